@@ -1,0 +1,1 @@
+"""Machinery without a business word: messages, bus, store, settings, telemetry, process."""

@@ -1,0 +1,106 @@
+"""What can go wrong, in two families that are never mixed.
+
+    Refusal                  an answer: the request was understood and will not be done
+    ├── Invalid              the input breaks a rule                      422
+    ├── Unauthenticated      nobody known is asking                       401
+    ├── Forbidden            somebody known, who may not                  403
+    ├── NotFound             no such thing, or not yours to see           404
+    ├── Conflict             the thing's state does not allow it          409
+    ├── Stale                it has changed since you read it             412
+    └── Throttled            too often; later                             429
+    Outage                   nobody's fault: a part is away or too slow
+    ├── Unavailable          certainly not done; try again                503
+    ├── Overloaded           too much is waiting; certainly not done      503
+    ├── OutcomeUnknown       may or may not have been done                503
+    └── TimedOut             no answer within the deadline                504
+
+Services subclass a kind of refusal in their contract, with a code that never changes.
+Only `gateway.problems` knows about HTTP.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import msgspec
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One field of the input that broke a rule; `field` is a path such as `items[0].quantity`."""
+
+    field: str
+    message: str
+
+
+class Refusal(Exception):
+    """Base of everything a service may answer instead of doing what it was asked.
+
+    A handler raises it (or, in a batch, returns it in the request's place); the caller gets an
+    instance of the same class. `code` is stable and part of the API.
+    """
+
+    code: ClassVar[str] = "refused"
+    by_code: ClassVar[dict[str, type["Refusal"]]] = {}
+
+    def __init__(self, detail: str, *, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors)
+
+    def __init_subclass__(cls) -> None:
+        Refusal.by_code[cls.code] = cls
+
+
+class Invalid(Refusal):
+    code = "invalid"
+
+
+class Unauthenticated(Refusal):
+    code = "unauthenticated"
+
+
+class Forbidden(Refusal):
+    code = "forbidden"
+
+
+class NotFound(Refusal):
+    code = "not_found"
+
+
+class Conflict(Refusal):
+    code = "conflict"
+
+
+class Stale(Refusal):
+    code = "stale"
+
+
+class Throttled(Refusal):
+    code = "too_many_requests"
+
+
+class IdempotencyKeyReused(Invalid):
+    """The same Idempotency-Key came with another body."""
+
+    code = "idempotency_key_reused"
+
+
+class Outage(Exception):
+    """Base of everything that passes by itself once a part is back."""
+
+    code: ClassVar[str] = "unavailable"
+
+
+class Unavailable(Outage):
+    code = "unavailable"
+
+
+class Overloaded(Outage):
+    code = "overloaded"
+
+
+class OutcomeUnknown(Outage):
+    code = "outcome_unknown"
+
+
+class TimedOut(Outage):
+    code = "timed_out"

@@ -1,0 +1,86 @@
+"""What travels between services: requests, which command, and events, which remember.
+
+A request names its answer, so that callers are type-checked:
+
+    class GetOrder(Request[OrderView], frozen=True, kw_only=True):
+        name: ClassVar = "get_order"
+        service: ClassVar = "orders"
+        order_id: str
+
+    view = await bus.request(GetOrder(order_id="ord_…"))     # an OrderView
+
+An event's name ends in its version and is also its routing key:
+
+    class OrderPaid(Event, frozen=True, kw_only=True):
+        name: ClassVar = "order.paid.v1"
+        consumers: ClassVar = ("products", "notifications")
+        order: OrderSnapshot
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import ClassVar, Generic, TypeVar, get_args
+
+import msgspec
+
+Answer = TypeVar("Answer")
+Item = TypeVar("Item")
+
+Clock = Callable[[], datetime]
+"""Tells the time (aware, UTC); the domain gets the time as an argument instead."""
+
+
+class Request(msgspec.Struct, Generic[Answer], frozen=True, kw_only=True):
+    """Asks `service` for something. `read` requests change nothing and may be sent again."""
+
+    name: ClassVar[str]
+    service: ClassVar[str]
+    read: ClassVar[bool] = False
+
+
+def answer_type(request: type[Request[Answer]]) -> type[Answer]:
+    """Return what `request` is answered with: `OrderView` for `class GetOrder(Request[OrderView])`."""
+    return get_args(request.__orig_bases__[0])[0]  # type: ignore[attr-defined] because typeshed omits it
+
+
+class Created(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
+    """A thing made by a repeatable request; `replayed` if an earlier one had made it."""
+
+    made: Item
+    replayed: bool = False
+
+
+class Page(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
+    """Part of a list; `next_cursor` fetches what follows, `None` at the end."""
+
+    data: list[Item]
+    next_cursor: str | None = None
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that has happened. `consumers` are the services that must get it."""
+
+    name: ClassVar[str]
+    consumers: ClassVar[tuple[str, ...]] = ()
+
+
+EventData = TypeVar("EventData", bound=Event, covariant=True)
+
+
+class CloudEvent(msgspec.Struct, Generic[EventData], frozen=True, kw_only=True):
+    """An event with its CloudEvents 1.0 attributes (https://github.com/cloudevents/spec).
+
+    `subject` is the aggregate's id. `sequence` counts that aggregate's events from 1: a consumer
+    may see them repeated and in any order, and compares sequences to tell.
+    """
+
+    id: str
+    type: str
+    source: str
+    subject: str
+    sequence: int
+    time: datetime
+    data: EventData
+    correlation_id: str | None = None
+    causation_id: str | None = None
+    traceparent: str | None = None

@@ -1,0 +1,59 @@
+"""The port to whoever moves the money, and what they say of it."""
+
+from typing import ClassVar, Protocol
+
+import msgspec
+
+from cartwheel.kernel.money import Money
+
+
+class Charge(msgspec.Struct, frozen=True, kw_only=True):
+    """What to take from whom: `token` stands for a card that only the provider has seen."""
+
+    payment_id: str
+    amount: Money
+    token: str
+
+
+class Captured(msgspec.Struct, frozen=True):
+    """The money was taken."""
+
+
+class Declined(msgspec.Struct, frozen=True, kw_only=True):
+    """The card's issuer said no; `code` is the provider's, `message` may be shown to the customer."""
+
+    code: str
+    message: str
+
+
+class Voided(msgspec.Struct, frozen=True):
+    """No money was taken, and none will be for this payment id."""
+
+
+Verdict = Captured | Declined | Voided
+
+
+class CardProvider(Protocol):
+    """Charges cards. Every verb may be repeated: the payment id is the idempotency key.
+
+    All raise `kernel.errors.Unavailable` or `TimedOut` when the provider does not answer. After
+    that the outcome is unknown, and only `cancel` may be used to find out: never another charge.
+    """
+
+    name: ClassVar[str]
+
+    async def create(self, charge: Charge) -> str:
+        """Announce a charge without taking the money yet; return the provider's reference."""
+        ...
+
+    async def confirm(self, reference: str) -> Verdict:
+        """Take the money of an announced charge."""
+        ...
+
+    async def cancel(self, payment_id: str) -> Verdict:
+        """Make sure that nothing more happens under this payment id, and say what has.
+
+        A charge that is through stays (`Captured`, `Declined`); one that was announced, or that
+        the provider has never seen, is refused from now on (`Voided`).
+        """
+        ...
