@@ -1,0 +1,119 @@
+"""Charging cards through the payment simulator."""
+
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
+from typing import ClassVar
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+
+from cartwheel.kernel.errors import TimedOut, Unavailable
+from cartwheel.payments.provider import Captured, Charge, Declined, Verdict, Voided
+
+ANSWER_WITHIN = 5.0
+
+
+class UnexpectedAnswer(Exception):
+    """The simulator said what it should never say; names status and code."""
+
+
+class SimulatorCards:
+    """A `CardProvider`; every verb may be repeated and raises `Unavailable` or `TimedOut`."""
+
+    name: ClassVar[str] = "simulator"
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        """Take a session with base URL, API key and timeout: see `open_simulator`."""
+        self._session = session
+
+    async def create(self, charge: Charge) -> str:
+        intent = {
+            "payment_id": charge.payment_id,
+            "amount": charge.amount.amount,
+            "currency": charge.amount.currency,
+            "token": charge.token,
+        }
+        answer = await self._post("/v1/payment_intents", intent, key=charge.payment_id)
+        if answer.id is None:
+            raise UnexpectedAnswer("simulator announced a charge without an id")
+        return answer.id
+
+    async def confirm(self, reference: str) -> Verdict:
+        return _verdict(
+            await self._post(f"/v1/payment_intents/{quote(reference, safe='')}/confirm")
+        )
+
+    async def cancel(self, payment_id: str) -> Verdict:
+        return _verdict(await self._post(f"/v1/payments/{quote(payment_id, safe='')}/cancel"))
+
+    async def _post(
+        self, path: str, content: Mapping[str, object] | None = None, *, key: str | None = None
+    ) -> "_Intent":
+        headers = {"Idempotency-Key": key} if key else None
+        body = msgspec.json.encode(content) if content else None
+        try:
+            async with self._session.post(path, data=body, headers=headers) as response:
+                status, answer = response.status, await response.read()
+        except TimeoutError as error:
+            raise TimedOut("the payment simulator is too slow") from error
+        except aiohttp.ClientError as error:
+            raise Unavailable(f"the payment simulator: {type(error).__name__}") from error
+        if status >= 500:
+            raise Unavailable(f"the payment simulator answered {status}")
+        if status != 200:
+            raise UnexpectedAnswer(f"simulator answered {status} {_error_code(answer)} to {path}")
+        try:
+            return msgspec.json.decode(answer, type=_Intent)
+        except msgspec.DecodeError as error:
+            raise UnexpectedAnswer(f"simulator's answer to {path}: {error}") from error
+
+
+@contextlib.asynccontextmanager
+async def open_simulator(url: str, api_key: str) -> AsyncGenerator[SimulatorCards]:
+    """Keep connections to the simulator at `url`, for example `http://127.0.0.1:8900`."""
+    async with aiohttp.ClientSession(
+        url,
+        headers={"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"},
+        timeout=aiohttp.ClientTimeout(total=ANSWER_WITHIN),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    ) as session:
+        yield SimulatorCards(session)
+
+
+class _Failure(msgspec.Struct):
+    code: str
+    message: str
+
+
+class _Intent(msgspec.Struct):
+    status: str
+    id: str | None = None
+    failure: _Failure | None = None
+
+
+class _Error(msgspec.Struct):
+    code: str
+
+
+class _ErrorBody(msgspec.Struct):
+    error: _Error
+
+
+def _verdict(intent: _Intent) -> Verdict:
+    match intent:
+        case _Intent(status="succeeded"):
+            return Captured()
+        case _Intent(status="failed", failure=_Failure() as why):
+            return Declined(code=why.code, message=why.message)
+        case _Intent(status="canceled"):
+            return Voided()
+        case _:
+            raise UnexpectedAnswer(f"simulator gave no verdict but {intent.status!r}")
+
+
+def _error_code(body: bytes) -> str:
+    try:
+        return msgspec.json.decode(body, type=_ErrorBody).error.code
+    except msgspec.DecodeError:
+        return "unknown"

@@ -1,0 +1,216 @@
+"""The HTTP API, after Stripe's PaymentIntents. `docs/simulator.md` describes it."""
+
+import hmac
+import traceback
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+
+from cartwheel.kernel.telemetry import log
+from cartwheel.simulator import ledger
+from cartwheel.simulator.cards import recognise
+from cartwheel.simulator.errors import ApiError, BadRequest, Unauthorized
+from cartwheel.simulator.faults import Fault, Faults, misbehave, webhook_manner
+from cartwheel.simulator.group_commit import GroupCommit
+from cartwheel.simulator.objects import Entries, Id, NewIntent, NewRefund, NewToken
+from cartwheel.simulator.outbox import NEVER, PROPERLY
+from cartwheel.simulator.webhooks import Webhooks
+
+Body = TypeVar("Body")
+
+MAX_BODY = 16_384
+MAX_PAGE = 1000
+MAX_KEY = 255
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the routes work with; without `webhooks` none are sent."""
+
+    ledger: GroupCommit
+    faults: Faults
+    webhooks: Webhooks | None
+    api_key: str
+
+
+PARTS = web.AppKey("parts", Parts)
+
+
+def make_app(parts: Parts) -> web.Application:
+    app = web.Application(middlewares=[_guard], client_max_size=MAX_BODY)
+    app[PARTS] = parts
+    app.add_routes(
+        [
+            web.post("/v1/tokens", create_token),
+            web.post("/v1/payment_intents", create_intent),
+            web.get("/v1/payment_intents/{id}", get_intent),
+            web.post("/v1/payment_intents/{id}/confirm", confirm_intent),
+            web.post("/v1/payments/{id}/cancel", cancel_payment),
+            web.post("/v1/refunds", create_refund),
+            web.get("/v1/ledger", read_ledger),
+            web.post("/v1/faults", add_fault),
+            web.get("/v1/faults", list_faults),
+            web.delete("/v1/faults", clear_faults),
+        ]
+    )
+    return app
+
+
+async def create_token(request: web.Request) -> web.Response:
+    sent = _decode(await request.read(), NewToken)
+    now = _now()
+    card = recognise(sent.number, sent.exp_month, sent.exp_year, sent.cvc, today=now.date())
+    token = await request.app[PARTS].ledger.do(partial(ledger.save_token, card=card, at=now))
+    return _answer(token)
+
+
+async def create_intent(request: web.Request) -> web.Response:
+    key = request.headers.get("Idempotency-Key", "")
+    if not 1 <= len(key) <= MAX_KEY:
+        raise BadRequest("idempotency_key_missing", "Send an Idempotency-Key of 1 to 255 bytes.")
+    new = _decode(await request.read(), NewIntent)
+    intent, replayed = await request.app[PARTS].ledger.do(
+        partial(ledger.create_intent, key=key, new=new, at=_now())
+    )
+    answer = _answer(intent)
+    if replayed:
+        answer.headers["Idempotent-Replayed"] = "true"
+    return answer
+
+
+async def get_intent(request: web.Request) -> web.Response:
+    intent_id = _path_id(request)
+    return _answer(
+        await request.app[PARTS].ledger.do(partial(ledger.find_intent, intent_id=intent_id))
+    )
+
+
+async def confirm_intent(request: web.Request) -> web.Response:
+    parts = request.app[PARTS]
+    intent_id = _path_id(request)
+    fault = None
+    if parts.faults.pending:  # otherwise spare the look-up
+        intent = await parts.ledger.do(partial(ledger.find_intent, intent_id=intent_id))
+        fault = parts.faults.take(intent.payment_id)
+
+    async def charge() -> web.Response:
+        webhook = webhook_manner(fault) if parts.webhooks else NEVER
+        work = partial(ledger.confirm, intent_id=intent_id, at=_now(), webhook=webhook)
+        intent = await parts.ledger.do(work)
+        if parts.webhooks:
+            parts.webhooks.wake()
+        return _answer(intent)
+
+    return await misbehave(fault, request, charge) if fault else await charge()
+
+
+async def cancel_payment(request: web.Request) -> web.Response:
+    parts = request.app[PARTS]
+    payment_id = _path_id(request)
+    webhook = PROPERLY if parts.webhooks else NEVER
+    work = partial(ledger.cancel, payment_id=payment_id, at=_now(), webhook=webhook)
+    intent = await parts.ledger.do(work)
+    if parts.webhooks:
+        parts.webhooks.wake()
+    return _answer(intent)
+
+
+async def create_refund(request: web.Request) -> web.Response:
+    new = _decode(await request.read(), NewRefund)
+    refund = await request.app[PARTS].ledger.do(partial(ledger.refund, new=new, at=_now()))
+    return _answer(refund)
+
+
+async def read_ledger(request: web.Request) -> web.Response:
+    after = _number(request, "after", default=0, least=0, most=2**63 - 1)
+    limit = _number(request, "limit", default=100, least=1, most=MAX_PAGE)
+    found = await request.app[PARTS].ledger.do(
+        partial(ledger.entries, after=after, limit=limit + 1)
+    )
+    page = found[:limit]
+    return _answer(Entries(data=page, next_after=page[-1].id if len(found) > limit else None))
+
+
+async def add_fault(request: web.Request) -> web.Response:
+    fault = _decode(await request.read(), Fault)
+    request.app[PARTS].faults.add(fault)
+    return _answer(fault, status=201)
+
+
+async def list_faults(request: web.Request) -> web.Response:
+    return _answer({"data": request.app[PARTS].faults.pending})
+
+
+async def clear_faults(request: web.Request) -> web.Response:
+    request.app[PARTS].faults.clear()
+    return web.Response(status=204)
+
+
+@web.middleware
+async def _guard(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Let in who has the key; turn errors into answers."""
+    try:
+        given = request.headers.get("Authorization", "").encode(errors="replace")
+        if not hmac.compare_digest(given, b"Bearer " + request.app[PARTS].api_key.encode()):
+            raise Unauthorized("unauthorized", "Send the API key as a bearer token.")
+        return await handler(request)
+    except ApiError as error:
+        return _error(error.status, error.code, error.message, error.param)
+    except web.HTTPException as error:
+        return _error(error.status, error.reason.lower().replace(" ", "_"), error.reason)
+    except Exception as error:
+        # Only where it happened, never the values at hand: they may be a card's.
+        where = traceback.format_tb(error.__traceback__)[-1]
+        log.error("request failed", error=type(error).__name__, where=where)
+        return _error(500, "api_error", "Something went wrong.")
+
+
+def _decode(body: bytes, kind: type[Body]) -> Body:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # msgspec names the field and the rule. It quotes the input only for unknown enum members,
+        # and a card has no enum.
+        message = str(error) if isinstance(error, msgspec.ValidationError) else "Malformed JSON."
+        param = message.rsplit("`$.", 1)[1].rstrip("`") if "`$." in message else None
+        raise BadRequest("parameter_invalid", message, param) from None
+
+
+def _path_id(request: web.Request) -> str:
+    try:
+        return msgspec.convert(request.match_info["id"], Id)
+    except msgspec.ValidationError:
+        raise BadRequest("parameter_invalid", "That is not an id.", "id") from None
+
+
+def _number(request: web.Request, name: str, *, default: int, least: int, most: int) -> int:
+    given = request.query.get(name)
+    if given is None:
+        return default
+    if not (given.isascii() and given.isdigit() and len(given) < 20):
+        raise BadRequest("parameter_invalid", "Expected a number.", name)
+    if not least <= int(given) <= most:
+        raise BadRequest("parameter_invalid", f"Expected {least} to {most}.", name)
+    return int(given)
+
+
+def _answer(content: object, status: int = 200) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(content), status=status, content_type="application/json"
+    )
+
+
+def _error(status: int, code: str, message: str, param: str | None = None) -> web.Response:
+    error = {"code": code, "message": message}
+    if param:
+        error["param"] = param
+    return _answer({"error": error}, status=status)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,98 @@
+"""The simulator's process: `python -m cartwheel.simulator.app`."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import uvloop
+from aiohttp import web
+
+from cartwheel.kernel import telemetry
+from cartwheel.kernel.notify import notify
+from cartwheel.kernel.settings import read
+from cartwheel.kernel.telemetry import log
+from cartwheel.simulator.api import Parts, make_app
+from cartwheel.simulator.faults import Faults
+from cartwheel.simulator.group_commit import GroupCommit
+from cartwheel.simulator.schema import SCHEMA
+from cartwheel.simulator.webhooks import Webhooks
+
+STOP_WITHIN = 3.0
+"""Seconds that requests in hand get to finish; one made late by a fault is cut off."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    simulator_ledger: Path
+    simulator_api_key: str
+    simulator_webhook_secret: str
+    simulator_webhook_url: str | None = None
+    simulator_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8900
+    host: str = "127.0.0.1"
+    log_level: str = "INFO"
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    store = GroupCommit(settings.simulator_ledger, SCHEMA)
+    try:
+        async with _sending_webhooks(store, settings) as webhooks:
+            parts = Parts(
+                ledger=store,
+                faults=Faults(),
+                webhooks=webhooks,
+                api_key=settings.simulator_api_key,
+            )
+            async with _serving(parts, settings):
+                notify("READY=1")
+                await stop.wait()
+                notify("STOPPING=1")
+    finally:
+        await store.close()
+
+
+@contextlib.asynccontextmanager
+async def _sending_webhooks(
+    store: GroupCommit, settings: Settings
+) -> AsyncGenerator[Webhooks | None]:
+    if not settings.simulator_webhook_url:
+        yield None
+        return
+    webhooks = Webhooks(
+        store, url=settings.simulator_webhook_url, secret=settings.simulator_webhook_secret
+    )
+    # If sending breaks down (a full disk, say), the group ends the process: better a restart than
+    # a simulator that keeps silent about charges.
+    async with asyncio.TaskGroup() as group:
+        sending = group.create_task(webhooks.run())
+        yield webhooks
+        sending.cancel()  # what is on its way is sent again after the next start
+
+
+@contextlib.asynccontextmanager
+async def _serving(parts: Parts, settings: Settings) -> AsyncGenerator[None]:
+    runner = web.AppRunner(make_app(parts), access_log=None, shutdown_timeout=STOP_WITHIN)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.host, settings.simulator_port).start()
+        host, port = runner.addresses[0][:2]
+        log.info("listening", host=host, port=port, webhooks=parts.webhooks is not None)
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def main() -> None:
+    settings = read(Settings)
+    telemetry.configure("simulator", settings.log_level)
+    uvloop.run(run(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The test cards, and what can be told about a card without asking its issuer.
+
+Numbers and codes are Stripe's (https://docs.stripe.com/testing). Any other number that passes the
+Luhn check can be tokenized, but is declined when charged: it may be somebody's real card.
+"""
+
+import re
+from datetime import date
+
+import msgspec
+
+from cartwheel.simulator.errors import CardError
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why an issuer said no; the message may be shown to the customer."""
+
+    code: str
+    message: str
+
+
+PAYS = frozenset(
+    {
+        "4242424242424242",
+        "5555555555554444",
+        "2223003122003222",
+        "378282246310005",
+        "6011111111111117",
+    }
+)
+DECLINED = {
+    "4000000000000002": "card_declined",
+    "4000000000009995": "insufficient_funds",
+    "4000000000000069": "expired_card",
+    "4000000000000127": "incorrect_cvc",
+}
+UNKNOWN_CARD = "test_mode_live_card"
+MESSAGES = {
+    "card_declined": "Your card was declined.",
+    "insufficient_funds": "Your card has insufficient funds.",
+    "expired_card": "Your card has expired.",
+    "incorrect_cvc": "Your card's security code is incorrect.",
+    UNKNOWN_CARD: "Your card was declined: this shop accepts test cards only.",
+}
+
+_BRANDS = (  # first match wins; the ranges are the card networks'
+    ("visa", re.compile(r"4")),
+    ("amex", re.compile(r"3[47]")),
+    ("mastercard", re.compile(r"5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720")),
+    ("discover", re.compile(r"6011|64[4-9]|65")),
+    ("diners", re.compile(r"36|38|30[0-5]")),
+    ("jcb", re.compile(r"35")),
+)
+MAX_YEARS_AHEAD = 50
+
+
+class KnownCard(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a card. `decline_code` is how its charges will end; `None`: they succeed."""
+
+    brand: str
+    last4: str
+    decline_code: str | None
+
+
+def recognise(number: str, exp_month: int, exp_year: int, cvc: str, *, today: date) -> KnownCard:
+    """Check a card's data and keep only what may be kept. Spaces and dashes don't matter.
+
+    Raises:
+        CardError: with Stripe's codes `incorrect_number`, `invalid_expiry_month`,
+            `invalid_expiry_year`, `invalid_cvc`; the message repeats nothing of the card.
+    """
+    digits = number.replace(" ", "").replace("-", "")
+    if not re.fullmatch(r"[0-9]{12,19}", digits) or not passes_luhn(digits):
+        raise CardError("incorrect_number", "Your card number is incorrect.", "number")
+    if not 1 <= exp_month <= 12 or (exp_year == today.year and exp_month < today.month):
+        raise CardError("invalid_expiry_month", "Your card's expiry month is invalid.", "exp_month")
+    if not today.year <= exp_year <= today.year + MAX_YEARS_AHEAD:
+        raise CardError("invalid_expiry_year", "Your card's expiry year is invalid.", "exp_year")
+    brand = brand_of(digits)
+    if not re.fullmatch(r"[0-9]{4}" if brand == "amex" else r"[0-9]{3}", cvc):
+        raise CardError("invalid_cvc", "Your card's security code is invalid.", "cvc")
+    decline_code = None if digits in PAYS else DECLINED.get(digits, UNKNOWN_CARD)
+    return KnownCard(brand=brand, last4=digits[-4:], decline_code=decline_code)
+
+
+def passes_luhn(digits: str) -> bool:
+    """ISO/IEC 7812-1: double every second digit from the right, sum all digits, divide by ten."""
+    total = sum(int(digit) for digit in digits[-1::-2])
+    total += sum(sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    return total % 10 == 0
+
+
+def brand_of(digits: str) -> str:
+    return next((brand for brand, prefix in _BRANDS if prefix.match(digits)), "unknown")
+
+
+def failure(decline_code: str) -> Failure:
+    return Failure(decline_code, MESSAGES[decline_code])

@@ -1,0 +1,234 @@
+"""The ledger: every charge, decline, cancellation and refund, one line each, never changed.
+
+A payment's state is not stored but read from its lines. Each verb runs inside `GroupCommit.do`,
+and `schema` keeps the two promises: one verdict per payment, and nothing forgotten.
+"""
+
+import sqlite3
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from cartwheel.kernel.ids import new_id
+from cartwheel.simulator import outbox
+from cartwheel.simulator.cards import Failure, KnownCard, failure
+from cartwheel.simulator.errors import BadRequest, Contradiction, Missing
+from cartwheel.simulator.objects import (
+    Entry,
+    Intent,
+    Kind,
+    NewIntent,
+    NewRefund,
+    Refund,
+    Status,
+    Token,
+)
+
+_STATUS = {
+    Kind.CHARGE: Status.SUCCEEDED,
+    Kind.DECLINE: Status.FAILED,
+    Kind.CANCELLATION: Status.CANCELED,
+}
+_INTENT = (
+    "SELECT intents.id, payment_id, amount, currency, decline_code FROM intents"
+    " JOIN tokens ON tokens.id = token"
+)
+_INTENT_BY = {
+    "id": _INTENT + " WHERE intents.id = ?",
+    "payment_id": _INTENT + " WHERE payment_id = ?",
+}
+_VERDICT = "SELECT kind, code, message FROM entries WHERE payment_id = ? AND kind <> 'refund'"
+
+
+def save_token(db: sqlite3.Connection, card: KnownCard, at: datetime) -> Token:
+    token = Token(id=new_id("tok"), brand=card.brand, last4=card.last4)
+    db.execute(
+        "INSERT INTO tokens VALUES (?, ?, ?, ?, ?)",
+        (token.id, at.isoformat(), token.brand, token.last4, card.decline_code),
+    )
+    return token
+
+
+def create_intent(
+    db: sqlite3.Connection, key: str, new: NewIntent, at: datetime
+) -> tuple[Intent, bool]:
+    """Announce a payment; the flag says that it is a replay of `key`'s first answer.
+
+    A payment id that was canceled beforehand is born canceled.
+
+    Raises:
+        Contradiction: `key` came with another body, or `payment_id` with another key.
+        BadRequest: the token is unknown.
+    """
+    row = db.execute(
+        "SELECT id, created_as, payment_id, amount, currency, token FROM intents"
+        " WHERE idempotency_key = ?",
+        (key,),
+    ).fetchone()
+    if row:
+        if row[2:] != (new.payment_id, new.amount, new.currency, new.token):
+            raise Contradiction("idempotency_error", "This idempotency key came with another body.")
+        return _as_created(row[0], new, Status(row[1])), True
+    if db.execute("SELECT 1 FROM intents WHERE payment_id = ?", (new.payment_id,)).fetchone():
+        raise Contradiction(
+            "payment_intent_exists", "This payment has an intent under another key.", "payment_id"
+        )
+    if not db.execute("SELECT 1 FROM tokens WHERE id = ?", (new.token,)).fetchone():
+        raise BadRequest("resource_missing", "No such token.", "token")
+    tombstone = db.execute(_VERDICT, (new.payment_id,)).fetchone()
+    status = Status.CANCELED if tombstone else Status.REQUIRES_CONFIRMATION
+    intent = _as_created(new_id("pi"), new, status)
+    db.execute(
+        "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (intent.id, at.isoformat(), status, key, *msgspec.structs.astuple(new)),
+    )
+    return intent, False
+
+
+def find_intent(db: sqlite3.Connection, intent_id: str) -> Intent:
+    """Raises Missing."""
+    return _read(db, "id", intent_id)[0]
+
+
+def confirm(db: sqlite3.Connection, intent_id: str, at: datetime, webhook: outbox.Manner) -> Intent:
+    """Charge an intent, or decline it. Repeating it answers what has happened, and changes nothing.
+
+    Raises:
+        Missing: there is no such intent.
+    """
+    intent, decline_code = _read(db, "id", intent_id)
+    if intent.status is not Status.REQUIRES_CONFIRMATION:
+        return intent
+    refusal = failure(decline_code) if decline_code else None
+    status = Status.FAILED if refusal else Status.SUCCEEDED
+    intent = msgspec.structs.replace(intent, status=status, failure=refusal)
+    _write(db, Kind.DECLINE if refusal else Kind.CHARGE, intent, at)
+    outbox.announce(db, intent, webhook, at.timestamp())
+    return intent
+
+
+def cancel(db: sqlite3.Connection, payment_id: str, at: datetime, webhook: outbox.Manner) -> Intent:
+    """Make sure nothing more happens under `payment_id`, and say what has. May be repeated.
+
+    An id never seen gets a tombstone: an intent made for it later is born canceled. That is not
+    announced by webhook, as there was no intent to tell of.
+    """
+    try:
+        intent, _ = _read(db, "payment_id", payment_id)
+    except Missing:
+        tombstone = Intent(payment_id=payment_id, status=Status.CANCELED)
+        if not db.execute(_VERDICT, (payment_id,)).fetchone():
+            _write(db, Kind.CANCELLATION, tombstone, at)
+        return tombstone
+    if intent.status is Status.REQUIRES_CONFIRMATION:
+        intent = msgspec.structs.replace(intent, status=Status.CANCELED)
+        _write(db, Kind.CANCELLATION, intent, at)
+        outbox.announce(db, intent, webhook, at.timestamp())
+    return intent
+
+
+def refund(db: sqlite3.Connection, new: NewRefund, at: datetime) -> Refund:
+    """Give money back. May be repeated: `refund_id` is the idempotency key.
+
+    Raises:
+        Contradiction: `refund_id` came with another body, nothing was captured, or it is more
+            than what is left of the capture.
+    """
+    known = db.execute(
+        "SELECT payment_id, amount, currency FROM entries WHERE refund_id = ?", (new.refund_id,)
+    ).fetchone()
+    if known:
+        if known[:2] != (new.payment_id, new.amount):
+            raise Contradiction("idempotency_error", "This refund id came with another body.")
+        return _refund(new, known[2])
+    captured = db.execute(
+        "SELECT amount, currency FROM entries WHERE payment_id = ? AND kind <> 'refund'"
+        " AND kind = 'charge'",
+        (new.payment_id,),
+    ).fetchone()
+    if not captured:
+        raise Contradiction("payment_not_captured", "Nothing was captured.", "payment_id")
+    (returned,) = db.execute(
+        "SELECT coalesce(sum(amount), 0) FROM entries WHERE payment_id = ? AND kind = 'refund'",
+        (new.payment_id,),
+    ).fetchone()
+    if returned + new.amount > captured[0]:
+        raise Contradiction("amount_too_large", "More than is left of the capture.", "amount")
+    db.execute(
+        "INSERT INTO entries (at, kind, payment_id, amount, currency, refund_id)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (at.isoformat(), Kind.REFUND, new.payment_id, new.amount, captured[1], new.refund_id),
+    )
+    return _refund(new, captured[1])
+
+
+def entries(db: sqlite3.Connection, after: int, limit: int) -> list[Entry]:
+    rows = db.execute(
+        "SELECT id, at, kind, payment_id, amount, currency, refund_id, code, message"
+        " FROM entries WHERE id > ? ORDER BY id LIMIT ?",
+        (after, limit),
+    )
+    return [
+        Entry(
+            id=row[0],
+            at=datetime.fromisoformat(row[1]),
+            kind=Kind(row[2]),
+            payment_id=row[3],
+            amount=row[4],
+            currency=row[5],
+            refund_id=row[6],
+            failure=Failure(row[7], row[8]) if row[7] else None,
+        )
+        for row in rows
+    ]
+
+
+def _as_created(intent_id: str, new: NewIntent, status: Status) -> Intent:
+    return Intent(
+        id=intent_id,
+        payment_id=new.payment_id,
+        status=status,
+        amount=new.amount,
+        currency=new.currency,
+    )
+
+
+def _refund(new: NewRefund, currency: str) -> Refund:
+    return Refund(id=new.refund_id, payment_id=new.payment_id, amount=new.amount, currency=currency)
+
+
+def _read(
+    db: sqlite3.Connection, column: Literal["id", "payment_id"], value: str
+) -> tuple[Intent, str | None]:
+    """Return the intent as it stands, and how its card ends a charge."""
+    row = db.execute(_INTENT_BY[column], (value,)).fetchone()
+    if not row:
+        raise Missing("payment intent")
+    verdict = db.execute(_VERDICT, (row[1],)).fetchone()
+    intent = Intent(
+        id=row[0],
+        payment_id=row[1],
+        status=_STATUS[Kind(verdict[0])] if verdict else Status.REQUIRES_CONFIRMATION,
+        amount=row[2],
+        currency=row[3],
+        failure=Failure(*verdict[1:]) if verdict and verdict[1] else None,
+    )
+    return intent, row[4]
+
+
+def _write(db: sqlite3.Connection, kind: Kind, intent: Intent, at: datetime) -> None:
+    why = intent.failure
+    db.execute(
+        "INSERT INTO entries (at, kind, payment_id, amount, currency, code, message)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            at.isoformat(),
+            kind,
+            intent.payment_id,
+            intent.amount,
+            intent.currency,
+            why.code if why else None,
+            why.message if why else None,
+        ),
+    )

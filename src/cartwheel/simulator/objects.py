@@ -1,0 +1,97 @@
+"""What goes over the simulator's API: the requests it reads and the objects it answers."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+from cartwheel.kernel.money import MAX_AMOUNT, Currency
+from cartwheel.simulator.cards import Failure
+
+Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_:.-]{1,100}$", max_length=100)]
+Amount = Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)]
+"""Minor units of the currency."""
+
+
+class NewToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A card's data, checked by `cards.recognise`; lives only as long as the request."""
+
+    number: Annotated[str, msgspec.Meta(max_length=40)]
+    exp_month: int
+    exp_year: int
+    cvc: Annotated[str, msgspec.Meta(max_length=4)]
+
+
+class NewIntent(msgspec.Struct, frozen=True, kw_only=True):
+    payment_id: Id
+    amount: Amount
+    currency: Currency
+    token: Id
+
+
+class NewRefund(msgspec.Struct, frozen=True, kw_only=True):
+    payment_id: Id
+    refund_id: Id
+    amount: Amount
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    brand: str
+    last4: str
+
+
+class Status(StrEnum):
+    REQUIRES_CONFIRMATION = "requires_confirmation"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A payment as it stands. A tombstone, canceled before it was ever made, is only an id."""
+
+    payment_id: str
+    status: Status
+    id: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+    failure: Failure | None = None
+
+
+class Refund(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    payment_id: str
+    amount: int
+    currency: str
+    status: str = "succeeded"
+
+
+class Kind(StrEnum):
+    """What a line of the ledger remembers."""
+
+    CHARGE = "charge"
+    DECLINE = "decline"
+    CANCELLATION = "cancellation"
+    REFUND = "refund"
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of the ledger; `id` grows by time, so `?after=` it continues a reading."""
+
+    id: int
+    at: datetime
+    kind: Kind
+    payment_id: str
+    amount: int | None = None
+    currency: str | None = None
+    refund_id: str | None = None
+    failure: Failure | None = None
+
+
+class Entries(msgspec.Struct, frozen=True, kw_only=True):
+    """`next_after` reads on; `None` when this was the end."""
+
+    data: list[Entry]
+    next_after: int | None

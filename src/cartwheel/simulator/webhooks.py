@@ -1,0 +1,128 @@
+"""Sending the outbox's webhooks: signed, several at a time, repeated until they are accepted.
+
+They are sent at least once and in no particular order, as Stripe's are:
+https://docs.stripe.com/webhooks#automatic-retries
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import random
+import time
+from functools import partial
+
+import aiohttp
+
+from cartwheel.kernel.telemetry import log
+from cartwheel.simulator import outbox
+from cartwheel.simulator.group_commit import GroupCommit
+
+CONCURRENCY = 8
+ANSWER_WITHIN = 10.0
+LONGEST_PAUSE = 3600.0
+PAUSE_AFTER_REFUSAL = 60.0
+GIVE_UP_AFTER = 3 * 86_400.0
+
+
+def sign(secret: str, body: bytes, now: float) -> str:
+    """Return the `Simulator-Signature` header, in Stripe's scheme.
+
+    https://docs.stripe.com/webhooks#verify-manually
+    """
+    timestamp = str(int(now))
+    digest = hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256)
+    return f"t={timestamp},v1={digest.hexdigest()}"
+
+
+def pause_before_retry(attempts: int, status: int | None, age: float) -> float | None:
+    """Return the seconds until the next attempt, or `None` to give up after three days.
+
+    1, 2, 4 … seconds, up to an hour. A 4xx (a route that is absent, a secret that differs) needs
+    somebody to change something, so it is not asked more than once a minute.
+    """
+    if age > GIVE_UP_AFTER:
+        return None
+    pause = min(2.0 ** min(attempts, 20), LONGEST_PAUSE)
+    if status is not None and 400 <= status < 500:
+        pause = max(pause, PAUSE_AFTER_REFUSAL)
+    return pause
+
+
+class Webhooks:
+    """Delivers what the outbox holds to `url` for as long as `run` runs."""
+
+    def __init__(self, ledger: GroupCommit, *, url: str, secret: str) -> None:
+        self._ledger = ledger
+        self._url = url
+        self._secret = secret
+        self._woken = asyncio.Event()
+        self._in_flight: set[int] = set()
+
+    def wake(self) -> None:
+        """Look into the outbox now: something was put there."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        async with (
+            aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=ANSWER_WITHIN),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            ) as session,
+            asyncio.TaskGroup() as deliveries,
+        ):
+            while True:
+                self._woken.clear()
+                pause = await self._start_due(session, deliveries)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._woken.wait()
+
+    async def _start_due(
+        self, session: aiohttp.ClientSession, deliveries: asyncio.TaskGroup
+    ) -> float | None:
+        """Start what is due, as far as there is room; return the seconds until more is."""
+        # Those in flight are among the earliest rows until they are done, so asking for as many
+        # as may be in flight fills every free place.
+        rows = await self._ledger.do(partial(outbox.earliest, limit=CONCURRENCY))
+        now = time.time()
+        for row in rows:
+            if row.id in self._in_flight or len(self._in_flight) >= CONCURRENCY:
+                continue
+            if row.due_at > now:
+                return row.due_at - now
+            self._in_flight.add(row.id)
+            deliveries.create_task(self._deliver(session, row))
+        return None
+
+    async def _deliver(self, session: aiohttp.ClientSession, row: outbox.Pending) -> None:
+        try:
+            status = await self._post(session, row.body)
+            now = time.time()
+            if status is not None and 200 <= status < 300:
+                await self._ledger.do(partial(outbox.delivered, webhook_id=row.id, now=now))
+                return
+            pause = pause_before_retry(row.attempts, status, now - row.created_at)
+            # Some earlier than others, so that those that failed together don't return together.
+            due = None if pause is None else now + pause * random.uniform(0.75, 1)  # noqa: S311  no secret
+            await self._ledger.do(partial(outbox.failed, webhook_id=row.id, due_at=due))
+            tell = log.error if due is None else log.info
+            tell("webhook failed", webhook=row.id, attempt=row.attempts + 1, status=status, due=due)
+        finally:
+            self._in_flight.discard(row.id)
+            self.wake()
+
+    async def _post(self, session: aiohttp.ClientSession, body: bytes) -> int | None:
+        """Return the status of the answer, `None` if there was none."""
+        headers = {
+            "Content-Type": "application/json",
+            # Signed at each attempt: the receiver refuses old timestamps, against replays.
+            "Simulator-Signature": sign(self._secret, body, time.time()),
+        }
+        try:
+            async with session.post(
+                self._url, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                return response.status
+        except (aiohttp.ClientError, TimeoutError):
+            return None
