@@ -3,7 +3,7 @@
 A request names its answer, so that callers are type-checked:
 
     class GetOrder(Request[OrderView], frozen=True, kw_only=True):
-        name: ClassVar = "get_order"
+        type: ClassVar = "get_order"
         service: ClassVar = "orders"
         order_id: str
 
@@ -12,7 +12,7 @@ A request names its answer, so that callers are type-checked:
 An event's name ends in its version and is also its routing key:
 
     class OrderPaid(Event, frozen=True, kw_only=True):
-        name: ClassVar = "order.paid.v1"
+        type: ClassVar = "order.paid.v1"
         consumers: ClassVar = ("products", "notifications")
         order: OrderSnapshot
 """
@@ -22,6 +22,7 @@ from datetime import datetime
 from typing import ClassVar, Generic, TypeVar, get_args
 
 import msgspec
+from typing_extensions import get_original_bases
 
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
@@ -31,16 +32,25 @@ Clock = Callable[[], datetime]
 
 
 class Request(msgspec.Struct, Generic[Answer], frozen=True, kw_only=True):
-    """Asks `service` for something. `read` requests change nothing and may be sent again."""
+    """Asks `service` for something.
 
-    name: ClassVar[str]
+    `read` requests change nothing and may be sent again. Requests wait for each other in the
+    caller and travel together where `coalesced`; those that make the service call somebody outside
+    are not, since one slow answer would hold back its neighbours.
+    `traceparent` is filled in by the caller's bus.
+    """
+
+    type: ClassVar[str]
     service: ClassVar[str]
     read: ClassVar[bool] = False
+    coalesced: ClassVar[bool] = True
+
+    traceparent: str | None = None
 
 
 def answer_type(request: type[Request[Answer]]) -> type[Answer]:
-    """Return what `request` is answered with: `OrderView` for `class GetOrder(Request[OrderView])`."""
-    return get_args(request.__orig_bases__[0])[0]  # type: ignore[attr-defined] because typeshed omits it
+    """Return what `request` is answered with, for GetOrder an OrderView."""
+    return get_args(get_original_bases(request)[0])[0]
 
 
 class Created(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
@@ -60,7 +70,7 @@ class Page(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something that has happened. `consumers` are the services that must get it."""
 
-    name: ClassVar[str]
+    type: ClassVar[str]
     consumers: ClassVar[tuple[str, ...]] = ()
 
 

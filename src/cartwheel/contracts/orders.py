@@ -1,0 +1,224 @@
+"""What orders answers and publishes: orders, their timeline, and what is to be paid."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from cartwheel.contracts.identity import Actor, User
+from cartwheel.contracts.products import Item
+from cartwheel.kernel.errors import Conflict, Invalid, NotFound
+from cartwheel.kernel.messages import Created, Event, Page, Request
+from cartwheel.kernel.money import Money
+
+
+class OrderStatus(StrEnum):
+    AWAITING_PAYMENT = "AWAITING_PAYMENT"
+    PAID = "PAID"
+    REJECTED = "REJECTED"
+    CANCELED = "CANCELED"
+
+
+class FulfillmentStatus(StrEnum):
+    UNFULFILLED = "UNFULFILLED"
+    SHIPPED = "SHIPPED"
+    DELIVERED = "DELIVERED"
+
+
+_Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S")]
+
+
+class ShippingAddress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: _Text
+    street: _Text
+    number: Annotated[str, Meta(min_length=1, max_length=20)]
+    city: _Text
+    zip_code: Annotated[str, Meta(min_length=1, max_length=20)]
+    country: Annotated[str, Meta(pattern=r"^[A-Z]{2}$", examples=["DE"])] | None = None
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """A line as it was when the order was placed; later price changes do not touch it."""
+
+    product_id: str
+    name: str
+    quantity: int
+    unit_price: Money
+
+
+class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
+    """What changes the total beside the lines: shipping, tax, discount."""
+
+    kind: str
+    label: str
+    amount: Money
+
+
+class Fulfillment(msgspec.Struct, frozen=True, kw_only=True):
+    status: FulfillmentStatus = FulfillmentStatus.UNFULFILLED
+    tracking: str | None = None
+
+
+class OrderView(msgspec.Struct, frozen=True, kw_only=True):
+    """An order as clients see it; `expires_at` is when an unpaid one is given up."""
+
+    id: str
+    number: str
+    user: User
+    lines: list[Line]
+    adjustments: list[Adjustment]
+    total: Money
+    status: OrderStatus
+    shipping_address: ShippingAddress | None
+    fulfillment: Fulfillment
+    payment_attempts: int
+    expires_at: datetime | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened to an order: `by` is a user id or the service that did it."""
+
+    event_id: str
+    type: str
+    at: datetime
+    by: str
+    note: str | None = None
+
+
+class OrderNotFound(NotFound):
+    code = "order_not_found"
+
+
+class InvalidTransition(Conflict):
+    """The order's status does not allow what was asked."""
+
+    code = "invalid_transition"
+
+
+class AddressRequired(Invalid):
+    """The order has no shipping address yet, and the payment brings none."""
+
+    code = "address_required"
+
+
+class PlaceOrder(Request[Created[OrderView]], frozen=True, kw_only=True):
+    """Repeatable: `request_id` with the same `body_hash` answers the order placed first."""
+
+    type: ClassVar[str] = "place_order"
+    service: ClassVar[str] = "orders"
+
+    request_id: str
+    body_hash: str
+    user: User
+    items: list[Item]
+    shipping_address: ShippingAddress | None = None
+
+
+class GetOrder(Request[OrderView], frozen=True, kw_only=True):
+    """Somebody else's order is `OrderNotFound`, except for an admin."""
+
+    type: ClassVar[str] = "get_order"
+    service: ClassVar[str] = "orders"
+    read: ClassVar[bool] = True
+
+    order_id: str
+    actor: Actor
+
+
+class ListOrders(Request[Page[OrderView]], frozen=True, kw_only=True):
+    """Newest first; only `user_id`'s, or everybody's where it is None (admins)."""
+
+    type: ClassVar[str] = "list_orders"
+    service: ClassVar[str] = "orders"
+    read: ClassVar[bool] = True
+
+    limit: int
+    cursor: str | None = None
+    status: OrderStatus | None = None
+    user_id: str | None = None
+
+
+class GetTimeline(Request[list[TimelineEntry]], frozen=True, kw_only=True):
+    """What happened to an order, oldest first."""
+
+    type: ClassVar[str] = "get_timeline"
+    service: ClassVar[str] = "orders"
+    read: ClassVar[bool] = True
+
+    order_id: str
+    actor: Actor
+
+
+class PayableOrder(msgspec.Struct, frozen=True, kw_only=True):
+    order_id: str
+    number: str
+    total: Money
+
+
+class GetPayableOrder(Request[PayableOrder], frozen=True, kw_only=True):
+    """What is to be paid for `user_id`'s order; stores `shipping_address` with it if given.
+
+    Repeatable. Refuses with `OrderNotFound`, `InvalidTransition` unless it awaits payment, or
+    `AddressRequired`.
+    """
+
+    type: ClassVar[str] = "get_payable_order"
+    service: ClassVar[str] = "orders"
+
+    order_id: str
+    user_id: str
+    shipping_address: ShippingAddress | None = None
+
+
+class OrderSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """The order as it was at the event, so that consumers need ask nobody."""
+
+    id: str
+    number: str
+    user: User
+    lines: list[Line]
+    total: Money
+
+
+class OrderPlaced(Event, frozen=True, kw_only=True):
+    """An order is stored and its stock is held."""
+
+    type: ClassVar[str] = "order.placed.v1"
+    order: OrderSnapshot
+
+
+class OrderPaid(Event, frozen=True, kw_only=True):
+    """A captured payment covers the total."""
+
+    type: ClassVar[str] = "order.paid.v1"
+    consumers: ClassVar[tuple[str, ...]] = ("products", "notifications")
+    order: OrderSnapshot
+    payment_id: str
+
+
+class OrderPaymentFailed(Event, frozen=True, kw_only=True):
+    """A payment was declined and another may be tried."""
+
+    type: ClassVar[str] = "order.payment_failed.v1"
+    consumers: ClassVar[tuple[str, ...]] = ("notifications",)
+    order: OrderSnapshot
+    payment_id: str
+    reason: str
+    attempts_left: int
+
+
+class OrderRejected(Event, frozen=True, kw_only=True):
+    """The last payment that may be tried was declined."""
+
+    type: ClassVar[str] = "order.rejected.v1"
+    consumers: ClassVar[tuple[str, ...]] = ("products", "notifications")
+    order: OrderSnapshot
+    reason: str
+
+
+EVENTS: tuple[type[Event], ...] = (OrderPlaced, OrderPaid, OrderPaymentFailed, OrderRejected)

@@ -1,0 +1,179 @@
+"""What payments answers and publishes: payments, their history, and the providers' verdicts."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar
+
+import msgspec
+
+from cartwheel.contracts.identity import Actor
+from cartwheel.contracts.orders import ShippingAddress
+from cartwheel.kernel.errors import Conflict, NotFound
+from cartwheel.kernel.messages import Created, Event, Page, Request
+from cartwheel.kernel.money import Money
+
+
+class PaymentStatus(StrEnum):
+    AWAITING_PAYMENT = "AWAITING_PAYMENT"
+    PAID = "PAID"
+    REJECTED = "REJECTED"
+
+
+class Method(StrEnum):
+    CARD = "card"
+    CASH_ON_DELIVERY = "cash_on_delivery"
+
+
+class CardSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is kept of a card."""
+
+    brand: str
+    last4: str
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a payment was rejected: the provider's code, and words for the customer."""
+
+    code: str
+    message: str
+
+
+class PaymentEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened to a payment."""
+
+    type: str
+    at: datetime
+    by: str
+
+
+class PaymentView(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    order_id: str
+    user_id: str
+    amount: Money
+    method: Method
+    provider: str
+    provider_reference: str | None
+    card: CardSummary | None
+    status: PaymentStatus
+    failure: Failure | None
+    timeline: list[PaymentEntry]
+    created_at: datetime
+    updated_at: datetime
+
+
+class PaymentNotFound(NotFound):
+    code = "payment_not_found"
+
+
+class PaymentInProgress(Conflict):
+    """The order already has a payment that is running, waiting or done."""
+
+    code = "payment_in_progress"
+
+
+class NotConfirmable(Conflict):
+    """Only a cash payment that is still awaited can be confirmed by hand."""
+
+    code = "payment_not_confirmable"
+
+
+class CardToken(msgspec.Struct, frozen=True, kw_only=True, tag="card", tag_field="type"):
+    """A card, by the token its provider gave for it."""
+
+    token: str
+    card: CardSummary
+
+
+class CashOnDelivery(
+    msgspec.Struct, frozen=True, kw_only=True, tag="cash_on_delivery", tag_field="type"
+):
+    """Paid to whoever delivers; an admin confirms it."""
+
+
+class CreatePayment(Request[Created[PaymentView]], frozen=True, kw_only=True):
+    """Pays an order. The amount is always the order's.
+
+    Repeatable: `request_id` with the same `body_hash` answers the payment made first, or refuses
+    with `PaymentInProgress` while that one is still running. A decline is an answer, not a refusal.
+    """
+
+    type: ClassVar[str] = "create_payment"
+    service: ClassVar[str] = "payments"
+    coalesced: ClassVar[bool] = False
+
+    request_id: str
+    body_hash: str
+    actor: Actor
+    order_id: str
+    method: CardToken | CashOnDelivery
+    shipping_address: ShippingAddress | None = None
+
+
+class ConfirmPayment(Request[PaymentView], frozen=True, kw_only=True):
+    """An admin has the cash. Repeatable: a payment that is confirmed already is answered."""
+
+    type: ClassVar[str] = "confirm_payment"
+    service: ClassVar[str] = "payments"
+
+    payment_id: str
+    actor: Actor
+
+
+class GetPayment(Request[PaymentView], frozen=True, kw_only=True):
+    """Somebody else's payment is `PaymentNotFound`, except for an admin."""
+
+    type: ClassVar[str] = "get_payment"
+    service: ClassVar[str] = "payments"
+    read: ClassVar[bool] = True
+
+    payment_id: str
+    actor: Actor
+
+
+class ListPayments(Request[Page[PaymentView]], frozen=True, kw_only=True):
+    """The payment history, newest first; only `user_id`'s, or everybody's where it is None."""
+
+    type: ClassVar[str] = "list_payments"
+    service: ClassVar[str] = "payments"
+    read: ClassVar[bool] = True
+
+    limit: int
+    cursor: str | None = None
+    order_id: str | None = None
+    status: PaymentStatus | None = None
+    user_id: str | None = None
+
+
+class PaymentPending(Event, frozen=True, kw_only=True):
+    """A payment was begun whose verdict will come later."""
+
+    type: ClassVar[str] = "payment.pending.v1"
+    consumers: ClassVar[tuple[str, ...]] = ("orders",)
+    payment_id: str
+    order_id: str
+    method: Method
+
+
+class PaymentCaptured(Event, frozen=True, kw_only=True):
+    """The money was taken."""
+
+    type: ClassVar[str] = "payment.captured.v1"
+    consumers: ClassVar[tuple[str, ...]] = ("orders",)
+    payment_id: str
+    order_id: str
+    amount: Money
+
+
+class PaymentDeclined(Event, frozen=True, kw_only=True):
+    """No money was taken. `counts` tells an issuer's no from a failure on the way to the issuer."""
+
+    type: ClassVar[str] = "payment.declined.v1"
+    consumers: ClassVar[tuple[str, ...]] = ("orders",)
+    payment_id: str
+    order_id: str
+    failure: Failure
+    counts: bool = True
+
+
+EVENTS: tuple[type[Event], ...] = (PaymentPending, PaymentCaptured, PaymentDeclined)

@@ -1,0 +1,217 @@
+"""What products answers and publishes: the catalogue, its stock, and stock held for orders."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from cartwheel.kernel.errors import Conflict, Invalid, NotFound, Stale
+from cartwheel.kernel.messages import Created, Event, Page, Request
+from cartwheel.kernel.money import Money
+
+MAX_STOCK = 10**9
+
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S")]
+Description = Annotated[str, Meta(max_length=5_000)]
+Sku = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
+Category = Annotated[str, Meta(min_length=1, max_length=100)]
+Tags = Annotated[list[Annotated[str, Meta(min_length=1, max_length=50)]], Meta(max_length=20)]
+ImageUrl = Annotated[str, Meta(max_length=2_000, pattern=r"^https?://\S+$")]
+InitialStock = Annotated[int, Meta(ge=0, le=MAX_STOCK)]
+Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class ProductStatus(StrEnum):
+    ACTIVE = "ACTIVE"
+    ARCHIVED = "ARCHIVED"
+
+
+class Stock(msgspec.Struct, frozen=True, kw_only=True):
+    """Pieces: free to order, held for unpaid orders, and sold. Together they never change but by
+    an adjustment."""
+
+    available: int
+    reserved: int = 0
+    sold: int = 0
+
+
+class ProductView(msgspec.Struct, frozen=True, kw_only=True):
+    """A product as clients see it. `version` counts catalogue changes, not sales."""
+
+    id: str
+    sku: str
+    name: str
+    description: str
+    category: str | None
+    tags: list[str]
+    image_url: str | None
+    price: Money
+    stock: Stock
+    status: ProductStatus
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class ProductNotFound(NotFound):
+    code = "product_not_found"
+
+
+class NameTaken(Conflict):
+    """Another active product has the name."""
+
+    code = "product_name_taken"
+
+
+class SkuTaken(Conflict):
+    code = "product_sku_taken"
+
+
+class ProductChanged(Stale):
+    """The product is no longer at the version that the change was made for."""
+
+    code = "product_changed"
+
+
+class UnknownCurrency(Invalid):
+    code = "unknown_currency"
+
+
+class UnknownProduct(Invalid):
+    """An order names a product that does not exist or is archived."""
+
+    code = "unknown_product"
+
+
+class MixedCurrencies(Invalid):
+    """An order's products are priced in more than one currency."""
+
+    code = "mixed_currencies"
+
+
+class InsufficientStock(Conflict):
+    """Fewer pieces are free than an order asks for."""
+
+    code = "insufficient_stock"
+
+
+class CreateProduct(Request[Created[ProductView]], frozen=True, kw_only=True):
+    """Repeatable: `request_id` with the same `body_hash` answers the product made first."""
+
+    type: ClassVar[str] = "create_product"
+    service: ClassVar[str] = "products"
+
+    request_id: str
+    body_hash: str
+    name: Name
+    description: Description
+    price: Money
+    stock: InitialStock
+    sku: Sku | None = None
+    category: Category | None = None
+    tags: Tags = msgspec.field(default_factory=list[str])
+    image_url: ImageUrl | None = None
+
+
+class UpdateProduct(Request[ProductView], frozen=True, kw_only=True):
+    """Changes the given fields; `if_version` refuses with `ProductChanged` if it is stale."""
+
+    type: ClassVar[str] = "update_product"
+    service: ClassVar[str] = "products"
+
+    product_id: str
+    if_version: int | None = None
+    name: Name | UnsetType = UNSET
+    description: Description | UnsetType = UNSET
+    price: Money | UnsetType = UNSET
+    category: Category | UnsetType | None = UNSET
+    tags: Tags | UnsetType = UNSET
+    image_url: ImageUrl | UnsetType | None = UNSET
+
+
+class ArchiveProduct(Request[ProductView], frozen=True, kw_only=True):
+    """Takes a product out of the catalogue; nothing changes if it is out already."""
+
+    type: ClassVar[str] = "archive_product"
+    service: ClassVar[str] = "products"
+
+    product_id: str
+
+
+class GetProduct(Request[ProductView], frozen=True, kw_only=True):
+    type: ClassVar[str] = "get_product"
+    service: ClassVar[str] = "products"
+    read: ClassVar[bool] = True
+
+    product_id: str
+
+
+class ListProducts(Request[Page[ProductView]], frozen=True, kw_only=True):
+    """Active products, newest first."""
+
+    type: ClassVar[str] = "list_products"
+    service: ClassVar[str] = "products"
+    read: ClassVar[bool] = True
+
+    limit: int
+    cursor: str | None = None
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """So many pieces of a product."""
+
+    product_id: str
+    quantity: Quantity
+
+
+class ReservedLine(msgspec.Struct, frozen=True, kw_only=True):
+    """What is held, at the name and price it had when it was first asked for."""
+
+    product_id: str
+    name: str
+    quantity: int
+    unit_price: Money
+
+
+class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+    """Stock held for one order; `body_hash` is that of the request which made it."""
+
+    order_id: str
+    body_hash: str
+    lines: list[ReservedLine]
+
+
+class ReserveStock(Request[Reservation], frozen=True, kw_only=True):
+    """Holds every item or nothing.
+
+    Repeatable: a `request_id` seen before answers the stored reservation, with the order id and
+    the prices it was made with, whatever this request says.
+    """
+
+    type: ClassVar[str] = "reserve_stock"
+    service: ClassVar[str] = "products"
+
+    request_id: str
+    order_id: str
+    body_hash: str
+    items: list[Item]
+
+
+class ProductCreated(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "product.created.v1"
+    product: ProductView
+
+
+class ProductUpdated(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "product.updated.v1"
+    product: ProductView
+
+
+class ProductArchived(Event, frozen=True, kw_only=True):
+    type: ClassVar[str] = "product.archived.v1"
+    product: ProductView
+
+
+EVENTS: tuple[type[Event], ...] = (ProductCreated, ProductUpdated, ProductArchived)

@@ -1,0 +1,180 @@
+"""The service's side of requests.
+
+A message is acknowledged when its handling starts, so that nothing is ever run twice: what is lost
+with a process was not answered, and the client repeats it with its Idempotency-Key.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import aio_pika
+import aiormq.exceptions
+import msgspec
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+
+from cartwheel.kernel.bus import topology, wire
+from cartwheel.kernel.bus.deadline import until
+from cartwheel.kernel.bus.lane import Lane
+from cartwheel.kernel.errors import Refusal
+from cartwheel.kernel.messages import Request
+from cartwheel.kernel.outages import is_outage
+from cartwheel.kernel.telemetry import continue_trace, log
+
+Kind = TypeVar("Kind", bound=Request[Any])
+Answer = TypeVar("Answer")
+
+MESSAGES_AT_ONCE = 64
+"""Messages in hand; the rest stays with RabbitMQ, which forgets them after their deadline."""
+
+
+class Answers(msgspec.Struct, frozen=True):
+    """A row of a service's table: requests of `kind` are answered by `handler`."""
+
+    kind: type[Request[Any]]
+    handler: Callable[[Any], Awaitable[Any]]
+
+
+def answer(kind: type[Kind], handler: Callable[[Kind], Awaitable[object]]) -> Answers:
+    """Answer each request of `kind` by itself, many at once."""
+    return Answers(kind, handler)
+
+
+def answer_batch(
+    kind: type[Kind],
+    handler: Callable[[list[Kind]], Awaitable[Sequence[object]]],
+    *,
+    limit: int = 64,
+) -> Answers:
+    """Answer requests of `kind` together: `handler` gets a list and returns, in its order, an
+    answer or a refusal for each."""
+    lane: Lane[Kind, object] = Lane(handler, limit=limit)
+    return Answers(kind, lane.submit)
+
+
+class Answerer:
+    """Takes a service's requests and answers them. Open it on a `Connection`."""
+
+    def __init__(self, service: str, table: Iterable[Answers]) -> None:
+        self._service = service
+        self._table = {row.kind.type: row for row in table}
+        self._channel: AbstractChannel | None = None
+        self._stop_consuming: Callable[[], Awaitable[object]] | None = None
+        self._in_hand: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Semaphore(MESSAGES_AT_ONCE)
+        self._stopping = False
+
+    async def open(self, connection: AbstractConnection) -> AbstractChannel:
+        channel = connection.channel(publisher_confirms=False)
+        await channel.initialize()
+        await channel.set_qos(prefetch_count=MESSAGES_AT_ONCE)
+        self._channel = channel
+        if not self._stopping:
+            queue = await channel.get_queue(topology.request_queue(self._service))
+            tag = await queue.consume(self._on_message)
+            self._stop_consuming = lambda: queue.cancel(tag)
+        return channel
+
+    def lost(self) -> None:
+        self._channel = None
+        self._stop_consuming = None
+
+    async def drain(self) -> None:
+        """Take nothing new, and return when all that was taken is answered."""
+        self._stopping = True
+        if self._stop_consuming is not None:
+            await self._stop_consuming()
+        while self._in_hand:
+            await asyncio.wait(self._in_hand)
+
+    async def _on_message(self, message: AbstractIncomingMessage) -> None:
+        # The library cancels this callback with its channel; the work itself must go on.
+        task = asyncio.create_task(self._answer_all(message))
+        self._in_hand.add(task)
+        task.add_done_callback(self._in_hand.discard)
+
+    async def _answer_all(self, message: AbstractIncomingMessage) -> None:
+        async with self._room:
+            try:
+                if self._stopping:
+                    await message.reject(requeue=True)
+                    return
+                await message.ack()
+            except aiormq.exceptions.AMQPError:
+                return  # the connection is gone, and RabbitMQ gives the message to somebody else
+            await self._answer_each(message)
+
+    async def _answer_each(self, message: AbstractIncomingMessage) -> None:
+        row = self._table.get(message.type or "")
+        try:
+            asked = wire.read_asked(message.body)
+        except msgspec.DecodeError as error:
+            log.error("unreadable request dropped", request=message.type, error=str(error))
+            return
+        now = time.time()
+        ready = _Ready(self._reply, message.reply_to or "", len(asked))
+        await asyncio.gather(
+            *(self._answer_one(row, each, ready) for each in asked if each.deadline > now)
+        )
+        await ready.sent()
+
+    async def _answer_one(self, row: Answers | None, asked: wire.Asked, ready: "_Ready") -> None:
+        try:
+            if row is None:
+                raise LookupError("nobody here answers that")
+            request = wire.request_decoder(row.kind).decode(asked.body)
+            continue_trace(request.traceparent)
+            with until(asked.deadline):
+                result = await row.handler(request)
+            ready.add(wire.Answered(asked.id, wire.Outcome.DONE, msgspec.Raw(wire.encode(result))))
+        except Refusal as refusal:
+            ready.add(wire.Answered(asked.id, wire.Outcome.REFUSED, wire.write_refusal(refusal)))
+        except Exception as error:
+            if is_outage(error):
+                log.warning("a part is away", request=row and row.kind.type, error=repr(error))
+                ready.add(wire.Answered(asked.id, wire.Outcome.OUTAGE))
+            else:
+                log.exception("request failed", request=row and row.kind.type)
+                ready.add(wire.Answered(asked.id, wire.Outcome.FAILED))
+
+    async def _reply(self, to: str, answers: list[wire.Answered]) -> None:
+        if self._channel is None:
+            return  # the caller has lost its reply queue with the connection
+        message = aio_pika.Message(wire.encode(answers), content_type="application/json")
+        try:
+            await self._channel.default_exchange.publish(
+                message, to, mandatory=False, timeout=topology.REQUEST_DEADLINE
+            )
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            log.warning("answers lost with the connection", count=len(answers))
+
+
+class _Ready:
+    """Answers to one message: those that are ready leave together, no one waits for a slow one."""
+
+    def __init__(
+        self, reply: Callable[[str, list[wire.Answered]], Awaitable[None]], to: str, expected: int
+    ) -> None:
+        self._reply = reply
+        self._to = to
+        self._expected = expected
+        self._answers: list[wire.Answered] = []
+        self._sender: asyncio.Task[None] | None = None
+
+    def add(self, answered: wire.Answered) -> None:
+        self._answers.append(answered)
+        if self._sender is None:
+            self._sender = asyncio.create_task(self._send())
+
+    async def sent(self) -> None:
+        if self._sender is not None:
+            await self._sender
+
+    async def _send(self) -> None:
+        # Answers of the same batch become ready within a turn or two of the loop.
+        await asyncio.sleep(0)
+        answers, self._answers, self._sender = self._answers, [], None
+        await self._reply(self._to, answers)

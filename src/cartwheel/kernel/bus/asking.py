@@ -1,0 +1,251 @@
+"""The caller's side of requests: typed answers, typed refusals, or an outage; never twice.
+
+Requests of one type share a lane. While it has its few messages on the wire, further requests wait
+in the lane and leave together as one message. An idle lane sends at once.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import aio_pika
+import msgspec
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+
+from cartwheel.kernel.bus import deadline, topology, wire
+from cartwheel.kernel.errors import Outage, OutcomeUnknown, Overloaded, TimedOut, Unavailable
+from cartwheel.kernel.messages import Request
+from cartwheel.kernel.outages import is_outage
+from cartwheel.kernel.telemetry import log, traceparent
+
+Answer = TypeVar("Answer")
+
+ON_THE_WIRE = 2
+"""Messages of a coalesced lane that may be without an answer; more would make smaller batches."""
+ALONE_ON_THE_WIRE = 256
+BATCH = 64
+BATCH_BYTES = 256 * 1024
+LONGEST_LANE = 2_000
+"""Requests that may wait in a lane; one more is refused at once."""
+
+_REPLY_TO = "amq.rabbitmq.reply-to"
+
+
+class RemoteFailure(Exception):
+    """The service failed on the request: a bug there, in its log under the same trace id."""
+
+
+class _Pending:
+    __slots__ = ("body", "deadline", "future", "kind")
+
+    def __init__(self, kind: type[Request[Any]], body: bytes, until: float) -> None:
+        self.kind = kind
+        self.body = body
+        self.deadline = until
+        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+
+class _Lane:
+    """The requests of one type: some waiting here, some on the wire."""
+
+    def __init__(self, kind: type[Request[Any]], caller: "Caller") -> None:
+        self._kind = kind
+        self._caller = caller
+        self._batch = BATCH if kind.coalesced else 1
+        self._window = ON_THE_WIRE if kind.coalesced else ALONE_ON_THE_WIRE
+        self.waiting: deque[_Pending] = deque()
+        self._on_the_wire = 0
+
+    def put(self, pending: _Pending) -> None:
+        if len(self.waiting) >= LONGEST_LANE:
+            raise Overloaded(f"{len(self.waiting)} requests wait for {self._kind.service} already")
+        self.waiting.append(pending)
+        self.flush()
+
+    def flush(self) -> None:
+        while self.waiting and self._on_the_wire < self._window:
+            batch = self._take()
+            if not batch:
+                return
+            self._on_the_wire += 1
+            left = len(batch)
+
+            def one_done(_: asyncio.Future[Any]) -> None:
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    self._on_the_wire -= 1
+                    self.flush()
+
+            for pending in batch:
+                pending.future.add_done_callback(one_done)
+            self._caller.send(self._kind, batch)
+
+    def _take(self) -> list[_Pending]:
+        batch: list[_Pending] = []
+        size = 0
+        while self.waiting and len(batch) < self._batch and size < BATCH_BYTES:
+            pending = self.waiting.popleft()
+            if not pending.future.done():  # its caller may have given up meanwhile
+                batch.append(pending)
+                size += len(pending.body)
+        return batch
+
+
+class Caller:
+    """Asks services. Open it on a `Connection`."""
+
+    def __init__(self) -> None:
+        self._channel: AbstractChannel | None = None
+        self._lanes: dict[type[Request[Any]], _Lane] = {}
+        self._pending: dict[int, _Pending] = {}
+        self._next_id = 0
+        self._opened = asyncio.Event()
+        self._sending: set[asyncio.Task[None]] = set()
+
+    async def open(self, connection: AbstractConnection) -> AbstractChannel:
+        channel = connection.channel(publisher_confirms=False)
+        await channel.initialize()
+        replies = await channel.get_queue(_REPLY_TO, ensure=False)
+        await replies.consume(self._on_replies, no_ack=True)
+        self._channel = channel
+        self._opened.set()
+        return channel
+
+    def lost(self) -> None:
+        self._channel = None
+        self._opened.clear()
+        for lane in self._lanes.values():
+            lane.waiting, waiting = deque(), lane.waiting
+            for pending in waiting:
+                _fail(pending, Unavailable("RabbitMQ is away"))
+        for pending in list(self._pending.values()):
+            _fail(pending, _ConnectionLost("the connection to RabbitMQ was lost"))
+
+    async def request(
+        self, request: Request[Answer], *, timeout: float = topology.REQUEST_DEADLINE
+    ) -> Answer:
+        """Return the service's answer.
+
+        A `read` is sent once more if the connection is lost. Within a handler, the handler's own
+        deadline holds where it is shorter than `timeout` (seconds).
+
+        Raises:
+            Refusal: the service's answer is no.
+            Unavailable, Overloaded: certainly not done.
+            OutcomeUnknown, TimedOut: perhaps done.
+            RemoteFailure: the service has a bug.
+        """
+        until = time.time() + deadline.left(timeout)
+        try:
+            async with asyncio.timeout(until - time.time()):
+                try:
+                    return await self._ask(request, until)
+                except _ConnectionLost as lost:
+                    if not request.read:
+                        raise OutcomeUnknown(str(lost)) from None
+                await self._opened.wait()
+                try:
+                    return await self._ask(request, until)
+                except _ConnectionLost as lost:
+                    raise Unavailable(str(lost)) from None
+        except TimeoutError:
+            raise TimedOut(f"{request.service} did not answer in time") from None
+
+    async def _ask(self, request: Request[Answer], until: float) -> Answer:
+        if self._channel is None:
+            raise Unavailable("RabbitMQ is away")
+        kind = type(request)
+        lane = self._lanes.get(kind)
+        if lane is None:
+            lane = self._lanes[kind] = _Lane(kind, self)
+        traced = msgspec.structs.replace(request, traceparent=traceparent())
+        pending = _Pending(kind, wire.encode(traced), until)
+        lane.put(pending)
+        return await pending.future
+
+    def send(self, kind: type[Request[Any]], batch: list[_Pending]) -> None:
+        task = asyncio.create_task(self._send(kind, batch))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _send(self, kind: type[Request[Any]], batch: list[_Pending]) -> None:
+        asked: list[wire.Asked] = []
+        ids: list[int] = []
+        for pending in batch:
+            self._next_id += 1
+            ids.append(self._next_id)
+            self._pending[self._next_id] = pending
+            pending.future.add_done_callback(self._forget(self._next_id))
+            asked.append(wire.Asked(self._next_id, pending.deadline, msgspec.Raw(pending.body)))
+        longest = max(pending.deadline for pending in batch) - time.time()
+        message = aio_pika.Message(
+            wire.encode(asked),
+            type=kind.type,
+            reply_to=_REPLY_TO,
+            content_type="application/json",
+            expiration=max(longest, 0.001),
+        )
+        try:
+            if self._channel is None:
+                raise Unavailable("RabbitMQ is away")
+            await self._channel.default_exchange.publish(
+                message,
+                topology.request_queue(kind.service),
+                mandatory=False,
+                timeout=max(longest, 0.001),
+            )
+        except Exception as error:
+            if not is_outage(error):
+                log.exception("sending requests failed", request=kind.type)
+            for pending in batch:
+                # Part of it may have left: whether the service got it is not known.
+                _fail(
+                    pending,
+                    error if isinstance(error, Outage) else _ConnectionLost("sending failed"),
+                )
+
+    def _forget(self, number: int) -> Callable[[object], None]:
+        def forget(_: object) -> None:
+            self._pending.pop(number, None)
+
+        return forget
+
+    async def _on_replies(self, message: AbstractIncomingMessage) -> None:
+        for answered in wire.read_answered(message.body):
+            pending = self._pending.get(answered.id)
+            if pending is None or pending.future.done():
+                continue
+            try:
+                _settle(pending, answered)
+            except msgspec.DecodeError as error:
+                _fail(
+                    pending,
+                    RemoteFailure(f"unreadable answer from {pending.kind.service}: {error}"),
+                )
+
+
+class _ConnectionLost(Exception):
+    """The request had left; whether it was done is not known."""
+
+
+def _fail(pending: _Pending, error: Exception) -> None:
+    if not pending.future.done():
+        pending.future.set_exception(error)
+
+
+def _settle(pending: _Pending, answered: wire.Answered) -> None:
+    kind = pending.kind
+    match answered.outcome:
+        case wire.Outcome.DONE:
+            pending.future.set_result(wire.answer_decoder(kind).decode(answered.body))
+        case wire.Outcome.REFUSED:
+            pending.future.set_exception(wire.read_refusal(answered.body))
+        case wire.Outcome.OUTAGE if kind.read:
+            _fail(pending, Unavailable(f"{kind.service} waits for a part that is away"))
+        case wire.Outcome.OUTAGE:
+            _fail(pending, OutcomeUnknown(f"{kind.service} lost a part while doing it"))
+        case wire.Outcome.FAILED:
+            _fail(pending, RemoteFailure(f"{kind.service} failed on {kind.type}"))

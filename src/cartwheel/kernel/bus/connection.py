@@ -1,0 +1,113 @@
+"""One connection to RabbitMQ, kept.
+
+Whatever uses it (a consumer, a caller, a publisher) opens its own channel on it, again after every
+loss, the same way as the first time. aio-pika's robust connection does not restore a direct
+reply-to consumer and repeats declarations of its own, hence this loop on the plain one.
+"""
+
+import asyncio
+import contextlib
+from typing import Protocol
+
+import aio_pika
+import aiormq.exceptions
+from aio_pika.abc import AbstractChannel, AbstractConnection
+
+from cartwheel.kernel.telemetry import log
+
+HEARTBEAT = 10
+"""Seconds; a frozen broker is given up after two of them without a sign of life."""
+
+CONNECT_TIMEOUT = 5.0
+LONGEST_PAUSE = 2.0
+
+
+class ConnectionUse(Protocol):
+    """What is opened on the connection each time it is made."""
+
+    async def open(self, connection: AbstractConnection) -> AbstractChannel:
+        """Open a channel and start; the connection is remade when that channel closes."""
+        ...
+
+    def lost(self) -> None:
+        """The connection is gone, and everything in flight with it."""
+        ...
+
+
+class Connection:
+    def __init__(self, url: str, *, process: str) -> None:
+        self._url = url
+        self._process = process
+        self._uses: list[ConnectionUse] = []
+        self._task: asyncio.Task[None] | None = None
+        self._up = asyncio.Event()
+
+    @property
+    def is_up(self) -> bool:
+        return self._up.is_set()
+
+    def add(self, use: ConnectionUse) -> None:
+        """Open `use` with every connection made from now on."""
+        self._uses.append(use)
+
+    async def start(self) -> None:
+        """Connect, waiting for RabbitMQ as long as it takes."""
+        self._task = asyncio.create_task(self._keep())
+        up = asyncio.create_task(self._up.wait())
+        await asyncio.wait({self._task, up}, return_when=asyncio.FIRST_COMPLETED)
+        if self._task.done():
+            up.cancel()
+            self._task.result()
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _keep(self) -> None:
+        pause = 0.1
+        while True:
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    connection = await aio_pika.connect(
+                        self._url,
+                        timeout=CONNECT_TIMEOUT,
+                        heartbeat=HEARTBEAT,
+                        client_properties={"connection_name": self._process},
+                    )
+            except (OSError, TimeoutError, aiormq.exceptions.AMQPError) as error:
+                log.warning("waiting for RabbitMQ", error=str(error) or type(error).__name__)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+                continue
+            try:
+                await self._use(connection)
+                pause = 0.1
+            except (OSError, TimeoutError, aiormq.exceptions.AMQPError) as error:
+                log.warning("cannot use RabbitMQ", error=str(error) or type(error).__name__)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+            finally:
+                self._up.clear()
+                for use in self._uses:
+                    use.lost()
+                with contextlib.suppress(Exception):
+                    async with asyncio.timeout(1):
+                        await connection.close()
+
+    async def _use(self, connection: AbstractConnection) -> None:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            channels = [await use.open(connection) for use in self._uses]
+        self._up.set()
+        log.info("connected to RabbitMQ")
+        ends = [
+            asyncio.ensure_future(end)
+            for end in (connection.closed(), *(c.closed() for c in channels))
+        ]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+        log.warning("connection to RabbitMQ lost")

@@ -1,0 +1,239 @@
+"""Events in. Each ends in exactly one of four ways:
+
+    done       the effect is stored (or the domain refused it): acknowledged after that
+    retried    the event's handling failed: again after 5 s, 60 s, 60 s
+    parked     it failed four times, cannot be read, or killed its reader: in `dead.<service>`,
+               with reason, stack, attempts and origin
+    waiting    a part is away (database, mail): the consumer stops, gives back what it holds, and
+               goes on when a probe succeeds, however long that takes
+
+At least once, in any order: handlers guard their effect in the same write as the effect.
+"""
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import aio_pika
+import aiormq.exceptions
+import msgspec
+from aio_pika.abc import (
+    AbstractChannel,
+    AbstractConnection,
+    AbstractIncomingMessage,
+    AbstractQueue,
+    HeadersType,
+)
+
+from cartwheel.kernel.bus import topology, wire
+from cartwheel.kernel.bus.lane import Lane
+from cartwheel.kernel.errors import Refusal
+from cartwheel.kernel.messages import CloudEvent, Event
+from cartwheel.kernel.outages import is_outage
+from cartwheel.kernel.telemetry import continue_trace, log
+
+Data = TypeVar("Data", bound=Event)
+
+PREFETCH = 64
+PUBLISH_TIMEOUT = 10.0
+LONGEST_PAUSE = 5.0
+"""Seconds between two probes of a part that is away."""
+
+ATTEMPTS = "attempts"
+Probe = Callable[[], Awaitable[object]]
+
+
+class On(msgspec.Struct, frozen=True):
+    """A row of a service's table: what `handler` does on events of `kind`.
+
+    `alone` handles a single event past the batch, for one that may have killed its reader.
+    """
+
+    kind: type[Event]
+    handler: Callable[[CloudEvent[Any]], Awaitable[object]]
+    alone: Callable[[CloudEvent[Any]], Awaitable[object]]
+
+
+def on(kind: type[Data], handler: Callable[[CloudEvent[Data]], Awaitable[object]]) -> On:
+    """Handle each event of `kind` by itself, many at once."""
+    return On(kind, handler, handler)
+
+
+def on_batch(
+    kind: type[Data],
+    handler: Callable[[list[CloudEvent[Data]]], Awaitable[Sequence[Refusal | None]]],
+    *,
+    limit: int = 64,
+) -> On:
+    """Handle events of `kind` together; `handler` returns, in their order, None or a refusal."""
+    lane: Lane[CloudEvent[Data], None] = Lane(handler, limit=limit)
+
+    async def alone(event: CloudEvent[Data]) -> None:
+        for result in await handler([event]):
+            if result is not None:
+                raise result
+
+    return On(kind, lane.submit, alone)
+
+
+class Consumer:
+    """Takes a service's events. Open it on a `Connection`."""
+
+    def __init__(self, service: str, table: Iterable[On], *, probe: Probe) -> None:
+        self._service = service
+        self._table = {row.kind.type: row for row in table}
+        self._kinds = {name: row.kind for name, row in self._table.items()}
+        self._probe = probe
+        self._channel: AbstractChannel | None = None
+        self._queue: AbstractQueue | None = None
+        self._tag: str | None = None
+        self._in_hand: set[asyncio.Task[None]] = set()
+        self._pause: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    async def open(self, connection: AbstractConnection) -> AbstractChannel:
+        channel = connection.channel(publisher_confirms=True, on_return_raises=True)
+        await channel.initialize()
+        await channel.set_qos(prefetch_count=PREFETCH)
+        self._channel = channel
+        self._queue = await channel.get_queue(topology.event_queue(self._service), ensure=False)
+        if self._pause is None:
+            await self._consume()
+        return channel
+
+    def lost(self) -> None:
+        self._channel = None
+        self._queue = None
+        self._tag = None
+
+    async def drain(self) -> None:
+        """Take nothing new, give back what has not begun, and return when the rest is done."""
+        self._stopping = True
+        if self._pause is not None:
+            self._pause.cancel()
+        await self._stop_consuming()
+        while self._in_hand:
+            await asyncio.wait(self._in_hand)
+
+    async def _consume(self) -> None:
+        if self._queue is not None and not self._stopping:
+            self._tag = await self._queue.consume(self._on_message)
+
+    async def _stop_consuming(self) -> None:
+        if self._queue is not None and self._tag is not None:
+            tag, self._tag = self._tag, None
+            await self._queue.cancel(tag)
+
+    async def _on_message(self, message: AbstractIncomingMessage) -> None:
+        # The library cancels this callback with its channel; the work itself must go on.
+        task = asyncio.create_task(self._handle(message))
+        self._in_hand.add(task)
+        task.add_done_callback(self._in_hand.discard)
+
+    async def _handle(self, message: AbstractIncomingMessage) -> None:
+        try:
+            if self._pause is not None or self._stopping:
+                await message.reject(requeue=True)
+                return
+            if await self._done_with(message):
+                # Ack after the effect is stored: a crash between the two repeats the event.
+                await message.ack()
+            else:
+                await message.reject(requeue=True)
+        except (aiormq.exceptions.AMQPError, OSError, TimeoutError) as error:
+            # Unacknowledged, so RabbitMQ delivers it again.
+            log.warning("event given back with the connection", error=repr(error))
+
+    async def _done_with(self, message: AbstractIncomingMessage) -> bool:
+        """Handle, retry or park `message`; return False if a part is away instead."""
+        try:
+            event = wire.read_event(message, self._kinds)
+        except wire.Undecodable as error:
+            await self._park(message, error)
+            return True
+        continue_trace(event.traceparent)
+        row = self._table[event.type]
+        handler = row.alone if message.redelivered else row.handler
+        try:
+            await handler(event)
+        except Refusal as refusal:
+            log.info(
+                "event refused",
+                type=event.type,
+                subject=event.subject,
+                code=refusal.code,
+                detail=refusal.detail,
+            )
+        except Exception as error:
+            if is_outage(error):
+                log.warning("a part is away: consuming stops", type=event.type, error=repr(error))
+                self._start_pause()
+                return False
+            await self._retry(message, event, error)
+        return True
+
+    async def _retry(
+        self, message: AbstractIncomingMessage, event: CloudEvent[Any], error: Exception
+    ) -> None:
+        attempts = int(str(message.headers.get(ATTEMPTS, 0))) + 1
+        delays = (*topology.RETRY_DELAYS, topology.RETRY_DELAYS[-1])
+        if attempts > len(delays):
+            await self._park(message, error, attempts)
+            return
+        delay = delays[attempts - 1]
+        log.exception(
+            "event failed", type=event.type, subject=event.subject, attempts=attempts, delay=delay
+        )
+        await self._send(message, topology.retry_queue(self._service, delay), {ATTEMPTS: attempts})
+
+    async def _park(
+        self, message: AbstractIncomingMessage, error: Exception, attempts: int = 1
+    ) -> None:
+        log.error("event parked", id=message.message_id, attempts=attempts, error=repr(error))
+        await self._send(
+            message,
+            topology.dead_queue(self._service),
+            {
+                ATTEMPTS: attempts,
+                "reason": str(error)[:1000] or type(error).__name__,
+                "stack": "".join(traceback.format_exception(error))[-8000:],
+                "origin": topology.event_queue(self._service),
+            },
+        )
+
+    async def _send(
+        self, message: AbstractIncomingMessage, queue: str, headers: HeadersType
+    ) -> None:
+        if self._channel is None:
+            raise aiormq.exceptions.ChannelInvalidStateError("the channel is gone")
+        copy = aio_pika.Message(
+            message.body,
+            headers={**message.headers, **headers},
+            message_id=message.message_id,
+            content_type=message.content_type,
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        )
+        async with asyncio.timeout(PUBLISH_TIMEOUT):
+            await self._channel.default_exchange.publish(copy, queue, mandatory=True)
+
+    def _start_pause(self) -> None:
+        if self._pause is None and not self._stopping:
+            self._pause = asyncio.create_task(self._wait_for_parts())
+
+    async def _wait_for_parts(self) -> None:
+        pause = 0.5
+        try:
+            await self._stop_consuming()
+            while True:
+                await asyncio.sleep(pause)
+                try:
+                    await self._probe()
+                    break
+                except Exception as error:
+                    log.warning("still waiting for a part", error=repr(error))
+                pause = min(pause * 2, LONGEST_PAUSE)
+        finally:
+            self._pause = None
+        log.info("the part is back: consuming goes on")
+        await self._consume()

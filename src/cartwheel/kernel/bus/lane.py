@@ -1,0 +1,81 @@
+"""A lane runs a batch handler: one batch in flight, the next one filling meanwhile.
+
+There is no timer: an idle lane takes a single item at once, a busy one takes all that has come in
+while it worked. Durable writes cost nearly the same for one item as for many, so the busier the
+system, the cheaper each item.
+"""
+
+import asyncio
+import contextvars
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from cartwheel.kernel.bus.deadline import until
+from cartwheel.kernel.errors import Refusal
+from cartwheel.kernel.outages import is_outage
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+BATCH_TIMEOUT = 10.0
+"""Seconds for one batch, after which its database counts as away."""
+
+BatchHandler = Callable[[list[Item]], Awaitable[Sequence[Result | Refusal]]]
+
+
+class Lane(Generic[Item, Result]):
+    def __init__(self, handler: BatchHandler[Item, Result], *, limit: int = 64) -> None:
+        self._handler = handler
+        self._limit = limit
+        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._worker: asyncio.Task[None] | None = None
+        # A batch is nobody's in particular: it must not run in one item's trace or deadline.
+        self._context = contextvars.copy_context()
+
+    async def submit(self, item: Item) -> Result:
+        """Return the handler's result for `item`.
+
+        Raises:
+            Refusal: the handler's, for this item.
+            Exception: whatever the handler raised when it ran this item alone.
+        """
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work(), context=self._context)
+        return await future
+
+    async def _work(self) -> None:
+        # Items submitted in the same turn of the loop belong to the first batch.
+        await asyncio.sleep(0)
+        while self._waiting:
+            count = min(self._limit, len(self._waiting))
+            await self._run([self._waiting.popleft() for _ in range(count)])
+        self._worker = None
+
+    async def _run(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        try:
+            with until(time.time() + BATCH_TIMEOUT):
+                results = await self._handler([item for item, _ in batch])
+        except Exception as error:
+            if len(batch) == 1 or is_outage(error):
+                for _, future in batch:
+                    _settle(future, error)
+                return
+            # One item may be at fault: alone, it harms nobody else.
+            for entry in batch:
+                await self._run([entry])
+            return
+        for (_, future), result in zip(batch, results, strict=True):
+            _settle(future, result)
+
+
+def _settle(future: asyncio.Future[Result], result: Result | Exception) -> None:
+    if future.done():  # whoever waited has given up
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

@@ -1,0 +1,52 @@
+"""Events out: persistent, confirmed by RabbitMQ, and never silently unroutable."""
+
+import asyncio
+
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+
+from cartwheel.kernel.bus import topology
+from cartwheel.kernel.bus.wire import StoredEvent, write_event
+from cartwheel.kernel.errors import Unavailable
+
+CONFIRM_TIMEOUT = 10.0
+"""Seconds. A publish in flight when the broker goes can hang; the relay simply publishes again."""
+
+
+class Publisher:
+    """Publishes events. Open it on a `Connection`."""
+
+    def __init__(self, consumed: frozenset[str]) -> None:
+        self._consumed = consumed
+        self._exchange: AbstractExchange | None = None
+        self._opened = asyncio.Event()
+
+    async def open(self, connection: AbstractConnection) -> AbstractChannel:
+        # Without on_return_raises, an unroutable mandatory message counts as published.
+        channel = connection.channel(publisher_confirms=True, on_return_raises=True)
+        await channel.initialize()
+        self._exchange = await channel.get_exchange(topology.EXCHANGE, ensure=False)
+        self._opened.set()
+        return channel
+
+    def lost(self) -> None:
+        self._exchange = None
+        self._opened.clear()
+
+    async def opened(self) -> None:
+        """Return when there is a connection to publish on."""
+        await self._opened.wait()
+
+    async def publish(self, event: StoredEvent) -> None:
+        """Publish `event`; when this returns, RabbitMQ has it on disk.
+
+        Raises:
+            Unavailable: there is no connection.
+            aiormq.exceptions.PublishError: it has consumers, but no queue: the topology is missing.
+            Exception: the connection failed meanwhile; it may or may not have been published.
+        """
+        if self._exchange is None:
+            raise Unavailable("RabbitMQ is away")
+        async with asyncio.timeout(CONFIRM_TIMEOUT):
+            await self._exchange.publish(
+                write_event(event), event.type, mandatory=event.type in self._consumed
+            )

@@ -1,0 +1,49 @@
+"""Tells a part that is away from a message or a line of code that is at fault.
+
+What is at fault is retried and then parked; what waits for a part simply waits, however long.
+"""
+
+import asyncio
+
+import aiohttp
+import aiormq.exceptions
+from botocore.exceptions import ConnectionError as AwsConnectionError
+from botocore.exceptions import HTTPClientError
+from pymongo.errors import (
+    ConnectionFailure,
+    ExecutionTimeout,
+    PyMongoError,
+    WaitQueueTimeoutError,
+    WTimeoutError,
+)
+
+from cartwheel.kernel.errors import Outage, TimedOut
+
+_AWAY = (
+    Outage,
+    ConnectionError,
+    asyncio.TimeoutError,
+    aiohttp.ClientConnectionError,
+    aiormq.exceptions.AMQPConnectionError,
+    aiormq.exceptions.ChannelInvalidStateError,
+    AwsConnectionError,
+    HTTPClientError,
+    ConnectionFailure,  # server selection, network timeouts and a primary that stepped down too
+    ExecutionTimeout,
+    WaitQueueTimeoutError,
+    WTimeoutError,
+)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Return whether `error` passes by itself once a part is back."""
+    if isinstance(error, PyMongoError) and error.timeout:
+        return True
+    return isinstance(error, _AWAY)
+
+
+def is_timeout(error: BaseException) -> bool:
+    """Return whether `error` means that time ran out, with the outcome unknown."""
+    return isinstance(error, TimedOut | TimeoutError) or (
+        isinstance(error, PyMongoError) and error.timeout
+    )

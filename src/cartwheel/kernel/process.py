@@ -1,0 +1,174 @@
+"""Every process starts and stops the same way.
+
+Start: settings are read (or named, if missing), logs begin, MongoDB and RabbitMQ are waited for,
+work starts, the supervisor is told READY=1. Stop (SIGTERM, Ctrl-C): nothing new is taken, what has
+not begun is given back, what has is finished within 6 s, the relay gives up its lease, and the
+connections close last.
+"""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import msgspec
+import uvloop
+
+from cartwheel.kernel import telemetry
+from cartwheel.kernel.bus.answering import Answerer, Answers
+from cartwheel.kernel.bus.asking import Caller
+from cartwheel.kernel.bus.connection import Connection
+from cartwheel.kernel.bus.consuming import Consumer, On, Probe
+from cartwheel.kernel.bus.publishing import Publisher
+from cartwheel.kernel.messages import Event
+from cartwheel.kernel.notify import notify
+from cartwheel.kernel.outages import is_outage
+from cartwheel.kernel.settings import BadSettings, read
+from cartwheel.kernel.store import client as mongodb
+from cartwheel.kernel.store import migrations as schema
+from cartwheel.kernel.store.relay import Relay
+from cartwheel.kernel.telemetry import log
+
+FINISH_WITHIN = 6.0
+"""Seconds that work in hand may take after SIGTERM."""
+
+
+class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What every service needs; a service with more of its own subclasses this."""
+
+    mongodb_uri: str
+    rabbitmq_url: str
+    log_level: str = "INFO"
+
+
+class Job(msgspec.Struct, frozen=True):
+    """Something done again and again in the background, `every` so many seconds."""
+
+    run: Callable[[], Awaitable[object]]
+    every: float
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """What a service is built on."""
+
+    process: str
+    client: mongodb.Client
+    database: mongodb.Database
+    connection: Connection
+    bus: Caller
+
+
+Settings = TypeVar("Settings", bound=msgspec.Struct)
+Main = Callable[[Settings, asyncio.Event], Awaitable[None]]
+
+
+def run(process: str, settings: type[Settings], main: Main[Settings]) -> None:
+    """Run `main` with its settings until it returns; SIGTERM and Ctrl-C set the event it gets."""
+    try:
+        values = read(settings)
+        telemetry.configure(process, getattr(values, "log_level", "INFO"))
+    except BadSettings as error:
+        sys.exit(f"{process} cannot start:\n{error}")
+
+    async def supervised() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await main(values, stop)
+
+    try:
+        uvloop.run(supervised())
+    except schema.NotSetUp as error:
+        sys.exit(f"{process} cannot start: {error}")
+    log.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def parts(process: str, settings: ServiceSettings) -> AsyncGenerator[Parts]:
+    """Yield what the service `process` is built on; its database bears its name."""
+    client = mongodb.connect(settings.mongodb_uri, process=process)
+    connection = Connection(settings.rabbitmq_url, process=process)
+    bus = Caller()
+    connection.add(bus)
+    try:
+        yield Parts(process, client, mongodb.database(client, process), connection, bus)
+    finally:
+        await connection.stop()
+        await client.close()
+
+
+async def serve(
+    built_on: Parts,
+    stop: asyncio.Event,
+    *,
+    migrations: Sequence[schema.Migration],
+    answers: Sequence[Answers],
+    on: Sequence[On],
+    publishes_from: Sequence[str],
+    events: Sequence[type[Event]],
+    jobs: Sequence[Job] = (),
+    probe: Probe | None = None,
+) -> None:
+    """Do a service's work until `stop` is set, then finish what is in hand.
+
+    `publishes_from` names the collections with an outbox, `events` what they may hold. `probe`
+    (beside the database's) tells consumers that a part outside is back.
+    """
+
+    async def probe_all() -> None:
+        await built_on.client.admin.command("ping")
+        if probe is not None:
+            await probe()
+
+    await _wait_for_database(built_on, migrations)
+    answerer = Answerer(built_on.process, answers)
+    consumer = Consumer(built_on.process, on, probe=probe_all)
+    publisher = Publisher(frozenset(event.type for event in events if event.consumers))
+    relay = Relay(built_on.database, publishes_from, publisher)
+    for use in (publisher, answerer, *([consumer] if on else [])):
+        built_on.connection.add(use)
+    await built_on.connection.start()
+    relay.start()
+    running = [asyncio.create_task(_repeat(job)) for job in jobs]
+    notify("READY=1")
+    log.info("ready")
+    await stop.wait()
+
+    notify("STOPPING=1")
+    log.info("stopping")
+    for job in running:
+        job.cancel()
+    try:
+        async with asyncio.timeout(FINISH_WITHIN):
+            await asyncio.gather(answerer.drain(), consumer.drain())
+    except TimeoutError:
+        log.warning("work in hand was not finished in time")
+    await relay.stop()
+
+
+async def _wait_for_database(built_on: Parts, migrations: Sequence[schema.Migration]) -> None:
+    while True:
+        try:
+            await schema.check(built_on.database, migrations)
+            return
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            log.warning("waiting for MongoDB", error=str(error)[:200])
+            await asyncio.sleep(1)
+
+
+async def _repeat(job: Job) -> None:
+    while True:
+        await asyncio.sleep(job.every)
+        telemetry.continue_trace(None)
+        try:
+            await job.run()
+        except Exception as error:
+            if is_outage(error):
+                log.warning("job waits for a part", error=repr(error))
+            else:
+                log.exception("job failed")

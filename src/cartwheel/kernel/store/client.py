@@ -1,0 +1,37 @@
+"""The client of a service's own database, with the guarantees that the promises need."""
+
+from typing import Any
+
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+Document = dict[str, Any]
+Database = AsyncDatabase[Document]
+Client = AsyncMongoClient[Document]
+
+SERVER_SELECTION_TIMEOUT = 5.0
+
+
+def connect(uri: str, *, process: str) -> Client:
+    """Return a client. It connects when first used, and again whenever it has to."""
+    return AsyncMongoClient(
+        uri,
+        appname=f"cartwheel-{process}",
+        serverSelectionTimeoutMS=int(SERVER_SELECTION_TIMEOUT * 1000),
+        tz_aware=True,
+    )
+
+
+def database(client: Client, name: str) -> Database:
+    """Return the service's database.
+
+    A write is acknowledged when a majority has it in the journal, and only such writes are read:
+    what was answered survives any crash.
+    """
+    return client.get_database(
+        name,
+        write_concern=WriteConcern("majority", j=True),
+        read_concern=ReadConcern("majority"),
+    )

@@ -1,0 +1,60 @@
+"""The outbox, in the document it belongs to.
+
+An aggregate's change and the events that tell of it are one write: either both are there or
+neither. The relay publishes what lies in `outbox` and then takes it out. `sequence` counts an
+aggregate's events from 1, so that consumers can tell old from new.
+
+Pattern: https://microservices.io/patterns/data/transactional-outbox.html
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pymongo import ASCENDING
+from pymongo.asynchronous.collection import AsyncCollection
+
+from cartwheel.kernel.bus import wire
+from cartwheel.kernel.ids import new_id
+from cartwheel.kernel.messages import Event
+from cartwheel.kernel.store.client import Document
+from cartwheel.kernel.telemetry import trace_id, traceparent
+
+UNPUBLISHED: Document = {"outbox.0": {"$exists": True}}
+"""Matches documents whose outbox is not empty."""
+
+
+def to_publish(
+    events: Sequence[Event],
+    *,
+    source: str,
+    subject: str,
+    after: int,
+    at: datetime,
+    cause: str | None = None,
+) -> list[Document]:
+    """Return `events` as they lie in the outbox of `subject`, whose last event had number `after`.
+
+    They carry the current trace; `cause` is the id of the event that led to them, if one did.
+    """
+    return [
+        {
+            "id": new_id("evt"),
+            "type": event.type,
+            "source": source,
+            "subject": subject,
+            "sequence": after + number,
+            "time": at,
+            "data": wire.encode(event).decode(),
+            "correlation_id": trace_id(),
+            "causation_id": cause,
+            "traceparent": traceparent(),
+        }
+        for number, event in enumerate(events, start=1)
+    ]
+
+
+async def prepare(collection: AsyncCollection[Document]) -> None:
+    """Make the index by which the relay finds what it has to publish. May be repeated."""
+    await collection.create_index(
+        [("outbox.id", ASCENDING)], name="unpublished", partialFilterExpression=UNPUBLISHED
+    )
