@@ -26,7 +26,7 @@ STOP_WITHIN = 3.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    simulator_ledger: Path
+    simulator_ledger: str
     simulator_api_key: str
     simulator_webhook_secret: str
     simulator_webhook_url: str | None = None
@@ -40,7 +40,7 @@ async def run(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    store = GroupCommit(settings.simulator_ledger, SCHEMA)
+    store = GroupCommit(Path(settings.simulator_ledger), SCHEMA)
     try:
         async with _sending_webhooks(store, settings) as webhooks:
             parts = Parts(

@@ -1,0 +1,239 @@
+"""The real process on a real port with a real ledger, and somebody who receives its webhooks."""
+
+import asyncio
+import contextlib
+import os
+import re
+import socket
+import sys
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from aiohttp import web
+
+from cartwheel.gateway.card import Card
+from cartwheel.gateway.simulator import CardTokens, open_card_tokens
+from cartwheel.kernel.ids import new_id
+from cartwheel.payments.simulator import SimulatorCards, open_simulator
+
+API_KEY = "sk_test_known_to_the_services"
+WEBHOOK_SECRET = "whsec_known_to_both"
+
+Answer = tuple[int, Any]
+
+
+class Simulator:
+    """A simulator process; `await start()` returns when it has said that it is ready."""
+
+    def __init__(self, folder: Path, webhook_url: str | None = None) -> None:
+        self.folder = folder
+        self.webhook_url = webhook_url
+        self.log = folder / "log"
+        self.ledger = folder / "ledger.sqlite"
+        self.url = ""
+        self._process: asyncio.subprocess.Process | None = None
+        self._session: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        notified = self.folder / "notify"
+        notified.unlink(missing_ok=True)
+        environment = {
+            **os.environ,
+            "SIMULATOR_PORT": "0",
+            "SIMULATOR_LEDGER": str(self.ledger),
+            "SIMULATOR_API_KEY": API_KEY,
+            "SIMULATOR_WEBHOOK_SECRET": WEBHOOK_SECRET,
+            "SIMULATOR_WEBHOOK_URL": self.webhook_url or "",
+            "NOTIFY_SOCKET": str(notified),
+            "LOG_LEVEL": "DEBUG",
+        }
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready,
+            self.log.open("ab") as log,
+        ):
+            ready.bind(str(notified))
+            ready.setblocking(False)
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "cartwheel.simulator.app"),
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+            async with asyncio.timeout(15):
+                said = await asyncio.get_running_loop().sock_recv(ready, 100)
+        assert said == b"READY=1", self.log.read_text()
+        port = re.findall(r'"port": (\d+)', self.log.read_text())[-1]
+        self.url = f"http://127.0.0.1:{port}"
+        self._session = aiohttp.ClientSession(
+            self.url, headers={"Authorization": f"Bearer {API_KEY}"}
+        )
+
+    async def kill(self) -> None:
+        """As `kill -9` does: it gets no chance to write anything."""
+        assert self._process
+        self._process.kill()
+        await self._gone()
+
+    async def stop(self) -> int:
+        """Ask it to stop as systemd would; return its exit status."""
+        assert self._process
+        if self._process.returncode is None:
+            self._process.terminate()
+        return await self._gone()
+
+    async def _gone(self) -> int:
+        assert self._process
+        if self._session:
+            await self._session.close()
+        async with asyncio.timeout(10):
+            return await self._process.wait()
+
+    async def call(self, method: str, path: str, content: object = None, **headers: str) -> Answer:
+        assert self._session
+        body = content if isinstance(content, bytes) else msgspec.json.encode(content)
+        dashed = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self._session.request(method, path, data=body, headers=dashed) as response:
+            answer = await response.read()
+            return response.status, msgspec.json.decode(answer) if answer else None
+
+    async def post(self, path: str, content: object = None, **headers: str) -> Answer:
+        return await self.call("POST", path, content, **headers)
+
+    async def token(self, number: str = "4242424242424242") -> str:
+        card = {"number": number, "exp_month": 12, "exp_year": 2034, "cvc": "123"}
+        status, token = await self.post("/v1/tokens", card)
+        assert status == 200, token
+        return token["id"]
+
+    async def intent(self, payment_id: str, number: str = "4242424242424242") -> str:
+        """Announce a charge of 19.99 USD; return the intent's id."""
+        new = {
+            "payment_id": payment_id,
+            "amount": 1999,
+            "currency": "USD",
+            "token": await self.token(number),
+        }
+        status, intent = await self.post("/v1/payment_intents", new, Idempotency_Key=payment_id)
+        assert status == 200, intent
+        return intent["id"]
+
+    async def confirm(self, intent_id: str) -> Answer:
+        return await self.post(f"/v1/payment_intents/{intent_id}/confirm")
+
+    async def entries(self, payment_id: str) -> list[Any]:
+        """Return the ledger's lines about one payment, reading it page by page."""
+        found: list[Any] = []
+        after: int | None = 0
+        while after is not None:
+            _, page = await self.call("GET", f"/v1/ledger?after={after}&limit=50")
+            found += [entry for entry in page["data"] if entry["payment_id"] == payment_id]
+            after = page["next_after"]
+        return found
+
+
+class Receiver:
+    """Receives webhooks; `answers` are the statuses given to a payment's next ones, else 200."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[str, bytes, Any]] = []
+        self.answers: dict[str, list[int]] = {}
+        self._arrived = asyncio.Event()
+        self.url = ""
+
+    async def take(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        event = msgspec.json.decode(body)
+        self.received.append((request.headers["Simulator-Signature"], body, event))
+        self._arrived.set()
+        waiting = self.answers.get(event["payment_id"])
+        return web.Response(status=waiting.pop(0) if waiting else 200)
+
+    def events(self, *payment_ids: str) -> list[Any]:
+        return [event for _, _, event in self.received if event["payment_id"] in payment_ids]
+
+    async def wait_for(self, count: int, *payment_ids: str) -> list[Any]:
+        async with asyncio.timeout(8):
+            while len(self.events(*payment_ids)) < count:
+                self._arrived.clear()
+                await self._arrived.wait()
+        return self.events(*payment_ids)
+
+
+@pytest.fixture(scope="session")
+async def receiver() -> AsyncGenerator[Receiver]:
+    receiver = Receiver()
+    app = web.Application()
+    app.router.add_post("/webhooks/simulator", receiver.take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/webhooks/simulator"
+    yield receiver
+    await runner.cleanup()
+
+
+@pytest.fixture(scope="session")
+async def simulator(
+    tmp_path_factory: pytest.TempPathFactory, receiver: Receiver
+) -> AsyncGenerator[Simulator]:
+    """One that all tests share; they keep apart by payment id."""
+    simulator = Simulator(tmp_path_factory.mktemp("simulator"), receiver.url)
+    await simulator.start()
+    yield simulator
+    assert await simulator.stop() == 0
+
+
+@pytest.fixture
+async def own_simulator(
+    tmp_path: Path,
+) -> AsyncGenerator[Callable[[str | None], Simulator]]:
+    """Makes simulators, not yet started, that a test may kill and start again."""
+    made: list[Simulator] = []
+
+    def make(webhook_url: str | None = None) -> Simulator:
+        made.append(Simulator(tmp_path, webhook_url))
+        return made[-1]
+
+    yield make
+    for simulator in made:
+        await simulator.stop()
+
+
+@pytest.fixture
+async def cards(simulator: Simulator) -> AsyncGenerator[SimulatorCards]:
+    async with open_simulator(simulator.url, API_KEY) as cards:
+        yield cards
+
+
+@pytest.fixture
+async def tokens(simulator: Simulator) -> AsyncGenerator[CardTokens]:
+    async with open_card_tokens(simulator.url, API_KEY) as tokens:
+        yield tokens
+
+
+@pytest.fixture
+def payment_id() -> str:
+    return new_id("pay")
+
+
+@pytest.fixture
+def card() -> Card:
+    return Card(number="4242 4242 4242 4242", exp_month=12, exp_year=2034, cvc="123")
+
+
+@pytest.fixture
+async def silent_port() -> AsyncGenerator[int]:
+    """A port that takes connections and never answers."""
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()

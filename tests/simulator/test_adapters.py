@@ -1,0 +1,152 @@
+import asyncio
+
+import pytest
+
+from cartwheel.gateway import simulator as gateway_simulator
+from cartwheel.gateway.card import Card
+from cartwheel.gateway.simulator import CardTokens, InvalidCard, open_card_tokens
+from cartwheel.kernel.errors import TimedOut, Unavailable
+from cartwheel.kernel.money import Money
+from cartwheel.payments import simulator as payments_simulator
+from cartwheel.payments.provider import Captured, CardProvider, Charge, Declined, Voided
+from cartwheel.payments.simulator import SimulatorCards, UnexpectedAnswer, open_simulator
+
+from .conftest import API_KEY, Simulator
+
+DECLINED = "4000 0000 0000 0002"
+PRICE = Money(1999, "USD")
+
+
+async def announce(cards: CardProvider, tokens: CardTokens, card: Card, payment_id: str) -> str:
+    token = await tokens.tokenize(card)
+    charge = Charge(payment_id=payment_id, amount=PRICE, token=token.token)
+    reference = await cards.create(charge)
+    assert await cards.create(charge) == reference
+    return reference
+
+
+def card_with(number: str, month: int = 12, year: int = 2034, cvc: str = "123") -> Card:
+    return Card(number=number, exp_month=month, exp_year=year, cvc=cvc)
+
+
+async def test_a_card_becomes_a_token_with_brand_and_last_digits(
+    tokens: CardTokens, card: Card
+) -> None:
+    token = await tokens.tokenize(card)
+
+    assert token.token.startswith("tok_")
+    assert (token.brand, token.last4) == ("visa", "4242")
+
+
+async def test_a_good_card_is_captured_however_often_it_is_confirmed(
+    cards: SimulatorCards, tokens: CardTokens, card: Card, payment_id: str, simulator: Simulator
+) -> None:
+    reference = await announce(cards, tokens, card, payment_id)
+
+    verdicts = await asyncio.gather(*[cards.confirm(reference) for _ in range(5)])
+
+    assert verdicts == [Captured()] * 5
+    assert await cards.cancel(payment_id) == Captured()
+    assert len(await simulator.entries(payment_id)) == 1
+
+
+async def test_a_declined_card_is_a_verdict_not_an_exception(
+    cards: SimulatorCards, tokens: CardTokens, payment_id: str
+) -> None:
+    reference = await announce(cards, tokens, card_with(DECLINED), payment_id)
+
+    verdict = await cards.confirm(reference)
+
+    assert verdict == Declined(code="card_declined", message="Your card was declined.")
+    assert await cards.cancel(payment_id) == verdict
+
+
+async def test_a_canceled_charge_is_void(
+    cards: SimulatorCards, tokens: CardTokens, card: Card, payment_id: str
+) -> None:
+    reference = await announce(cards, tokens, card, payment_id)
+
+    assert await cards.cancel(payment_id) == Voided()
+    assert await cards.confirm(reference) == Voided()
+
+
+async def test_a_charge_canceled_before_it_was_announced_is_void(
+    cards: SimulatorCards, tokens: CardTokens, card: Card, payment_id: str
+) -> None:
+    assert await cards.cancel(payment_id) == Voided()
+
+    reference = await announce(cards, tokens, card, payment_id)
+
+    assert await cards.confirm(reference) == Voided()
+
+
+@pytest.mark.parametrize("kind", ["charge_then_drop", "charge_then_error"])
+async def test_no_answer_is_an_outage_and_canceling_finds_the_truth(
+    cards: SimulatorCards,
+    tokens: CardTokens,
+    card: Card,
+    payment_id: str,
+    simulator: Simulator,
+    kind: str,
+) -> None:
+    reference = await announce(cards, tokens, card, payment_id)
+    await simulator.post("/v1/faults", {"kind": kind, "payment_id": payment_id})
+
+    with pytest.raises(Unavailable):
+        await cards.confirm(reference)
+
+    assert await cards.cancel(payment_id) == Captured()
+
+
+async def test_nobody_there_is_an_outage(card: Card, unused_tcp_port: int) -> None:
+    url = f"http://127.0.0.1:{unused_tcp_port}"
+    async with open_simulator(url, API_KEY) as cards, open_card_tokens(url, API_KEY) as tokens:
+        with pytest.raises(Unavailable):
+            await cards.cancel("pay_1")
+        with pytest.raises(Unavailable):
+            await tokens.tokenize(card)
+
+
+async def test_silence_is_a_timeout(
+    card: Card, silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payments_simulator, "ANSWER_WITHIN", 0.2)
+    monkeypatch.setattr(gateway_simulator, "ANSWER_WITHIN", 0.2)
+    url = f"http://127.0.0.1:{silent_port}"
+    async with open_simulator(url, API_KEY) as cards, open_card_tokens(url, API_KEY) as tokens:
+        with pytest.raises(TimedOut):
+            await cards.cancel("pay_1")
+        with pytest.raises(TimedOut):
+            await tokens.tokenize(card)
+
+
+async def test_a_wrong_key_is_nobodys_refusal(simulator: Simulator, card: Card) -> None:
+    wrong = "sk_wrong"
+    async with (
+        open_simulator(simulator.url, wrong) as cards,
+        open_card_tokens(simulator.url, wrong) as tokens,
+    ):
+        with pytest.raises(UnexpectedAnswer, match="401 unauthorized") as charging:
+            await cards.cancel("pay_1")
+        with pytest.raises(gateway_simulator.UnexpectedAnswer, match="401 unauthorized"):
+            await tokens.tokenize(card)
+    assert wrong not in str(charging.value)
+
+
+@pytest.mark.parametrize(
+    ("bad", "field"),
+    [
+        (card_with("4242424242424241"), "method.number"),
+        (card_with("4242424242424242", year=2020), "method.exp_year"),
+        (card_with("4242424242424242", month=13), "method.exp_month"),
+        (card_with("4242424242424242", cvc="12"), "method.cvc"),
+    ],
+)
+async def test_a_malformed_card_is_refused_by_field(
+    tokens: CardTokens, bad: Card, field: str
+) -> None:
+    with pytest.raises(InvalidCard) as refused:
+        await tokens.tokenize(bad)
+
+    assert [error.field for error in refused.value.errors] == [field]
+    assert refused.value.code == "invalid_card"

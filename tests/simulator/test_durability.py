@@ -1,0 +1,90 @@
+import asyncio
+import sqlite3
+from collections.abc import Callable
+
+import aiohttp
+import pytest
+
+from cartwheel.kernel.ids import new_id
+
+from .conftest import Simulator
+
+
+async def test_what_was_answered_survives_a_kill(
+    own_simulator: Callable[[], Simulator], payment_id: str
+) -> None:
+    simulator = own_simulator()
+    await simulator.start()
+    intent_id = await simulator.intent(payment_id)
+    before = await simulator.confirm(intent_id)
+
+    await simulator.kill()
+    await simulator.start()
+
+    assert await simulator.confirm(intent_id) == before
+    assert [entry["kind"] for entry in await simulator.entries(payment_id)] == ["charge"]
+
+
+async def test_a_kill_in_full_swing_loses_nothing_answered_and_charges_nothing_twice(
+    own_simulator: Callable[[], Simulator],
+) -> None:
+    simulator = own_simulator()
+    await simulator.start()
+    intents: dict[str, str] = {}
+    answered: set[str] = set()
+
+    async def shop() -> None:
+        while True:
+            payment_id = new_id("pay")
+            try:
+                intents[payment_id] = await simulator.intent(payment_id)
+                await simulator.confirm(intents[payment_id])
+            except aiohttp.ClientError:
+                return
+            answered.add(payment_id)
+
+    shoppers = [asyncio.create_task(shop()) for _ in range(8)]
+    await asyncio.sleep(0.5)
+    await simulator.kill()
+    await asyncio.gather(*shoppers, return_exceptions=True)
+    await simulator.start()
+
+    _, page = await simulator.call("GET", "/v1/ledger?limit=1000")
+    charged = [entry["payment_id"] for entry in page["data"]]
+    assert page["next_after"] is None
+    assert len(answered) > 20
+    assert answered <= set(charged) <= set(intents)
+    assert len(charged) == len(set(charged))
+
+
+async def test_the_ledger_only_grows(simulator: Simulator, payment_id: str) -> None:
+    await simulator.confirm(await simulator.intent(payment_id))
+    intruder = sqlite3.connect(simulator.ledger, timeout=5)
+
+    with pytest.raises(sqlite3.IntegrityError, match="only grows"):
+        intruder.execute("UPDATE entries SET amount = 1 WHERE payment_id = ?", (payment_id,))
+    with pytest.raises(sqlite3.IntegrityError, match="only grows"):
+        intruder.execute("DELETE FROM entries WHERE payment_id = ?", (payment_id,))
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        intruder.execute(
+            "INSERT INTO entries (at, kind, payment_id) VALUES ('', 'charge', ?)", (payment_id,)
+        )
+    intruder.close()
+    assert len(await simulator.entries(payment_id)) == 1
+
+
+async def test_it_stops_when_asked_though_an_answer_is_late(
+    own_simulator: Callable[[], Simulator], payment_id: str
+) -> None:
+    simulator = own_simulator()
+    await simulator.start()
+    intent_id = await simulator.intent(payment_id)
+    await simulator.post("/v1/faults", {"kind": "answer_late", "seconds": 60})
+    confirming = asyncio.create_task(simulator.confirm(intent_id))
+    await asyncio.sleep(0.1)
+
+    status = await simulator.stop()
+
+    assert status == 0
+    (outcome,) = await asyncio.gather(confirming, return_exceptions=True)
+    assert isinstance(outcome, aiohttp.ClientError)

@@ -1,0 +1,158 @@
+import asyncio
+import time
+
+import aiohttp
+import pytest
+
+from cartwheel.kernel.ids import new_id
+
+from .conftest import Receiver, Simulator
+
+
+async def ask_for(simulator: Simulator, kind: str, payment_id: str, seconds: float = 0.3) -> None:
+    status, _ = await simulator.post(
+        "/v1/faults", {"kind": kind, "payment_id": payment_id, "seconds": seconds}
+    )
+    assert status == 201
+
+
+@pytest.mark.parametrize(("kind", "charged"), [("drop", 0), ("charge_then_drop", 1)])
+async def test_a_connection_is_dropped_before_or_after_charging(
+    simulator: Simulator, payment_id: str, kind: str, charged: int
+) -> None:
+    intent_id = await simulator.intent(payment_id)
+    await ask_for(simulator, kind, payment_id)
+
+    with pytest.raises(aiohttp.ServerDisconnectedError):
+        await simulator.confirm(intent_id)
+
+    assert len(await simulator.entries(payment_id)) == charged
+    _, intent = await simulator.confirm(intent_id)
+    assert intent["status"] == "succeeded"
+    assert len(await simulator.entries(payment_id)) == 1
+
+
+@pytest.mark.parametrize(("kind", "charged"), [("error", 0), ("charge_then_error", 1)])
+async def test_an_error_is_answered_before_or_after_charging(
+    simulator: Simulator, payment_id: str, kind: str, charged: int
+) -> None:
+    intent_id = await simulator.intent(payment_id)
+    await ask_for(simulator, kind, payment_id)
+
+    status, answer = await simulator.confirm(intent_id)
+
+    assert (status, answer["error"]["code"]) == (500, "api_error")
+    assert len(await simulator.entries(payment_id)) == charged
+
+
+async def test_a_late_answer_comes_after_the_charge(simulator: Simulator, payment_id: str) -> None:
+    intent_id = await simulator.intent(payment_id)
+    await ask_for(simulator, "answer_late", payment_id)
+
+    asked = time.monotonic()
+    confirming = asyncio.create_task(simulator.confirm(intent_id))
+    await asyncio.sleep(0.1)
+    charged_meanwhile = await simulator.entries(payment_id)
+    _, intent = await confirming
+
+    assert len(charged_meanwhile) == 1
+    assert intent["status"] == "succeeded"
+    assert time.monotonic() - asked >= 0.3
+
+
+async def test_a_cancellation_forestalls_a_late_charge(
+    simulator: Simulator, payment_id: str
+) -> None:
+    intent_id = await simulator.intent(payment_id)
+    await ask_for(simulator, "charge_late", payment_id)
+
+    confirming = asyncio.create_task(simulator.confirm(intent_id))
+    await asyncio.sleep(0.1)
+    _, canceled = await simulator.post(f"/v1/payments/{payment_id}/cancel")
+    _, confirmed = await confirming
+
+    assert (canceled["status"], confirmed["status"]) == ("canceled", "canceled")
+    assert [entry["kind"] for entry in await simulator.entries(payment_id)] == ["cancellation"]
+
+
+async def test_a_fault_lasts_for_so_many_confirmations(
+    simulator: Simulator, payment_id: str
+) -> None:
+    intent_id = await simulator.intent(payment_id)
+    await simulator.post("/v1/faults", {"kind": "error", "count": 2})
+
+    statuses = [(await simulator.confirm(intent_id))[0] for _ in range(3)]
+
+    assert statuses == [500, 500, 200]
+
+
+async def test_a_fault_for_one_payment_spares_the_others(
+    simulator: Simulator, payment_id: str
+) -> None:
+    other = new_id("pay")
+    await ask_for(simulator, "error", payment_id)
+
+    status, _ = await simulator.confirm(await simulator.intent(other))
+    _, listed = await simulator.call("GET", "/v1/faults")
+    cleared, _ = await simulator.call("DELETE", "/v1/faults")
+    after, _ = await simulator.confirm(await simulator.intent(payment_id))
+
+    assert (status, cleared, after) == (200, 204, 200)
+    assert [fault["payment_id"] for fault in listed["data"]] == [payment_id]
+
+
+async def test_a_webhook_comes_twice_as_the_same_event(
+    simulator: Simulator, receiver: Receiver, payment_id: str
+) -> None:
+    await ask_for(simulator, "webhook_twice", payment_id)
+
+    await simulator.confirm(await simulator.intent(payment_id))
+
+    one, two = await receiver.wait_for(2, payment_id)
+    assert one == two
+
+
+async def test_a_webhook_comes_late(
+    simulator: Simulator, receiver: Receiver, payment_id: str
+) -> None:
+    await ask_for(simulator, "webhook_late", payment_id)
+
+    await simulator.confirm(await simulator.intent(payment_id))
+    at_once = await asyncio.sleep(0.15, receiver.events(payment_id))
+
+    assert at_once == []
+    assert len(await receiver.wait_for(1, payment_id)) == 1
+
+
+async def test_a_webhook_comes_after_a_younger_one(
+    simulator: Simulator, receiver: Receiver, payment_id: str
+) -> None:
+    younger = new_id("pay")
+    await ask_for(simulator, "webhook_out_of_order", payment_id, seconds=60)
+
+    await simulator.confirm(await simulator.intent(payment_id))
+    await simulator.confirm(await simulator.intent(younger))
+
+    events = await receiver.wait_for(2, payment_id, younger)
+    assert [event["payment_id"] for event in events] == [younger, payment_id]
+
+
+async def test_a_webhook_never_comes(
+    simulator: Simulator, receiver: Receiver, payment_id: str
+) -> None:
+    younger = new_id("pay")
+    await ask_for(simulator, "webhook_never", payment_id)
+
+    await simulator.confirm(await simulator.intent(payment_id))
+    await simulator.confirm(await simulator.intent(younger))
+
+    await receiver.wait_for(1, younger)
+    await asyncio.sleep(0.1)
+    assert receiver.events(payment_id) == []
+    assert len(await simulator.entries(payment_id)) == 1
+
+
+async def test_an_unknown_fault_is_refused(simulator: Simulator) -> None:
+    status, answer = await simulator.post("/v1/faults", {"kind": "explode"})
+
+    assert (status, answer["error"]["param"]) == (400, "kind")
