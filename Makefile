@@ -3,14 +3,26 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PYTHON ?= python3
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --upgrade
 
-.PHONY: help up test check fix lock bench clean
+.PHONY: help up down demo reset test check fix lock bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 up: $(READY) ## start everything, print where it is, stop it on Ctrl-C (PORT=8000)
 	@exec $(BIN)/cartwheel up
+
+down: $(READY) ## stop what was started in another terminal
+	@exec $(BIN)/cartwheel down
+
+demo: $(READY) ## play the main job against the running system
+	@exec $(BIN)/cartwheel demo
+
+reset: $(READY) ## delete all data, after asking (ARGS=--yes does not ask)
+	@exec $(BIN)/cartwheel reset $(ARGS)
 
 test: $(READY) ## run the whole suite on the real parts (ARGS="-k name" for some)
 	@$(BIN)/pytest $(ARGS)
@@ -25,9 +37,17 @@ fix: $(READY) ## repair format and lint
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: $(READY) ## renew requirements.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --upgrade --group dev pyproject.toml -o requirements.lock
+lock: $(READY) ## renew requirements.lock and requirements-ministack.lock
+	@$(COMPILE) --group dev pyproject.toml -o requirements.lock
+	@printf 'ministack==1.5.33\ncryptography\n' | $(COMPILE) - -o requirements-ministack.lock
 
 clean: ## delete the virtual environment (the data stays: see `cartwheel reset`)
 	rm -rf $(VENV)
+
+# Touched last, so that an interrupted installation goes on at the next make.
+$(READY): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Please install Python 3.11 or newer"; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.version_info >= (3, 11) or sys.exit( \
+		"Cartwheel needs Python 3.11 or newer, and this is " + v + ". With another: make PYTHON=...")'
+	@PYTHONPATH=src $(PYTHON) -m cartwheel.local.bootstrap $(VENV)
+	@touch $@

@@ -1,0 +1,85 @@
+"""Makes `.venv` from requirements.lock; run by the Makefile with the machine's own Python.
+
+    PYTHONPATH=src python3 -m cartwheel.local.bootstrap .venv
+
+Only the standard library, since nothing is installed yet. uv is itself one of the locked
+packages: pip installs it, by its hashes, into the new environment, and it installs the rest.
+"""
+
+import re
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from cartwheel.local import packages
+from cartwheel.local.console import Console
+
+ROOT = Path(__file__).parents[3]
+LOCK = ROOT / "requirements.lock"
+
+
+def make_environment(venv: Path, console: Console) -> None:
+    """Bring `venv` to exactly what the lock says. May be repeated, and goes on where it stopped.
+
+    Raises:
+        packages.Missing: something could not be installed.
+    """
+    uv = venv / "bin" / "uv"
+    if not uv.exists():
+        if find_spec("ensurepip") is None:
+            packages.install({"python3-venv": "virtual environments"}, console)
+        packages.run_shown(
+            [sys.executable, "-m", "venv", "--clear", str(venv)], f"making {venv.name}", console
+        )
+        _install_uv(venv, console)
+    python = str(venv / "bin" / "python")
+    packages.run_shown(
+        [str(uv), "pip", "sync", "--python", python, "--require-hashes", str(LOCK)],
+        "installing the locked packages",
+        console,
+        own_progress=True,
+    )
+    install = [str(uv), "pip", "install", "--quiet", "--python", python]
+    packages.run_shown(
+        [*install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)],
+        "installing Cartwheel itself",
+        console,
+    )
+
+
+def _install_uv(venv: Path, console: Console) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as requirement:
+        requirement.write(stanza(LOCK.read_text(), "uv"))
+        requirement.flush()
+        pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
+        packages.run_shown(
+            [*pip, "--require-hashes", "--no-deps", "-r", requirement.name],
+            "installing uv",
+            console,
+            own_progress=True,
+        )
+
+
+def stanza(lock: str, package: str) -> str:
+    """Return the lines of `lock` that pin `package`, hashes included."""
+    match = re.search(rf"^{re.escape(package)}==.*\n(?:    --hash=.*\n?)+", lock, re.MULTILINE)
+    if match is None:
+        raise packages.Missing(f"{LOCK.name} does not hold {package}; run `make lock`")
+    return match.group()
+
+
+def main() -> int:
+    console = Console()
+    try:
+        make_environment(Path(sys.argv[1]).absolute(), console)
+    except packages.Missing as missing:
+        console.say(str(missing))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""One process: how it is started, how it is killed, what can be said about its end."""
+
+import asyncio
+import os
+import signal
+from asyncio.subprocess import DEVNULL, STDOUT, Process
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from cartwheel.local.instance import MARKER
+
+LARGEST_LOG = 20_000_000
+"""A log longer than that is put aside as `.log.1` when its process starts."""
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """A process to keep running.
+
+    It is ready when `probe` returns or, without one, when it says so itself (see `notify`); a
+    probe tries again by itself for as long as it takes. Processes of a higher `layer` use those
+    of lower ones, and are stopped before them. Limits are in seconds.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    probe: Callable[[], Awaitable[None]] | None = None
+    layer: int = 0
+    start_limit: float = 60.0
+    stop_limit: float = 7.0
+
+
+async def spawn(command: Command, *, home: Path, log: Path, socket: Path) -> Process:
+    """Start the process, marked as belonging to `home`.
+
+    It gets a session of its own: a Ctrl-C at the terminal is for `cartwheel up` alone, which then
+    stops its processes in order.
+    """
+    _put_aside(log)
+    marks = {MARKER: str(home), "NOTIFY_SOCKET": str(socket)}
+    with log.open("ab") as output:
+        return await asyncio.create_subprocess_exec(
+            *command.argv,
+            env={**command.environment, **marks},
+            stdin=DEVNULL,
+            stdout=output,
+            stderr=STDOUT,
+            start_new_session=True,
+        )
+
+
+def _put_aside(log: Path) -> None:
+    if log.exists() and log.stat().st_size > LARGEST_LOG:
+        log.replace(log.with_suffix(".log.1"))
+
+
+def kill_session(process: Process) -> None:
+    """Kill -9 the process and the helpers it started (not what made a session of its own)."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def how_it_ended(process: Process | None) -> str:
+    """Return for example `was ended by SIGKILL` or `ended with status 1`."""
+    status = process.returncode if process else None
+    if status is None or status >= 0:
+        return f"ended with status {status}"
+    return f"was ended by {signal.Signals(-status).name}"
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """Return the end of a log, indented, for an error message."""
+    if not log.exists():
+        return ""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 8000))
+        text = file.read().decode(errors="replace")
+    return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])

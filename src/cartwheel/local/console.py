@@ -1,0 +1,95 @@
+"""Says what is going on: lines that stay, and on a terminal one line that is drawn over.
+
+    with console.doing("starting RabbitMQ"):
+        ...
+
+Only the standard library, because `bootstrap` speaks before anything is installed.
+"""
+
+import itertools
+import sys
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+PATIENCE = 2.0
+"""Seconds after which silence looks like a hang."""
+
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+
+
+class Console:
+    """Writes to standard error; `quiet` (in tests) keeps everything to itself."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.interactive = not quiet and sys.stderr.isatty()
+        self._doing: dict[int, tuple[str, float]] = {}
+        self._lock = threading.RLock()
+        self._ids = itertools.count()
+        self._last_line = time.monotonic()
+        self._ticker: threading.Thread | None = None
+
+    def say(self, text: str) -> None:
+        """Write a line that stays."""
+        if self.quiet:
+            return
+        with self._lock:
+            sys.stderr.write(f"{self._clear()}{text}\n")
+            sys.stderr.flush()
+            self._last_line = time.monotonic()
+
+    @contextmanager
+    def doing(self, text: str) -> Generator[None]:
+        """Say `text` and, for as long as the body runs, that it is still so."""
+        started = time.monotonic()
+        key = next(self._ids)
+        if not self.interactive:
+            self.say(f"… {text}")
+        with self._lock:
+            self._doing[key] = (text, started)
+            self._tick_in_background()
+        try:
+            yield
+        except BaseException:
+            self._done(key)
+            raise
+        self._done(key)
+        self.say(f"✓ {text} ({time.monotonic() - started:.1f} s)")
+
+    def _done(self, key: int) -> None:
+        with self._lock:
+            del self._doing[key]
+            if self.interactive and not self._doing:
+                sys.stderr.write(self._clear())
+                sys.stderr.flush()
+
+    def _clear(self) -> str:
+        return "\r\x1b[K" if self.interactive else ""
+
+    def _tick_in_background(self) -> None:
+        # A thread, not a task: it goes on while pip or apt blocks, and needs no event loop.
+        if not self.quiet and not (self._ticker and self._ticker.is_alive()):
+            self._ticker = threading.Thread(target=self._tick, daemon=True)
+            self._ticker.start()
+
+    def _tick(self) -> None:
+        for frame in itertools.cycle(_SPINNER):
+            time.sleep(0.1)
+            with self._lock:
+                if not self._doing:
+                    self._ticker = None
+                    return
+                now = time.monotonic()
+                state = ", ".join(
+                    f"{text} ({now - started:.0f} s)" for text, started in self._doing.values()
+                )
+                if self.interactive:
+                    sys.stderr.write(f"{self._clear()}{frame} {state}"[:200])
+                    sys.stderr.flush()
+                elif now - self._last_line >= PATIENCE:
+                    self.say(f"  still {state}")
+
+
+QUIET = Console(quiet=True)

@@ -1,0 +1,111 @@
+"""MiniStack, an emulator of AWS, for Cognito and SES where there is no AWS account.
+
+It lives in a virtual environment of its own, beside the project's, because it pins botocore; and
+it is spoken to by the same client code as AWS itself, through AWS_ENDPOINT_URL.
+
+It writes its state when it is asked to end, and only then. So once the user pool is made it is
+started again: from then on the pool's id survives any crash, and what a `kill -9` loses is the
+users that signed up since the last orderly end.
+"""
+
+import asyncio
+import hashlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import aiohttp
+
+from cartwheel.local import emulated_aws, instance
+from cartwheel.local.command import Command
+from cartwheel.local.console import Console
+from cartwheel.local.packages import Missing, run_shown
+from cartwheel.local.supervisor import Supervisor
+
+LOCK = Path(__file__).parents[3] / "requirements-ministack.lock"
+
+
+def install(console: Console) -> Path:
+    """Return the emulator's program; the first time, install it from its lock.
+
+    Raises:
+        Missing: it could not be installed.
+    """
+    folder = Path(sys.prefix) / "ministack"
+    program, stamp = folder / "bin" / "ministack", folder / "installed"
+    if not LOCK.exists():
+        raise Missing(f"{LOCK.name} is not there: run from a checkout, or set COGNITO_USER_POOL_ID")
+    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    if program.exists() and stamp.exists() and stamp.read_text() == wanted:
+        return program
+    beside = str(Path(sys.executable).parent)
+    uv = shutil.which("uv", path=f"{beside}:{os.environ['PATH']}")
+    if uv is None:
+        raise Missing("Please install uv, or set COGNITO_USER_POOL_ID to use AWS itself")
+    make = [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)]
+    run_shown(make, "making an environment for the AWS emulator", console)
+    sync = [uv, "pip", "sync", "--quiet", "--python", str(folder / "bin" / "python")]
+    run_shown([*sync, "--require-hashes", str(LOCK)], "installing the AWS emulator", console)
+    stamp.write_text(wanted)
+    return program
+
+
+async def provide(supervisor: Supervisor) -> dict[str, str]:
+    """Start the emulator with user pool, demo users and sender; return what reaches them.
+
+    Raises:
+        Missing: it could not be installed.
+        emulated_aws.Unfit: its tokens do not verify.
+    """
+    program = await asyncio.to_thread(install, supervisor.console)
+    home = supervisor.home
+    folder = home / "ministack"
+    folder.mkdir(exist_ok=True)
+    port = instance.port(home, "ministack")
+    endpoint = f"http://127.0.0.1:{port}"
+    await supervisor.run(
+        Command(
+            name="ministack",
+            argv=(str(program),),
+            environment=_environment(folder, port),
+            probe=lambda: _answers(endpoint),
+            layer=1,
+        )
+    )
+    with supervisor.console.doing("preparing users and mail"):
+        values, changed = await emulated_aws.prepare(endpoint)
+        if changed:
+            await supervisor.stop("ministack")
+            await supervisor.start("ministack")
+        await emulated_aws.check_tokens(values)
+    return values
+
+
+def _environment(folder: Path, port: int) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_REGION": emulated_aws.REGION,
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(folder / "state"),
+        # Two servers that would listen on every address, and Docker, which it tidies up in.
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "DOCKER_HOST": f"unix://{folder}/none",
+    }
+
+
+async def _answers(endpoint: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        while True:
+            try:
+                async with session.get(f"{endpoint}/_ministack/health") as response:
+                    if response.ok:
+                        return
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.1)

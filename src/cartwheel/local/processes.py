@@ -1,0 +1,86 @@
+"""Cartwheel's own processes, as `cartwheel up` starts them, and what their environment is."""
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from cartwheel.local import instance
+from cartwheel.local.command import Command
+
+DEFAULT_PORT = 8000
+
+
+class Process(msgspec.Struct, frozen=True):
+    """One line of the table; see `Command` for what a layer is (the parts are layers 0 and 1)."""
+
+    name: str
+    argv: tuple[str, ...]
+    layer: int = 2
+
+
+def _module(name: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", name)
+
+
+SETUP = (*_module("cartwheel.cli"), "setup")
+"""Declares exchanges, queues and indexes; runs to its end before any process starts."""
+
+PROCESSES = (
+    Process("simulator", _module("cartwheel.simulator.app"), layer=1),
+    Process("products", _module("cartwheel.products.app")),
+    Process("orders", _module("cartwheel.orders.app")),
+    Process("payments", _module("cartwheel.payments.app")),
+    Process("notifications", _module("cartwheel.notifications.app")),
+    Process("gateway", _module("cartwheel.gateway.app")),
+)
+
+_OWN_AWS_ACCOUNT = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION")
+"""Would lead the AWS client past the emulator."""
+
+
+def settings(home: Path, given: Mapping[str, str], port: int | None) -> dict[str, str]:
+    """Return the variables of Cartwheel's own processes; what is `given` stays as it is.
+
+    Without a `port` a free one is chosen, and remembered.
+    """
+
+    def secret(name: str) -> str:
+        return instance.remember(home, name, lambda: secrets.token_urlsafe(24))
+
+    chosen = port or instance.port(home, "gateway")
+    simulator_port = str(instance.port(home, "simulator"))
+    (home / "simulator").mkdir(exist_ok=True)
+    defaults = {
+        "HOST": "127.0.0.1",
+        "LOG_LEVEL": "INFO",
+        "SIMULATOR_PORT": simulator_port,
+        "SIMULATOR_URL": f"http://127.0.0.1:{simulator_port}",
+        "SIMULATOR_LEDGER": str(home / "simulator" / "ledger.sqlite"),
+        "SIMULATOR_API_KEY": secret("simulator_api_key"),
+        "SIMULATOR_WEBHOOK_SECRET": secret("simulator_webhook_secret"),
+        "SIMULATOR_WEBHOOK_URL": f"http://127.0.0.1:{chosen}/api/v1/webhooks/simulator",
+    }
+    kept = {name: given[name] for name in defaults if given.get(name)}
+    return defaults | kept | {"PORT": str(chosen)}
+
+
+def command(process: Process, environment: Mapping[str, str]) -> Command:
+    """Return how to start `process` on what `environment` names."""
+    return Command(
+        name=process.name,
+        argv=process.argv,
+        environment=complete(environment),
+        layer=process.layer,
+    )
+
+
+def complete(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment with `environment` put in."""
+    mine = dict(os.environ)
+    if "AWS_ENDPOINT_URL" in environment:
+        mine = {name: value for name, value in mine.items() if name not in _OWN_AWS_ACCOUNT}
+    return {**mine, "PYTHONUNBUFFERED": "1", **environment}

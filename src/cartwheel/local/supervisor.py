@@ -1,0 +1,238 @@
+"""Keeps processes running: starts them, waits until they are ready, starts again what dies.
+
+async with supervising(home, console) as supervisor:
+    await supervisor.run(Command(name="payments", argv=(...), environment={...}))
+    await supervisor.kill("payments")     # kill -9: it is started again by itself
+    await supervisor.ready("payments")
+    await supervisor.stop("payments")     # SIGTERM: stays away until
+    await supervisor.start("payments")
+"""
+
+import asyncio
+import tempfile
+import time
+from asyncio.subprocess import Process
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from cartwheel.local import leftovers, notify
+from cartwheel.local.command import Command, how_it_ended, kill_session, spawn, tail
+from cartwheel.local.console import Console
+
+FIRST_DELAY, LONGEST_DELAY = 0.5, 15.0
+GOOD_RUN = 30.0
+"""After that many seconds a process counts as well again, and its next restart is quick."""
+
+STOP_BUDGET = 9.0
+"""Everything has ended after this many seconds; what has not is killed."""
+
+
+class CannotStart(Exception):
+    """A process ended or stayed silent instead of becoming ready; holds the end of its log."""
+
+
+class _Kept:
+    """What is known about one process that is kept running."""
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self.process: Process | None = None
+        self.ready = asyncio.Event()
+        self.unwanted = asyncio.Event()
+        self.keeper: asyncio.Task[None] | None = None
+
+
+class Supervisor:
+    """Made by `supervising`; every method names a process by its command's name."""
+
+    def __init__(self, home: Path, sockets: Path, console: Console) -> None:
+        self.home = home
+        self.console = console
+        self._sockets = sockets
+        self._kept: dict[str, _Kept] = {}
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._kept)
+
+    def log(self, name: str) -> Path:
+        """Return the file that gets what the process writes."""
+        return self.home / "logs" / f"{name}.log"
+
+    def pid(self, name: str) -> int:
+        """Return the process id.
+
+        Raises:
+            ProcessLookupError: it does not run at the moment.
+        """
+        return self._process(name).pid
+
+    def _process(self, name: str) -> Process:
+        process = self._kept[name].process
+        if process is None or process.returncode is not None:
+            raise ProcessLookupError(f"{name} does not run")
+        return process
+
+    async def run(self, command: Command) -> None:
+        """Take on a process, start it, and return when it is ready.
+
+        Raises:
+            CannotStart: it ended before it was ready, or took too long.
+        """
+        self._kept[command.name] = _Kept(command)
+        with self.console.doing(f"starting {command.name}"):
+            await self.start(command.name)
+
+    async def start(self, name: str) -> None:
+        """Start a process that was stopped on purpose; return when it is ready.
+
+        Raises:
+            CannotStart: it ended before it was ready, or took too long.
+        """
+        kept = self._kept[name]
+        kept.unwanted.clear()
+        kept.keeper = asyncio.create_task(self._keep(kept), name=f"keep {name}")
+        became_ready = asyncio.create_task(kept.ready.wait())
+        try:
+            await asyncio.wait(
+                {kept.keeper, became_ready},
+                timeout=kept.command.start_limit,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            became_ready.cancel()
+        if kept.keeper.done():
+            await kept.keeper
+        if not kept.ready.is_set():
+            await self.stop(name)
+            raise self._cannot_start(name, f"was not ready in {kept.command.start_limit:g} s")
+
+    async def run_to_end(self, command: Command) -> None:
+        """Run something that ends by itself.
+
+        Raises:
+            CannotStart: it failed.
+        """
+        log = self.log(command.name)
+        process = await spawn(command, home=self.home, log=log, socket=self._sockets / "none")
+        try:
+            await process.wait()
+        finally:
+            kill_session(process)
+            await process.wait()
+        if process.returncode:
+            raise self._cannot_start(command.name, how_it_ended(process))
+
+    async def ready(self, *names: str) -> None:
+        """Return when the named processes (all, if none is named) are ready."""
+        for name in names or self.names:
+            await self._kept[name].ready.wait()
+
+    async def stop(self, *names: str, limit: float | None = None) -> None:
+        """End the processes by SIGTERM, together; kill what has not ended within its limit.
+
+        They stay away until `start`.
+        """
+        await asyncio.gather(*(self._end(self._kept[name], limit) for name in names))
+
+    async def kill(self, name: str) -> None:
+        """Kill -9 the process with its helpers; it will be started again by itself.
+
+        Raises:
+            ProcessLookupError: it does not run at the moment.
+        """
+        process = self._process(name)
+        kill_session(process)
+        await process.wait()
+        self._kept[name].ready.clear()
+
+    async def close(self) -> None:
+        """Stop everything, users of a part before the part, within the budget."""
+        deadline = time.monotonic() + STOP_BUDGET
+        for layer in sorted({kept.command.layer for kept in self._kept.values()}, reverse=True):
+            names = [name for name, kept in self._kept.items() if kept.command.layer == layer]
+            await self.stop(*names, limit=max(0.5, deadline - time.monotonic()))
+
+    async def _end(self, kept: _Kept, limit: float | None) -> None:
+        kept.unwanted.set()
+        if kept.keeper is None:
+            return
+        if kept.process is not None and kept.process.returncode is None:
+            kept.process.terminate()
+        patience = min(kept.command.stop_limit, limit or kept.command.stop_limit)
+        ended, _ = await asyncio.wait({kept.keeper}, timeout=patience)
+        if not ended and kept.process is not None:
+            self.console.say(f"{kept.command.name} has not ended in {patience:.1f} s: killed")
+            kill_session(kept.process)
+        await asyncio.gather(kept.keeper, return_exceptions=True)
+        kept.keeper = None
+
+    async def _keep(self, kept: _Kept) -> None:
+        """Run the process again and again until it is unwanted.
+
+        Raises:
+            CannotStart: it ended by itself before it was ever ready.
+        """
+        name = kept.command.name
+        was_ready = await self._run_once(kept)
+        if not was_ready and not kept.unwanted.is_set():
+            raise self._cannot_start(name, how_it_ended(kept.process))
+        delay = FIRST_DELAY
+        while not kept.unwanted.is_set():
+            self.console.say(
+                f"{name} {how_it_ended(kept.process)}; starting it again in {delay:g} s"
+                f" (see {self.log(name)})"
+            )
+            with suppress(TimeoutError):
+                await asyncio.wait_for(kept.unwanted.wait(), delay)
+                return
+            started = time.monotonic()
+            await self._run_once(kept)
+            well = time.monotonic() - started >= GOOD_RUN
+            delay = FIRST_DELAY if well else min(2 * delay, LONGEST_DELAY)
+
+    async def _run_once(self, kept: _Kept) -> bool:
+        """Run the process to its end; return whether it became ready."""
+        name = kept.command.name
+        socket = self._sockets / name
+        with notify.listening(socket) as receiver:
+            kept.process = await spawn(
+                kept.command, home=self.home, log=self.log(name), socket=socket
+            )
+            if kept.unwanted.is_set():  # since before there was a process to stop
+                kept.process.terminate()
+            probe = kept.command.probe
+            announce = asyncio.create_task(
+                _announce(kept.ready, probe() if probe else notify.ready(receiver))
+            )
+            try:
+                await kept.process.wait()
+                return announce.done() and announce.exception() is None
+            finally:
+                announce.cancel()
+                await asyncio.gather(announce, return_exceptions=True)
+                kept.ready.clear()
+
+    def _cannot_start(self, name: str, why: str) -> CannotStart:
+        return CannotStart(f"{name} {why}; {self.log(name)} ends with\n{tail(self.log(name))}")
+
+
+async def _announce(ready: asyncio.Event, signal: Awaitable[None]) -> None:
+    await signal
+    ready.set()
+
+
+@asynccontextmanager
+async def supervising(home: Path, console: Console) -> AsyncGenerator[Supervisor]:
+    """Yield a supervisor for the instance at `home`; in the end nothing of it runs any more."""
+    (home / "logs").mkdir(parents=True, exist_ok=True)
+    # Not in `home`: a socket's path may have 107 bytes at most.
+    with tempfile.TemporaryDirectory(prefix="cartwheel-") as sockets:
+        supervisor = Supervisor(home, Path(sockets), console)
+        try:
+            yield supervisor
+        finally:
+            await supervisor.close()
+            # Those that make a session of their own: Erlang's epmd, and what crashed parts left.
+            await leftovers.clear(home, grace=0)

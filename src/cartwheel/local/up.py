@@ -1,0 +1,101 @@
+"""Runs a whole instance: for `cartwheel up`, and for tests.
+
+async with running(home) as system:                                   # everything
+async with running(home, processes=(), setup=()) as system:           # only the parts
+    system.environment["MONGODB_URI"]
+    await system.supervisor.stop("payments")
+"""
+
+import os
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from cartwheel.local import instance, leftovers, ports
+from cartwheel.local.command import Command
+from cartwheel.local.console import QUIET, Console
+from cartwheel.local.parts import side_by_side, start_parts
+from cartwheel.local.processes import PROCESSES, SETUP, Process, command, complete, settings
+from cartwheel.local.supervisor import Supervisor, supervising
+
+
+class PortTaken(Exception):
+    """The gateway's port is somebody else's; the message says whose."""
+
+
+class System(msgspec.Struct, frozen=True):
+    """A running instance: what reaches it, and who keeps it running."""
+
+    environment: dict[str, str]
+    supervisor: Supervisor
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.environment['PORT']}"
+
+
+@asynccontextmanager
+async def running(
+    home: Path,
+    *,
+    port: int | None = None,
+    given: Mapping[str, str] = os.environ,
+    processes: tuple[Process, ...] = PROCESSES,
+    setup: tuple[str, ...] = SETUP,
+    console: Console = QUIET,
+) -> AsyncGenerator[System]:
+    """Run the instance in `home` for as long as the body runs.
+
+    Without a `port` the gateway gets a free one. What `given` names is used, not started.
+
+    Raises:
+        instance.InUse: it runs already.
+        PortTaken: somebody else listens on `port`.
+        packages.Missing: something has to be installed or named first.
+        CannotStart: a part or process does not start.
+        Unfit: the emulator's tokens do not verify.
+    """
+    home = _absolute(home)
+    with instance.lock(home):
+        if found := await leftovers.clear(home):
+            console.say(f"✓ ended {found} processes that an earlier run had left behind")
+        if port is not None:
+            _check_port(port, given.get("HOST") or "127.0.0.1")
+        try:
+            async with supervising(home, console) as supervisor:
+                parts = await start_parts(supervisor, given)
+                environment = parts | settings(home, given, port)
+                if setup:
+                    await _run_setup(supervisor, setup, environment)
+                await side_by_side(
+                    supervisor.run(command(process, environment)) for process in processes
+                )
+                instance.write_environment(home, environment)
+                yield System(environment, supervisor)
+        finally:
+            instance.forget_environment(home)
+
+
+def _absolute(home: Path) -> Path:
+    return home.resolve()
+
+
+def _check_port(port: int, host: str) -> None:
+    if ports.is_free(port, host):
+        return
+    who = "another process"
+    if holder := ports.holder(port):
+        who = f"{holder.name()} (pid {holder.pid})"
+        if other := leftovers.home_of(holder):
+            who = f"the Cartwheel in {other}, as {who}"
+    raise PortTaken(f"Port {port} is taken by {who}. Another one: PORT={port + 1} make up")
+
+
+async def _run_setup(
+    supervisor: Supervisor, setup: tuple[str, ...], environment: Mapping[str, str]
+) -> None:
+    step = Command(name="setup", argv=setup, environment=complete(environment))
+    with supervisor.console.doing("declaring queues and indexes"):
+        await supervisor.run_to_end(step)
