@@ -1,0 +1,284 @@
+"""Amazon Cognito: where users, passwords and tokens live.
+
+All calls used here are the ones that AWS lets anybody make (they are authorised by a password, a
+code or a token), so the gateway needs no AWS credentials. The standard variable AWS_ENDPOINT_URL
+leads to an emulator; botocore reads it by itself.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cartwheel.gateway.identity import InvalidToken, User
+from cartwheel.kernel.errors import (
+    Conflict,
+    FieldError,
+    Forbidden,
+    Invalid,
+    Overloaded,
+    Refusal,
+    Throttled,
+    TimedOut,
+    Unauthenticated,
+    Unavailable,
+)
+
+TIMEOUT = 5.0
+"""Seconds for one call, waiting for a connection included."""
+AT_ONCE = 32
+WAITING = 256
+
+
+class EmailTaken(Conflict):
+    code = "email_taken"
+
+
+class AlreadyConfirmed(Conflict):
+    code = "already_confirmed"
+
+
+class WrongCredentials(Unauthenticated):
+    code = "wrong_credentials"
+
+
+class InvalidRefreshToken(Unauthenticated):
+    code = "invalid_refresh_token"
+
+
+class UserNotConfirmed(Forbidden):
+    code = "user_not_confirmed"
+
+
+class PasswordResetRequired(Forbidden):
+    code = "password_reset_required"
+
+
+class ChallengeRequired(Forbidden):
+    """The user must do more than give a password (another factor, a new password)."""
+
+    code = "challenge_required"
+
+
+class WrongCode(Invalid):
+    code = "wrong_code"
+
+
+class WeakPassword(Invalid):
+    code = "weak_password"
+
+
+class Tokens(msgspec.Struct, frozen=True, kw_only=True):
+    """Named as in RFC 6749, §5.1; `expires_in` is in seconds."""
+
+    access_token: str
+    id_token: str
+    refresh_token: str
+    expires_in: int
+    token_type: str = "Bearer"  # noqa: S105 a kind, not a secret
+
+
+class Cognito:
+    """One user pool, through one app client. Every call may raise, besides what it names:
+
+    Throttled: too many attempts.
+    Unavailable, Overloaded, TimedOut: Cognito is away, too busy, or too slow.
+    """
+
+    def __init__(self, client: Any, client_id: str) -> None:
+        self._client = client
+        self._client_id = client_id
+        self._waiting = 0
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    async def sign_up(self, *, name: str, email: str, password: str) -> str:
+        """Create an unconfirmed user, who is mailed a code; return the user's id.
+
+        Raises: EmailTaken, WeakPassword, Invalid.
+        """
+        answer = await self._call(
+            "sign_up",
+            ClientId=self._client_id,
+            Username=email,
+            Password=password,
+            UserAttributes=[{"Name": "email", "Value": email}, {"Name": "name", "Value": name}],
+        )
+        return answer["UserSub"]
+
+    async def confirm(self, *, email: str, code: str) -> None:
+        """Raises: WrongCode (also for an unknown address), AlreadyConfirmed."""
+        await self._call(
+            "confirm_sign_up",
+            # "User cannot be confirmed. Current status is CONFIRMED"
+            {"NotAuthorizedException": AlreadyConfirmed("This user is confirmed already.")},
+            ClientId=self._client_id,
+            Username=email,
+            ConfirmationCode=code,
+        )
+
+    async def resend_code(self, *, email: str) -> None:
+        """Mail the code again. Says nothing about whether there is such a user."""
+        await self._call_quietly(
+            "resend_confirmation_code", ClientId=self._client_id, Username=email
+        )
+
+    async def log_in(self, *, email: str, password: str) -> Tokens:
+        """Raises: WrongCredentials, UserNotConfirmed, PasswordResetRequired, ChallengeRequired."""
+        answer = await self._call(
+            "initiate_auth",
+            {"UserNotFoundException": WrongCredentials("Wrong mail address or password.")},
+            ClientId=self._client_id,
+            AuthFlow="USER_PASSWORD_AUTH",
+            AuthParameters={"USERNAME": email, "PASSWORD": password},
+        )
+        return _tokens(answer)
+
+    async def refresh(self, refresh_token: str) -> Tokens:
+        """Raises: InvalidRefreshToken when it is unknown, expired or revoked."""
+        answer = await self._call(
+            "initiate_auth",
+            {"NotAuthorizedException": InvalidRefreshToken("Log in again.")},
+            ClientId=self._client_id,
+            AuthFlow="REFRESH_TOKEN_AUTH",
+            AuthParameters={"REFRESH_TOKEN": refresh_token},
+        )
+        return _tokens(answer, refresh_token)
+
+    async def log_out(self, refresh_token: str) -> None:
+        """Revoke `refresh_token`; may be repeated. GlobalSignOut would end other devices too."""
+        invalid = InvalidRefreshToken("This is not a refresh token of this client.")
+        await self._call(
+            "revoke_token",
+            {"InvalidParameterException": invalid, "UnauthorizedException": invalid},
+            ClientId=self._client_id,
+            Token=refresh_token,
+        )
+
+    async def forgot_password(self, *, email: str) -> None:
+        """Mail a code. Says nothing about whether there is such a user."""
+        await self._call_quietly("forgot_password", ClientId=self._client_id, Username=email)
+
+    async def reset_password(self, *, email: str, code: str, password: str) -> None:
+        """Raises: WrongCode (also for an unknown address), WeakPassword."""
+        await self._call(
+            "confirm_forgot_password",
+            {"NotAuthorizedException": WrongCode(_WRONG_CODE)},
+            ClientId=self._client_id,
+            Username=email,
+            ConfirmationCode=code,
+            Password=password,
+        )
+
+    async def get_user(self, access_token: str) -> User:
+        """Return who the token belongs to; without a name, the address up to the @ serves as one.
+
+        Raises: InvalidToken when it is revoked or the user is gone.
+        """
+        gone = InvalidToken("The token was revoked, or its user is gone.")
+        answer = await self._call(
+            "get_user",
+            {"NotAuthorizedException": gone, "UserNotFoundException": gone},
+            AccessToken=access_token,
+        )
+        about = {entry["Name"]: entry["Value"] for entry in answer["UserAttributes"]}
+        email = about.get("email", "")
+        user_id = about.get("sub") or answer["Username"]
+        return User(user_id, about.get("name", "").strip() or email.partition("@")[0], email)
+
+    async def _call_quietly(self, operation: str, **arguments: Any) -> None:
+        """Call; that the user is unknown, confirmed or disabled must not be told to a stranger."""
+        try:
+            await self._call(operation, **arguments)
+        except (Invalid, Unauthenticated, Forbidden):
+            return
+
+    async def _call(
+        self, operation: str, special: dict[str, Refusal] | None = None, /, **arguments: Any
+    ) -> dict[str, Any]:
+        """Call `operation`, and turn AWS's errors into `special` ones or the usual ones.
+
+        Errors are raised `from None`: botocore's hold the request, and with it passwords.
+        """
+        if self._waiting >= WAITING:
+            raise Overloaded("too many calls of Cognito are waiting")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(TIMEOUT), self._slots:
+                return await getattr(self._client, operation)(**arguments)
+        except ClientError as error:
+            raise _translate(error, special or {}) from None
+        except TimeoutError:
+            raise TimedOut("Cognito did not answer in time") from None
+        except BotoCoreError as error:
+            raise Unavailable(f"Cognito cannot be reached: {type(error).__name__}") from None
+        finally:
+            self._waiting -= 1
+
+
+@asynccontextmanager
+async def connect(*, region: str, client_id: str) -> AsyncGenerator[Cognito]:
+    """Open the client (200 ms, blocking: botocore reads its models) and close it at the end."""
+    config = AioConfig(
+        connect_timeout=TIMEOUT,
+        read_timeout=TIMEOUT,
+        max_pool_connections=AT_ONCE,
+        # None: a sign-up that is sent again answers that the address is taken.
+        retries={"total_max_attempts": 1},
+    )
+    session: Any = AioSession()
+    async with session.create_client("cognito-idp", region_name=region, config=config) as client:
+        yield Cognito(client, client_id)
+
+
+_WRONG_CODE = "The code is wrong or has expired."
+_TOO_MANY = Throttled("Too many attempts; try again later.")
+_USUAL: dict[str, Refusal] = {
+    "UsernameExistsException": EmailTaken("There is an account for this mail address already."),
+    "AliasExistsException": EmailTaken("There is an account for this mail address already."),
+    "NotAuthorizedException": WrongCredentials("Wrong mail address or password."),
+    "UserNotFoundException": WrongCode(_WRONG_CODE),
+    "UserNotConfirmedException": UserNotConfirmed("Confirm the mail address first."),
+    "PasswordResetRequiredException": PasswordResetRequired("The password has to be reset."),
+    "CodeMismatchException": WrongCode(_WRONG_CODE),
+    "ExpiredCodeException": WrongCode(_WRONG_CODE),
+    "TooManyRequestsException": _TOO_MANY,
+    "TooManyFailedAttemptsException": _TOO_MANY,
+    "LimitExceededException": _TOO_MANY,
+    "ThrottlingException": _TOO_MANY,
+}
+
+
+def _translate(error: ClientError, special: dict[str, Refusal]) -> Exception:
+    response: Any = error.response
+    code: str = response.get("Error", {}).get("Code", "")
+    message: str = response.get("Error", {}).get("Message", "")
+    if refusal := special.get(code) or _USUAL.get(code):
+        return type(refusal)(refusal.detail)
+    about_password = "password" in message.lower() and code == "InvalidParameterException"
+    if code == "InvalidPasswordException" or about_password:
+        rule = message.rpartition("policy: ")[2] if "policy: " in message else "is not acceptable"
+        return WeakPassword(
+            "The password is not acceptable.", errors=[FieldError("password", rule)]
+        )
+    if code == "InvalidParameterException":
+        # Cognito's message may quote the input, and names its own parameters, not ours.
+        return Invalid("Cognito does not accept this input.")
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    return Unavailable(f"Cognito answered {status} {code}")
+
+
+def _tokens(answer: dict[str, Any], refresh_token: str = "") -> Tokens:
+    result = answer.get("AuthenticationResult")
+    if not result:
+        raise ChallengeRequired(f"Cognito asks for {answer.get('ChallengeName', 'more')}.")
+    return Tokens(
+        access_token=result["AccessToken"],
+        id_token=result["IdToken"],
+        refresh_token=result.get("RefreshToken", refresh_token),
+        expires_in=result["ExpiresIn"],
+    )

@@ -1,0 +1,99 @@
+"""The public keys that tokens are signed with, fetched when needed and kept.
+
+A key set (RFC 7517) is fetched for the first token, again when a token names a key that is not in
+it, since keys are rotated, and hourly, so that a withdrawn key does not stay trusted. Anybody can
+invent key ids, so the rate of fetching is bounded. An outage of the endpoint harms nobody whose
+key is known.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from jwt.algorithms import RSAAlgorithm
+
+from cartwheel.kernel.errors import Unavailable
+from cartwheel.kernel.telemetry import log
+
+MAX_AGE = 3600.0
+AFTER_SUCCESS = 10.0
+AFTER_FAILURE = 1.0
+FETCH_TIMEOUT = aiohttp.ClientTimeout(total=5)
+
+
+class KeySet:
+    """The keys at `url`. Fetches are `after_success` or `after_failure` seconds apart, or more."""
+
+    def __init__(
+        self,
+        url: str,
+        http: aiohttp.ClientSession,
+        *,
+        after_success: float = AFTER_SUCCESS,
+        after_failure: float = AFTER_FAILURE,
+    ) -> None:
+        self._url = url
+        self._http = http
+        self._after_success = after_success
+        self._after_failure = after_failure
+        self._keys: Mapping[str, RSAPublicKey] = {}
+        self._stale_at = 0.0
+        self._not_before = 0.0
+        self._fetching: asyncio.Task[None] | None = None
+
+    async def key(self, kid: str) -> RSAPublicKey | None:
+        """Return the key named `kid`, or None if there is no such key.
+
+        Raises:
+            Unavailable: no key is known at all, and the endpoint does not answer.
+        """
+        known = self._keys.get(kid)
+        if known is None:
+            if fetching := self._fetch():
+                # Shielded: many wait for one fetch, and the first may hang up.
+                await asyncio.shield(fetching)
+            if not self._keys:
+                raise Unavailable("no signing keys could be fetched yet")
+            return self._keys.get(kid)
+        if time.monotonic() > self._stale_at:
+            self._fetch()
+        return known
+
+    def _fetch(self) -> asyncio.Task[None] | None:
+        """Start a fetch, or join the one under way; None when the last one is too recent."""
+        if self._fetching is None and time.monotonic() >= self._not_before:
+            self._fetching = asyncio.create_task(self._refresh())
+        return self._fetching
+
+    async def _refresh(self) -> None:
+        wait = self._after_failure
+        try:
+            async with self._http.get(self._url, timeout=FETCH_TIMEOUT) as response:
+                response.raise_for_status()
+                document = await response.json(content_type=None)
+            self._keys = _rsa_keys(document)
+            self._stale_at = time.monotonic() + MAX_AGE
+            wait = self._after_success
+        except Exception as error:
+            # Whatever comes back instead of keys, the ones at hand are better than none.
+            log.warning("jwks_not_fetched", url=self._url, error=repr(error))
+        finally:
+            self._not_before = time.monotonic() + wait
+            self._fetching = None
+
+
+def _rsa_keys(document: Any) -> dict[str, RSAPublicKey]:
+    keys: dict[str, RSAPublicKey] = {}
+    for entry in document["keys"]:
+        if entry.get("kty") != "RSA" or entry.get("use", "sig") != "sig":
+            continue
+        key = RSAAlgorithm.from_jwk(entry)
+        if isinstance(key, RSAPublicKey):
+            keys[entry["kid"]] = key
+    if not keys:
+        raise jwt.InvalidKeyError("the key set has no RSA signing key")
+    return keys

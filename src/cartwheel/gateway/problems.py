@@ -1,0 +1,175 @@
+"""Everything that is not a success, as a problem document (RFC 9457).
+
+The single place that turns refusals, outages, Litestar's errors and crashes into HTTP:
+
+    {"type": "about:blank", "title": "Conflict", "status": 409, "code": "insufficient_stock",
+     "detail": "Only 2 of prd_… are left.", "trace_id": "4bf9…"}
+
+`code` is for programs and never changes, `detail` is for people. `type` is `about:blank`, which
+says that the status tells the kind. What a client sent is never repeated, nor what has crashed.
+"""
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from cartwheel.gateway.identity import InvalidToken
+from cartwheel.kernel.errors import (
+    Conflict,
+    FieldError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Outage,
+    OutcomeUnknown,
+    Overloaded,
+    Refusal,
+    Stale,
+    Throttled,
+    TimedOut,
+    Unauthenticated,
+)
+from cartwheel.kernel.telemetry import log, trace_id
+
+MEDIA_TYPE = "application/problem+json"
+
+STATUS_OF: dict[type[Exception], int] = {
+    Invalid: 422,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    Stale: 412,
+    Throttled: 429,
+    TimedOut: 504,
+    Outage: 503,
+}
+"""The first kind in a class's ancestry decides."""
+
+CODE_OF: dict[int, str] = {
+    400: "bad_request",
+    404: "no_such_route",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+}
+
+_HTTP_DETAIL = {
+    "no_such_route": "There is nothing at this address.",
+    "method_not_allowed": "The Allow header names the methods of this address.",
+}
+
+_TRY_AGAIN = "A part of the system is away; nothing was done. Try again."
+_DETAIL_OF: dict[type[Outage], str] = {
+    OutcomeUnknown: "It may or may not have been done. Send the request again with the same "
+    "Idempotency-Key to find out.",
+    Overloaded: "Too much is waiting; nothing was done. Try again.",
+    TimedOut: "There was no answer in time; it may or may not have been done. Send the request "
+    "again with the same Idempotency-Key.",
+}
+_RETRY_AFTER = {429: "10", 503: "2"}
+"""Seconds."""
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """RFC 9457 problem details, and what this API adds: `code`, `trace_id`, `errors`."""
+
+    status: int
+    title: str
+    code: Annotated[str, msgspec.Meta(description="Stable, for programs", examples=["not_found"])]
+    detail: str
+    trace_id: Annotated[str, msgspec.Meta(description="Quote it when you report the problem")]
+    errors: Annotated[
+        tuple[FieldError, ...], msgspec.Meta(description="Only with 422: the fields at fault")
+    ] = ()
+    type: str = msgspec.field(default_factory=lambda: "about:blank")
+
+
+class MalformedJson(HTTPException):
+    """The body is not JSON at all."""
+
+    status_code = 400
+
+
+def problem(
+    status: int, code: str, detail: str, errors: tuple[FieldError, ...] = ()
+) -> tuple[bytes, dict[str, str]]:
+    """Return body and headers of a problem document in the current trace."""
+    document = Problem(
+        status=status,
+        title=HTTPStatus(status).phrase,
+        code=code,
+        detail=detail,
+        trace_id=trace_id(),
+        errors=errors,
+    )
+    headers = {"content-type": MEDIA_TYPE}
+    if status in _RETRY_AFTER:
+        headers["retry-after"] = _RETRY_AFTER[status]
+    return msgspec.json.encode(document), headers
+
+
+def respond(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Litestar's exception handler, for all exceptions."""
+    status, code, detail, errors = _describe(error)
+    body, headers = problem(status, code, detail, errors)
+    if status == 401:  # RFC 6750, §3: no error code unless a token was given
+        headers["www-authenticate"] = (
+            'Bearer error="invalid_token"' if isinstance(error, InvalidToken) else "Bearer"
+        )
+    if status == 405 and isinstance(error, HTTPException):
+        headers |= _allow(error.headers or {})
+    return Response(body, status_code=status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def _describe(error: Exception) -> tuple[int, str, str, tuple[FieldError, ...]]:
+    if isinstance(error, Refusal):
+        return _status_of(error), error.code, error.detail, error.errors
+    if isinstance(error, Outage):
+        # Its text is for operators: it may name hosts.
+        log.warning("outage", code=error.code, reason=str(error))
+        return _status_of(error), error.code, _DETAIL_OF.get(type(error), _TRY_AGAIN), ()
+    if isinstance(error, ValidationException):
+        return _invalid_parameters(error)
+    if isinstance(error, MalformedJson):
+        return 400, "malformed_json", error.detail, ()
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        code = CODE_OF.get(error.status_code, "bad_request")
+        return error.status_code, code, _HTTP_DETAIL.get(code, error.detail), ()
+    log.error("crashed", exc_info=error)
+    return 500, "internal", "Something went wrong here; it has been logged.", ()
+
+
+def _status_of(error: Exception) -> int:
+    return next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 409)
+
+
+_MISSING = re.compile(r"Missing required \w+ parameter '([^']+)'")
+
+
+def _invalid_parameters(
+    error: ValidationException,
+) -> tuple[int, str, str, tuple[FieldError, ...]]:
+    """Litestar's own validation: parameters of the query, the path and headers."""
+    if missing := _MISSING.match(error.detail):
+        errors = (FieldError(missing[1], "is required"),)
+    else:
+        entries: list[Any] = error.extra if isinstance(error.extra, list) else []
+        errors = tuple(FieldError(e.get("key", ""), plain(e["message"])) for e in entries)
+    if any(fault.field == "data" for fault in errors):
+        return 400, "malformed_json", "A JSON body is required.", ()
+    return 422, Invalid.code, "A parameter is not valid.", errors
+
+
+def plain(message: str) -> str:
+    """msgspec's messages without their code marks: "Expected int, got str"."""
+    return message.replace("`", "")
+
+
+def _allow(headers: Mapping[str, str]) -> dict[str, str]:
+    return {"allow": headers.get("allow", "")}

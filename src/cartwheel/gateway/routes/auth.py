@@ -1,0 +1,166 @@
+"""Signing up, logging in, and who one is. Cognito keeps users and passwords, nobody here does."""
+
+from typing import Annotated
+
+import msgspec
+from litestar import Router, get, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, SkipValidation
+
+from cartwheel.gateway.cognito import Cognito, Tokens
+from cartwheel.gateway.identity import PUBLIC, Asking
+
+Users = NamedDependency[SkipValidation[Cognito]]
+
+Email = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=254,
+        pattern=r"^\s*[^@\s]+@[^@\s]+\.[^@\s]+\s*$",
+        description="Compared without regard to case",
+        examples=["ada@example.com"],
+    ),
+]
+Name = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=100,
+        # No control characters: a name ends up in mail headers.
+        pattern=r"^\s*\S[^\x00-\x1f\x7f]*$",
+        examples=["Ada Lovelace"],
+    ),
+]
+Password = Annotated[str, msgspec.Meta(min_length=1, max_length=256, examples=["Cartwheel-Demo-1"])]
+Code = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^\S+$", examples=["123456"])]
+RefreshToken = Annotated[str, msgspec.Meta(min_length=1, max_length=8192)]
+
+
+class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class SignUp(_Body, frozen=True):
+    name: Name
+    email: Email
+    password: Password
+
+
+class Confirm(_Body, frozen=True):
+    email: Email
+    code: Code
+
+
+class LogIn(_Body, frozen=True):
+    email: Email
+    password: Password
+
+
+class Address(_Body, frozen=True):
+    email: Email
+
+
+class Refresh(_Body, frozen=True):
+    refresh_token: RefreshToken
+
+
+class ResetPassword(_Body, frozen=True):
+    email: Email
+    code: Code
+    password: Password
+
+
+class SignedUp(msgspec.Struct, frozen=True):
+    """Confirm the address with the code that was mailed to it."""
+
+    id: str
+    email: str
+
+
+class Me(msgspec.Struct, frozen=True):
+    id: str
+    name: str
+    email: str
+    groups: list[str]
+
+
+@post("/signup", opt=PUBLIC)
+async def sign_up(data: JSONBody[SignUp], users: Users) -> SignedUp:
+    """Create an account and mail a confirmation code."""
+    email = normal(data.email)
+    return SignedUp(
+        await users.sign_up(name=data.name.strip(), email=email, password=data.password), email
+    )
+
+
+@post("/confirm", status_code=204, opt=PUBLIC)
+async def confirm(data: JSONBody[Confirm], users: Users) -> None:
+    """Confirm a mail address with the code that was sent to it."""
+    await users.confirm(email=normal(data.email), code=data.code)
+
+
+@post("/resend-code", status_code=204, opt=PUBLIC)
+async def resend_code(data: JSONBody[Address], users: Users) -> None:
+    """Mail the confirmation code again, if there is an account waiting for it."""
+    await users.resend_code(email=normal(data.email))
+
+
+@post("/login", status_code=200, opt=PUBLIC)
+async def log_in(data: JSONBody[LogIn], users: Users) -> Tokens:
+    """Exchange mail address and password for tokens; send the access token from then on."""
+    return await users.log_in(email=normal(data.email), password=data.password)
+
+
+@post("/refresh", status_code=200, opt=PUBLIC)
+async def refresh(data: JSONBody[Refresh], users: Users) -> Tokens:
+    """Exchange a refresh token for a new access token."""
+    return await users.refresh(data.refresh_token)
+
+
+@post("/logout", status_code=204, opt=PUBLIC)
+async def log_out(data: JSONBody[Refresh], users: Users) -> None:
+    """Revoke a refresh token. Access tokens issued by it stay valid until they expire."""
+    await users.log_out(data.refresh_token)
+
+
+@post("/forgot-password", status_code=204, opt=PUBLIC)
+async def forgot_password(data: JSONBody[Address], users: Users) -> None:
+    """Mail a code for a new password, if there is such an account."""
+    await users.forgot_password(email=normal(data.email))
+
+
+@post("/reset-password", status_code=204, opt=PUBLIC)
+async def reset_password(data: JSONBody[ResetPassword], users: Users) -> None:
+    """Set a new password with the code that was mailed."""
+    await users.reset_password(email=normal(data.email), code=data.code, password=data.password)
+
+
+@get("/me")
+async def me(identity: Asking) -> Me:
+    """Tell who the token belongs to."""
+    user = await identity.profile()
+    return Me(user.id, user.name, user.email, sorted(identity.groups))
+
+
+def normal(email: str) -> str:
+    """Addresses are compared as people read them: Cognito tells Ada@ from ada@."""
+    return email.strip().lower()
+
+
+router = Router(
+    "/auth",
+    route_handlers=[
+        sign_up,
+        confirm,
+        resend_code,
+        log_in,
+        refresh,
+        log_out,
+        forgot_password,
+        reset_password,
+        me,
+    ],
+    # RFC 6749, §5.1: tokens must not be kept by caches.
+    response_headers={"Cache-Control": "no-store"},
+    tags=["auth"],
+)

@@ -1,0 +1,78 @@
+"""The HTTP server: uvicorn in our own event loop, started and stopped by us."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Generator
+
+import uvicorn
+from litestar.types import ASGIApp
+
+from cartwheel.gateway.connections import BoundedProtocol
+from cartwheel.gateway.traced import Traced
+
+BACKLOG = 2048
+KEEP_ALIVE = 30
+"""Seconds a connection may be idle between two requests."""
+GRACE = 6
+"""Seconds that requests in hand get to finish when the server stops."""
+
+
+async def serve(
+    app: ASGIApp,
+    host: str,
+    port: int,
+    *,
+    started: Callable[[], None],
+    stop: asyncio.Event,
+    protocol: type[BoundedProtocol] = BoundedProtocol,
+) -> None:
+    """Serve `app` until `stop` is set, then let requests in hand finish, for GRACE seconds.
+
+    Args:
+        started: called once connections are accepted.
+
+    Raises:
+        OSError: the port is taken, or may not be used.
+    """
+    listener = socket.create_server((host, port), backlog=BACKLOG)
+    server = _Server(
+        uvicorn.Config(
+            Traced(app),
+            http=protocol,
+            loop="none",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=GRACE,
+        ),
+        started,
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        server.should_exit = True
+        await serving
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_started()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave signals to the process, which has more to stop than this."""
+        yield

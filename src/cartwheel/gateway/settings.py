@@ -1,0 +1,30 @@
+"""What the gateway reads from the environment."""
+
+import msgspec
+
+
+class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`cognito_issuer` and `cognito_jwks_url` are only for an emulator of AWS."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    cognito_user_pool_id: str
+    cognito_client_id: str
+    cognito_issuer: str | None = None
+    cognito_jwks_url: str | None = None
+
+    @property
+    def region(self) -> str:
+        """The AWS region; it is the first part of every user pool's id, `us-east-1_AbCdEf`."""
+        return self.cognito_user_pool_id.partition("_")[0]
+
+    @property
+    def issuer(self) -> str:
+        """What `iss` must say (AWS, "Verifying JSON web tokens")."""
+        return self.cognito_issuer or (
+            f"https://cognito-idp.{self.region}.amazonaws.com/{self.cognito_user_pool_id}"
+        )
+
+    @property
+    def jwks_url(self) -> str:
+        return self.cognito_jwks_url or f"{self.issuer}/.well-known/jwks.json"

@@ -1,0 +1,80 @@
+"""Around everything the gateway answers: the trace it belongs to, and its line in the log.
+
+A request goes on in the trace of its `traceparent` header, or starts one. The trace id comes back
+in `X-Request-Id` (the W3C recommendation has no response header yet) and in every problem document.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from cartwheel.gateway.problems import problem
+from cartwheel.kernel import telemetry
+from cartwheel.kernel.errors import OutcomeUnknown
+
+LONGEST_PATH = 200
+
+
+class Traced:
+    """ASGI middleware. It logs the route's template where there is one, and neither query, headers
+    nor bodies: tokens, addresses and cards travel in those. Probes are logged when they fail."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        trace_id = telemetry.continue_trace(_traceparent(scope["headers"]))
+        request_id = (b"x-request-id", trace_id.encode())
+        status = 0
+
+        async def send_traced(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], request_id]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_traced)
+        except asyncio.CancelledError:
+            # The server is stopping and this took longer than it waits.
+            if not status:
+                await _say_unknown(send_traced)
+        finally:
+            _log(scope, status, time.perf_counter() - started)
+
+
+def _traceparent(headers: Any) -> str | None:
+    for name, value in headers:
+        if name == b"traceparent":
+            return value.decode("latin-1")
+    return None
+
+
+def _log(scope: Any, status: int, seconds: float) -> None:
+    path: str = scope.get("path_template") or scope["path"][:LONGEST_PATH]
+    if path.startswith("/health/") and status == 200:
+        return
+    user = scope.get("user")
+    telemetry.log.info(
+        "request",
+        method=scope["method"],
+        path=path,
+        status=status,
+        ms=round(seconds * 1000, 1),
+        user_id=user.user_id if user else None,
+    )
+
+
+async def _say_unknown(send: Send) -> None:
+    body, headers = problem(503, OutcomeUnknown.code, "The server is stopping.")
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    encoded.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": 503, "headers": encoded})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
