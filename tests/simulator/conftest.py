@@ -111,15 +111,13 @@ class Simulator:
 
     async def intent(self, payment_id: str, number: str = "4242424242424242") -> str:
         """Announce a charge of 19.99 USD; return the intent's id."""
-        new = {
-            "payment_id": payment_id,
-            "amount": 1999,
-            "currency": "USD",
-            "token": await self.token(number),
-        }
-        status, intent = await self.post("/v1/payment_intents", new, Idempotency_Key=payment_id)
+        status, intent = await self.announce(payment_id, await self.token(number))
         assert status == 200, intent
         return intent["id"]
+
+    async def announce(self, payment_id: str, token: str) -> Answer:
+        new = {"payment_id": payment_id, "amount": 1999, "currency": "USD", "token": token}
+        return await self.post("/v1/payment_intents", new, Idempotency_Key=payment_id)
 
     async def confirm(self, intent_id: str) -> Answer:
         return await self.post(f"/v1/payment_intents/{intent_id}/confirm")
@@ -150,7 +148,8 @@ class Receiver:
         self.received.append((request.headers["Simulator-Signature"], body, event))
         self._arrived.set()
         waiting = self.answers.get(event["payment_id"])
-        return web.Response(status=waiting.pop(0) if waiting else 200)
+        elsewhere = {"Location": self.url}  # whoever follows a redirect delivers one too many
+        return web.Response(status=waiting.pop(0) if waiting else 200, headers=elsewhere)
 
     def events(self, *payment_ids: str) -> list[Any]:
         return [event for _, _, event in self.received if event["payment_id"] in payment_ids]

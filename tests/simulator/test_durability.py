@@ -32,6 +32,7 @@ async def test_a_kill_in_full_swing_loses_nothing_answered_and_charges_nothing_t
     await simulator.start()
     intents: dict[str, str] = {}
     answered: set[str] = set()
+    in_full_swing = asyncio.Event()
 
     async def shop() -> None:
         while True:
@@ -42,9 +43,11 @@ async def test_a_kill_in_full_swing_loses_nothing_answered_and_charges_nothing_t
             except aiohttp.ClientError:
                 return
             answered.add(payment_id)
+            if len(answered) == 50:
+                in_full_swing.set()
 
     shoppers = [asyncio.create_task(shop()) for _ in range(8)]
-    await asyncio.sleep(0.5)
+    await asyncio.wait_for(in_full_swing.wait(), 10)
     await simulator.kill()
     await asyncio.gather(*shoppers, return_exceptions=True)
     await simulator.start()
@@ -52,7 +55,6 @@ async def test_a_kill_in_full_swing_loses_nothing_answered_and_charges_nothing_t
     _, page = await simulator.call("GET", "/v1/ledger?limit=1000")
     charged = [entry["payment_id"] for entry in page["data"]]
     assert page["next_after"] is None
-    assert len(answered) > 20
     assert answered <= set(charged) <= set(intents)
     assert len(charged) == len(set(charged))
 

@@ -148,10 +148,10 @@ async def test_a_payment_never_seen_is_canceled_for_good(
         _, tombstone = await simulator.post(f"/v1/payments/{payment_id}/cancel")
         assert tombstone == {"payment_id": payment_id, "status": "canceled"}
 
-    intent_id = await simulator.intent(payment_id)
-    _, confirmed = await simulator.confirm(intent_id)
+    _, born = await simulator.announce(payment_id, await simulator.token())
+    _, confirmed = await simulator.confirm(born["id"])
 
-    assert confirmed["status"] == "canceled"
+    assert (born["status"], confirmed["status"]) == ("canceled", "canceled")
     assert [entry["kind"] for entry in await simulator.entries(payment_id)] == ["cancellation"]
 
 

@@ -64,7 +64,7 @@ async def test_repeating_a_confirmation_tells_nothing_more(
 async def test_a_webhook_is_repeated_until_it_is_accepted(
     simulator: Simulator, receiver: Receiver, payment_id: str
 ) -> None:
-    receiver.answers[payment_id] = [503, 302]
+    receiver.answers[payment_id] = [503, 304]
 
     await simulator.confirm(await simulator.intent(payment_id))
 
@@ -72,6 +72,19 @@ async def test_a_webhook_is_repeated_until_it_is_accepted(
     assert len({event["id"] for event in events}) == 1
     await asyncio.sleep(0.2)
     assert len(receiver.events(payment_id)) == 3
+    assert receiver.answers[payment_id] == []
+
+
+async def test_a_redirect_is_not_followed(
+    simulator: Simulator, receiver: Receiver, payment_id: str
+) -> None:
+    receiver.answers[payment_id] = [307]
+
+    await simulator.confirm(await simulator.intent(payment_id))
+
+    await receiver.wait_for(1, payment_id)
+    await asyncio.sleep(0.2)
+    assert len(receiver.events(payment_id)) == 1
 
 
 async def test_webhooks_go_on_after_a_crash(
@@ -140,6 +153,11 @@ def test_one_of_several_signatures_is_enough() -> None:
         ("v1=,t=", BODY, NOW),
         ("", BODY, NOW),
         ("=", BODY, NOW),
+    ],
+    ids=[
+        *("another secret", "another body", "too old", "from the future", "another time"),
+        *("another scheme", "no number", "no time at all", "no hex", "empty values"),
+        *("empty", "nameless"),
     ],
 )
 def test_any_other_signature_is_refused(header: str, body: bytes, now: datetime) -> None:

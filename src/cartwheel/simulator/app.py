@@ -21,7 +21,7 @@ from cartwheel.simulator.group_commit import GroupCommit
 from cartwheel.simulator.schema import SCHEMA
 from cartwheel.simulator.webhooks import Webhooks
 
-STOP_WITHIN = 3.0
+STOP_WITHIN = 1.0
 """Seconds that requests in hand get to finish; one made late by a fault is cut off."""
 
 
