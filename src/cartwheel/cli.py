@@ -1,14 +1,24 @@
-"""The command line: `cartwheel up | down | reset`. Each command's work lives elsewhere."""
+"""The command line: a table of commands. Each one's work lives where its name says."""
 
 import typer
 
-from cartwheel.local import commands
+from cartwheel.local import commands as local
+from cartwheel.operations import commands as operations
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Run and look after Cartwheel, an online shop's backend.",
+)
 
-app.command()(commands.up)
-app.command()(commands.down)
-app.command()(commands.reset)
+app.command()(local.up)
+app.command()(local.down)
+app.command()(local.reset)
+app.command()(operations.setup)
+app.command()(operations.demo)
+app.command()(operations.mail)
+app.add_typer(operations.admin, name="admin")
 
 
 def main() -> None:

@@ -83,7 +83,6 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
 class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened to an order: `by` is a user id or the service that did it."""
 
-    event_id: str
     type: str
     at: datetime
     by: str
@@ -155,9 +154,11 @@ class GetTimeline(Request[list[TimelineEntry]], frozen=True, kw_only=True):
 
 
 class PayableOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """What an order costs, and how many declined payments end it."""
+
     order_id: str
-    number: str
     total: Money
+    attempts: int
 
 
 class GetPayableOrder(Request[PayableOrder], frozen=True, kw_only=True):

@@ -120,6 +120,18 @@ class ConfirmPayment(Request[PaymentView], frozen=True, kw_only=True):
     actor: Actor
 
 
+class ReportVerdict(Request[None], frozen=True, kw_only=True):
+    """A provider's webhook, its signature checked, says how a payment ended. Repeatable."""
+
+    type: ClassVar[str] = "report_verdict"
+    service: ClassVar[str] = "payments"
+
+    provider: str
+    payment_id: str
+    captured: bool
+    failure: Failure | None = None
+
+
 class GetPayment(Request[PaymentView], frozen=True, kw_only=True):
     """Somebody else's payment is `PaymentNotFound`, except for an admin."""
 

@@ -75,6 +75,10 @@ class ProductChanged(Stale):
     code = "product_changed"
 
 
+class PriceNotPositive(Invalid):
+    code = "price_not_positive"
+
+
 class UnknownCurrency(Invalid):
     code = "unknown_currency"
 
@@ -95,6 +99,12 @@ class InsufficientStock(Conflict):
     """Fewer pieces are free than an order asks for."""
 
     code = "insufficient_stock"
+
+
+class OrderTooLarge(Invalid):
+    """An order's total is beyond `money.MAX_AMOUNT`."""
+
+    code = "order_too_large"
 
 
 class CreateProduct(Request[Created[ProductView]], frozen=True, kw_only=True):

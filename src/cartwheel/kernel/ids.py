@@ -3,9 +3,20 @@
 Version 7 begins with the time, so ids sort by creation and inserts go to the end of an index.
 """
 
+import secrets
+
 import uuid_utils
+
+# Crockford's base 32 (https://www.crockford.com/base32.html): no letters that look like digits.
+_SPEAKABLE = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 def new_id(prefix: str) -> str:
     """Return for example `ord_0197…` (prefix, underscore, 32 hex digits)."""
     return f"{prefix}_{uuid_utils.uuid7().hex}"
+
+
+def new_number() -> str:
+    """Return a random number such as `K7QM3-XWD9A`: 50 bits, to be read out on the phone."""
+    characters = "".join(secrets.choice(_SPEAKABLE) for _ in range(10))
+    return f"{characters[:5]}-{characters[5:]}"

@@ -53,6 +53,17 @@ def answer_type(request: type[Request[Answer]]) -> type[Answer]:
     return get_args(get_original_bases(request)[0])[0]
 
 
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
+    """What led to a change: `by` is a user's id or a service; `event_id` the event, if it was one.
+
+    `traceparent` is the trace that the change belongs to, None for the current one.
+    """
+
+    by: str
+    traceparent: str | None = None
+    event_id: str | None = None
+
+
 class Created(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
     """A thing made by a repeatable request; `replayed` if an earlier one had made it."""
 
@@ -94,3 +105,7 @@ class CloudEvent(msgspec.Struct, Generic[EventData], frozen=True, kw_only=True):
     correlation_id: str | None = None
     causation_id: str | None = None
     traceparent: str | None = None
+
+    def cause(self) -> Cause:
+        """Return this event as what leads to a change in the consumer."""
+        return Cause(by=self.source, traceparent=self.traceparent, event_id=self.id)

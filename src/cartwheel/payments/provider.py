@@ -20,7 +20,7 @@ class Captured(msgspec.Struct, frozen=True):
 
 
 class Declined(msgspec.Struct, frozen=True, kw_only=True):
-    """The card's issuer said no; `code` is the provider's, `message` may be shown to the customer."""
+    """The card's issuer said no; `code` is the provider's, `message` is for the customer."""
 
     code: str
     message: str

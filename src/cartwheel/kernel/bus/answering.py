@@ -133,7 +133,7 @@ class Answerer:
         except Exception as error:
             if is_outage(error):
                 log.warning("a part is away", request=row and row.kind.type, error=repr(error))
-                ready.add(wire.Answered(asked.id, wire.Outcome.OUTAGE))
+                ready.add(wire.Answered(asked.id, wire.Outcome.OUTAGE, wire.write_outage(error)))
             else:
                 log.exception("request failed", request=row and row.kind.type)
                 ready.add(wire.Answered(asked.id, wire.Outcome.FAILED))

@@ -243,9 +243,7 @@ def _settle(pending: _Pending, answered: wire.Answered) -> None:
             pending.future.set_result(wire.answer_decoder(kind).decode(answered.body))
         case wire.Outcome.REFUSED:
             pending.future.set_exception(wire.read_refusal(answered.body))
-        case wire.Outcome.OUTAGE if kind.read:
-            _fail(pending, Unavailable(f"{kind.service} waits for a part that is away"))
         case wire.Outcome.OUTAGE:
-            _fail(pending, OutcomeUnknown(f"{kind.service} lost a part while doing it"))
+            _fail(pending, wire.read_outage(answered.body, read=kind.read))
         case wire.Outcome.FAILED:
             _fail(pending, RemoteFailure(f"{kind.service} failed on {kind.type}"))

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from cartwheel.kernel.bus.deadline import until
-from cartwheel.kernel.errors import Refusal
+from cartwheel.kernel.errors import Outage, Refusal
 from cartwheel.kernel.outages import is_outage
 
 Item = TypeVar("Item")
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 BATCH_TIMEOUT = 10.0
 """Seconds for one batch, after which its database counts as away."""
 
-BatchHandler = Callable[[list[Item]], Awaitable[Sequence[Result | Refusal]]]
+BatchHandler = Callable[[list[Item]], Awaitable[Sequence[Result | Refusal | Outage]]]
 
 
 class Lane(Generic[Item, Result]):

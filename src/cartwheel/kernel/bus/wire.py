@@ -16,7 +16,15 @@ import msgspec
 from aio_pika.abc import AbstractIncomingMessage
 from msgspec import Raw
 
-from cartwheel.kernel.errors import FieldError, Refusal
+from cartwheel.kernel.errors import (
+    FieldError,
+    Outage,
+    OutcomeUnknown,
+    Overloaded,
+    Refusal,
+    TimedOut,
+    Unavailable,
+)
 from cartwheel.kernel.messages import CloudEvent, Event, Request, answer_type
 
 encode = msgspec.json.Encoder().encode
@@ -73,6 +81,20 @@ def read_refusal(body: Raw) -> Refusal:
     if known is None:
         refusal.code = refused.code  # pyright: ignore[reportAttributeAccessIssue] because a newer service's code is passed on as it is
     return refusal
+
+
+def write_outage(error: BaseException) -> Raw:
+    """An outage that says itself what became of the request is passed on; others leave it open."""
+    return Raw(encode(error.code if isinstance(error, Outage) else OutcomeUnknown.code))
+
+
+def read_outage(body: Raw, *, read: bool) -> Outage:
+    """Return the outage; for a `read`, an unknown outcome is as good as none."""
+    kinds: dict[str, type[Outage]] = {
+        kind.code: kind for kind in (Unavailable, Overloaded, TimedOut)
+    }
+    unknown = Unavailable if read else OutcomeUnknown
+    return kinds.get(msgspec.json.decode(body), unknown)("a part of the shop is away")
 
 
 @cache

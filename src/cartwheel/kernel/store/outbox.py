@@ -15,9 +15,9 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from cartwheel.kernel.bus import wire
 from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.messages import Event
+from cartwheel.kernel.messages import Cause, Event
 from cartwheel.kernel.store.client import Document
-from cartwheel.kernel.telemetry import trace_id, traceparent
+from cartwheel.kernel.telemetry import traceparent
 
 UNPUBLISHED: Document = {"outbox.0": {"$exists": True}}
 """Matches documents whose outbox is not empty."""
@@ -30,12 +30,13 @@ def to_publish(
     subject: str,
     after: int,
     at: datetime,
-    cause: str | None = None,
+    cause: Cause | None = None,
 ) -> list[Document]:
     """Return `events` as they lie in the outbox of `subject`, whose last event had number `after`.
 
-    They carry the current trace; `cause` is the id of the event that led to them, if one did.
+    They carry the trace of `cause`, or the current one.
     """
+    trace = (cause and cause.traceparent) or traceparent()
     return [
         {
             "id": new_id("evt"),
@@ -45,9 +46,9 @@ def to_publish(
             "sequence": after + number,
             "time": at,
             "data": wire.encode(event).decode(),
-            "correlation_id": trace_id(),
-            "causation_id": cause,
-            "traceparent": traceparent(),
+            "correlation_id": trace.split("-")[1],
+            "causation_id": cause and cause.event_id,
+            "traceparent": trace,
         }
         for number, event in enumerate(events, start=1)
     ]

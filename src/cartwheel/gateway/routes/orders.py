@@ -1,0 +1,92 @@
+"""Orders. Customers see their own, administrators everybody's."""
+
+from typing import Annotated
+
+import msgspec
+from litestar import Response, Router, get, post
+from litestar.params import JSONBody, QueryParameter
+from msgspec import Meta
+
+from cartwheel.contracts import orders as contract
+from cartwheel.contracts.orders import OrderStatus, OrderView, ShippingAddress, TimelineEntry
+from cartwheel.contracts.products import Item
+from cartwheel.gateway.bus import Bus
+from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, request_id
+from cartwheel.gateway.identity import Asking
+from cartwheel.gateway.paging import Cursor, Limit
+from cartwheel.kernel.errors import Forbidden
+from cartwheel.kernel.messages import Page
+
+MOST_ITEMS = 500
+
+OfUser = Annotated[
+    str | None,
+    QueryParameter(name="user_id", max_length=100, description="For administrators: whose"),
+]
+WithStatus = Annotated[OrderStatus | None, QueryParameter(name="status")]
+
+
+class NewOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Items of the same product are added up. The address may come with the payment instead."""
+
+    items: Annotated[list[Item], Meta(min_length=1, max_length=MOST_ITEMS)]
+    shipping_address: ShippingAddress | None = None
+
+
+@post("/")
+async def place_order(
+    data: JSONBody[NewOrder], identity: Asking, bus: Bus, key: IdempotencyKey = None
+) -> Response[OrderView]:
+    """Order products at today's prices. Their stock is held until the order is paid or given up.
+
+    422 `unknown_product` or 409 `insufficient_stock` name the items; then nothing is held.
+    """
+    answer = await bus.request(
+        contract.PlaceOrder(
+            request_id=request_id(identity, key),
+            body_hash=body_hash(data),
+            user=await identity.profile(),
+            items=data.items,
+            shipping_address=data.shipping_address,
+        )
+    )
+    return created(answer, f"/api/v1/orders/{answer.made.id}")
+
+
+@get("/")
+async def list_orders(
+    identity: Asking,
+    bus: Bus,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    status: WithStatus = None,
+    user_id: OfUser = None,
+) -> Page[OrderView]:
+    """List one's own orders, newest first; for administrators everybody's."""
+    if not identity.admin and user_id not in (None, identity.user_id):
+        raise Forbidden("Only administrators see others' orders.")
+    return await bus.request(
+        contract.ListOrders(
+            limit=limit,
+            cursor=cursor,
+            status=status,
+            user_id=user_id if identity.admin else identity.user_id,
+        )
+    )
+
+
+@get("/{order_id:str}")
+async def get_order(order_id: str, identity: Asking, bus: Bus) -> OrderView:
+    """Show an order."""
+    return await bus.request(contract.GetOrder(order_id=order_id, actor=identity.actor))
+
+
+@get("/{order_id:str}/timeline")
+async def get_timeline(order_id: str, identity: Asking, bus: Bus) -> list[TimelineEntry]:
+    """Tell what happened to an order: what, when, by whom; oldest first."""
+    return await bus.request(contract.GetTimeline(order_id=order_id, actor=identity.actor))
+
+
+router = Router(
+    "/orders", route_handlers=[place_order, list_orders, get_order, get_timeline], tags=["orders"]
+)

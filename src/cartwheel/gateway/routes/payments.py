@@ -1,0 +1,122 @@
+"""Payments. Customers pay and see their own, administrators see everybody's and confirm cash."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Response, Router, get, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, QueryParameter, SkipValidation
+
+from cartwheel.contracts import payments as contract
+from cartwheel.contracts.orders import ShippingAddress
+from cartwheel.contracts.payments import CardSummary, PaymentStatus, PaymentView
+from cartwheel.gateway.bus import Bus
+from cartwheel.gateway.card import Card
+from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, request_id
+from cartwheel.gateway.identity import Asking, admin
+from cartwheel.gateway.paging import Cursor, Limit
+from cartwheel.gateway.simulator import CardTokens
+from cartwheel.kernel.messages import Page
+
+Tokens = NamedDependency[SkipValidation[CardTokens]]
+OfOrder = Annotated[str | None, QueryParameter(name="order_id", max_length=100)]
+WithStatus = Annotated[PaymentStatus | None, QueryParameter(name="status")]
+
+
+class ByCard(
+    Card, frozen=True, kw_only=True, tag="card", tag_field="type", forbid_unknown_fields=True
+):
+    """Charged at once."""
+
+
+class CashOnDelivery(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag="cash_on_delivery",
+    tag_field="type",
+    forbid_unknown_fields=True,
+):
+    """Paid to whoever delivers."""
+
+
+class NewPayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The amount is the order's total. The address is needed if the order has none."""
+
+    order_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    method: ByCard | CashOnDelivery
+    shipping_address: ShippingAddress | None = None
+
+
+@post("/")
+async def create_payment(
+    data: JSONBody[NewPayment],
+    identity: Asking,
+    bus: Bus,
+    tokens: Tokens,
+    key: IdempotencyKey = None,
+) -> Response[PaymentView]:
+    """Pay an order.
+
+    A declined card is a result: 201 with status `REJECTED` and the `failure`.
+    """
+    method: contract.CardToken | contract.CashOnDelivery = contract.CashOnDelivery()
+    stands_for: Any = "cash_on_delivery"
+    if isinstance(data.method, ByCard):
+        # Here the card ends: from now on there is a token, the brand and four digits.
+        token = await tokens.tokenize(data.method)
+        method = contract.CardToken(
+            token=token.token, card=CardSummary(brand=token.brand, last4=token.last4)
+        )
+        stands_for = method.card
+    answer = await bus.request(
+        contract.CreatePayment(
+            request_id=request_id(identity, key),
+            body_hash=body_hash([data.order_id, stands_for, data.shipping_address]),
+            actor=identity.actor,
+            order_id=data.order_id,
+            method=method,
+            shipping_address=data.shipping_address,
+        )
+    )
+    return created(answer, f"/api/v1/payments/{answer.made.id}")
+
+
+@post("/{payment_id:str}/confirm", status_code=200, guards=[admin])
+async def confirm_payment(payment_id: str, identity: Asking, bus: Bus) -> PaymentView:
+    """Say that the cash has been paid. May be repeated. For administrators."""
+    return await bus.request(contract.ConfirmPayment(payment_id=payment_id, actor=identity.actor))
+
+
+@get("/")
+async def list_payments(
+    identity: Asking,
+    bus: Bus,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    order_id: OfOrder = None,
+    status: WithStatus = None,
+) -> Page[PaymentView]:
+    """The payment history: one's own, newest first; for administrators everybody's."""
+    return await bus.request(
+        contract.ListPayments(
+            limit=limit,
+            cursor=cursor,
+            order_id=order_id,
+            status=status,
+            user_id=None if identity.admin else identity.user_id,
+        )
+    )
+
+
+@get("/{payment_id:str}")
+async def get_payment(payment_id: str, identity: Asking, bus: Bus) -> PaymentView:
+    """Show a payment."""
+    return await bus.request(contract.GetPayment(payment_id=payment_id, actor=identity.actor))
+
+
+router = Router(
+    "/payments",
+    route_handlers=[create_payment, confirm_payment, list_payments, get_payment],
+    tags=["payments"],
+)

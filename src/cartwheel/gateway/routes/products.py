@@ -1,0 +1,125 @@
+"""The catalogue. Everybody reads it, administrators write it."""
+
+import contextlib
+from typing import Annotated
+
+import msgspec
+from litestar import Response, Router, delete, get, patch, post
+from litestar.params import HeaderParameter, JSONBody
+from msgspec import UNSET, UnsetType
+
+from cartwheel.contracts import products as contract
+from cartwheel.contracts.products import ProductView
+from cartwheel.gateway.bus import Bus
+from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, request_id
+from cartwheel.gateway.identity import Asking, admin
+from cartwheel.gateway.paging import Cursor, Limit
+from cartwheel.kernel.messages import Page
+from cartwheel.kernel.money import Money
+
+IfMatch = Annotated[
+    str | None,
+    HeaderParameter(name="If-Match", description="The ETag that the change is made for"),
+]
+
+
+class NewProduct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`stock` is the number of pieces there are at first."""
+
+    name: contract.Name
+    description: contract.Description = ""
+    price: Money
+    stock: contract.InitialStock
+    sku: contract.Sku | None = None
+    category: contract.Category | None = None
+    tags: contract.Tags = msgspec.field(default_factory=list[str])
+    image_url: contract.ImageUrl | None = None
+
+
+class ProductChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Only what is given is changed."""
+
+    name: contract.Name | UnsetType = UNSET
+    description: contract.Description | UnsetType = UNSET
+    price: Money | UnsetType = UNSET
+    category: contract.Category | UnsetType | None = UNSET
+    tags: contract.Tags | UnsetType = UNSET
+    image_url: contract.ImageUrl | UnsetType | None = UNSET
+
+
+@post("/", guards=[admin])
+async def create_product(
+    data: JSONBody[NewProduct], identity: Asking, bus: Bus, key: IdempotencyKey = None
+) -> Response[ProductView]:
+    """Put a product into the catalogue. For administrators."""
+    answer = await bus.request(
+        contract.CreateProduct(
+            request_id=request_id(identity, key),
+            body_hash=body_hash(data),
+            **msgspec.structs.asdict(data),
+        )
+    )
+    response = created(answer, f"/api/v1/products/{answer.made.id}")
+    response.headers["ETag"] = _etag(answer.made)
+    return response
+
+
+@get("/")
+async def list_products(bus: Bus, limit: Limit = 20, cursor: Cursor = None) -> Page[ProductView]:
+    """List the active products, newest first."""
+    return await bus.request(contract.ListProducts(limit=limit, cursor=cursor))
+
+
+@get("/{product_id:str}")
+async def get_product(product_id: str, bus: Bus) -> Response[ProductView]:
+    """Show a product, archived ones too."""
+    return _tagged(await bus.request(contract.GetProduct(product_id=product_id)))
+
+
+@patch("/{product_id:str}", guards=[admin])
+async def update_product(
+    product_id: str, data: JSONBody[ProductChanges], bus: Bus, if_match: IfMatch = None
+) -> Response[ProductView]:
+    """Change some of a product. For administrators.
+
+    With If-Match, only if nobody has changed it since: 412 otherwise.
+    """
+    return _tagged(
+        await bus.request(
+            contract.UpdateProduct(
+                product_id=product_id,
+                if_version=_version(if_match),
+                **msgspec.structs.asdict(data),
+            )
+        )
+    )
+
+
+@delete("/{product_id:str}", status_code=200, guards=[admin])
+async def archive_product(product_id: str, bus: Bus) -> Response[ProductView]:
+    """Take a product out of the catalogue. Orders that have it keep it. For administrators."""
+    return _tagged(await bus.request(contract.ArchiveProduct(product_id=product_id)))
+
+
+def _etag(product: ProductView) -> str:
+    return f'"{product.version}"'
+
+
+def _tagged(product: ProductView) -> Response[ProductView]:
+    return Response(product, headers={"ETag": _etag(product)})
+
+
+def _version(if_match: str | None) -> int | None:
+    """Return the version that `if_match` demands; one that no product has if it is no ETag of ours."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    with contextlib.suppress(ValueError):
+        return int(if_match.strip().strip('"'))
+    return -1
+
+
+router = Router(
+    "/products",
+    route_handlers=[create_product, list_products, get_product, update_product, archive_product],
+    tags=["products"],
+)

@@ -1,0 +1,1 @@
+"""Mail to customers: which went to whom, and why."""

@@ -1,0 +1,49 @@
+"""What notifications does: message -> handler."""
+
+import asyncio
+from functools import partial
+
+from cartwheel.contracts import notifications as contract
+from cartwheel.contracts.orders import OrderPaid, OrderPaymentFailed, OrderRejected
+from cartwheel.kernel import process
+from cartwheel.kernel.bus.answering import answer
+from cartwheel.kernel.bus.consuming import on
+from cartwheel.kernel.clock import utc_now
+from cartwheel.kernel.process import ServiceSettings
+from cartwheel.notifications import handlers, mongo
+from cartwheel.notifications.ses import open_ses
+
+
+class Settings(ServiceSettings, frozen=True, kw_only=True):
+    ses_sender: str
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    async with (
+        process.parts("notifications", settings) as parts,
+        open_ses(sender=settings.ses_sender) as ses,
+    ):
+        mails = mongo.MongoMails(parts.database)
+        tell = partial(handlers.tell_customer, mails=mails, sender=ses, now=utc_now)
+        await process.serve(
+            parts,
+            stop,
+            migrations=mongo.MIGRATIONS,
+            answers=[answer(contract.ListMail, partial(handlers.list_mail, mails=mails))],
+            on=[
+                on(OrderPaid, tell),
+                on(OrderPaymentFailed, tell),
+                on(OrderRejected, tell),
+            ],
+            publishes_from=mongo.OUTBOXES,
+            events=contract.EVENTS,
+            probe=ses.probe,
+        )
+
+
+def main() -> None:
+    process.run("notifications", Settings, serve)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""What a mail says: a template per event, in text and HTML, under `templates/`."""
+
+from decimal import Decimal
+
+import jinja2
+import msgspec
+from babel.numbers import format_currency, get_currency_precision
+
+from cartwheel.contracts.orders import (
+    OrderPaid,
+    OrderPaymentFailed,
+    OrderRejected,
+    OrderSnapshot,
+)
+from cartwheel.kernel.money import Money
+
+Told = OrderPaid | OrderPaymentFailed | OrderRejected
+"""Events that customers are told of."""
+
+_SUBJECTS: dict[type[Told], str] = {
+    OrderPaid: "Order {number}: payment received",
+    OrderPaymentFailed: "Order {number}: payment declined",
+    OrderRejected: "Order {number}: rejected after declined payments",
+}
+
+
+class Mail(msgspec.Struct, frozen=True, kw_only=True):
+    to: str
+    subject: str
+    text: str
+    html: str
+
+
+def render(event: Told) -> Mail:
+    """Return the mail that tells the order's customer of `event`."""
+    order: OrderSnapshot = event.order
+    template = event.type.removesuffix(".v1")
+    values = {"order": order, "event": event}
+    return Mail(
+        to=order.user.email,
+        subject=_SUBJECTS[type(event)].format(number=order.number),
+        text=_TEMPLATES.get_template(f"{template}.txt").render(values),
+        html=_TEMPLATES.get_template(f"{template}.html").render(values),
+    )
+
+
+def _money(money: Money) -> str:
+    """Return for example `$19.99`; each currency has its own number of decimals."""
+    amount = Decimal(money.amount).scaleb(-get_currency_precision(money.currency))
+    return format_currency(amount, money.currency, locale="en_US")
+
+
+# Customers choose their names: in HTML they are escaped.
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("cartwheel.notifications"),
+    autoescape=jinja2.select_autoescape(["html"]),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters["money"] = _money

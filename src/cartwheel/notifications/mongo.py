@@ -1,0 +1,120 @@
+"""What was sent to whom, and why, in MongoDB, database `notifications`."""
+
+from pymongo import ASCENDING
+from pymongo.errors import DuplicateKeyError
+
+from cartwheel.contracts.notifications import (
+    ListMail,
+    MailStatus,
+    MailView,
+    NotificationFailed,
+    NotificationSent,
+)
+from cartwheel.kernel.messages import Clock, CloudEvent, Event, Page
+from cartwheel.kernel.store import codec, outbox
+from cartwheel.kernel.store import cursor as cursors
+from cartwheel.kernel.store.client import Database, Document
+from cartwheel.notifications.handlers import StillSending
+from cartwheel.notifications.mail import Mail, Told
+
+OUTBOXES = ("mail",)
+CLAIM = 30
+"""Seconds after which a mail that was being sent may be claimed by another process."""
+
+
+async def _create_indexes(database: Database) -> None:
+    mail = database["mail"]
+    await mail.create_index([("order_id", ASCENDING), ("_id", ASCENDING)], name="of_order")
+    await mail.create_index([("to", ASCENDING), ("_id", ASCENDING)], name="to")
+    await outbox.prepare(mail)
+
+
+MIGRATIONS = (_create_indexes,)
+
+
+class MongoMails:
+    """A mail bears the id of the event that it tells of: one mail per event."""
+
+    def __init__(self, database: Database) -> None:
+        self._mail = database["mail"]
+
+    async def claim(self, event: CloudEvent[Told], mail: Mail, *, now: Clock) -> bool:
+        try:
+            await self._mail.update_one(
+                {
+                    "_id": event.id,
+                    "status": MailStatus.SENDING,
+                    "$expr": {"$lt": ["$claimed_until", "$$NOW"]},
+                },
+                [
+                    {
+                        "$set": {
+                            "to": {"$literal": mail.to},
+                            "reason": event.type,
+                            "order_id": event.data.order.id,
+                            "order_number": event.data.order.number,
+                            "subject": {"$literal": mail.subject},
+                            "text": {"$literal": mail.text},
+                            "status": MailStatus.SENDING.value,
+                            "sends": {"$add": [{"$ifNull": ["$sends", 0]}, 1]},
+                            "message_id": None,
+                            "failure": None,
+                            "created_at": {"$ifNull": ["$created_at", now()]},
+                            "sent_at": None,
+                            "claimed_until": {"$add": ["$$NOW", CLAIM * 1000]},
+                        }
+                    }
+                ],
+                upsert=True,
+            )
+        except DuplicateKeyError:
+            found = await self._mail.find_one({"_id": event.id}, {"status": 1})
+            if found is not None and found["status"] != MailStatus.SENDING:
+                return False
+            raise StillSending(f"mail for {event.id}") from None
+        return True
+
+    async def sent(self, event: CloudEvent[Told], message_id: str, *, now: Clock) -> None:
+        told = NotificationSent(order_id=event.data.order.id, reason=event.type)
+        state = {"status": MailStatus.SENT, "message_id": message_id, "sent_at": now()}
+        await self._ended(event, state, told, now)
+
+    async def refused(self, event: CloudEvent[Told], failure: str, *, now: Clock) -> None:
+        told = NotificationFailed(order_id=event.data.order.id, reason=event.type, failure=failure)
+        await self._ended(event, {"status": MailStatus.FAILED, "failure": failure}, told, now)
+
+    async def _ended(
+        self, event: CloudEvent[Told], state: Document, told: Event, now: Clock
+    ) -> None:
+        published = outbox.to_publish(
+            [told],
+            source="notifications",
+            subject=event.id,
+            after=0,
+            at=now(),
+            cause=event.cause(),
+        )
+        await self._mail.update_one(
+            {"_id": event.id, "status": MailStatus.SENDING},
+            {"$set": state, "$push": {"outbox": {"$each": published}}},
+        )
+
+    async def release(self, event: CloudEvent[Told]) -> None:
+        await self._mail.update_one(
+            {"_id": event.id, "status": MailStatus.SENDING},
+            [{"$set": {"claimed_until": {"$subtract": ["$$NOW", 1]}}}],
+        )
+
+    async def page(self, request: ListMail) -> Page[MailView]:
+        query: Document = {
+            name: value
+            for name in ("order_id", "to")
+            if (value := getattr(request, name)) is not None
+        }
+        return await cursors.page(
+            self._mail,
+            query,
+            limit=request.limit,
+            cursor=request.cursor,
+            read=lambda document: codec.from_document(document, MailView),
+        )

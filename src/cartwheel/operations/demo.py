@@ -1,0 +1,229 @@
+"""`cartwheel demo`: the main job against a running system, as a customer would do it."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import aiohttp
+import msgspec
+from rich.console import Console
+
+from cartwheel.contracts.notifications import MailView
+from cartwheel.operations import mail
+from cartwheel.operations.reaching import BusSettings, NotRunning
+
+Result = TypeVar("Result")
+
+PATIENCE = 30.0
+"""Seconds to wait for what follows by events: the order turns PAID, the mail goes out."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    rabbitmq_url: str
+    host: str = "127.0.0.1"
+    port: int = 8000
+    aws_endpoint_url: str | None = None
+
+
+class DemoFailed(Exception):
+    """A step did not come out as it should; the message is what came back."""
+
+
+class _Shop:
+    """The API as a client sees it; every step is shown with what came back."""
+
+    def __init__(self, http: aiohttp.ClientSession, console: Console) -> None:
+        self._http = http
+        self._console = console
+
+    async def get(self, path: str, token: str) -> Any:
+        """Ask without showing it."""
+        headers = {"Authorization": f"Bearer {token}"}
+        async with self._http.get(f"/api/v1{path}", headers=headers) as response:
+            return await response.json(content_type=None)
+
+    async def step(
+        self,
+        title: str,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        token: str | None = None,
+        show: Callable[[Any], str],
+    ) -> Any:
+        """Send a request and show it. Raises DemoFailed unless the answer is a success."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if method == "POST":
+            headers["Idempotency-Key"] = secrets.token_hex(16)
+        began = time.perf_counter()
+        async with self._http.request(
+            method, f"/api/v1{path}", json=body, headers=headers
+        ) as response:
+            answer = await response.json(content_type=None) if response.status != 204 else None
+        took = (time.perf_counter() - began) * 1000
+        if not response.ok:
+            raise DemoFailed(f"{title}: {method} {path} answered {response.status}: {answer}")
+        self._console.print(
+            f"[green]✓[/] [bold]{title}[/]  [dim]{method} {path} → {response.status}, "
+            f"{took:.0f} ms[/]\n    {show(answer)}",
+            highlight=False,
+        )
+        return answer
+
+
+async def demo(settings: Settings, *, admin: tuple[str, str], console: Console) -> None:
+    """Sign up, order, pay, and see it through.
+
+    Raises:
+        DemoFailed: a step failed.
+        NotRunning: nothing answers.
+    """
+    url = f"http://{settings.host}:{settings.port}"
+    console.print(f"Cartwheel at [bold]{url}[/]\n", highlight=False)
+    async with aiohttp.ClientSession(url, timeout=aiohttp.ClientTimeout(total=20)) as http:
+        try:
+            order = await _buy(_Shop(http, console), settings, admin, console)
+        except aiohttp.ClientConnectionError as error:
+            raise NotRunning(f"nothing answers at {url} ({error}): is the system up?") from None
+    with console.status("waiting for the mail"):
+        sent = await _eventually(lambda: _mail_for(order["id"], settings), "the mail was not sent")
+    console.print("[green]✓[/] [bold]The mail[/]")
+    mail.show_whole(sent, console)
+    console.print(f"\nOrder {order['number']} is [bold green]PAID[/] and the customer knows.")
+
+
+async def _buy(
+    shop: _Shop, settings: Settings, admin: tuple[str, str], console: Console
+) -> dict[str, Any]:
+    tag = secrets.token_hex(3)
+    customer = {"email": f"demo-{tag}@example.com", "password": f"Demo-{secrets.token_hex(8)}"}
+    await shop.step(
+        "Sign up",
+        "POST",
+        "/auth/signup",
+        {"name": "Grace Hopper", **customer},
+        show=lambda made: f"user {made['id']}, {made['email']}",
+    )
+    code = "123456"  # an emulator takes any
+    if settings.aws_endpoint_url is None:
+        code = await asyncio.to_thread(console.input, "    The code that was mailed: ")
+    await shop.step(
+        "Confirm the address",
+        "POST",
+        "/auth/confirm",
+        {"email": customer["email"], "code": code},
+        show=lambda _: "confirmed",
+    )
+    tokens = await shop.step(
+        "Log in",
+        "POST",
+        "/auth/login",
+        customer,
+        show=lambda made: f"a bearer token for {made['expires_in']} s",
+    )
+    admin_tokens = await shop.step(
+        "Log in as admin",
+        "POST",
+        "/auth/login",
+        {"email": admin[0], "password": admin[1]},
+        show=lambda _: admin[0],
+    )
+    products = [
+        await shop.step(
+            f"Create a product ({name})",
+            "POST",
+            "/products",
+            {
+                "name": f"{name} {tag}",
+                "description": "Made for the demo.",
+                "price": {"amount": amount, "currency": "USD"},
+                "stock": 10,
+            },
+            token=admin_tokens["access_token"],
+            show=lambda made: f"{made['id']}, {_money(made['price'])}, {made['stock']}",
+        )
+        for name, amount in (("Wooden top", 1999), ("Tin robot", 4250))
+    ]
+    token = tokens["access_token"]
+    await shop.step(
+        "List the products",
+        "GET",
+        "/products?limit=5",
+        token=token,
+        show=lambda page: ", ".join(product["name"] for product in page["data"]),
+    )
+    items = [
+        {"product_id": product["id"], "quantity": quantity}
+        for product, quantity in zip(products, (2, 1), strict=True)
+    ]
+    order = await shop.step(
+        "Place an order",
+        "POST",
+        "/orders",
+        {"items": items},
+        token=token,
+        show=lambda made: f"{made['number']}: {_money(made['total'])}, {made['status']}",
+    )
+    await shop.step(
+        "Pay by card",
+        "POST",
+        "/payments",
+        {
+            "order_id": order["id"],
+            "method": {
+                "type": "card",
+                "number": "4242 4242 4242 4242",
+                "exp_month": 12,
+                "exp_year": 2034,
+                "cvc": "123",
+                "holder": "Grace Hopper",
+            },
+            "shipping_address": {
+                "name": "Grace Hopper",
+                "street": "Harbour Street",
+                "number": "9",
+                "city": "Arlington",
+                "zip_code": "22201",
+                "country": "US",
+            },
+        },
+        token=token,
+        show=lambda made: f"{made['id']}: {made['status']}, {made['card']}",
+    )
+
+    async def paid() -> bool | None:
+        found = await shop.get(f"/orders/{order['id']}", token)
+        return found.get("status") == "PAID" or None
+
+    await _eventually(paid, "the order did not become PAID")
+    return await shop.step(
+        "Watch the order",
+        "GET",
+        f"/orders/{order['id']}",
+        token=token,
+        show=lambda made: f"{made['number']} is {made['status']}",
+    )
+
+
+async def _mail_for(order_id: str, settings: Settings) -> MailView | None:
+    page = await mail.listed(
+        BusSettings(rabbitmq_url=settings.rabbitmq_url), limit=5, order_id=order_id, to=None
+    )
+    return next((sent for sent in page.data if sent.message_id is not None), None)
+
+
+async def _eventually(look: Callable[[], Awaitable[Result | None]], otherwise: str) -> Result:
+    """Look again until there is something, for PATIENCE seconds."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if (found := await look()) is not None:
+            return found
+        await asyncio.sleep(0.2)
+    raise DemoFailed(otherwise)
+
+
+def _money(money: dict[str, Any]) -> str:
+    return f"{money['amount'] / 100:.2f} {money['currency']}"

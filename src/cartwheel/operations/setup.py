@@ -1,0 +1,39 @@
+"""`cartwheel setup`: queues, exchanges, indexes and migrations, before any process starts."""
+
+import aio_pika
+import msgspec
+
+from cartwheel.contracts import catalogue
+from cartwheel.kernel.bus import topology
+from cartwheel.kernel.store import client as mongodb
+from cartwheel.kernel.store import migrations
+from cartwheel.notifications.mongo import MIGRATIONS as NOTIFICATIONS
+from cartwheel.orders.mongo import MIGRATIONS as ORDERS
+from cartwheel.payments.mongo import MIGRATIONS as PAYMENTS
+from cartwheel.products.mongo import MIGRATIONS as PRODUCTS
+
+DATABASES = {
+    "products": PRODUCTS,
+    "orders": ORDERS,
+    "payments": PAYMENTS,
+    "notifications": NOTIFICATIONS,
+}
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    mongodb_uri: str
+    rabbitmq_url: str
+
+
+async def setup(settings: Settings) -> dict[str, int]:
+    """Declare and migrate everything; return how many migrations ran, by database. Repeatable."""
+    async with (
+        await aio_pika.connect(settings.rabbitmq_url, timeout=10) as connection,
+        connection.channel() as channel,
+    ):
+        await topology.declare(channel, services=catalogue.SERVICES, events=catalogue.EVENTS)
+    async with mongodb.connect(settings.mongodb_uri, process="setup") as client:
+        return {
+            name: await migrations.apply(mongodb.database(client, name), steps)
+            for name, steps in DATABASES.items()
+        }

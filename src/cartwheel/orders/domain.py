@@ -1,0 +1,223 @@
+"""The rules of an order. Pure: values in, a new order or a refusal out.
+
+    (new) ──► AWAITING_PAYMENT ──captured──► PAID
+                    └──third decline──► REJECTED
+
+A transition that has happened already changes nothing: events are repeated.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from cartwheel.contracts.identity import User
+from cartwheel.contracts.orders import (
+    AddressRequired,
+    Adjustment,
+    Fulfillment,
+    InvalidTransition,
+    Line,
+    OrderPaid,
+    OrderPaymentFailed,
+    OrderPlaced,
+    OrderRejected,
+    OrderSnapshot,
+    OrderStatus,
+    OrderView,
+    PlaceOrder,
+    ShippingAddress,
+)
+from cartwheel.contracts.payments import Failure, Method
+from cartwheel.contracts.products import Reservation
+from cartwheel.kernel.errors import Conflict, FieldError
+from cartwheel.kernel.messages import Cause, Event
+from cartwheel.kernel.money import Money
+
+PAYMENT_DEADLINE = timedelta(minutes=15)
+"""How long an order waits to be paid."""
+
+MAX_ATTEMPTS = 3
+"""The payment declined by this number ends the order."""
+
+
+class AmountMismatch(Conflict):
+    """The money captured is not the order's total."""
+
+    code = "amount_mismatch"
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """An order. `events` and their `cause` are what it has not been stored with yet."""
+
+    id: str
+    number: str
+    request_id: str
+    body_hash: str
+    user: User
+    lines: list[Line]
+    adjustments: list[Adjustment]
+    total: Money
+    status: OrderStatus
+    shipping_address: ShippingAddress | None
+    fulfillment: Fulfillment
+    declined_payments: list[str]
+    paid_by: str | None
+    expires_at: datetime | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    sequence: int = 0
+    events: tuple[Event, ...] = ()
+    cause: Cause | None = None
+
+    def view(self) -> OrderView:
+        return OrderView(
+            id=self.id,
+            number=self.number,
+            user=self.user,
+            lines=self.lines,
+            adjustments=self.adjustments,
+            total=self.total,
+            status=self.status,
+            shipping_address=self.shipping_address,
+            fulfillment=self.fulfillment,
+            payment_attempts=len(self.declined_payments),
+            expires_at=self.expires_at,
+            version=self.version,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+        )
+
+    def snapshot(self) -> OrderSnapshot:
+        return OrderSnapshot(
+            id=self.id, number=self.number, user=self.user, lines=self.lines, total=self.total
+        )
+
+
+def place(request: PlaceOrder, reservation: Reservation, *, number: str, at: datetime) -> Order:
+    """Return the order that `request` asks for, with what is held for it at the prices held."""
+    lines = [
+        Line(
+            product_id=line.product_id,
+            name=line.name,
+            quantity=line.quantity,
+            unit_price=line.unit_price,
+        )
+        for line in reservation.lines
+    ]
+    order = Order(
+        id=reservation.order_id,
+        number=number,
+        request_id=request.request_id,
+        body_hash=request.body_hash,
+        user=request.user,
+        lines=lines,
+        adjustments=[],
+        total=total_of(lines),
+        status=OrderStatus.AWAITING_PAYMENT,
+        shipping_address=request.shipping_address,
+        fulfillment=Fulfillment(),
+        declined_payments=[],
+        paid_by=None,
+        expires_at=at + PAYMENT_DEADLINE,
+        version=0,
+        created_at=at,
+        updated_at=at,
+    )
+    cause = Cause(by=request.user.id, traceparent=request.traceparent)
+    return _changed(order, OrderPlaced(order=order.snapshot()), cause=cause, at=at)
+
+
+def total_of(lines: Sequence[Line]) -> Money:
+    total = Money(0, lines[0].unit_price.currency)
+    for line in lines:
+        total += line.unit_price * line.quantity
+    return total
+
+
+def ready_to_pay(order: Order, address: ShippingAddress | None, *, at: datetime) -> Order:
+    """Return `order`, with `address` if one is given.
+
+    Raises:
+        InvalidTransition: the order does not await payment.
+        AddressRequired: there is no address to send the goods to.
+    """
+    if order.status is not OrderStatus.AWAITING_PAYMENT:
+        raise InvalidTransition(f"the order is {order.status} and cannot be paid")
+    if address is None or address == order.shipping_address:
+        if order.shipping_address is None:
+            raise AddressRequired(
+                "the order has no shipping address",
+                errors=[FieldError("shipping_address", "required")],
+            )
+        return order
+    return msgspec.structs.replace(
+        order, shipping_address=address, version=order.version + 1, updated_at=at
+    )
+
+
+def payment_begun(order: Order, method: Method, *, cause: Cause, at: datetime) -> Order:
+    """Return `order` waiting as long as `method` takes: for cash, until somebody delivers."""
+    if order.status is not OrderStatus.AWAITING_PAYMENT or method is not Method.CASH_ON_DELIVERY:
+        return order
+    if order.expires_at is None:
+        return order
+    return _changed(msgspec.structs.replace(order, expires_at=None), cause=cause, at=at)
+
+
+def pay(order: Order, captured: Money, *, payment_id: str, cause: Cause, at: datetime) -> Order:
+    """Return `order` as PAID.
+
+    Raises:
+        InvalidTransition: the order no longer awaits payment.
+        AmountMismatch: `captured` is not the total.
+    """
+    if order.status is OrderStatus.PAID and order.paid_by == payment_id:
+        return order
+    if order.status is not OrderStatus.AWAITING_PAYMENT:
+        raise InvalidTransition(f"the order is {order.status} and takes no payment")
+    if captured != order.total:
+        raise AmountMismatch("the money captured is not the order's total")
+    paid = msgspec.structs.replace(
+        order, status=OrderStatus.PAID, paid_by=payment_id, expires_at=None
+    )
+    event = OrderPaid(order=order.snapshot(), payment_id=payment_id)
+    return _changed(paid, event, cause=cause, at=at)
+
+
+def payment_declined(
+    order: Order, failure: Failure, *, payment_id: str, counts: bool, cause: Cause, at: datetime
+) -> Order:
+    """Return `order` with one more declined payment, as REJECTED if that was the last it may have.
+
+    A failure that does not count (nobody asked the issuer) only lets the customer know.
+    """
+    if order.status is not OrderStatus.AWAITING_PAYMENT or payment_id in order.declined_payments:
+        return order
+    declined = order.declined_payments
+    if counts:
+        declined = [*declined, payment_id]
+    order = msgspec.structs.replace(order, declined_payments=declined)
+    left = MAX_ATTEMPTS - len(declined)
+    if left > 0:
+        event = OrderPaymentFailed(
+            order=order.snapshot(),
+            payment_id=payment_id,
+            reason=failure.message,
+            attempts_left=left,
+        )
+        return _changed(order, event, cause=cause, at=at)
+    rejected = msgspec.structs.replace(order, status=OrderStatus.REJECTED, expires_at=None)
+    event = OrderRejected(order=order.snapshot(), reason=failure.message)
+    return _changed(rejected, event, cause=cause, at=at)
+
+
+def _changed(order: Order, *events: Event, cause: Cause, at: datetime) -> Order:
+    return msgspec.structs.replace(
+        order,
+        version=order.version + 1,
+        updated_at=at,
+        events=(*order.events, *events),
+        cause=cause,
+    )

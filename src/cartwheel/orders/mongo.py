@@ -1,0 +1,129 @@
+"""Orders in MongoDB, database `orders`."""
+
+from collections.abc import Sequence
+
+import msgspec
+from pymongo import ASCENDING
+from pymongo.errors import BulkWriteError
+
+from cartwheel.contracts.orders import ListOrders, OrderView, TimelineEntry
+from cartwheel.kernel.messages import Page
+from cartwheel.kernel.store import codec, outbox
+from cartwheel.kernel.store import cursor as cursors
+from cartwheel.kernel.store.client import Database, Document
+from cartwheel.orders.domain import Order
+
+OUTBOXES = ("orders",)
+_DUPLICATE_KEY = 11000
+_NOT_NEEDED = {"timeline": 0, "outbox": 0}
+
+
+async def _create_indexes(database: Database) -> None:
+    orders = database["orders"]
+    await orders.create_index([("request_id", ASCENDING)], name="request_id", unique=True)
+    await orders.create_index([("number", ASCENDING)], name="number", unique=True)
+    await orders.create_index([("user.id", ASCENDING), ("_id", ASCENDING)], name="of_user")
+    await orders.create_index([("status", ASCENDING), ("_id", ASCENDING)], name="by_status")
+    await outbox.prepare(orders)
+
+
+MIGRATIONS = (_create_indexes,)
+
+
+class MongoOrders:
+    def __init__(self, database: Database) -> None:
+        self._orders = database["orders"]
+
+    async def add(self, orders: Sequence[Order]) -> list[Order]:
+        if not orders:
+            return []
+        try:
+            await self._orders.insert_many([_new(order) for order in orders], ordered=False)
+            return list(orders)
+        except BulkWriteError as error:
+            failed = error.details["writeErrors"]
+            if any(fault["code"] != _DUPLICATE_KEY for fault in failed):
+                raise
+        # Some were stored before, by another process or another attempt: those are the answer.
+        stored = await self.made_by([order.request_id for order in orders])
+        return [stored[order.request_id] for order in orders]
+
+    async def get(self, order_ids: Sequence[str]) -> dict[str, Order]:
+        return await self._find({"_id": {"$in": list(set(order_ids))}}, key="_id")
+
+    async def made_by(self, request_ids: Sequence[str]) -> dict[str, Order]:
+        return await self._find({"request_id": {"$in": list(set(request_ids))}}, key="request_id")
+
+    async def _find(self, query: Document, *, key: str) -> dict[str, Order]:
+        return {
+            document[key]: codec.from_document(document, Order)
+            async for document in self._orders.find(query, _NOT_NEEDED)
+        }
+
+    async def save(self, order: Order, *, expected: Order) -> bool:
+        happened = _happened(order)
+        result = await self._orders.update_one(
+            {"_id": order.id, "version": expected.version},
+            {
+                "$set": {**_state(order), "sequence": happened["sequence"]},
+                "$push": {
+                    "timeline": {"$each": happened["timeline"]},
+                    "outbox": {"$each": happened["outbox"]},
+                },
+            },
+        )
+        return result.matched_count == 1
+
+    async def page(self, request: ListOrders) -> Page[OrderView]:
+        query: Document = {}
+        if request.user_id is not None:
+            query["user.id"] = request.user_id
+        if request.status is not None:
+            query["status"] = request.status.value
+        return await cursors.page(
+            self._orders,
+            query,
+            limit=request.limit,
+            cursor=request.cursor,
+            read=lambda document: codec.from_document(document, Order).view(),
+        )
+
+    async def timeline(self, order_id: str) -> list[TimelineEntry]:
+        document = await self._orders.find_one({"_id": order_id}, {"timeline": 1})
+        return msgspec.convert(document["timeline"] if document else [], list[TimelineEntry])
+
+
+def _new(order: Order) -> Document:
+    return {"_id": order.id, **_state(order), **_happened(order)}
+
+
+def _state(order: Order) -> Document:
+    document = codec.to_document(order)
+    for name in ("_id", "events", "cause", "sequence"):
+        del document[name]
+    return document
+
+
+def _happened(order: Order) -> Document:
+    """Return what an order's new events add to it: timeline, outbox, and their last number."""
+    by = order.cause.by if order.cause else "orders"
+    return {
+        "sequence": order.sequence + len(order.events),
+        "timeline": [
+            {
+                "type": event.type,
+                "at": order.updated_at,
+                "by": by,
+                "note": getattr(event, "reason", None),
+            }
+            for event in order.events
+        ],
+        "outbox": outbox.to_publish(
+            order.events,
+            source="orders",
+            subject=order.id,
+            after=order.sequence,
+            at=order.updated_at,
+            cause=order.cause,
+        ),
+    }

@@ -1,0 +1,71 @@
+"""What payments does: message -> handler."""
+
+import asyncio
+from functools import partial
+
+from cartwheel.contracts import payments as contract
+from cartwheel.kernel import process
+from cartwheel.kernel.bus.answering import answer
+from cartwheel.kernel.clock import utc_now
+from cartwheel.kernel.process import Job, ServiceSettings
+from cartwheel.payments import handlers, mongo
+from cartwheel.payments.simulator import open_simulator
+
+RECONCILE_EVERY = 5.0
+
+
+class Settings(ServiceSettings, frozen=True, kw_only=True):
+    simulator_url: str
+    simulator_api_key: str
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    async with (
+        process.parts("payments", settings) as parts,
+        open_simulator(settings.simulator_url, settings.simulator_api_key) as cards,
+    ):
+        payments = mongo.MongoPayments(parts.database)
+        await process.serve(
+            parts,
+            stop,
+            migrations=mongo.MIGRATIONS,
+            answers=[
+                answer(
+                    contract.CreatePayment,
+                    partial(
+                        handlers.create_payment,
+                        payments=payments,
+                        cards=cards,
+                        bus=parts.bus,
+                        now=utc_now,
+                    ),
+                ),
+                answer(
+                    contract.ConfirmPayment,
+                    partial(handlers.confirm_payment, payments=payments, now=utc_now),
+                ),
+                answer(
+                    contract.ReportVerdict,
+                    partial(handlers.report_verdict, payments=payments, now=utc_now),
+                ),
+                answer(contract.GetPayment, partial(handlers.get_payment, payments=payments)),
+                answer(contract.ListPayments, partial(handlers.list_payments, payments=payments)),
+            ],
+            on=[],
+            publishes_from=mongo.OUTBOXES,
+            events=contract.EVENTS,
+            jobs=[
+                Job(
+                    partial(handlers.reconcile, payments=payments, cards=cards, now=utc_now),
+                    every=RECONCILE_EVERY,
+                )
+            ],
+        )
+
+
+def main() -> None:
+    process.run("payments", Settings, serve)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""The rules of a payment. Pure: values in, a new payment or a refusal out.
+
+(new) ──► AWAITING_PAYMENT ──captured, or an admin has the cash──► PAID
+                └──declined, or voided──► REJECTED
+"""
+
+from datetime import datetime
+
+import msgspec
+
+from cartwheel.contracts.orders import PayableOrder
+from cartwheel.contracts.payments import (
+    CardSummary,
+    CardToken,
+    CreatePayment,
+    Failure,
+    Method,
+    NotConfirmable,
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentEntry,
+    PaymentPending,
+    PaymentStatus,
+    PaymentView,
+)
+from cartwheel.kernel.messages import Cause, Event
+from cartwheel.kernel.money import Money
+from cartwheel.payments.provider import Captured, Declined, Verdict, Voided
+
+PROCESSING_ERROR = Failure(
+    code="processing_error",
+    message="The payment could not be processed. Nothing was charged; please try again.",
+)
+
+
+class Payment(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment. `live` ones (awaited or paid) exclude any other for the same order.
+
+    `counted` tells a decline that used up one of the order's attempts. `events` and their `cause`
+    are what the payment has not been stored with yet.
+    """
+
+    id: str
+    request_id: str
+    body_hash: str
+    order_id: str
+    user_id: str
+    amount: Money
+    method: Method
+    provider: str
+    provider_reference: str | None
+    card: CardSummary | None
+    status: PaymentStatus
+    live: bool
+    counted: bool
+    failure: Failure | None
+    timeline: list[PaymentEntry]
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    sequence: int = 0
+    events: tuple[Event, ...] = ()
+    cause: Cause | None = None
+
+    def view(self) -> PaymentView:
+        return PaymentView(
+            id=self.id,
+            order_id=self.order_id,
+            user_id=self.user_id,
+            amount=self.amount,
+            method=self.method,
+            provider=self.provider,
+            provider_reference=self.provider_reference,
+            card=self.card,
+            status=self.status,
+            failure=self.failure,
+            timeline=self.timeline,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+        )
+
+
+def begin(
+    request: CreatePayment, payable: PayableOrder, *, payment_id: str, provider: str, at: datetime
+) -> Payment:
+    """Return a payment of all that the order costs, still to be made."""
+    by_card = isinstance(request.method, CardToken)
+    method = Method.CARD if by_card else Method.CASH_ON_DELIVERY
+    payment = Payment(
+        id=payment_id,
+        request_id=request.request_id,
+        body_hash=request.body_hash,
+        order_id=payable.order_id,
+        user_id=request.actor.user_id,
+        amount=payable.total,
+        method=method,
+        provider=provider,
+        provider_reference=None,
+        card=request.method.card if isinstance(request.method, CardToken) else None,
+        status=PaymentStatus.AWAITING_PAYMENT,
+        live=True,
+        counted=False,
+        failure=None,
+        timeline=[],
+        version=0,
+        created_at=at,
+        updated_at=at,
+    )
+    # A card's verdict follows at once; only a payment that is left waiting concerns the order.
+    events = (
+        ()
+        if by_card
+        else (PaymentPending(payment_id=payment_id, order_id=payable.order_id, method=method),)
+    )
+    return _changed(payment, "begun", *events, cause=Cause(by=request.actor.user_id), at=at)
+
+
+def announced(payment: Payment, reference: str, *, at: datetime) -> Payment:
+    """Return `payment` with the provider's reference, under which it can be found there."""
+    payment = msgspec.structs.replace(payment, provider_reference=reference)
+    return _changed(payment, "announced", cause=Cause(by=payment.provider), at=at)
+
+
+def settle(payment: Payment, verdict: Verdict, *, cause: Cause, at: datetime) -> Payment:
+    """Return `payment` as the provider says it ended; unchanged if it has ended already."""
+    if payment.status is not PaymentStatus.AWAITING_PAYMENT:
+        return payment
+    match verdict:
+        case Captured():
+            paid = msgspec.structs.replace(payment, status=PaymentStatus.PAID)
+            event = PaymentCaptured(
+                payment_id=payment.id, order_id=payment.order_id, amount=payment.amount
+            )
+            return _changed(paid, "captured", event, cause=cause, at=at)
+        case Declined(code=code, message=message):
+            return _rejected(
+                payment, Failure(code=code, message=message), counts=True, cause=cause, at=at
+            )
+        case Voided():
+            return _rejected(payment, PROCESSING_ERROR, counts=False, cause=cause, at=at)
+
+
+def confirm_cash(payment: Payment, *, cause: Cause, at: datetime) -> Payment:
+    """Return a cash payment as PAID; unchanged if it is already.
+
+    Raises:
+        NotConfirmable: it is not a cash payment, or no longer awaited.
+    """
+    if payment.method is not Method.CASH_ON_DELIVERY:
+        raise NotConfirmable(f"a payment by {payment.method} is confirmed by its provider")
+    if payment.status is PaymentStatus.REJECTED:
+        raise NotConfirmable("the payment is no longer awaited")
+    return settle(payment, Captured(), cause=cause, at=at)
+
+
+def _rejected(
+    payment: Payment, failure: Failure, *, counts: bool, cause: Cause, at: datetime
+) -> Payment:
+    rejected = msgspec.structs.replace(
+        payment, status=PaymentStatus.REJECTED, live=False, counted=counts, failure=failure
+    )
+    event = PaymentDeclined(
+        payment_id=payment.id, order_id=payment.order_id, failure=failure, counts=counts
+    )
+    return _changed(rejected, "declined", event, cause=cause, at=at)
+
+
+def _changed(payment: Payment, what: str, *events: Event, cause: Cause, at: datetime) -> Payment:
+    return msgspec.structs.replace(
+        payment,
+        timeline=[*payment.timeline, PaymentEntry(type=what, at=at, by=cause.by)],
+        version=payment.version + 1,
+        updated_at=at,
+        events=(*payment.events, *events),
+        cause=cause,
+    )

@@ -1,0 +1,266 @@
+"""The rules of the catalogue and its stock. Pure: values in, new values or a refusal out."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+from babel.numbers import list_currencies
+from msgspec import UNSET
+
+from cartwheel.contracts.products import (
+    CreateProduct,
+    InsufficientStock,
+    MixedCurrencies,
+    OrderTooLarge,
+    PriceNotPositive,
+    ProductArchived,
+    ProductChanged,
+    ProductCreated,
+    ProductStatus,
+    ProductUpdated,
+    ProductView,
+    ReservedLine,
+    ReserveStock,
+    Stock,
+    UnknownCurrency,
+    UnknownProduct,
+    UpdateProduct,
+)
+from cartwheel.kernel.errors import FieldError, Refusal
+from cartwheel.kernel.messages import Event
+from cartwheel.kernel.money import MAX_AMOUNT, Money
+
+_CURRENCIES = list_currencies()
+
+
+class Product(msgspec.Struct, frozen=True, kw_only=True):
+    """A product. `events` are those that it has not been stored with yet."""
+
+    id: str
+    request_id: str
+    body_hash: str
+    sku: str
+    name: str
+    description: str
+    category: str | None
+    tags: list[str]
+    image_url: str | None
+    price: Money
+    initial_stock: int
+    stock: Stock
+    status: ProductStatus
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    sequence: int = 0
+    events: tuple[Event, ...] = ()
+
+    def view(self) -> ProductView:
+        return ProductView(
+            id=self.id,
+            sku=self.sku,
+            name=self.name,
+            description=self.description,
+            category=self.category,
+            tags=self.tags,
+            image_url=self.image_url,
+            price=self.price,
+            stock=self.stock,
+            status=self.status,
+            version=self.version,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+        )
+
+
+def create(request: CreateProduct, *, product_id: str, at: datetime) -> Product:
+    """Return the product that `request` asks for.
+
+    Raises:
+        PriceNotPositive, UnknownCurrency: nobody could pay that.
+    """
+    _check_price(request.price)
+    product = Product(
+        id=product_id,
+        request_id=request.request_id,
+        body_hash=request.body_hash,
+        sku=request.sku or product_id[-12:].upper(),
+        name=request.name.strip(),
+        description=request.description,
+        category=request.category,
+        tags=request.tags,
+        image_url=request.image_url,
+        price=request.price,
+        initial_stock=request.stock,
+        stock=Stock(available=request.stock),
+        status=ProductStatus.ACTIVE,
+        version=1,
+        created_at=at,
+        updated_at=at,
+    )
+    return _with_event(product, ProductCreated(product=product.view()))
+
+
+def update(product: Product, request: UpdateProduct, *, at: datetime) -> Product:
+    """Return `product` with the fields that `request` gives.
+
+    Raises:
+        ProductChanged: it is no longer at the version that the request was made for.
+        PriceNotPositive, UnknownCurrency: nobody could pay the new price.
+    """
+    if request.if_version is not None and request.if_version != product.version:
+        raise ProductChanged(f"the product is at version {product.version} now")
+    if request.price is not UNSET:
+        _check_price(request.price)
+    given = {
+        name: value
+        for name in ("name", "description", "price", "category", "tags", "image_url")
+        if (value := getattr(request, name)) is not UNSET
+    }
+    if all(getattr(product, name) == value for name, value in given.items()):
+        return product
+    changed = msgspec.structs.replace(product, **given, version=product.version + 1, updated_at=at)
+    return _with_event(changed, ProductUpdated(product=changed.view()))
+
+
+def archive(product: Product, *, at: datetime) -> Product:
+    """Return `product` out of the catalogue; unchanged if it is out already."""
+    if product.status is ProductStatus.ARCHIVED:
+        return product
+    archived = msgspec.structs.replace(
+        product, status=ProductStatus.ARCHIVED, version=product.version + 1, updated_at=at
+    )
+    return _with_event(archived, ProductArchived(product=archived.view()))
+
+
+def _check_price(price: Money) -> None:
+    if price.amount == 0:
+        raise PriceNotPositive(
+            "a price is at least one minor unit",
+            errors=[FieldError("price.amount", "not positive")],
+        )
+    if price.currency not in _CURRENCIES:
+        raise UnknownCurrency(
+            f"{price.currency} is not a currency of ISO 4217",
+            errors=[FieldError("price.currency", "not a currency of ISO 4217")],
+        )
+
+
+def _with_event(product: Product, event: Event) -> Product:
+    return msgspec.structs.replace(product, events=(*product.events, event))
+
+
+class ReservationStatus(StrEnum):
+    HELD = "HELD"
+    COMMITTED = "COMMITTED"
+    RELEASED = "RELEASED"
+
+
+class StoredReservation(msgspec.Struct, frozen=True, kw_only=True):
+    """Stock set aside for one order, whose id it bears.
+
+    `order_sequence` is the number of the order's last event that was applied to it.
+    """
+
+    id: str
+    request_id: str
+    body_hash: str
+    lines: list[ReservedLine]
+    status: ReservationStatus
+    held_at: datetime
+    order_sequence: int = 0
+
+
+def allocate(
+    products: Mapping[str, Product], requests: Sequence[ReserveStock], *, at: datetime
+) -> list[StoredReservation | Refusal]:
+    """Decide `requests` in their order, each all or nothing, against the stock of `products`.
+
+    First come, first served: what one request takes is gone for the next. Several items of one
+    product count together, and become one line.
+    """
+    free = {product.id: product.stock.available for product in products.values()}
+    outcomes: list[StoredReservation | Refusal] = []
+    for request in requests:
+        try:
+            lines = _lines(products, request, free)
+        except Refusal as refusal:
+            outcomes.append(refusal)
+            continue
+        for line in lines:
+            free[line.product_id] -= line.quantity
+        outcomes.append(
+            StoredReservation(
+                id=request.order_id,
+                request_id=request.request_id,
+                body_hash=request.body_hash,
+                lines=lines,
+                status=ReservationStatus.HELD,
+                held_at=at,
+            )
+        )
+    return outcomes
+
+
+def _lines(
+    products: Mapping[str, Product], request: ReserveStock, free: Mapping[str, int]
+) -> list[ReservedLine]:
+    unknown: list[FieldError] = []
+    wanted: dict[str, int] = {}
+    first_at: dict[str, int] = {}
+    for index, item in enumerate(request.items):
+        product = products.get(item.product_id)
+        if product is None or product.status is not ProductStatus.ACTIVE:
+            unknown.append(FieldError(f"items[{index}].product_id", "no such product"))
+        wanted[item.product_id] = wanted.get(item.product_id, 0) + item.quantity
+        first_at.setdefault(item.product_id, index)
+    if unknown:
+        raise UnknownProduct("the order names products that cannot be ordered", errors=unknown)
+    if len({products[product_id].price.currency for product_id in wanted}) > 1:
+        raise MixedCurrencies("all products of an order must be priced in one currency")
+    lacking = [
+        FieldError(f"items[{first_at[product_id]}].quantity", f"{free[product_id]} available")
+        for product_id, quantity in wanted.items()
+        if quantity > free[product_id]
+    ]
+    if lacking:
+        raise InsufficientStock("there is not enough stock", errors=lacking)
+    lines = [
+        ReservedLine(
+            product_id=product_id,
+            name=products[product_id].name,
+            quantity=quantity,
+            unit_price=products[product_id].price,
+        )
+        for product_id, quantity in wanted.items()
+    ]
+    if sum(line.unit_price.amount * line.quantity for line in lines) > MAX_AMOUNT:
+        raise OrderTooLarge(f"an order's total may be at most {MAX_AMOUNT} minor units")
+    return lines
+
+
+def settle(
+    reservation: StoredReservation, to: ReservationStatus, *, order_sequence: int
+) -> StoredReservation | None:
+    """Return `reservation` as COMMITTED or RELEASED by the order's event number `order_sequence`.
+
+    Returns:
+        None if that event, or a later one of the order, has been applied already: events are
+        repeated and come in any order.
+    """
+    if order_sequence <= reservation.order_sequence:
+        return None
+    return msgspec.structs.replace(reservation, status=to, order_sequence=order_sequence)
+
+
+def stock_moves(before: ReservationStatus, after: ReservationStatus) -> dict[str, int]:
+    """Return how each number of a product's stock changes per reserved piece."""
+    where = {
+        ReservationStatus.HELD: "reserved",
+        ReservationStatus.COMMITTED: "sold",
+        ReservationStatus.RELEASED: "available",
+    }
+    if before is after:
+        return {}
+    return {where[before]: -1, where[after]: +1}
