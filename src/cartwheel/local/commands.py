@@ -12,10 +12,11 @@ import typer
 from rich.console import Console as RichConsole
 from rich.table import Table
 
-from cartwheel.local import instance, leftovers, processes
+from cartwheel.local import instance, leftovers
 from cartwheel.local.console import Console
 from cartwheel.local.emulated_aws import ADMIN, CUSTOMER, PASSWORD, Unfit
 from cartwheel.local.packages import Missing
+from cartwheel.local.processes import DEFAULT_PORT, PROCESSES, SETUP, Process
 from cartwheel.local.supervisor import CannotStart
 from cartwheel.local.up import PortTaken, System, running
 
@@ -27,26 +28,38 @@ def up() -> None:
     console = Console()
     home = instance.folder()
     try:
-        asyncio.run(_up(home, _port(), console))
-    except asyncio.CancelledError:
-        console.say("✓ stopped; the data stays")
+        asyncio.run(run_until_stopped(home, _port(), console))
     except (instance.InUse, PortTaken, Missing, CannotStart, Unfit) as error:
         console.say(f"✗ {error}")
         raise typer.Exit(1) from None
 
 
 def _port() -> int:
-    given = os.environ.get("PORT") or str(processes.DEFAULT_PORT)
+    given = os.environ.get("PORT") or str(DEFAULT_PORT)
     if not given.isdecimal() or not 0 < int(given) < 65536:
         raise typer.BadParameter(f"PORT is {given}, and should be a number from 1 to 65535")
     return int(given)
 
 
-async def _up(home: Path, port: int, console: Console) -> None:
+async def run_until_stopped(
+    home: Path,
+    port: int,
+    console: Console,
+    *,
+    processes: tuple[Process, ...] = PROCESSES,
+    setup: tuple[str, ...] = SETUP,
+) -> None:
+    """Run the instance until SIGINT, SIGTERM or SIGHUP says to stop it."""
     _cancel_on_signals(console)
-    async with running(home, port=port, console=console) as system:
-        _show(system, home)
-        await asyncio.Event().wait()
+    try:
+        async with running(
+            home, port=port, console=console, processes=processes, setup=setup
+        ) as system:
+            _show(system, home)
+            await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        # Stopping is what was asked for, so it is no failure: `make up` ends without a complaint.
+        console.say("✓ stopped; the data stays")
 
 
 def _cancel_on_signals(console: Console) -> None:

@@ -5,15 +5,32 @@ sd_notify.html), and RabbitMQ sends it too.
 """
 
 import asyncio
+import hashlib
+import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 
+def folder(home: Path) -> Path:
+    """Make the folder for the sockets of the instance at `home`, empty and for the owner only.
+
+    Not in `home`: a socket's path may have 107 bytes at most. Always the same, so that what a
+    killed run left there is used again.
+    """
+    digest = hashlib.sha256(str(home).encode()).hexdigest()[:12]
+    sockets = Path(tempfile.gettempdir()) / f"cartwheel-{os.getuid()}-{digest}"
+    shutil.rmtree(sockets, ignore_errors=True)
+    sockets.mkdir(mode=0o700)  # fails where somebody else has put it
+    return sockets
+
+
 @contextmanager
 def listening(path: Path) -> Generator[socket.socket]:
-    """Open the socket a process will report to. `path` is limited to 107 bytes."""
+    """Open the socket a process will report to. It goes with the block."""
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.setblocking(False)

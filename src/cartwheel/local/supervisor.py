@@ -9,7 +9,6 @@ async with supervising(home, console) as supervisor:
 """
 
 import asyncio
-import tempfile
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator, Awaitable
@@ -49,7 +48,7 @@ class Supervisor:
     def __init__(self, home: Path, sockets: Path, console: Console) -> None:
         self.home = home
         self.console = console
-        self._sockets = sockets
+        self.sockets = sockets
         self._kept: dict[str, _Kept] = {}
 
     @property
@@ -115,7 +114,7 @@ class Supervisor:
             CannotStart: it failed.
         """
         log = self.log(command.name)
-        process = await spawn(command, home=self.home, log=log, socket=self._sockets / "none")
+        process = await spawn(command, home=self.home, log=log, socket=self.sockets / "none")
         try:
             await process.wait()
         finally:
@@ -195,7 +194,7 @@ class Supervisor:
     async def _run_once(self, kept: _Kept) -> bool:
         """Run the process to its end; return whether it became ready."""
         name = kept.command.name
-        socket = self._sockets / name
+        socket = self.sockets / name
         with notify.listening(socket) as receiver:
             kept.process = await spawn(
                 kept.command, home=self.home, log=self.log(name), socket=socket
@@ -227,12 +226,11 @@ async def _announce(ready: asyncio.Event, signal: Awaitable[None]) -> None:
 async def supervising(home: Path, console: Console) -> AsyncGenerator[Supervisor]:
     """Yield a supervisor for the instance at `home`; in the end nothing of it runs any more."""
     (home / "logs").mkdir(parents=True, exist_ok=True)
-    # Not in `home`: a socket's path may have 107 bytes at most.
-    with tempfile.TemporaryDirectory(prefix="cartwheel-") as sockets:
-        supervisor = Supervisor(home, Path(sockets), console)
-        try:
-            yield supervisor
-        finally:
-            await supervisor.close()
-            # Those that make a session of their own: Erlang's epmd, and what crashed parts left.
-            await leftovers.clear(home, grace=0)
+    supervisor = Supervisor(home, notify.folder(home), console)
+    try:
+        yield supervisor
+    finally:
+        await supervisor.close()
+        # Those that make a session of their own: Erlang's epmd, and what crashed parts left.
+        await leftovers.clear(home, grace=0)
+        supervisor.sockets.rmdir()

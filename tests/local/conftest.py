@@ -1,0 +1,111 @@
+"""Small processes that behave, and misbehave, like Cartwheel's; and one set of the real parts."""
+
+import sys
+from collections.abc import AsyncGenerator, Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from cartwheel.local.command import Command
+from cartwheel.local.console import Console
+from cartwheel.local.processes import Process
+from cartwheel.local.supervisor import Supervisor, supervising
+from cartwheel.local.up import System, running
+
+READY = """
+import os, signal, socket, sys, time
+def ready():
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+"""
+
+NOTHING_TO_PROVIDE = {
+    "MONGODB_URI": "mongodb://elsewhere",
+    "RABBITMQ_URL": "amqp://elsewhere",
+    "COGNITO_USER_POOL_ID": "eu-west-1_pool",
+    "COGNITO_CLIENT_ID": "client",
+    "SES_SENDER": "shop@example.com",
+}
+"""An environment in which every part is somebody else's."""
+
+BEHAVIOURS = {
+    "good": "ready(); time.sleep(600)",
+    "failing": "print('no such table'); sys.exit(3)",
+    "silent": "time.sleep(600)",
+    "short": "ready(); time.sleep(0.05); sys.exit(1)",
+    "deaf": "signal.signal(signal.SIGTERM, signal.SIG_IGN); ready(); time.sleep(600)",
+    "forking": """
+if os.fork() == 0:
+    os.setsid()
+    time.sleep(600)
+ready(); time.sleep(600)""",
+    "stopping": """
+def note(*_):
+    with open("stops", "a") as file:
+        file.write(sys.argv[1] + "\\n")
+    sys.exit()
+signal.signal(signal.SIGTERM, note); ready(); time.sleep(600)""",
+    "telling": "print(dict(os.environ)); ready(); time.sleep(600)",
+}
+
+
+class Recorder(Console):
+    """A console that keeps what was said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.fixture
+def console() -> Recorder:
+    return Recorder()
+
+
+def _argv(behaviour: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", READY + BEHAVIOURS[behaviour], *arguments)
+
+
+@pytest.fixture(name="argv")
+def argv_fixture() -> Callable[..., tuple[str, ...]]:
+    """How to start a process that behaves as its name says, see BEHAVIOURS."""
+    return _argv
+
+
+@pytest.fixture
+def process() -> Callable[[str], Process]:
+    """A line of the processes' table."""
+    return lambda behaviour: Process(behaviour, _argv(behaviour))
+
+
+@pytest.fixture
+def command() -> Callable[..., Command]:
+    """A process for the supervisor; keywords go to Command."""
+
+    def make(behaviour: str, **changes: object) -> Command:
+        values: dict[str, object] = {"name": behaviour, "argv": _argv(behaviour), "environment": {}}
+        return Command(**(values | changes))  # pyright: ignore[reportArgumentType] by msgspec at once
+
+    return make
+
+
+@pytest.fixture
+def given() -> Mapping[str, str]:
+    return NOTHING_TO_PROVIDE
+
+
+@pytest.fixture
+async def supervisor(tmp_path: Path, console: Recorder) -> AsyncGenerator[Supervisor]:
+    async with supervising(tmp_path, console) as supervisor:
+        yield supervisor
+
+
+@pytest.fixture(scope="module")
+async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[System]:
+    """MongoDB, RabbitMQ and the AWS emulator as `make up` provides them."""
+    home = tmp_path_factory.mktemp("instance")
+    async with running(home, given={}, processes=(), setup=()) as system:
+        yield system

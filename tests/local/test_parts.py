@@ -1,0 +1,170 @@
+"""MongoDB, RabbitMQ and the AWS emulator, as provided where the environment names none."""
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aio_pika
+import jwt
+import psutil
+import pytest
+from aiobotocore.session import AioSession
+from botocore.exceptions import ClientError
+from pymongo import AsyncMongoClient
+
+from cartwheel.local import emulated_aws, instance, leftovers, mongod
+from cartwheel.local.console import QUIET
+from cartwheel.local.supervisor import supervising
+from cartwheel.local.up import System
+
+Document = dict[str, Any]
+
+
+async def test_mongodb_has_transactions(system: System) -> None:
+    async with AsyncMongoClient[Document](system.environment["MONGODB_URI"]) as client:
+        async with client.start_session() as session, await session.start_transaction():
+            await client["try"]["things"].insert_one({"_id": "one"}, session=session)
+
+        assert await client["try"]["things"].find_one() == {"_id": "one"}
+
+
+async def test_everything_listens_on_this_machine_only(system: System) -> None:
+    listening = [
+        (process.name(), connection.laddr.ip)
+        for process in leftovers.find(system.supervisor.home)
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+
+    assert {name for name, _ in listening} >= {"mongod", "beam.smp", "epmd"}
+    assert {address for _, address in listening} <= {"127.0.0.1", "::1"}
+
+
+async def test_what_was_confirmed_survives_a_kill_of_mongodb_and_rabbitmq(system: System) -> None:
+    async with AsyncMongoClient[Document](system.environment["MONGODB_URI"]) as client:
+        await client["try"]["kept"].insert_one({"_id": "kept"})
+    await _declare(system)
+    await asyncio.sleep(2.5)  # RabbitMQ writes declarations, unlike messages, up to 2 s late
+    await _publish(system, "kept")
+
+    await system.supervisor.kill("mongod")
+    await system.supervisor.kill("rabbitmq")
+    await system.supervisor.ready("mongod", "rabbitmq")
+
+    async with AsyncMongoClient[Document](system.environment["MONGODB_URI"]) as client:
+        assert await client["try"]["kept"].find_one() == {"_id": "kept"}
+    assert await _take(system) == "kept"
+
+
+async def test_demo_users_log_in_and_the_administrator_is_one(system: System) -> None:
+    async with _aws(system, "cognito-idp") as cognito:
+        groups = {email: await _groups(cognito, system, email) for email in emulated_aws.DEMO_USERS}
+
+    assert groups == {emulated_aws.ADMIN: ["admin"], emulated_aws.CUSTOMER: None}
+
+
+async def test_mail_goes_out_from_the_shop_and_from_nobody_else(system: System) -> None:
+    async with _aws(system, "sesv2") as ses:
+        sent = await _send(ses, system.environment["SES_SENDER"])
+        with pytest.raises(ClientError, match="not verified"):
+            await _send(ses, "mallory@example.com")
+
+    assert sent["MessageId"]
+
+
+async def test_users_are_found_under_the_same_ids_after_a_kill_of_the_emulator(
+    system: System,
+) -> None:
+    await system.supervisor.kill("ministack")
+    await system.supervisor.ready("ministack")
+
+    values, changed = await emulated_aws.prepare(system.environment["AWS_ENDPOINT_URL"])
+    assert not changed
+    assert system.environment.items() >= values.items()
+    await emulated_aws.check_tokens(system.environment)
+
+
+async def test_an_emulator_whose_tokens_do_not_verify_is_refused(system: System) -> None:
+    elsewhere = {**system.environment, "COGNITO_ISSUER": "https://example.com/another"}
+
+    with pytest.raises(emulated_aws.Unfit, match="do not verify"):
+        await emulated_aws.check_tokens(elsewhere)
+
+
+async def test_mongodb_finds_its_data_again_when_its_port_was_taken_meanwhile(
+    tmp_path: Path,
+) -> None:
+    async with supervising(tmp_path, QUIET) as supervisor:
+        first = await mongod.provide(supervisor)
+        async with AsyncMongoClient[Document](first["MONGODB_URI"]) as client:
+            await client["try"]["things"].insert_one({"_id": "one"})
+
+    with socket.create_server(("127.0.0.1", instance.port(tmp_path, "mongod"))):
+        instance.port(tmp_path, "mongod")
+    async with supervising(tmp_path, QUIET) as supervisor:
+        second = await mongod.provide(supervisor)
+        async with AsyncMongoClient[Document](second["MONGODB_URI"]) as client:
+            found = await client["try"]["things"].find_one()
+
+    assert second != first
+    assert found == {"_id": "one"}
+
+
+async def _declare(system: System) -> None:
+    connection = await aio_pika.connect(system.environment["RABBITMQ_URL"])
+    async with connection:
+        channel = await connection.channel()
+        await channel.declare_queue("kept", durable=True, arguments={"x-queue-type": "quorum"})
+
+
+async def _publish(system: System, body: str) -> None:
+    connection = await aio_pika.connect(system.environment["RABBITMQ_URL"])
+    async with connection:
+        channel = await connection.channel()
+        message = aio_pika.Message(body.encode(), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+        await channel.default_exchange.publish(message, routing_key="kept")
+
+
+async def _take(system: System) -> str:
+    connection = await aio_pika.connect(system.environment["RABBITMQ_URL"])
+    async with connection:
+        channel = await connection.channel()
+        queue = await channel.get_queue("kept")
+        async with asyncio.timeout(5):
+            return (await queue.get(no_ack=True)).body.decode()
+
+
+@asynccontextmanager
+async def _aws(system: System, service: str) -> AsyncGenerator[Any]:
+    session: Any = AioSession()
+    async with session.create_client(
+        service,
+        region_name=system.environment["AWS_DEFAULT_REGION"],
+        endpoint_url=system.environment["AWS_ENDPOINT_URL"],
+        aws_access_key_id=system.environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=system.environment["AWS_SECRET_ACCESS_KEY"],
+    ) as client:
+        yield client
+
+
+async def _groups(cognito: Any, system: System, email: str) -> list[str] | None:
+    answer = await cognito.initiate_auth(
+        ClientId=system.environment["COGNITO_CLIENT_ID"],
+        AuthFlow="USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": email, "PASSWORD": emulated_aws.PASSWORD},
+    )
+    token = answer["AuthenticationResult"]["AccessToken"]
+    return jwt.decode(token, options={"verify_signature": False}).get("cognito:groups")
+
+
+async def _send(ses: Any, sender: str) -> Any:
+    return await ses.send_email(
+        FromEmailAddress=sender,
+        Destination={"ToAddresses": ["somebody@example.com"]},
+        Content={
+            "Simple": {"Subject": {"Data": "Hello"}, "Body": {"Text": {"Data": "Hello"}}},
+        },
+    )

@@ -1,0 +1,134 @@
+"""Processes are started, awaited, started again and stopped."""
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from cartwheel.local import leftovers
+from cartwheel.local.command import Command
+from cartwheel.local.supervisor import CannotStart, Supervisor, supervising
+
+Make = Callable[..., Command]
+
+
+async def test_a_process_that_says_it_is_ready_is_running(
+    supervisor: Supervisor, command: Make
+) -> None:
+    await supervisor.run(command("good"))
+
+    assert psutil.pid_exists(supervisor.pid("good"))
+
+
+async def test_a_process_that_ends_too_early_is_reported_with_the_end_of_its_log(
+    supervisor: Supervisor, command: Make
+) -> None:
+    with pytest.raises(CannotStart, match=r"failing ended with status 3.*\n.*no such table"):
+        await supervisor.run(command("failing"))
+
+
+async def test_a_process_that_never_gets_ready_is_stopped_and_named(
+    supervisor: Supervisor, command: Make
+) -> None:
+    with pytest.raises(CannotStart, match=r"silent was not ready in 0\.3 s"):
+        await supervisor.run(command("silent", start_limit=0.3))
+
+    assert leftovers.find(supervisor.home) == []
+
+
+async def test_a_killed_process_is_started_again(
+    supervisor: Supervisor, command: Make, console: Any
+) -> None:
+    await supervisor.run(command("good"))
+    first = supervisor.pid("good")
+
+    await supervisor.kill("good")
+    await supervisor.ready("good")
+
+    assert supervisor.pid("good") != first
+    assert [text for text in console.said if "good was ended by SIGKILL" in text]
+
+
+async def test_a_process_that_keeps_dying_is_started_again_with_growing_delays(
+    supervisor: Supervisor, command: Make, console: Any
+) -> None:
+    await supervisor.run(command("short"))
+
+    deadline = time.monotonic() + 10
+    while len(delays := re.findall(r"again in (\S+) s", "\n".join(console.said))) < 3:
+        assert time.monotonic() < deadline
+        await supervisor.ready("short")
+        await _a_moment()
+
+    assert delays[:3] == ["0.5", "1", "2"]
+
+
+async def test_a_process_stopped_on_purpose_stays_away_until_it_is_started(
+    supervisor: Supervisor, command: Make
+) -> None:
+    await supervisor.run(command("good"))
+
+    await supervisor.stop("good")
+    await _a_moment(0.8)  # longer than the first restart takes
+    with pytest.raises(ProcessLookupError):
+        supervisor.pid("good")
+    await supervisor.start("good")
+
+    assert psutil.pid_exists(supervisor.pid("good"))
+
+
+async def test_a_process_that_does_not_end_when_asked_is_killed(
+    supervisor: Supervisor, command: Make
+) -> None:
+    await supervisor.run(command("deaf", stop_limit=0.3))
+
+    started = time.monotonic()
+    await supervisor.stop("deaf")
+
+    assert 0.3 <= time.monotonic() - started < 2
+    assert leftovers.find(supervisor.home) == []
+
+
+async def test_users_of_a_part_are_stopped_before_the_part(
+    tmp_path: Path, command: Make, argv: Make, console: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with supervising(tmp_path, console) as supervisor:
+        for layer in (0, 2, 1):
+            name = f"layer {layer}"
+            await supervisor.run(
+                command("stopping", name=name, argv=argv("stopping", name), layer=layer)
+            )
+
+    assert (tmp_path / "stops").read_text().splitlines() == ["layer 2", "layer 1", "layer 0"]
+
+
+async def test_nothing_is_left_behind_not_even_a_daemon_with_a_session_of_its_own(
+    tmp_path: Path, command: Make, console: Any
+) -> None:
+    async with supervising(tmp_path, console) as supervisor:
+        await supervisor.run(command("forking"))
+        assert len(leftovers.find(tmp_path)) == 2
+
+    assert leftovers.find(tmp_path) == []
+
+
+async def test_another_instances_processes_are_left_alone(
+    tmp_path: Path, supervisor: Supervisor, command: Make
+) -> None:
+    await supervisor.run(command("good"))
+
+    assert await leftovers.clear(tmp_path / "another", grace=0) == 0
+
+    assert psutil.pid_exists(supervisor.pid("good"))
+    assert os.getpid() not in [process.pid for process in leftovers.find(supervisor.home)]
+
+
+async def _a_moment(seconds: float = 0.02) -> None:
+    await asyncio.sleep(seconds)

@@ -1,0 +1,167 @@
+"""A whole instance: it starts, is refused, interrupted, killed. Its processes are stand-ins."""
+
+import ast
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cartwheel.local import instance, leftovers
+from cartwheel.local.packages import Missing
+from cartwheel.local.processes import Process
+from cartwheel.local.supervisor import CannotStart
+from cartwheel.local.up import PortTaken, running
+
+Make = Callable[..., Process]
+
+RUN = """
+import asyncio, os, sys
+from pathlib import Path
+from cartwheel.local.commands import run_until_stopped
+from cartwheel.local.console import Console
+from cartwheel.local.processes import Process
+home, port, *argv = sys.argv[1:]
+stand_in = Process("good", tuple(argv))
+asyncio.run(
+    run_until_stopped(Path(home), int(port), Console(), processes=(stand_in,), setup=())
+)
+"""
+
+
+@asynccontextmanager
+async def up(
+    home: Path, given: Mapping[str, str], argv: Callable[..., tuple[str, ...]]
+) -> AsyncGenerator[asyncio.subprocess.Process]:
+    """Run an instance as `cartwheel up` does, in a process of its own; wait until it is ready."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", RUN, str(home), str(instance.port(home, "gateway"))),
+        *argv("good"),
+        env={**os.environ, **given},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        await asyncio.wait_for(_until_known(home), 20)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+        await leftovers.clear(home, grace=0)
+
+
+async def _until_known(home: Path) -> None:
+    while not instance.environment(home):  # noqa: ASYNC110 another process writes it
+        await asyncio.sleep(0.05)
+
+
+async def test_processes_are_told_what_was_given_and_what_was_chosen(
+    tmp_path: Path, given: Mapping[str, str], process: Make
+) -> None:
+    async with running(tmp_path, given=given, processes=(process("telling"),), setup=()) as system:
+        told = ast.literal_eval(system.supervisor.log("telling").read_text())
+
+    assert told["MONGODB_URI"] == "mongodb://elsewhere"
+    assert told["COGNITO_ISSUER"] == "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_pool"
+    assert told["SIMULATOR_WEBHOOK_URL"] == f"{system.url}/api/v1/webhooks/simulator"
+    assert told.items() >= system.environment.items()
+
+
+async def test_a_second_terminal_finds_the_running_instance_and_only_that(
+    tmp_path: Path, given: Mapping[str, str]
+) -> None:
+    async with running(tmp_path, given=given, processes=(), setup=()) as system:
+        assert instance.environment(tmp_path) == system.environment
+
+    assert instance.environment(tmp_path) == {}
+
+
+async def test_a_second_run_of_the_same_instance_is_refused(
+    tmp_path: Path, given: Mapping[str, str]
+) -> None:
+    async with running(tmp_path, given=given, processes=(), setup=()):
+        with pytest.raises(instance.InUse):
+            async with running(tmp_path, given=given, processes=(), setup=()):
+                pass
+
+
+async def test_a_taken_port_is_reported_with_its_holder_before_anything_starts(
+    tmp_path: Path, given: Mapping[str, str], process: Make
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        with pytest.raises(PortTaken, match=rf"{port} is taken by \S+ \(pid {os.getpid()}\)"):
+            async with running(
+                tmp_path, port=port, given=given, processes=(process("good"),), setup=()
+            ):
+                pass
+
+    assert not (tmp_path / "logs").exists()
+
+
+async def test_a_failing_setup_stops_the_start_and_shows_why(
+    tmp_path: Path, given: Mapping[str, str], process: Make, argv: Callable[..., tuple[str, ...]]
+) -> None:
+    with pytest.raises(CannotStart, match=r"setup ended with status 3.*\n.*no such table"):
+        async with running(
+            tmp_path, given=given, processes=(process("good"),), setup=argv("failing")
+        ):
+            pass
+
+    assert not (tmp_path / "logs" / "good.log").exists()
+
+
+async def test_one_process_that_cannot_start_takes_the_others_down(
+    tmp_path: Path, given: Mapping[str, str], process: Make
+) -> None:
+    with pytest.raises(CannotStart, match="failing"):
+        async with running(
+            tmp_path, given=given, processes=(process("good"), process("failing")), setup=()
+        ):
+            pass
+
+    assert leftovers.find(tmp_path) == []
+
+
+async def test_half_an_aws_account_is_refused(tmp_path: Path, given: Mapping[str, str]) -> None:
+    half = {**given, "COGNITO_CLIENT_ID": ""}
+    with pytest.raises(Missing, match="Also set COGNITO_CLIENT_ID"):
+        async with running(tmp_path, given=half, processes=(), setup=()):
+            pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_stops_everything_without_complaint(
+    tmp_path: Path, given: Mapping[str, str], argv: Any, number: signal.Signals
+) -> None:
+    async with up(tmp_path, given, argv) as process:
+        started = time.monotonic()
+        process.send_signal(number)
+        output, _ = await process.communicate()
+
+    assert process.returncode == 0
+    assert time.monotonic() - started < 5
+    assert b"Traceback" not in output
+    assert b"stopped" in output
+    assert leftovers.find(tmp_path) == []
+
+
+async def test_what_a_killed_run_left_behind_is_ended_by_the_next(
+    tmp_path: Path, given: Mapping[str, str], argv: Any
+) -> None:
+    async with up(tmp_path, given, argv) as process:
+        process.kill()
+        await process.wait()
+        orphans = leftovers.find(tmp_path)
+        assert len(orphans) == 1
+
+        async with running(tmp_path, given=given, processes=(), setup=()):
+            assert leftovers.find(tmp_path) == []
