@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 import structlog
+import structlog.tracebacks
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -24,7 +25,10 @@ def configure(process: str, level: str = "INFO") -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.dict_tracebacks,
+        # Never with local variables: they hold cards, passwords and tokens.
+        structlog.processors.ExceptionRenderer(
+            structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        ),
     ]
     number = logging.getLevelNamesMapping()[level]
     structlog.configure(

@@ -1,7 +1,6 @@
 """What was sent to whom, and why, in MongoDB, database `notifications`."""
 
-from pymongo import ASCENDING
-from pymongo.errors import DuplicateKeyError
+from pymongo import ASCENDING, ReturnDocument
 
 from cartwheel.contracts.notifications import (
     ListMail,
@@ -10,6 +9,7 @@ from cartwheel.contracts.notifications import (
     NotificationFailed,
     NotificationSent,
 )
+from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.messages import Clock, CloudEvent, Event, Page
 from cartwheel.kernel.store import codec, outbox
 from cartwheel.kernel.store import cursor as cursors
@@ -39,40 +39,56 @@ class MongoMails:
         self._mail = database["mail"]
 
     async def claim(self, event: CloudEvent[Told], mail: Mail, *, now: Clock) -> bool:
-        try:
-            await self._mail.update_one(
+        token = new_id("claim")
+        claimable = {
+            "$or": [
+                {"$eq": [{"$type": "$status"}, "missing"]},
                 {
-                    "_id": event.id,
-                    "status": MailStatus.SENDING,
-                    "$expr": {"$lt": ["$claimed_until", "$$NOW"]},
+                    "$and": [
+                        {"$eq": ["$status", MailStatus.SENDING.value]},
+                        {"$lt": ["$claimed_until", "$$NOW"]},
+                    ]
                 },
-                [
-                    {
-                        "$set": {
-                            "to": {"$literal": mail.to},
-                            "reason": event.type,
-                            "order_id": event.data.order.id,
-                            "order_number": event.data.order.number,
-                            "subject": {"$literal": mail.subject},
-                            "text": {"$literal": mail.text},
-                            "status": MailStatus.SENDING.value,
-                            "sends": {"$add": [{"$ifNull": ["$sends", 0]}, 1]},
-                            "message_id": None,
-                            "failure": None,
-                            "created_at": {"$ifNull": ["$created_at", now()]},
-                            "sent_at": None,
-                            "claimed_until": {"$add": ["$$NOW", CLAIM * 1000]},
-                        }
+            ]
+        }
+        claimed: Document = {
+            "to": mail.to,
+            "reason": event.type,
+            "order_id": event.data.order.id,
+            "order_number": event.data.order.number,
+            "subject": mail.subject,
+            "text": mail.text,
+            "status": MailStatus.SENDING.value,
+            "message_id": None,
+            "failure": None,
+            "sent_at": None,
+            "claimed_by": token,
+        }
+        update: Document = {
+            **{name: {"$literal": value} for name, value in claimed.items()},
+            "sends": {"$add": [{"$ifNull": ["$sends", 0]}, 1]},
+            "created_at": {"$ifNull": ["$created_at", now()]},
+            "claimed_until": {"$add": ["$$NOW", CLAIM * 1000]},
+        }
+        found: Document | None = await self._mail.find_one_and_update(
+            {"_id": event.id},
+            [
+                {
+                    "$set": {
+                        name: {"$cond": [claimable, value, f"${name}"]}
+                        for name, value in update.items()
                     }
-                ],
-                upsert=True,
-            )
-        except DuplicateKeyError:
-            found = await self._mail.find_one({"_id": event.id}, {"status": 1})
-            if found is not None and found["status"] != MailStatus.SENDING:
-                return False
-            raise StillSending(f"mail for {event.id}") from None
-        return True
+                }
+            ],
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+            projection={"status": 1, "claimed_by": 1},
+        )
+        if found is None or found["claimed_by"] == token:
+            return True
+        if found["status"] == MailStatus.SENDING:
+            raise StillSending(f"mail for {event.id}")
+        return False
 
     async def sent(self, event: CloudEvent[Told], message_id: str, *, now: Clock) -> None:
         told = NotificationSent(order_id=event.data.order.id, reason=event.type)

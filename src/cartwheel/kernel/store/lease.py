@@ -6,9 +6,10 @@ believe in its lease a little too long: what it guards must bear two at once (th
 twice, which consumers expect).
 """
 
+from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from cartwheel.kernel.store.client import Database
+from cartwheel.kernel.store.client import Database, Document
 
 LENGTH = 10.0
 """Seconds from the last renewal until another process may take over."""
@@ -16,18 +17,25 @@ LENGTH = 10.0
 
 async def take(database: Database, name: str, holder: str) -> bool:
     """Take or renew the lease `name` for `holder`; return whether `holder` has it now."""
+    free = {"$or": [{"$eq": ["$holder", holder]}, {"$lt": ["$until", "$$NOW"]}]}
+    renewed = {"$add": ["$$NOW", int(LENGTH * 1000)]}
     try:
-        await database["leases"].update_one(
-            {
-                "_id": name,
-                "$or": [{"holder": holder}, {"$expr": {"$lt": ["$until", "$$NOW"]}}],
-            },
-            [{"$set": {"holder": holder, "until": {"$add": ["$$NOW", int(LENGTH * 1000)]}}}],
+        lease: Document | None = await database["leases"].find_one_and_update(
+            {"_id": name},
+            [
+                {
+                    "$set": {
+                        "holder": {"$cond": [free, holder, "$holder"]},
+                        "until": {"$cond": [free, renewed, "$until"]},
+                    }
+                }
+            ],
             upsert=True,
+            return_document=ReturnDocument.AFTER,
         )
-    except DuplicateKeyError:  # somebody else's, and not run out: the upsert collides with it
+    except DuplicateKeyError:  # somebody else made it at this moment
         return False
-    return True
+    return lease is not None and lease["holder"] == holder
 
 
 async def drop(database: Database, name: str, holder: str) -> None:
