@@ -1,13 +1,11 @@
 """The gateway's wiring: every route, and what the handlers are given."""
 
 import asyncio
-import signal
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
 import aiohttp
-import uvloop
 from litestar import Litestar, Router
 from litestar.di import NamedDependency, Provide
 from litestar.params import SkipValidation
@@ -21,8 +19,9 @@ from cartwheel.gateway.problems import respond
 from cartwheel.gateway.routes import auth, docs, health
 from cartwheel.gateway.server import serve
 from cartwheel.gateway.settings import GatewaySettings
-from cartwheel.kernel import settings, telemetry
+from cartwheel.kernel import process, telemetry
 from cartwheel.kernel.messages import Answer, Request
+from cartwheel.kernel.notify import notify
 
 
 class Asks(Protocol):
@@ -36,15 +35,25 @@ class Asks(Protocol):
 Bus = NamedDependency[SkipValidation[Asks]]
 """The type of the `bus` argument."""
 
-ROUTES = Router("/api/v1", route_handlers=[auth.router])
+ROUTES: tuple[Router, ...] = (auth.router,)
+"""All below /api/v1."""
 
 
 def create_app(
-    *, verifier: Verifier, users: Cognito, bus: Asks, is_ready: health.Ready
+    *,
+    verifier: Verifier,
+    users: Cognito,
+    bus: Asks,
+    is_ready: health.Ready,
+    routes: Sequence[Router] = ROUTES,
 ) -> Litestar:
     """Return the whole API. Nothing is reachable without a token unless it says `opt=PUBLIC`."""
     return Litestar(
-        route_handlers=[ROUTES, docs.router, health.router(is_ready)],
+        route_handlers=[
+            Router("/api/v1", route_handlers=routes),
+            docs.router,
+            health.router(is_ready),
+        ],
         dependencies={
             "bus": Provide(lambda: bus, sync_to_thread=False),
             "identity": Provide(provide_identity, sync_to_thread=False),
@@ -83,24 +92,18 @@ class _NoBus:
         raise NotImplementedError
 
 
-async def _run(given: GatewaySettings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+async def _serve(given: GatewaySettings, stop: asyncio.Event) -> None:
     async with assembled(given, bus=_NoBus(), is_ready=lambda: not stop.is_set()) as app:
-        await serve(
-            app,
-            given.host,
-            given.port,
-            started=lambda: telemetry.log.info("ready", host=given.host, port=given.port),
-            stop=stop,
-        )
+        await serve(app, given.host, given.port, started=_started, stop=stop)
+
+
+def _started() -> None:
+    notify("READY=1")
+    telemetry.log.info("ready")
 
 
 def main() -> None:
-    telemetry.configure("gateway")
-    uvloop.run(_run(settings.read(GatewaySettings)))
+    process.run("gateway", GatewaySettings, _serve)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int = 8000
+    log_level: str = "INFO"
     cognito_user_pool_id: str
     cognito_client_id: str
     cognito_issuer: str | None = None

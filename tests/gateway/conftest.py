@@ -1,0 +1,188 @@
+"""The gateway as clients meet it: a real server on a loopback port, asked by a real client."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from litestar import Litestar
+
+from cartwheel.gateway import cognito
+from cartwheel.gateway.app import assembled, create_app
+from cartwheel.gateway.connections import BoundedProtocol, Limits
+from cartwheel.gateway.identity import Verifier
+from cartwheel.gateway.jwks import KeySet
+from cartwheel.gateway.server import serve
+from cartwheel.gateway.settings import GatewaySettings
+from cartwheel.kernel.messages import Answer, Request
+from cartwheel.kernel.settings import read
+from cartwheel.local import ministack, ports
+from cartwheel.local.console import Console
+from cartwheel.local.supervisor import supervising
+
+from . import probes
+from .issuer import CLIENT, ISSUER, Issuer, issuing
+
+
+class NoBus:
+    async def request(self, request: Request[Answer]) -> Answer:
+        raise NotImplementedError(request.type)
+
+
+class Reply:
+    """What came back; `problem` only where it is a problem document."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes, content: Any) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.json = content
+
+    @property
+    def problem(self) -> Any:
+        assert self.headers["Content-Type"] == "application/problem+json", self.body
+        assert self.json["status"] == self.status
+        assert self.json["trace_id"] == self.headers["X-Request-Id"]
+        return self.json
+
+
+class Gateway:
+    def __init__(self, app: Litestar, port: int, session: aiohttp.ClientSession) -> None:
+        self.app = app
+        self.port = port
+        self.session = session
+
+    async def call(
+        self, method: str, path: str, body: object = None, token: str = "", **more: Any
+    ) -> Reply:
+        headers: dict[str, str] = more.pop("headers", {})
+        if token:
+            headers = {**headers, "Authorization": f"Bearer {token}"}
+        given = {"data": body} if isinstance(body, bytes) else {"json": body} if body else {}
+        async with self.session.request(method, path, headers=headers, **given, **more) as response:
+            raw = await response.read()
+            content = await response.json(content_type=None) if raw[:1] in b'{["t' else None
+            return Reply(response.status, response.headers, raw, content)
+
+    async def get(self, path: str, token: str = "", **more: Any) -> Reply:
+        return await self.call("GET", path, token=token, **more)
+
+    async def post(self, path: str, body: object, token: str = "", **more: Any) -> Reply:
+        return await self.call("POST", path, body, token, **more)
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def send_raw(self, data: bytes) -> bytes:
+        """Send `data` as it is; return all that comes back until the connection is closed."""
+        reader, writer = await self.connect()
+        try:
+            writer.write(data)
+            async with asyncio.timeout(8):
+                return await reader.read()
+        except ConnectionError:
+            return b""
+        finally:
+            writer.close()
+
+
+class Impatient(BoundedProtocol):
+    class limits(Limits):  # noqa: N801
+        request = 0.4
+        response = 0.4
+        linger = 0.4
+        connections = 80
+
+
+@asynccontextmanager
+async def running(
+    app: Litestar, protocol: type[BoundedProtocol] = BoundedProtocol
+) -> AsyncGenerator[Gateway]:
+    port = ports.find_free()
+    started, stop = asyncio.Event(), asyncio.Event()
+    serving = asyncio.create_task(
+        serve(app, "127.0.0.1", port, started=started.set, stop=stop, protocol=protocol)
+    )
+    async with asyncio.timeout(5):
+        await started.wait()
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+        try:
+            yield Gateway(app, port, session)
+        finally:
+            stop.set()
+            await serving
+
+
+@asynccontextmanager
+async def cut_off() -> AsyncGenerator[cognito.Cognito]:
+    """A Cognito that nobody answers for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        async with cognito.connect(region="eu-west-1", client_id=CLIENT) as users:
+            yield users
+
+
+def probe_app(verifier: Verifier, users: cognito.Cognito, *, ready: bool = True) -> Litestar:
+    return create_app(
+        verifier=verifier,
+        users=users,
+        bus=NoBus(),
+        is_ready=lambda: ready,
+        routes=[probes.router()],
+    )
+
+
+@pytest.fixture(scope="session")
+async def issuer() -> AsyncGenerator[Issuer]:
+    async with issuing() as issuer:
+        yield issuer
+
+
+@pytest.fixture(scope="session")
+async def verifier(issuer: Issuer) -> AsyncGenerator[tuple[Verifier, cognito.Cognito]]:
+    async with aiohttp.ClientSession() as http, cut_off() as users:
+        keys = KeySet(issuer.url, http)
+        yield Verifier(keys, users, issuer=ISSUER, client_id=CLIENT), users
+
+
+@pytest.fixture(scope="session")
+async def gateway(verifier: tuple[Verifier, cognito.Cognito]) -> AsyncGenerator[Gateway]:
+    """One whose tokens are the tests' own, with routes that show how any route is treated."""
+    async with running(probe_app(*verifier)) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session")
+async def impatient(verifier: tuple[Verifier, cognito.Cognito]) -> AsyncGenerator[Gateway]:
+    """One that waits 0.4 s instead of 10 and has 80 connections instead of 4,096."""
+    async with running(probe_app(*verifier), Impatient) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session")
+async def aws(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Mapping[str, str]]:
+    """The variables that reach Cognito: the environment's, or an emulator's of our own."""
+    if os.environ.get("COGNITO_USER_POOL_ID"):
+        yield os.environ
+        return
+    home: Path = tmp_path_factory.mktemp("aws")
+    async with supervising(home, Console(quiet=True)) as supervisor:
+        yield await ministack.provide(supervisor)
+
+
+@pytest.fixture(scope="session")
+async def real(aws: Mapping[str, str]) -> AsyncGenerator[Gateway]:
+    """The whole gateway, put together as in production, with its users in Cognito."""
+    async with AsyncExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:  # botocore reads them when a client is made
+            for name, value in aws.items():
+                patch.setenv(name, value)
+            given = read(GatewaySettings, aws)
+            app = await stack.enter_async_context(
+                assembled(given, bus=NoBus(), is_ready=lambda: True)
+            )
+        yield await stack.enter_async_context(running(app))

@@ -1,0 +1,327 @@
+"""All of `auth` against Cognito: AWS's, or the emulator's."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import structlog
+from aiobotocore.session import AioSession
+
+from cartwheel.gateway import cognito
+from cartwheel.gateway.app import create_app
+from cartwheel.gateway.cognito import Cognito
+from cartwheel.gateway.identity import Verifier
+from cartwheel.kernel.errors import Overloaded, TimedOut, Unavailable
+
+from .conftest import Gateway, NoBus, Reply, running
+from .issuer import CLIENT
+
+AUTH = "/api/v1/auth"
+PASSWORD = "Good-Pass-1"
+
+
+def new_email() -> str:
+    return f"ada.{secrets.token_hex(6)}@example.com"
+
+
+async def sign_up(real: Gateway, email: str, name: str = "Ada Lovelace") -> Reply:
+    return await real.post(f"{AUTH}/signup", {"name": name, "email": email, "password": PASSWORD})
+
+
+async def customer(real: Gateway, name: str = "Ada Lovelace") -> tuple[str, Any]:
+    """Sign up and confirm somebody new; return address and tokens."""
+    email = new_email()
+    assert (await sign_up(real, email, name)).status == 201
+    confirmed = await real.post(f"{AUTH}/confirm", {"email": email, "code": "123456"})
+    assert confirmed.status == 204
+    return email, (await log_in(real, email)).json
+
+
+async def log_in(real: Gateway, email: str, password: str = PASSWORD) -> Reply:
+    return await real.post(f"{AUTH}/login", {"email": email, "password": password})
+
+
+async def test_one_signs_up_confirms_logs_in_and_is_known_by_name(real: Gateway) -> None:
+    email = new_email()
+    signed_up = await sign_up(real, email)
+    assert (signed_up.status, signed_up.json["email"]) == (201, email)
+    early = await log_in(real, email)
+    assert (early.status, early.problem["code"]) == (403, "user_not_confirmed")
+    assert (await real.post(f"{AUTH}/resend-code", {"email": email})).status == 204
+    confirmed = await real.post(f"{AUTH}/confirm", {"email": email, "code": "123456"})
+    assert (confirmed.status, confirmed.body) == (204, b"")
+    logged_in = await log_in(real, email)
+    assert logged_in.status == 200
+    assert logged_in.headers["Cache-Control"] == "no-store"
+    tokens = logged_in.json
+    assert set(tokens) == {
+        "access_token",
+        "id_token",
+        "refresh_token",
+        "expires_in",
+        "token_type",
+    }
+    assert (tokens["token_type"], tokens["expires_in"] > 0) == ("Bearer", True)
+    me = await real.get(f"{AUTH}/me", tokens["access_token"])
+    assert me.json == {
+        "id": signed_up.json["id"],
+        "name": "Ada Lovelace",
+        "email": email,
+        "groups": [],
+    }
+
+
+async def test_an_address_is_the_same_in_any_case_and_with_spaces_around(real: Gateway) -> None:
+    email, _ = await customer(real)
+    assert (await log_in(real, f"  {email.upper()} ")).status == 200
+    again = await sign_up(real, email.title())
+    assert (again.status, again.problem["code"]) == (409, "email_taken")
+
+
+async def test_a_name_is_trimmed(real: Gateway) -> None:
+    _, tokens = await customer(real, "  Ada  ")
+    assert (await real.get(f"{AUTH}/me", tokens["access_token"])).json["name"] == "Ada"
+
+
+async def test_a_token_without_a_name_still_has_one(real: Gateway, aws: Mapping[str, str]) -> None:
+    email = new_email()
+    session: Any = AioSession()
+    pool = aws["COGNITO_USER_POOL_ID"]
+    client = session.create_client(
+        "cognito-idp",
+        region_name=pool.partition("_")[0],
+        endpoint_url=aws.get("AWS_ENDPOINT_URL"),
+        aws_access_key_id=aws.get("AWS_ACCESS_KEY_ID"),
+        aws_secret_access_key=aws.get("AWS_SECRET_ACCESS_KEY"),
+    )
+    async with client as admin:
+        await admin.admin_create_user(
+            UserPoolId=pool,
+            Username=email,
+            UserAttributes=[
+                {"Name": "email", "Value": email},
+                {"Name": "email_verified", "Value": "true"},
+            ],
+            MessageAction="SUPPRESS",
+        )
+        await admin.admin_set_user_password(
+            UserPoolId=pool, Username=email, Password=PASSWORD, Permanent=True
+        )
+    tokens = (await log_in(real, email)).json
+    me = await real.get(f"{AUTH}/me", tokens["access_token"])
+    assert (me.status, me.json["name"]) == (200, email.partition("@")[0])
+
+
+async def test_the_id_token_is_not_taken_for_the_access_token(real: Gateway) -> None:
+    _, tokens = await customer(real)
+    reply = await real.get(f"{AUTH}/me", tokens["id_token"])
+    assert (reply.status, reply.problem["code"]) == (401, "invalid_token")
+
+
+async def test_groups_are_those_of_the_token(real: Gateway) -> None:
+    tokens = (await log_in(real, "admin@example.com", "Cartwheel-Demo-1")).json
+    me = await real.get(f"{AUTH}/me", tokens["access_token"])
+    assert me.json["groups"] == ["admin"]
+
+
+async def test_a_refresh_token_gives_new_tokens_until_it_is_revoked(real: Gateway) -> None:
+    _, tokens = await customer(real)
+    given = {"refresh_token": tokens["refresh_token"]}
+    renewed = await real.post(f"{AUTH}/refresh", given)
+    assert renewed.status == 200
+    assert renewed.json["refresh_token"] == tokens["refresh_token"]
+    assert (await real.get(f"{AUTH}/me", renewed.json["access_token"])).status == 200
+    assert (await real.post(f"{AUTH}/logout", given)).status == 204
+    assert (await real.post(f"{AUTH}/logout", given)).status == 204
+    refused = await real.post(f"{AUTH}/refresh", given)
+    assert (refused.status, refused.problem["code"]) == (401, "invalid_refresh_token")
+    made_up = await real.post(f"{AUTH}/refresh", {"refresh_token": "made up"})
+    assert made_up.problem["code"] == "invalid_refresh_token"
+
+
+async def test_a_forgotten_password_is_replaced(real: Gateway) -> None:
+    email, _ = await customer(real)
+    assert (await real.post(f"{AUTH}/forgot-password", {"email": email})).status == 204
+    new = {"email": email, "code": "123456", "password": "Other-Pass-2"}
+    assert (await real.post(f"{AUTH}/reset-password", new)).status == 204
+    assert (await log_in(real, email, "Other-Pass-2")).status == 200
+    old = await log_in(real, email)
+    assert (old.status, old.problem["code"]) == (401, "wrong_credentials")
+
+
+async def test_a_weak_password_is_422_and_says_what_is_missing(real: Gateway) -> None:
+    email = new_email()
+    body = {"name": "Ada", "email": email, "password": "weak"}
+    reply = await real.post(f"{AUTH}/signup", body)
+    assert (reply.status, reply.problem["code"]) == (422, "weak_password")
+    (fault,) = reply.problem["errors"]
+    assert fault["field"] == "password"
+    assert "uppercase" in fault["message"]
+    email, _ = await customer(real)
+    reset = {"email": email, "code": "123456", "password": "weak"}
+    reply = await real.post(f"{AUTH}/reset-password", reset)
+    assert (reply.status, reply.problem["code"]) == (422, "weak_password")
+
+
+async def test_nobody_learns_whether_an_address_has_an_account(real: Gateway) -> None:
+    known, _ = await customer(real)
+    for path in ("resend-code", "forgot-password"):
+        replies = [
+            await real.post(f"{AUTH}/{path}", {"email": email}) for email in (known, new_email())
+        ]
+        assert {(reply.status, reply.body) for reply in replies} == {(204, b"")}
+    wrong = [await log_in(real, email, "Wrong-Pass-1") for email in (known, new_email())]
+    assert {(r.status, r.problem["code"], r.problem["detail"]) for r in wrong} == {
+        (401, "wrong_credentials", "Wrong mail address or password.")
+    }
+    stranger = {"email": new_email(), "code": "123456"}
+    reply = await real.post(f"{AUTH}/confirm", stranger)
+    assert (reply.status, reply.problem["code"]) == (422, "wrong_code")
+    reply = await real.post(f"{AUTH}/reset-password", {**stranger, "password": PASSWORD})
+    assert (reply.status, reply.problem["code"]) == (422, "wrong_code")
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"email": "not an address"}, "email"),
+        ({"email": "a@b"}, "email"),
+        ({"email": "a@b@example.com"}, "email"),
+        ({"email": "a@example.com\r\nBcc: x@example.com"}, "email"),
+        ({"email": "a" * 250 + "@example.com"}, "email"),
+        ({"email": "a." * 100_000}, "email"),
+        ({"name": ""}, "name"),
+        ({"name": "   "}, "name"),
+        ({"name": "x" * 101}, "name"),
+        ({"name": "Ada\r\nBcc: x@example.com"}, "name"),
+        ({"name": "Ada\x00"}, "name"),
+        ({"password": ""}, "password"),
+        ({"password": "Aa1" * 100}, "password"),
+        ({"password": 12345678}, "password"),
+        ({"groups": ["admin"]}, "groups"),
+        ({"custom:role": "admin"}, "custom:role"),
+    ],
+)
+async def test_a_sign_up_that_is_not_valid_names_the_field(
+    real: Gateway, changed: dict[str, object], field: str
+) -> None:
+    begun = time.monotonic()
+    body = {"name": "Ada", "email": new_email(), "password": PASSWORD, **changed}
+    reply = await real.post(f"{AUTH}/signup", body)
+    assert reply.status == 422
+    assert [fault["field"] for fault in reply.problem["errors"]] == [field]
+    assert time.monotonic() - begun < 0.5
+
+
+async def test_no_password_code_or_token_is_logged(real: Gateway) -> None:
+    with structlog.testing.capture_logs() as lines:
+        email, tokens = await customer(real)
+        await log_in(real, email, "Wrong-Pass-1")
+        await real.get(f"{AUTH}/me", tokens["access_token"])
+        await real.post(f"{AUTH}/logout", {"refresh_token": tokens["refresh_token"]})
+    text = str(lines)
+    assert len(lines) >= 5
+    for secret in (PASSWORD, "Wrong-Pass-1", "123456", tokens["access_token"], email):
+        assert secret not in text
+
+
+class TestOutages:
+    async def test_a_log_in_is_answered_503(self, verifier: tuple[Verifier, Cognito]) -> None:
+        app = create_app(
+            verifier=verifier[0], users=verifier[1], bus=NoBus(), is_ready=lambda: True
+        )
+        async with running(app) as gateway:
+            reply = await log_in(gateway, "a@example.com")
+            assert (reply.status, reply.problem["code"]) == (503, "unavailable")
+            assert (await gateway.get("/health/live")).status == 200
+
+    async def test_nobody_answering_is_an_outage_that_holds_no_secret(self) -> None:
+        async with connected("http://127.0.0.1:9") as users:
+            with pytest.raises(Unavailable) as raised:
+                await users.log_in(email="a@example.com", password=PASSWORD)
+        assert raised.value.__cause__ is None
+        assert raised.value.__suppress_context__
+
+    async def test_silence_is_a_timeout(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cognito, "TIMEOUT", 0.3)
+
+        async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(swallow, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with connected(f"http://127.0.0.1:{port}") as users:
+            with pytest.raises(TimedOut):
+                await users.log_in(email="a@example.com", password=PASSWORD)
+            waiting = [
+                asyncio.create_task(users.resend_code(email="a@example.com")) for _ in range(300)
+            ]
+            results = await asyncio.gather(*waiting, return_exceptions=True)
+        kinds = [type(result) for result in results]
+        assert (kinds.count(TimedOut), kinds.count(Overloaded)) == (256, 44)
+        server.close()
+
+    @pytest.mark.parametrize(
+        ("status", "body", "kind"),
+        [
+            (500, b"oops", "unavailable"),
+            (503, b"<html>", "unavailable"),
+            (
+                400,
+                b'{"__type": "TooManyRequestsException"}',
+                "too_many_requests",
+            ),
+            (400, b'{"__type": "LimitExceededException"}', "too_many_requests"),
+            (400, b'{"__type": "ExpiredCodeException", "message": "x"}', "wrong_code"),
+            (400, b'{"__type": "PasswordResetRequiredException"}', "password_reset_required"),
+            (400, b'{"__type": "SomethingNewException"}', "unavailable"),
+            (200, b'{"ChallengeName": "SMS_MFA", "Session": "x"}', "challenge_required"),
+            (400, b'{"__type": "InvalidParameterException", "message": "bad xyz"}', "invalid"),
+        ],
+    )
+    async def test_whatever_it_answers_is_a_known_outcome(
+        self, scripted: "Scripted", status: int, body: bytes, kind: str
+    ) -> None:
+        """Answers that the emulator never gives, as AWS documents them."""
+        scripted.status, scripted.body = status, body
+        with pytest.raises(Exception) as raised:  # noqa: PT011 the code tells
+            await scripted.users.log_in(email="a@example.com", password=PASSWORD)
+        assert getattr(raised.value, "code", repr(raised.value)) == kind
+        assert "xyz" not in str(raised.value)
+
+    @pytest.fixture(scope="class")
+    async def scripted(self) -> AsyncGenerator["Scripted"]:
+        scripted = Scripted()
+        server = await asyncio.start_server(scripted.answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with connected(f"http://127.0.0.1:{port}") as scripted.users:
+            yield scripted
+        server.close()
+
+
+class Scripted:
+    """Answers as it is told, whatever it is asked."""
+
+    users: cognito.Cognito
+    status = 500
+    body = b""
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 {self.status} X\r\nContent-Length: {len(self.body)}\r\n"
+        writer.write(head.encode() + b"Connection: close\r\n\r\n" + self.body)
+        await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def connected(endpoint: str) -> AsyncGenerator[cognito.Cognito]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", endpoint)
+        async with cognito.connect(region="eu-west-1", client_id=CLIENT) as users:
+            yield users

@@ -1,0 +1,151 @@
+import asyncio
+import contextlib
+import time
+
+import pytest
+import structlog
+
+from cartwheel.gateway.cognito import Cognito
+from cartwheel.gateway.identity import Verifier
+from cartwheel.gateway.server import serve
+
+from .conftest import Gateway, probe_app, running
+
+LIST = b"GET /api/v1/probe/list HTTP/1.1\r\nHost: x\r\n"
+ITEMS = b"POST /api/v1/probe/items HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+TRICKLES = {
+    "says nothing": (b"", b""),
+    "head": (LIST, b"X-A: b\r\n"),
+    "empty lines": (b"", b"\r\n"),
+    "body": (ITEMS + b"Content-Length: 1000\r\n\r\n", b"["),
+    "chunks": (ITEMS + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n[\r\n"),
+    "next request": (LIST + b"\r\n", b"X"),
+    "refused body": (ITEMS + b"Content-Length: 900000\r\n\r\n", b"["),
+}
+
+
+@pytest.mark.parametrize("trickle", TRICKLES.values(), ids=TRICKLES.keys())
+async def test_fifty_clients_that_send_a_byte_now_and_then_are_cut_off(
+    impatient: Gateway, trickle: tuple[bytes, bytes]
+) -> None:
+    begun = time.monotonic()
+    await asyncio.gather(*(send_slowly(impatient, *trickle) for _ in range(50)))
+    assert time.monotonic() - begun < 2
+    assert (await impatient.get("/health/live")).status == 200
+
+
+async def send_slowly(gateway: Gateway, begin: bytes, again: bytes) -> None:
+    """Return when the server has hung up."""
+    reader, writer = await gateway.connect()
+    try:
+        writer.write(begin)
+        async with asyncio.timeout(3):
+            while not reader.at_eof():
+                writer.write(again)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.05):
+                        await reader.read(1000)
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
+
+
+async def test_a_slow_answer_does_not_count_as_a_slow_client(impatient: Gateway) -> None:
+    assert (await impatient.get("/api/v1/probe/slow/1.0")).status == 200
+
+
+async def test_a_client_that_does_not_read_its_answer_is_cut_off(impatient: Gateway) -> None:
+    reader, writer = await impatient.connect()
+    writer.write(b"GET /api/v1/probe/big HTTP/1.1\r\nHost: x\r\n\r\n")
+    await asyncio.sleep(1.2)
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(3):
+            received = await reader.read()
+    assert len(received) < 20_000_000
+    writer.close()
+
+
+async def test_a_head_without_end_is_431(gateway: Gateway) -> None:
+    for flood in (b"X-A: " + b"b" * 100_000, b"X-A: b\r\n" * 10_000, b"\r\n" * 40_000):
+        reader, writer = await gateway.connect()
+        writer.write((LIST if flood[:1] == b"X" else b"") + flood)
+        async with asyncio.timeout(2):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 431 ")
+        writer.close()
+
+
+async def test_one_connection_too_many_is_told_503(impatient: Gateway) -> None:
+    held = [await impatient.connect() for _ in range(80)]
+    reader, writer = await impatient.connect()
+    answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"application/problem+json" in answer
+    assert b"retry-after" in answer
+    for _, other in [*held, (reader, writer)]:
+        other.close()
+    await asyncio.sleep(0.1)
+    assert (await impatient.get("/health/live")).status == 200
+
+
+async def test_requests_sent_without_waiting_for_answers_are_answered_in_order(
+    gateway: Gateway,
+) -> None:
+    paths = ("slow/0.1", "list?limit=5", "raise/conflict", "list?limit=6")
+    lines = [f"GET /api/v1/probe/{path} HTTP/1.1\r\nHost: x\r\n" for path in paths]
+    whole = "\r\n".join(lines) + "Connection: close\r\n\r\n"
+    answer = await gateway.send_raw(whole.encode())
+    bodies = [part.partition(b"\r\n\r\n")[2] for part in answer.split(b"HTTP/1.1 ")[1:]]
+    assert [body[:1] for body in bodies] == [b"t", b"5", b"{", b"6"]
+
+
+async def test_a_client_that_hangs_up_is_no_crash(gateway: Gateway) -> None:
+    with structlog.testing.capture_logs() as lines:
+        for begin in (ITEMS + b"Content-Length: 1000\r\n\r\n[", LIST + b"\r\n", LIST):
+            _, writer = await gateway.connect()
+            writer.write(begin)
+            await writer.drain()
+            await asyncio.sleep(0.05)
+            writer.transport.abort()
+        await asyncio.sleep(0.1)
+    assert not [line for line in lines if line["log_level"] == "error"]
+
+
+class TestStopping:
+    async def test_requests_in_hand_are_finished_and_new_ones_refused(
+        self, verifier: tuple[Verifier, Cognito]
+    ) -> None:
+        async with running(probe_app(*verifier)) as gateway:
+            _, idle = await gateway.connect()
+            slow = asyncio.create_task(gateway.get("/api/v1/probe/slow/0.5"))
+            await asyncio.sleep(0.2)
+            begun = time.monotonic()
+        # `running` has stopped the server.
+        assert (await slow).body == b"true"
+        assert time.monotonic() - begun < 2
+        with pytest.raises(ConnectionRefusedError):
+            await gateway.connect()
+        idle.close()
+
+    async def test_what_takes_too_long_is_told_that_the_outcome_is_unknown(
+        self, verifier: tuple[Verifier, Cognito], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("cartwheel.gateway.server.GRACE", 1)
+        async with running(probe_app(*verifier)) as gateway:
+            slow = asyncio.create_task(gateway.get("/api/v1/probe/slow/30"))
+            await asyncio.sleep(0.2)
+        reply = await slow
+        assert (reply.status, reply.problem["code"]) == (503, "outcome_unknown")
+
+    async def test_a_taken_port_is_an_error_at_once(
+        self, gateway: Gateway, verifier: tuple[Verifier, Cognito]
+    ) -> None:
+        with pytest.raises(OSError, match="in use"):
+            await serve(
+                probe_app(*verifier),
+                "127.0.0.1",
+                gateway.port,
+                started=lambda: None,
+                stop=asyncio.Event(),
+            )
