@@ -9,6 +9,7 @@ async with supervising(home, console) as supervisor:
 """
 
 import asyncio
+import shutil
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator, Awaitable
@@ -233,4 +234,4 @@ async def supervising(home: Path, console: Console) -> AsyncGenerator[Supervisor
         await supervisor.close()
         # Those that make a session of their own: Erlang's epmd, and what crashed parts left.
         await leftovers.clear(home, grace=0)
-        supervisor.sockets.rmdir()
+        shutil.rmtree(supervisor.sockets, ignore_errors=True)
