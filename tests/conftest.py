@@ -1,0 +1,39 @@
+"""What tests share: one whole running system on the real parts, started when first needed."""
+
+import secrets
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from cartwheel.kernel import telemetry
+from cartwheel.kernel.store import client as mongodb
+from cartwheel.kernel.store.client import Client, Database
+from cartwheel.local.up import System, running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logs() -> None:
+    telemetry.configure("tests", "CRITICAL")
+
+
+@pytest.fixture(scope="session")
+async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[System]:
+    """The whole system: MongoDB, RabbitMQ, the AWS emulator, the simulator, all five processes."""
+    home: Path = tmp_path_factory.mktemp("system")
+    async with running(home, given={}) as started:
+        yield started
+
+
+@pytest.fixture
+async def client(system: System) -> AsyncGenerator[Client]:
+    async with mongodb.connect(system.environment["MONGODB_URI"], process="tests") as connected:
+        yield connected
+
+
+@pytest.fixture
+async def database(client: Client) -> AsyncGenerator[Database]:
+    """An empty database of the test's own, with a service's guarantees."""
+    name = f"test_{secrets.token_hex(6)}"
+    yield mongodb.database(client, name)
+    await client.drop_database(name)
