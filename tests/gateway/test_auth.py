@@ -294,15 +294,6 @@ class TestOutages:
         assert getattr(raised.value, "code", repr(raised.value)) == kind
         assert "xyz" not in str(raised.value)
 
-    @pytest.fixture(scope="class")
-    async def scripted(self) -> AsyncGenerator["Scripted"]:
-        scripted = Scripted()
-        server = await asyncio.start_server(scripted.answer, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        async with connected(f"http://127.0.0.1:{port}") as scripted.users:
-            yield scripted
-        server.close()
-
 
 class Scripted:
     """Answers as it is told, whatever it is asked."""
@@ -325,3 +316,13 @@ async def connected(endpoint: str) -> AsyncGenerator[cognito.Cognito]:
         patch.setenv("AWS_ENDPOINT_URL", endpoint)
         async with cognito.connect(region="eu-west-1", client_id=CLIENT) as users:
             yield users
+
+
+@pytest.fixture(scope="module")
+async def scripted() -> AsyncGenerator[Scripted]:
+    scripted = Scripted()
+    server = await asyncio.start_server(scripted.answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with connected(f"http://127.0.0.1:{port}") as scripted.users:
+        yield scripted
+    server.close()
