@@ -9,8 +9,9 @@ import aiohttp
 import pytest
 from litestar.routes import HTTPRoute
 
+from cartwheel.contracts.identity import User
 from cartwheel.gateway.cognito import Cognito
-from cartwheel.gateway.identity import User, Verifier
+from cartwheel.gateway.identity import Verifier
 from cartwheel.gateway.jwks import KeySet
 
 from .conftest import Gateway, cut_off, probe_app, running
@@ -225,7 +226,7 @@ class TestProfile:
         identities = [await asker.identify(headers) for _ in range(5)]
         users = await asyncio.gather(*(identity.profile() for identity in identities))
         assert counted.asked == 1
-        assert set(users) == {User("user-1", "Ada", "ada@example.com")}
+        assert set(users) == {User(id="user-1", name="Ada", email="ada@example.com")}
 
     async def test_a_failure_is_not_remembered(
         self, issuer: Issuer, counted: "Counted", asker: Verifier
@@ -273,4 +274,4 @@ class Counted:
         await asyncio.sleep(0.02)
         if self.fails:
             raise ConnectionError
-        return User("user-1", "Ada", "ada@example.com")
+        return User(id="user-1", name="Ada", email="ada@example.com")

@@ -3,39 +3,34 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol
 
 import aiohttp
 from litestar import Litestar, Router
-from litestar.di import NamedDependency, Provide
-from litestar.params import SkipValidation
+from litestar.di import Provide
 
 from cartwheel.gateway import cognito, openapi
 from cartwheel.gateway.bodies import MAX_BODY, JsonRequest
+from cartwheel.gateway.bus import Asks
 from cartwheel.gateway.cognito import Cognito
 from cartwheel.gateway.identity import Verifier, provide_identity
 from cartwheel.gateway.jwks import KeySet
 from cartwheel.gateway.problems import respond
-from cartwheel.gateway.routes import auth, docs, health
+from cartwheel.gateway.routes import auth, docs, health, orders, payments, products, webhooks
 from cartwheel.gateway.server import serve
 from cartwheel.gateway.settings import GatewaySettings
+from cartwheel.gateway.simulator import CardTokens, open_card_tokens
 from cartwheel.kernel import process, telemetry
-from cartwheel.kernel.messages import Answer, Request
+from cartwheel.kernel.bus.asking import Caller
+from cartwheel.kernel.bus.connection import Connection
 from cartwheel.kernel.notify import notify
 
-
-class Asks(Protocol):
-    """The bus as handlers see it."""
-
-    async def request(self, request: Request[Answer]) -> Answer:
-        """Raises a `Refusal` of the request's contract, or an `Outage`."""
-        ...
-
-
-Bus = NamedDependency[SkipValidation[Asks]]
-"""The type of the `bus` argument."""
-
-ROUTES: tuple[Router, ...] = (auth.router,)
+ROUTES: tuple[Router, ...] = (
+    auth.router,
+    products.router,
+    orders.router,
+    payments.router,
+    webhooks.router,
+)
 """All below /api/v1."""
 
 
@@ -44,6 +39,8 @@ def create_app(
     verifier: Verifier,
     users: Cognito,
     bus: Asks,
+    tokens: CardTokens,
+    webhook_secret: str,
     is_ready: health.Ready,
     routes: Sequence[Router] = ROUTES,
 ) -> Litestar:
@@ -57,7 +54,9 @@ def create_app(
         dependencies={
             "bus": Provide(lambda: bus, sync_to_thread=False),
             "identity": Provide(provide_identity, sync_to_thread=False),
+            "tokens": Provide(lambda: tokens, sync_to_thread=False),
             "users": Provide(lambda: users, sync_to_thread=False),
+            "webhook_secret": Provide(lambda: webhook_secret, sync_to_thread=False),
         },
         guards=[verifier.guard],
         request_class=JsonRequest,
@@ -77,6 +76,7 @@ async def assembled(
     async with (
         aiohttp.ClientSession() as http,
         cognito.connect(region=given.region, client_id=given.cognito_client_id) as users,
+        open_card_tokens(given.simulator_url, given.simulator_api_key) as tokens,
     ):
         verifier = Verifier(
             KeySet(given.jwks_url, http),
@@ -84,17 +84,29 @@ async def assembled(
             issuer=given.issuer,
             client_id=given.cognito_client_id,
         )
-        yield create_app(verifier=verifier, users=users, bus=bus, is_ready=is_ready)
-
-
-class _NoBus:
-    async def request(self, request: Request[Answer]) -> Answer:
-        raise NotImplementedError
+        yield create_app(
+            verifier=verifier,
+            users=users,
+            bus=bus,
+            tokens=tokens,
+            webhook_secret=given.simulator_webhook_secret,
+            is_ready=is_ready,
+        )
 
 
 async def _serve(given: GatewaySettings, stop: asyncio.Event) -> None:
-    async with assembled(given, bus=_NoBus(), is_ready=lambda: not stop.is_set()) as app:
-        await serve(app, given.host, given.port, started=_started, stop=stop)
+    connection = Connection(given.rabbitmq_url, process="gateway")
+    bus = Caller()
+    connection.add(bus)
+    await connection.start()
+    try:
+        async with assembled(
+            given, bus=bus, is_ready=lambda: connection.is_up and not stop.is_set()
+        ) as app:
+            await serve(app, given.host, given.port, started=_started, stop=stop)
+    finally:
+        # Last: answers to the requests in hand came over it.
+        await connection.stop()
 
 
 def _started() -> None:

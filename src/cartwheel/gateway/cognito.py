@@ -15,7 +15,8 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cartwheel.gateway.identity import InvalidToken, User
+from cartwheel.contracts.identity import User
+from cartwheel.gateway.identity import InvalidToken
 from cartwheel.kernel.errors import (
     Conflict,
     FieldError,
@@ -188,7 +189,8 @@ class Cognito:
         about = {entry["Name"]: entry["Value"] for entry in answer["UserAttributes"]}
         email = about.get("email", "")
         user_id = about.get("sub") or answer["Username"]
-        return User(user_id, about.get("name", "").strip() or email.partition("@")[0], email)
+        name = about.get("name", "").strip() or email.partition("@")[0]
+        return User(id=user_id, name=name, email=email)
 
     async def _call_quietly(self, operation: str, **arguments: Any) -> None:
         """Call; that the user is unknown, confirmed or disabled must not be told to a stranger."""

@@ -24,6 +24,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import SkipValidation
 from litestar.types import Scope
 
+from cartwheel.contracts.identity import Actor, User
 from cartwheel.gateway.jwks import KeySet
 from cartwheel.kernel.errors import Forbidden, Unauthenticated
 
@@ -43,14 +44,6 @@ class InvalidToken(Unauthenticated):
     """The token is forged, expired, malformed, revoked, or meant for something else."""
 
     code = "invalid_token"
-
-
-class User(msgspec.Struct, frozen=True):
-    """A customer as mails and orders show them."""
-
-    id: str
-    name: str
-    email: str
 
 
 class Profiles(Protocol):
@@ -94,6 +87,11 @@ class Identity:
     @property
     def admin(self) -> bool:
         return ADMINS in self.groups
+
+    @property
+    def actor(self) -> Actor:
+        """Return who is asking as services are told."""
+        return Actor(user_id=self.user_id, admin=self.admin)
 
     async def profile(self) -> User:
         """Return name and mail address; Cognito is asked once per token, however many ask here.

@@ -9,6 +9,10 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8000
     log_level: str = "INFO"
+    rabbitmq_url: str
+    simulator_url: str
+    simulator_api_key: str
+    simulator_webhook_secret: str
     cognito_user_pool_id: str
     cognito_client_id: str
     cognito_issuer: str | None = None

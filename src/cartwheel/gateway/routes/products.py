@@ -110,7 +110,7 @@ def _tagged(product: ProductView) -> Response[ProductView]:
 
 
 def _version(if_match: str | None) -> int | None:
-    """Return the version that `if_match` demands; one that no product has if it is no ETag of ours."""
+    """Return the version that `if_match` demands, or one that no product has if it is not ours."""
     if if_match is None or if_match.strip() == "*":
         return None
     with contextlib.suppress(ValueError):
