@@ -1,9 +1,14 @@
 """The command line: a table of commands. Each one's work lives where its name says."""
 
+import sys
+
 import typer
 
-from cartwheel.local import commands as local
-from cartwheel.operations import commands as operations
+try:
+    from cartwheel.local import commands as local
+    from cartwheel.operations import commands as operations
+except KeyboardInterrupt:  # importing takes a moment, and a Ctrl-C in it is no stack trace either
+    sys.exit(130)
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -86,7 +86,12 @@ def command() -> Callable[..., Command]:
     """A process for the supervisor; keywords go to Command."""
 
     def make(behaviour: str, **changes: object) -> Command:
-        values: dict[str, object] = {"name": behaviour, "argv": _argv(behaviour), "environment": {}}
+        values: dict[str, object] = {
+            "name": behaviour,
+            "argv": _argv(behaviour),
+            "environment": {},
+            "start_limit": 5.0,
+        }
         return Command(**(values | changes))  # pyright: ignore[reportArgumentType] by msgspec at once
 
     return make

@@ -49,7 +49,7 @@ async def test_a_killed_process_is_started_again(
     first = supervisor.pid("good")
 
     await supervisor.kill("good")
-    await supervisor.ready("good")
+    await asyncio.wait_for(supervisor.ready("good"), 5)
 
     assert supervisor.pid("good") != first
     assert [text for text in console.said if "good was ended by SIGKILL" in text]
