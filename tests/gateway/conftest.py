@@ -1,15 +1,19 @@
 """The gateway as clients meet it: a real server on a loopback port, asked by a real client."""
 
 import asyncio
+import logging
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from litestar import Litestar
+import structlog
+from litestar import Litestar, Router
+from structlog.testing import LogCapture
+from structlog.typing import EventDict
 
 from cartwheel.gateway import cognito
 from cartwheel.gateway.app import assembled, create_app
@@ -26,6 +30,15 @@ from cartwheel.local.supervisor import supervising
 
 from . import probes
 from .issuer import CLIENT, ISSUER, Issuer, issuing
+
+WEBHOOK_SECRET = "whsec_known_to_both"
+ELSEWHERE = {
+    "RABBITMQ_URL": "amqp://127.0.0.1:9",
+    "SIMULATOR_URL": "http://127.0.0.1:9",
+    "SIMULATOR_API_KEY": "sk_known_to_both",
+    "SIMULATOR_WEBHOOK_SECRET": WEBHOOK_SECRET,
+}
+"""Parts that the gateway's own routes do not need."""
 
 
 class NoBus:
@@ -126,13 +139,22 @@ async def cut_off() -> AsyncGenerator[cognito.Cognito]:
             yield users
 
 
-def probe_app(verifier: Verifier, users: cognito.Cognito, *, ready: bool = True) -> Litestar:
+def probe_app(
+    verifier: Verifier,
+    users: cognito.Cognito,
+    *,
+    ready: bool = True,
+    routes: Sequence[Router] | None = None,
+) -> Litestar:
+    nobody: Any = None  # no route here exchanges cards
     return create_app(
         verifier=verifier,
         users=users,
         bus=NoBus(),
+        tokens=nobody,
+        webhook_secret=WEBHOOK_SECRET,
         is_ready=lambda: ready,
-        routes=[probes.router()],
+        routes=[probes.router()] if routes is None else routes,
     )
 
 
@@ -163,6 +185,20 @@ async def impatient(verifier: tuple[Verifier, cognito.Cognito]) -> AsyncGenerato
         yield gateway
 
 
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[EventDict]:
+    """What the gateway logs from now on, whatever the level of the tests' own log."""
+    capture = LogCapture()
+    log = structlog.wrap_logger(
+        None,
+        processors=[structlog.contextvars.merge_contextvars, capture],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
+    )
+    for module in ("kernel.telemetry", "gateway.problems", "gateway.connections", "gateway.jwks"):
+        monkeypatch.setattr(f"cartwheel.{module}.log", log)
+    return capture.entries
+
+
 @pytest.fixture(scope="session")
 async def aws(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Mapping[str, str]]:
     """The variables that reach Cognito: the environment's, or an emulator's of our own."""
@@ -181,7 +217,7 @@ async def real(aws: Mapping[str, str]) -> AsyncGenerator[Gateway]:
         with pytest.MonkeyPatch.context() as patch:  # botocore reads them when a client is made
             for name, value in aws.items():
                 patch.setenv(name, value)
-            given = read(GatewaySettings, aws)
+            given = read(GatewaySettings, {**aws, **ELSEWHERE})
             app = await stack.enter_async_context(
                 assembled(given, bus=NoBus(), is_ready=lambda: True)
             )

@@ -70,6 +70,7 @@ def config() -> OpenAPIConfig:
             Tag("products", "The catalogue and its stock"),
             Tag("orders", "Placing orders and what became of them"),
             Tag("payments", "Paying, and the history of it"),
+            Tag("webhooks", "What payment providers report"),
             Tag("health", "For whoever runs this"),
         ],
         render_plugins=[JsonRenderPlugin()],
