@@ -1,0 +1,343 @@
+"""Events over the real RabbitMQ: done, retried, parked, or waiting; nothing else."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import aiormq.exceptions
+import pytest
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+
+from cartwheel.kernel.bus import consuming, topology, wire
+from cartwheel.kernel.bus.consuming import Consumer, on, on_batch
+from cartwheel.kernel.bus.publishing import Publisher
+from cartwheel.kernel.bus.wire import StoredEvent
+from cartwheel.kernel.errors import Conflict, Unavailable
+from cartwheel.kernel.ids import new_id
+from cartwheel.kernel.messages import CloudEvent
+
+from ..proxy import proxy_to
+from ..waiting import eventually
+from .conftest import Connect
+from .messages import SERVICE, Happened, Unheard
+
+RETRY = topology.retry_queue(SERVICE, topology.RETRY_DELAYS[0])
+DEAD = topology.dead_queue(SERVICE)
+
+
+def happened(number: int) -> StoredEvent:
+    return StoredEvent(
+        id=new_id("evt"),
+        type=Happened.type,
+        source="tests",
+        subject="thing_1",
+        sequence=number,
+        time=datetime.now(UTC),
+        data=wire.encode(Happened(number=number)).decode(),
+        causation_id="evt_cause",
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    )
+
+
+async def probe() -> None:
+    """Everything is there."""
+
+
+async def publish(connect: Connect, *events: StoredEvent) -> None:
+    publisher = Publisher(frozenset({Happened.type, Unheard.type}))
+    await connect(publisher)
+    for event in events:
+        await publisher.publish(event)
+
+
+async def taken(channel: AbstractChannel, queue: str) -> AbstractIncomingMessage:
+    """Return the next message of `queue`."""
+    opened = await channel.get_queue(queue)
+    message = await opened.get(fail=False)
+    assert message is not None
+    await message.ack()
+    return message
+
+
+async def count(channel: AbstractChannel, queue: str) -> int:
+    declared = await channel.declare_queue(queue, passive=True)
+    return declared.declaration_result.message_count or 0
+
+
+async def test_an_event_arrives_with_all_its_attributes(connect: Connect) -> None:
+    seen: list[CloudEvent[Happened]] = []
+
+    async def note(event: CloudEvent[Happened]) -> None:
+        seen.append(event)
+
+    await connect(Consumer(SERVICE, [on(Happened, note)], probe=probe))
+    sent = happened(7)
+    await publish(connect, sent)
+
+    async def arrived() -> CloudEvent[Happened]:
+        assert seen
+        return seen[0]
+
+    event = await eventually(arrived)
+    assert event.data == Happened(number=7)
+    assert (event.id, event.subject, event.sequence) == (sent.id, "thing_1", 7)
+    assert (event.source, event.causation_id) == ("tests", "evt_cause")
+    assert event.traceparent == sent.traceparent
+    assert event.time == sent.time
+
+
+async def test_events_that_are_there_together_are_handled_together(connect: Connect) -> None:
+    batches: list[int] = []
+
+    async def together(events: list[CloudEvent[Happened]]) -> Sequence[None]:
+        batches.append(len(events))
+        await asyncio.sleep(0.02)
+        return [None] * len(events)
+
+    await publish(connect, *(happened(n) for n in range(1, 101)))
+    await connect(Consumer(SERVICE, [on_batch(Happened, together)], probe=probe))
+
+    async def all_done() -> None:
+        assert sum(batches) == 100
+
+    await eventually(all_done)
+    assert len(batches) < 20
+
+
+async def test_an_event_is_acknowledged_only_after_its_effect(
+    connect: Connect, channel: AbstractChannel
+) -> None:
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def slow(event: CloudEvent[Happened]) -> None:
+        begun.set()
+        await release.wait()
+
+    first = await connect(Consumer(SERVICE, [on(Happened, slow)], probe=probe))
+    await publish(connect, happened(1))
+    await begun.wait()
+
+    await first.stop()  # as if the process had died before the effect was stored
+
+    again: list[CloudEvent[Happened]] = []
+
+    async def note(event: CloudEvent[Happened]) -> None:
+        again.append(event)
+
+    await connect(Consumer(SERVICE, [on(Happened, note)], probe=probe))
+
+    async def redelivered() -> None:
+        assert len(again) == 1
+
+    await eventually(redelivered)
+    release.set()
+
+
+async def test_an_event_that_the_domain_refuses_is_done(
+    connect: Connect, channel: AbstractChannel
+) -> None:
+    refused = asyncio.Event()
+
+    async def refuse(event: CloudEvent[Happened]) -> None:
+        refused.set()
+        raise Conflict("not now, not ever")
+
+    await connect(Consumer(SERVICE, [on(Happened, refuse)], probe=probe))
+    await publish(connect, happened(1))
+    await refused.wait()
+    await asyncio.sleep(0.2)
+
+    for queue in (topology.event_queue(SERVICE), RETRY, DEAD):
+        assert await count(channel, queue) == 0
+
+
+async def test_an_event_whose_handling_fails_waits_to_be_tried_again(
+    connect: Connect, channel: AbstractChannel
+) -> None:
+    async def fail(event: CloudEvent[Happened]) -> None:
+        raise ZeroDivisionError
+
+    await connect(Consumer(SERVICE, [on(Happened, fail)], probe=probe))
+    sent = happened(1)
+    await publish(connect, sent)
+
+    message = await eventually(lambda: taken(channel, RETRY))
+    assert message.headers[consuming.ATTEMPTS] == 1
+    assert message.message_id == sent.id
+
+
+async def test_an_event_that_keeps_failing_is_parked_with_its_story(
+    connect: Connect, channel: AbstractChannel
+) -> None:
+    async def fail(event: CloudEvent[Happened]) -> None:
+        raise ZeroDivisionError("by zero")
+
+    await connect(Consumer(SERVICE, [on(Happened, fail)], probe=probe))
+    last_attempt = wire.write_event(happened(1))
+    last_attempt.headers[consuming.ATTEMPTS] = 3
+    await channel.default_exchange.publish(last_attempt, topology.event_queue(SERVICE))
+
+    parked = await eventually(lambda: taken(channel, DEAD))
+    assert parked.headers["reason"] == "by zero"
+    assert parked.headers["attempts"] == 4
+    assert "ZeroDivisionError" in str(parked.headers["stack"])
+    assert parked.headers["origin"] == topology.event_queue(SERVICE)
+    assert parked.body == last_attempt.body
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        Message(b"{}", delivery_mode=DeliveryMode.PERSISTENT),
+        Message(b"not json", headers=wire.write_event(happened(1)).headers),
+        Message(b"{}", headers={**wire.write_event(happened(1)).headers, "cloudEvents_type": "x"}),
+        Message(
+            b'{"number":1}',
+            headers={**wire.write_event(happened(1)).headers, "cloudEvents_sequence": "one"},
+        ),
+    ],
+    ids=["no attributes", "no json", "unknown type", "bad attribute"],
+)
+async def test_an_event_that_cannot_be_read_is_parked_at_once_and_the_next_is_handled(
+    connect: Connect, channel: AbstractChannel, broken: Message
+) -> None:
+    seen: list[int] = []
+
+    async def note(event: CloudEvent[Happened]) -> None:
+        seen.append(event.data.number)
+
+    await connect(Consumer(SERVICE, [on(Happened, note)], probe=probe))
+    await channel.default_exchange.publish(broken, topology.event_queue(SERVICE))
+    await publish(connect, happened(2))
+
+    parked = await eventually(lambda: taken(channel, DEAD))
+    assert parked.headers["attempts"] == 1
+
+    async def handled() -> None:
+        assert seen == [2]
+
+    await eventually(handled)
+
+
+async def test_while_a_part_is_away_events_wait_and_none_is_parked(
+    connect: Connect, channel: AbstractChannel
+) -> None:
+    away = True
+    tries = 0
+    done: list[int] = []
+
+    async def handle(event: CloudEvent[Happened]) -> None:
+        nonlocal tries
+        tries += 1
+        if away:
+            raise Unavailable("the database is away")
+        done.append(event.data.number)
+
+    async def is_back() -> None:
+        if away:
+            raise Unavailable("still away")
+
+    await connect(Consumer(SERVICE, [on(Happened, handle)], probe=is_back))
+    await publish(connect, *(happened(n) for n in range(10)))
+    await asyncio.sleep(2)
+    tried_while_away = tries
+    away = False
+
+    async def all_done() -> None:
+        assert sorted(done) == list(range(10))
+
+    await eventually(all_done)
+    assert tried_while_away <= 10  # one look each, not a storm
+    assert await count(channel, DEAD) == 0
+    assert await count(channel, RETRY) == 0
+
+
+async def test_a_redelivered_event_is_handled_past_the_batch(
+    connect: Connect, channel: AbstractChannel
+) -> None:
+    sizes: list[int] = []
+    begun = asyncio.Event()
+
+    async def never(events: list[CloudEvent[Happened]]) -> Sequence[None]:
+        begun.set()
+        await asyncio.sleep(60)
+        return []
+
+    async def note(events: list[CloudEvent[Happened]]) -> Sequence[None]:
+        sizes.append(len(events))
+        await asyncio.sleep(0.02)
+        return [None] * len(events)
+
+    await publish(connect, *(happened(n) for n in range(20)))
+    first = await connect(Consumer(SERVICE, [on_batch(Happened, never)], probe=probe))
+    await begun.wait()
+    await first.stop()
+
+    await connect(Consumer(SERVICE, [on_batch(Happened, note)], probe=probe))
+
+    async def all_done() -> None:
+        assert sum(sizes) == 20
+
+    await eventually(all_done)
+    assert set(sizes) == {1}
+
+
+async def test_consuming_goes_on_after_the_connection_was_cut(
+    connect: Connect, rabbitmq_url: str
+) -> None:
+    seen: set[int] = set()
+
+    async def note(event: CloudEvent[Happened]) -> None:
+        seen.add(event.data.number)
+
+    async with proxy_to(rabbitmq_url) as (proxy, url):
+        await connect(Consumer(SERVICE, [on(Happened, note)], probe=probe), url=url)
+        await publish(connect, happened(1))
+        proxy.cut()
+        await publish(connect, happened(2))
+
+        async def both() -> None:
+            assert seen == {1, 2}
+
+        await eventually(both)
+
+
+async def test_a_stopping_consumer_gives_back_what_it_has_not_begun(
+    connect: Connect, channel: AbstractChannel
+) -> None:
+    begun = asyncio.Event()
+    done: list[int] = []
+
+    async def slow(event: CloudEvent[Happened]) -> None:
+        begun.set()
+        await asyncio.sleep(0.2)
+        done.append(event.data.number)
+
+    consumer = Consumer(SERVICE, [on(Happened, slow)], probe=probe)
+    connection = await connect(consumer)
+    await publish(connect, *(happened(n) for n in range(200)))
+    await begun.wait()
+
+    await consumer.drain()
+    finished = len(done)
+    await connection.stop()
+
+    assert 0 < finished < 200
+    assert await count(channel, topology.event_queue(SERVICE)) == 200 - finished
+
+
+async def test_an_event_with_a_consumer_but_no_queue_is_not_taken_for_published(
+    connect: Connect,
+) -> None:
+    unheard = StoredEvent(
+        id=new_id("evt"),
+        type=Unheard.type,
+        source="tests",
+        subject="thing_1",
+        sequence=1,
+        time=datetime.now(UTC),
+        data="{}",
+    )
+    with pytest.raises(aiormq.exceptions.PublishError):
+        await publish(connect, unheard)

@@ -1,0 +1,319 @@
+"""Requests over the real RabbitMQ: typed answers, together, in time, and never twice."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from cartwheel.kernel.bus import asking
+from cartwheel.kernel.bus.answering import Answerer, answer, answer_batch
+from cartwheel.kernel.bus.asking import Caller, RemoteFailure
+from cartwheel.kernel.errors import (
+    FieldError,
+    NotFound,
+    OutcomeUnknown,
+    Overloaded,
+    Refusal,
+    TimedOut,
+    Unavailable,
+)
+
+from ..proxy import proxy_to
+from ..waiting import eventually
+from .conftest import Connect
+from .messages import SERVICE, Echo, Full, Outside, Write
+
+
+async def echo(request: Echo) -> str:
+    return request.text
+
+
+async def test_a_request_gets_its_answer_as_the_type_it_names(connect: Connect) -> None:
+    caller = Caller()
+    await connect(caller, Answerer(SERVICE, [answer(Echo, echo)]))
+
+    assert await caller.request(Echo(text="hällo")) == "hällo"
+
+
+async def test_a_refusal_arrives_as_the_class_that_was_raised(connect: Connect) -> None:
+    async def refuse(request: Write) -> int:
+        raise Full("no room", errors=[FieldError("number", "too big")])
+
+    caller = Caller()
+    await connect(caller, Answerer(SERVICE, [answer(Write, refuse)]))
+
+    with pytest.raises(Full, match="no room") as refused:
+        await caller.request(Write(number=1))
+    assert refused.value.errors == (FieldError("number", "too big"),)
+
+
+async def test_a_refusal_that_the_caller_does_not_know_arrives_as_its_kind(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(request: Write) -> int:
+        raise Full("no room")
+
+    caller = Caller()
+    await connect(caller, Answerer(SERVICE, [answer(Write, refuse)]))
+    monkeypatch.delitem(Refusal.by_code, Full.code)
+
+    with pytest.raises(Refusal) as refused:
+        await caller.request(Write(number=1))
+    assert type(refused.value).__name__ == "Conflict"
+    assert refused.value.code == "test_full"
+
+
+async def test_a_bug_in_a_handler_is_a_failure_and_the_next_request_is_answered(
+    connect: Connect,
+) -> None:
+    async def buggy(request: Write) -> int:
+        return 1 // request.number
+
+    caller = Caller()
+    await connect(caller, Answerer(SERVICE, [answer(Write, buggy)]))
+
+    with pytest.raises(RemoteFailure):
+        await caller.request(Write(number=0))
+    assert await caller.request(Write(number=1)) == 1
+
+
+async def test_requests_that_wait_travel_and_are_handled_together(connect: Connect) -> None:
+    batches: list[int] = []
+
+    async def together(requests: list[Write]) -> Sequence[int]:
+        batches.append(len(requests))
+        await asyncio.sleep(0.01)
+        return [request.number * 2 for request in requests]
+
+    caller = Caller()
+    await connect(caller, Answerer(SERVICE, [answer_batch(Write, together)]))
+
+    answers = await asyncio.gather(*(caller.request(Write(number=n)) for n in range(300)))
+
+    assert answers == [n * 2 for n in range(300)]
+    assert len(batches) < 20
+    assert max(batches) <= 64
+
+
+async def test_a_slow_answer_holds_back_none_that_came_in_the_same_message(
+    connect: Connect,
+) -> None:
+    release = asyncio.Event()
+
+    async def sometimes_slow(request: Echo) -> str:
+        if request.text == "slow":
+            await release.wait()
+        return request.text
+
+    caller = Caller()
+    await connect(caller, Answerer(SERVICE, [answer(Echo, sometimes_slow)]))
+    slow = asyncio.create_task(caller.request(Echo(text="slow")))
+    quick = [asyncio.create_task(caller.request(Echo(text=str(n)))) for n in range(5)]
+
+    async with asyncio.timeout(2):
+        await asyncio.gather(*quick)
+    assert not slow.done()
+    release.set()
+    assert await slow == "slow"
+
+
+async def test_one_bad_request_harms_none_of_its_batch(connect: Connect) -> None:
+    async def divide(requests: list[Write]) -> Sequence[int | Refusal]:
+        return [
+            NotFound("no zero") if request.number == 5 else 60 // request.number
+            for request in requests
+        ]
+
+    caller = Caller()
+    await connect(caller, Answerer(SERVICE, [answer_batch(Write, divide)]))
+
+    answers = await asyncio.gather(
+        *(caller.request(Write(number=n)) for n in range(6)), return_exceptions=True
+    )
+
+    assert isinstance(answers[0], RemoteFailure)
+    assert answers[1:5] == [60, 30, 20, 15]
+    assert isinstance(answers[5], NotFound)
+
+
+async def test_requests_that_go_outside_do_not_wait_for_each_other(connect: Connect) -> None:
+    at_once = most = 0
+
+    async def outside(request: Outside) -> int:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.1)
+        at_once -= 1
+        return request.number
+
+    caller = Caller()
+    await connect(caller, Answerer(SERVICE, [answer(Outside, outside)]))
+
+    await asyncio.gather(*(caller.request(Outside(number=n)) for n in range(20)))
+
+    assert most == 20
+
+
+async def test_without_a_service_a_request_times_out_and_is_never_run(connect: Connect) -> None:
+    ran: list[int] = []
+
+    async def write(request: Write) -> int:
+        ran.append(request.number)
+        return request.number
+
+    caller = Caller()
+    await connect(caller)
+    began = time.monotonic()
+
+    with pytest.raises(TimedOut):
+        await caller.request(Write(number=1), timeout=0.3)
+
+    assert time.monotonic() - began < 1
+    await connect(Answerer(SERVICE, [answer(Write, write)]))
+    assert await caller.request(Write(number=2)) == 2
+    assert ran == [2]
+
+
+async def test_a_handler_asks_on_under_the_deadline_of_its_own_request(connect: Connect) -> None:
+    inner = Caller()
+
+    async def ask_on(request: Write) -> int:
+        return await inner.request(Outside(number=request.number))  # nobody answers that
+
+    async def never(request: Outside) -> int:
+        await asyncio.sleep(60)
+        return 0
+
+    caller = Caller()
+    await connect(caller, inner, Answerer(SERVICE, [answer(Write, ask_on), answer(Outside, never)]))
+    began = time.monotonic()
+
+    with pytest.raises(TimedOut):
+        await caller.request(Write(number=1), timeout=0.5)
+    assert time.monotonic() - began < 1.5
+
+
+async def test_more_requests_than_a_lane_holds_are_refused_at_once(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "LONGEST_LANE", 10)
+    caller = Caller()
+    await connect(caller)
+
+    results = await asyncio.gather(
+        *(caller.request(Write(number=n), timeout=0.3) for n in range(20)), return_exceptions=True
+    )
+
+    assert sum(isinstance(result, Overloaded) for result in results) >= 8
+    assert sum(isinstance(result, TimedOut) for result in results) >= 10
+
+
+async def test_without_rabbitmq_a_request_fails_at_once() -> None:
+    with pytest.raises(Unavailable):
+        await Caller().request(Write(number=1))
+
+
+async def test_a_write_cut_off_from_its_answer_has_an_unknown_outcome_and_runs_once(
+    connect: Connect, rabbitmq_url: str
+) -> None:
+    ran = 0
+    begun = asyncio.Event()
+
+    async def slow_write(request: Write) -> int:
+        nonlocal ran
+        ran += 1
+        begun.set()
+        await asyncio.sleep(0.3)
+        return request.number
+
+    async with proxy_to(rabbitmq_url) as (proxy, url):
+        caller = Caller()
+        await connect(Answerer(SERVICE, [answer(Write, slow_write)]), url=url)
+        await connect(caller, url=url)
+        writing = asyncio.create_task(caller.request(Write(number=1)))
+        await begun.wait()
+
+        proxy.cut()
+
+        with pytest.raises(OutcomeUnknown):
+            await writing
+        assert await eventually(lambda: _answered(caller)) == 2
+        assert ran == 2  # the first one once, and the one just asked
+
+
+async def _answered(caller: Caller) -> int:
+    try:
+        return await caller.request(Write(number=2), timeout=5)
+    except Unavailable as away:
+        raise AssertionError from away
+
+
+async def test_a_read_cut_off_from_its_answer_is_asked_again(
+    connect: Connect, rabbitmq_url: str
+) -> None:
+    times = 0
+    begun = asyncio.Event()
+
+    async def slow_echo(request: Echo) -> str:
+        nonlocal times
+        times += 1
+        begun.set()
+        await asyncio.sleep(0.2)
+        return request.text
+
+    await connect(Answerer(SERVICE, [answer(Echo, slow_echo)]))
+    async with proxy_to(rabbitmq_url) as (proxy, url):
+        caller = Caller()
+        await connect(caller, url=url)
+        reading = asyncio.create_task(caller.request(Echo(text="still there?")))
+        await begun.wait()
+
+        proxy.cut()
+
+        assert await reading == "still there?"
+        assert times == 2
+
+
+async def test_a_frozen_broker_keeps_nobody_past_the_deadline(
+    connect: Connect, rabbitmq_url: str
+) -> None:
+    async with proxy_to(rabbitmq_url) as (proxy, url):
+        caller = Caller()
+        await connect(caller, url=url)
+        proxy.freeze()
+        began = time.monotonic()
+
+        results = await asyncio.gather(
+            *(caller.request(Write(number=n), timeout=0.5) for n in range(50)),
+            return_exceptions=True,
+        )
+
+        assert all(isinstance(result, TimedOut) for result in results)
+        assert time.monotonic() - began < 1.5
+
+
+async def test_a_stopping_service_answers_what_it_has_begun_and_leaves_the_rest(
+    connect: Connect,
+) -> None:
+    begun = asyncio.Event()
+
+    async def slow(request: Write) -> int:
+        begun.set()
+        await asyncio.sleep(0.3)
+        return request.number
+
+    caller, stopping = Caller(), Answerer(SERVICE, [answer(Write, slow)])
+    await connect(caller)
+    await connect(stopping)
+    first = asyncio.create_task(caller.request(Write(number=1)))
+    await begun.wait()
+
+    draining = asyncio.create_task(stopping.drain())
+    await asyncio.sleep(0.1)
+    second = asyncio.create_task(caller.request(Write(number=2)))
+    await draining
+    assert await first == 1
+    await connect(Answerer(SERVICE, [answer(Write, slow)]))
+    assert await second == 2
