@@ -1,0 +1,283 @@
+"""A fixed example of every message, with every field filled at least once."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from cartwheel.contracts import notifications, orders, payments, products
+from cartwheel.contracts.identity import Actor, User
+from cartwheel.kernel.messages import Created, Event, Page, Request
+from cartwheel.kernel.money import Money
+
+AT = datetime(2026, 3, 1, 12, 30, 15, 250_000, UTC)
+LATER = datetime(2026, 3, 1, 12, 45, 15, 250_000, UTC)
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+PRICE = Money(1999, "USD")
+
+USER = User(id="8d3f", name="Zoë Müller", email="zoe@example.com")
+ACTOR = Actor(user_id="8d3f", admin=True)
+ADDRESS = orders.ShippingAddress(
+    name="Zoë Müller",
+    street="Lindenstraße",
+    number="7b",
+    city="Köln",
+    zip_code="50674",
+    country="DE",
+)
+ITEM = products.Item(product_id="prd_1", quantity=3)
+PRODUCT = products.ProductView(
+    id="prd_1",
+    sku="MUG-1",
+    name="Mug",
+    description="Holds tea",
+    category="kitchen",
+    tags=["blue"],
+    image_url="https://example.com/mug.png",
+    price=PRICE,
+    stock=products.Stock(available=7, reserved=3, sold=2),
+    status=products.ProductStatus.ACTIVE,
+    version=4,
+    created_at=AT,
+    updated_at=LATER,
+)
+LINE = orders.Line(product_id="prd_1", name="Mug", quantity=3, unit_price=PRICE)
+ORDER = orders.OrderView(
+    id="ord_1",
+    number="K7QM3-XWD9A",
+    user=USER,
+    lines=[LINE],
+    adjustments=[orders.Adjustment(kind="shipping", label="Parcel", amount=Money(490, "USD"))],
+    total=Money(6487, "USD"),
+    status=orders.OrderStatus.AWAITING_PAYMENT,
+    shipping_address=ADDRESS,
+    fulfillment=orders.Fulfillment(
+        status=orders.FulfillmentStatus.SHIPPED, tracking="00340434161094042557"
+    ),
+    payment_attempts=1,
+    expires_at=LATER,
+    version=2,
+    created_at=AT,
+    updated_at=LATER,
+)
+SNAPSHOT = orders.OrderSnapshot(
+    id="ord_1", number="K7QM3-XWD9A", user=USER, lines=[LINE], total=Money(5997, "USD")
+)
+CARD = payments.CardSummary(brand="visa", last4="0002")
+FAILURE = payments.Failure(code="card_declined", message="Your card was declined.")
+PAYMENT = payments.PaymentView(
+    id="pay_1",
+    order_id="ord_1",
+    user_id="8d3f",
+    amount=Money(5997, "USD"),
+    method=payments.Method.CARD,
+    provider="simulator",
+    provider_reference="pi_1",
+    card=CARD,
+    status=payments.PaymentStatus.REJECTED,
+    failure=FAILURE,
+    timeline=[payments.PaymentEntry(type="declined", at=LATER, by="simulator")],
+    created_at=AT,
+    updated_at=LATER,
+)
+SENT = notifications.MailView(
+    id="evt_1",
+    to="zoe@example.com",
+    reason="order.paid.v1",
+    order_id="ord_1",
+    order_number="K7QM3-XWD9A",
+    subject="Order K7QM3-XWD9A: payment received",
+    text="Hello Zoë Müller,",
+    status=notifications.MailStatus.SENT,
+    sends=1,
+    message_id="0100018d",
+    failure="MessageRejected",
+    created_at=AT,
+    sent_at=LATER,
+)
+
+REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
+    products.CreateProduct: (
+        [
+            products.CreateProduct(
+                traceparent=TRACE,
+                request_id="5c0e",
+                body_hash="e3b0",
+                name="Mug",
+                description="Holds tea",
+                price=PRICE,
+                stock=12,
+                sku="MUG-1",
+                category="kitchen",
+                tags=["blue"],
+                image_url="https://example.com/mug.png",
+            )
+        ],
+        [Created(made=PRODUCT, replayed=True)],
+    ),
+    products.UpdateProduct: (
+        [
+            products.UpdateProduct(product_id="prd_1"),
+            products.UpdateProduct(
+                product_id="prd_1",
+                if_version=3,
+                name="Mug",
+                description="Holds tea",
+                price=PRICE,
+                category="kitchen",
+                tags=["blue"],
+                image_url="https://example.com/mug.png",
+            ),
+        ],
+        [PRODUCT],
+    ),
+    products.ArchiveProduct: ([products.ArchiveProduct(product_id="prd_1")], [PRODUCT]),
+    products.GetProduct: ([products.GetProduct(product_id="prd_1")], [PRODUCT]),
+    products.ListProducts: (
+        [products.ListProducts(limit=20, cursor="cHJkXzE")],
+        [Page(data=[PRODUCT], next_cursor="cHJkXzE")],
+    ),
+    products.ReserveStock: (
+        [
+            products.ReserveStock(
+                request_id="5c0e", order_id="ord_1", body_hash="e3b0", items=[ITEM]
+            )
+        ],
+        [
+            products.Reservation(
+                order_id="ord_1",
+                body_hash="e3b0",
+                lines=[
+                    products.ReservedLine(
+                        product_id="prd_1", name="Mug", quantity=3, unit_price=PRICE
+                    )
+                ],
+            )
+        ],
+    ),
+    orders.PlaceOrder: (
+        [
+            orders.PlaceOrder(
+                request_id="5c0e",
+                body_hash="e3b0",
+                user=USER,
+                items=[ITEM],
+                shipping_address=ADDRESS,
+            )
+        ],
+        [Created(made=ORDER, replayed=True)],
+    ),
+    orders.GetOrder: ([orders.GetOrder(order_id="ord_1", actor=ACTOR)], [ORDER]),
+    orders.ListOrders: (
+        [
+            orders.ListOrders(
+                limit=20, cursor="b3JkXzE", status=orders.OrderStatus.PAID, user_id="8d3f"
+            )
+        ],
+        [Page(data=[ORDER], next_cursor="b3JkXzE")],
+    ),
+    orders.GetTimeline: (
+        [orders.GetTimeline(order_id="ord_1", actor=ACTOR)],
+        [
+            [
+                orders.TimelineEntry(
+                    type="order.payment_failed.v1", at=AT, by="payments", note="Declined."
+                )
+            ]
+        ],
+    ),
+    orders.GetPayableOrder: (
+        [orders.GetPayableOrder(order_id="ord_1", user_id="8d3f", shipping_address=ADDRESS)],
+        [orders.PayableOrder(order_id="ord_1", total=Money(5997, "USD"), attempts=3)],
+    ),
+    payments.CreatePayment: (
+        [
+            payments.CreatePayment(
+                request_id="5c0e",
+                body_hash="e3b0",
+                actor=ACTOR,
+                order_id="ord_1",
+                method=payments.CardToken(token="tok_1", card=CARD),
+                shipping_address=ADDRESS,
+            ),
+            payments.CreatePayment(
+                request_id="5c0e",
+                body_hash="e3b0",
+                actor=ACTOR,
+                order_id="ord_1",
+                method=payments.CashOnDelivery(),
+            ),
+        ],
+        [Created(made=PAYMENT, replayed=True)],
+    ),
+    payments.ConfirmPayment: (
+        [payments.ConfirmPayment(payment_id="pay_1", actor=ACTOR)],
+        [PAYMENT],
+    ),
+    payments.ReportVerdict: (
+        [
+            payments.ReportVerdict(
+                provider="simulator", payment_id="pay_1", captured=False, failure=FAILURE
+            )
+        ],
+        [None],
+    ),
+    payments.GetPayment: ([payments.GetPayment(payment_id="pay_1", actor=ACTOR)], [PAYMENT]),
+    payments.ListPayments: (
+        [
+            payments.ListPayments(
+                limit=20,
+                cursor="cGF5XzE",
+                order_id="ord_1",
+                status=payments.PaymentStatus.PAID,
+                user_id="8d3f",
+            )
+        ],
+        [Page(data=[PAYMENT], next_cursor="cGF5XzE")],
+    ),
+    notifications.ListMail: (
+        [
+            notifications.ListMail(
+                limit=20, cursor="ZXZ0XzE", order_id="ord_1", to="zoe@example.com"
+            )
+        ],
+        [Page(data=[SENT], next_cursor="ZXZ0XzE")],
+    ),
+}
+"""Requests, and what they are answered with."""
+
+EVENTS: dict[type[Event], list[Event]] = {
+    products.ProductCreated: [products.ProductCreated(product=PRODUCT)],
+    products.ProductUpdated: [products.ProductUpdated(product=PRODUCT)],
+    products.ProductArchived: [products.ProductArchived(product=PRODUCT)],
+    orders.OrderPlaced: [orders.OrderPlaced(order=SNAPSHOT)],
+    orders.OrderPaid: [orders.OrderPaid(order=SNAPSHOT, payment_id="pay_1")],
+    orders.OrderPaymentFailed: [
+        orders.OrderPaymentFailed(
+            order=SNAPSHOT,
+            payment_id="pay_1",
+            reason="Your card was declined.",
+            attempts_left=2,
+        )
+    ],
+    orders.OrderRejected: [orders.OrderRejected(order=SNAPSHOT, reason="Your card was declined.")],
+    payments.PaymentPending: [
+        payments.PaymentPending(
+            payment_id="pay_1", order_id="ord_1", method=payments.Method.CASH_ON_DELIVERY
+        )
+    ],
+    payments.PaymentCaptured: [
+        payments.PaymentCaptured(payment_id="pay_1", order_id="ord_1", amount=Money(5997, "USD"))
+    ],
+    payments.PaymentDeclined: [
+        payments.PaymentDeclined(
+            payment_id="pay_1", order_id="ord_1", failure=FAILURE, counts=False
+        )
+    ],
+    notifications.NotificationSent: [
+        notifications.NotificationSent(order_id="ord_1", reason="order.paid.v1")
+    ],
+    notifications.NotificationFailed: [
+        notifications.NotificationFailed(
+            order_id="ord_1", reason="order.paid.v1", failure="MessageRejected"
+        )
+    ],
+}

@@ -1,0 +1,246 @@
+"""Messages keep their shape, so that processes of two versions understand each other.
+
+`golden/` holds each message as released code writes it. Whatever code comes later must still read
+that, and write at least the same. A new message, or a new optional field, is taken up by
+
+    UPDATE_GOLDEN=1 make test ARGS=tests/contracts
+
+which writes what has been added and nothing else: a field that is gone, renamed or of another type
+stays red. Such a change is a new message (`order.paid.v2`) beside the old one; only what was never
+released may have its file deleted, and written anew.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+import pytest
+from msgspec import structs
+
+from cartwheel.contracts import catalogue, identity, notifications, orders, payments, products
+from cartwheel.kernel.bus import wire
+from cartwheel.kernel.errors import Refusal
+from cartwheel.kernel.messages import Event, Request, answer_type
+
+from .examples import EVENTS, REQUESTS
+
+GOLDEN = Path(__file__).parent / "golden"
+MODULES = (identity, products, orders, payments, notifications)
+
+Message = tuple[str, Any, list[Any]]
+"""The name of a golden file, the type in it, and examples of that type."""
+
+
+def emptied(value: Any) -> Any:
+    """Return `value` without anything that may be left out."""
+    if isinstance(value, list):
+        return [emptied(item) for item in cast("list[Any]", value)]
+    if not isinstance(value, msgspec.Struct):
+        return value
+    fields = structs.fields(value)
+    empty = {
+        field.name: None if allows_none(field.type) else emptied(getattr(value, field.name))
+        for field in fields
+    }
+    return structs.replace(value, **empty)
+
+
+def allows_none(kind: Any) -> bool:
+    if isinstance(kind, TypeVar):  # of a generic type: nothing is known of it here
+        return False
+    try:
+        msgspec.convert(None, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def full_and_empty(examples: Sequence[Any]) -> list[Any]:
+    return [*examples, *(empty for value in examples if (empty := emptied(value)) not in examples)]
+
+
+MESSAGES: list[Message] = [
+    *((f"{kind.type}.request", kind, full_and_empty(q)) for kind, (q, _) in REQUESTS.items()),
+    *(
+        (f"{kind.type}.answer", answer_type(kind), full_and_empty(a))
+        for kind, (_, a) in REQUESTS.items()
+    ),
+    *((kind.type, kind, full_and_empty(told)) for kind, told in EVENTS.items()),
+]
+every_message = pytest.mark.parametrize(
+    ("name", "kind", "examples"), MESSAGES, ids=[name for name, _, _ in MESSAGES]
+)
+
+# These two are also what clients send, and there an unknown field is a client's mistake. Their own
+# fields can therefore not be added to before all readers have been upgraded.
+CLOSED = (products.Item, orders.ShippingAddress)
+
+
+def golden(name: str, written: list[Any]) -> list[Any]:
+    """Return what the golden file holds; under UPDATE_GOLDEN, add to it what is new."""
+    path = GOLDEN / f"{name}.json"
+    if not path.exists() and os.environ.get("UPDATE_GOLDEN"):
+        write(path, written)
+    assert path.exists(), f"{name} has no golden file: UPDATE_GOLDEN=1 writes it"
+    held: list[Any] = msgspec.json.decode(path.read_bytes())
+    if os.environ.get("UPDATE_GOLDEN") and not lost(held, written):
+        write(path, written)
+        held = written
+    return held
+
+
+def write(path: Path, content: Any) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+
+
+def lost(before: object, after: object, path: str = "$") -> list[str]:
+    """Return where `after` lacks something of `before`, or has it otherwise."""
+    same = type(before) is type(after) and before == after
+    if isinstance(before, dict) and isinstance(after, dict):
+        old, new = cast("dict[str, Any]", before), cast("dict[str, Any]", after)
+    elif isinstance(before, list) and isinstance(after, list):
+        old = {str(index): item for index, item in enumerate(cast("list[Any]", before))}
+        new = {str(index): item for index, item in enumerate(cast("list[Any]", after))}
+    else:
+        return [] if same else [path]
+    faults: list[str] = []
+    for name, value in old.items():
+        here = f"{path}.{name}"
+        faults += lost(value, new[name], here) if name in new else [here]
+    return faults
+
+
+def from_a_later_version(content: Any) -> Any:
+    """Return `content` with a field more in each of its objects."""
+    if isinstance(content, list):
+        return [from_a_later_version(item) for item in cast("list[Any]", content)]
+    if not isinstance(content, dict):
+        return content
+    fields = cast("dict[str, Any]", content)
+    more = {name: from_a_later_version(value) for name, value in fields.items()}
+    if not any(set(fields) == {field.name for field in structs.fields(kind)} for kind in CLOSED):
+        more["from_a_later_version"] = {"deep": [1]}
+    return more
+
+
+def structs_in(value: Any) -> Iterator[msgspec.Struct]:
+    if isinstance(value, list):
+        for item in cast("list[Any]", value):
+            yield from structs_in(item)
+    elif isinstance(value, msgspec.Struct):
+        yield value
+        for field in structs.fields(value):
+            yield from structs_in(getattr(value, field.name))
+
+
+def is_message(kind: Any) -> bool:
+    return (
+        isinstance(kind, type)
+        and issubclass(kind, Request | Event)
+        and kind not in (Request, Event)
+    )
+
+
+@every_message
+def test_a_message_is_written_as_before(name: str, kind: Any, examples: list[Any]) -> None:
+    written = msgspec.json.decode(wire.encode(examples))
+
+    held = golden(name, written)
+
+    assert not lost(held, written), "incompatible: readers of an older version miss this"
+    assert held == written, "something was added: UPDATE_GOLDEN=1 takes it up"
+
+
+@every_message
+def test_a_message_of_an_older_version_is_read(name: str, kind: Any, examples: list[Any]) -> None:
+    held = golden(name, msgspec.json.decode(wire.encode(examples)))
+
+    assert msgspec.json.decode(wire.encode(held), type=list[kind]) == examples
+
+
+@every_message
+def test_a_message_of_a_later_version_is_read(name: str, kind: Any, examples: list[Any]) -> None:
+    later = from_a_later_version(golden(name, msgspec.json.decode(wire.encode(examples))))
+
+    assert msgspec.json.decode(wire.encode(later), type=list[kind]) == examples
+
+
+@every_message
+def test_the_examples_fill_every_field(name: str, kind: Any, examples: list[Any]) -> None:
+    filled: dict[str, bool] = {}
+    for value in structs_in(examples):
+        for field in structs.fields(value):
+            key = f"{type(value).__name__}.{field.name}"
+            given = getattr(value, field.name) not in (None, msgspec.UNSET, [])
+            filled[key] = filled.get(key, False) or given
+
+    empty = {key for key, given in filled.items() if not given}
+
+    assert {key for key in empty if not key.endswith(".traceparent")} == set()
+
+
+def test_every_message_of_the_contracts_has_an_example() -> None:
+    defined: set[Any] = {
+        kind for module in MODULES for kind in vars(module).values() if is_message(kind)
+    }
+
+    assert defined == REQUESTS.keys() | EVENTS.keys()
+
+
+def test_every_event_of_the_contracts_is_declared() -> None:
+    assert set(catalogue.EVENTS) == EVENTS.keys()
+
+
+def test_no_two_messages_share_a_name() -> None:
+    assert len({name for name, _, _ in MESSAGES}) == len(MESSAGES)
+
+
+def test_no_golden_file_is_left_of_a_message_that_is_gone() -> None:
+    assert {path.stem for path in GOLDEN.iterdir()} == {name for name, _, _ in MESSAGES} | {
+        "routes",
+        "refusals",
+    }
+
+
+def test_services_and_consumers_stay_who_they_are() -> None:
+    """Who answers a request and who must get an event is declared at RabbitMQ, too."""
+    routes: dict[str, list[str]] = {kind.type: [kind.service] for kind in REQUESTS}
+    routes |= {kind.type: sorted(kind.consumers) for kind in EVENTS}
+
+    held = golden("routes", [routes])
+
+    assert held == [routes]
+    assert {name for consumers in routes.values() for name in consumers} <= set(catalogue.SERVICES)
+
+
+def test_a_refusal_keeps_its_code_and_kind() -> None:
+    """Clients act on the code; callers too old to know it act on the kind."""
+    refusals = {
+        kind.code: msgspec.json.decode(wire.write_refusal(kind("no")))["kind"]
+        for module in MODULES
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Refusal) and "code" in vars(kind)
+    }
+
+    held = golden("refusals", [refusals])
+
+    assert held == [refusals]
+
+
+@pytest.mark.parametrize(
+    ("after", "where"),
+    [
+        ({"id": "x", "total": {"amount": 1}, "new": 1}, []),
+        ({"total": {"amount": 1}}, ["$.id"]),
+        ({"ident": "x", "total": {"amount": 1}}, ["$.id"]),
+        ({"id": 7, "total": {"amount": 1}}, ["$.id"]),
+        ({"id": "x", "total": {"amount": "1"}}, ["$.total.amount"]),
+        ({"id": "x", "total": {"amount": True}}, ["$.total.amount"]),
+    ],
+)
+def test_what_goes_missing_is_named(after: dict[str, Any], where: list[str]) -> None:
+    before = {"id": "x", "total": {"amount": 1}}
+
+    assert lost(before, after) == where
