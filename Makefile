@@ -41,6 +41,9 @@ lock: $(READY) ## renew requirements.lock and requirements-ministack.lock
 	@$(COMPILE) --group dev pyproject.toml -o requirements.lock
 	@printf 'ministack==1.5.33\ncryptography\n' | $(COMPILE) - -o requirements-ministack.lock
 
+bench: $(READY) ## measure the running system (needs wrk; its own folder, some minutes)
+	@$(BIN)/python bench/run.py
+
 clean: ## delete the virtual environment (the data stays: see `cartwheel reset`)
 	rm -rf $(VENV)
 
