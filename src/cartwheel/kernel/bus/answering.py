@@ -14,6 +14,7 @@ import aiormq.exceptions
 import msgspec
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 
+from cartwheel.kernel import crash_points
 from cartwheel.kernel.bus import topology, wire
 from cartwheel.kernel.bus.deadline import until
 from cartwheel.kernel.bus.lane import Lane
@@ -100,7 +101,9 @@ class Answerer:
                 if self._stopping:
                     await message.reject(requeue=True)
                     return
+                crash_points.reach("ack.before")
                 await message.ack()
+                crash_points.reach("ack.after")
             except aiormq.exceptions.AMQPError:
                 return  # the connection is gone, and RabbitMQ gives the message to somebody else
             await self._answer_each(message)
@@ -142,10 +145,12 @@ class Answerer:
         if self._channel is None:
             return  # the caller has lost its reply queue with the connection
         message = aio_pika.Message(wire.encode(answers), content_type="application/json")
+        crash_points.reach("reply.before")
         try:
             await self._channel.default_exchange.publish(
                 message, to, mandatory=False, timeout=topology.REQUEST_DEADLINE
             )
+            crash_points.reach("reply.after")
         except Exception as error:
             if not is_outage(error):
                 raise

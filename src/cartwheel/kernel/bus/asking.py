@@ -14,6 +14,7 @@ import aio_pika
 import msgspec
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 
+from cartwheel.kernel import crash_points
 from cartwheel.kernel.bus import deadline, topology, wire
 from cartwheel.kernel.errors import Outage, OutcomeUnknown, Overloaded, TimedOut, Unavailable
 from cartwheel.kernel.messages import Request
@@ -191,12 +192,14 @@ class Caller:
         try:
             if self._channel is None:
                 raise Unavailable("RabbitMQ is away")
+            crash_points.reach("send.before")
             await self._channel.default_exchange.publish(
                 message,
                 topology.request_queue(kind.service),
                 mandatory=False,
                 timeout=max(longest, 0.001),
             )
+            crash_points.reach("send.after")
         except Exception as error:
             if not is_outage(error):
                 log.exception("sending requests failed", request=kind.type)

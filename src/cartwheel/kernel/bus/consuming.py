@@ -26,6 +26,7 @@ from aio_pika.abc import (
     HeadersType,
 )
 
+from cartwheel.kernel import crash_points
 from cartwheel.kernel.bus import topology, wire
 from cartwheel.kernel.bus.lane import Lane
 from cartwheel.kernel.errors import Refusal
@@ -138,7 +139,9 @@ class Consumer:
                 return
             if await self._done_with(message):
                 # Ack after the effect is stored: a crash between the two repeats the event.
+                crash_points.reach("ack.before")
                 await message.ack()
+                crash_points.reach("ack.after")
             else:
                 await message.reject(requeue=True)
         except (aiormq.exceptions.AMQPError, OSError, TimeoutError) as error:

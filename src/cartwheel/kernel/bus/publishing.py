@@ -4,6 +4,7 @@ import asyncio
 
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 
+from cartwheel.kernel import crash_points
 from cartwheel.kernel.bus import topology
 from cartwheel.kernel.bus.wire import StoredEvent, write_event
 from cartwheel.kernel.errors import Unavailable
@@ -46,7 +47,9 @@ class Publisher:
         """
         if self._exchange is None:
             raise Unavailable("RabbitMQ is away")
+        crash_points.reach("publish.before")
         async with asyncio.timeout(CONFIRM_TIMEOUT):
             await self._exchange.publish(
                 write_event(event), event.type, mandatory=event.type in self._consumed
             )
+        crash_points.reach("publish.after")

@@ -4,14 +4,39 @@ from typing import Any
 
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.monitoring import (
+    CommandFailedEvent,
+    CommandListener,
+    CommandStartedEvent,
+    CommandSucceededEvent,
+)
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
+
+from cartwheel.kernel import crash_points
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
 Client = AsyncMongoClient[Document]
 
 SERVER_SELECTION_TIMEOUT = 5.0
+
+
+class _Commits(CommandListener):
+    """Tells the crash points of every write."""
+
+    _WRITES = frozenset({"insert", "update", "delete", "findAndModify", "commitTransaction"})
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if event.command_name in self._WRITES:
+            crash_points.reach("commit.before")
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        if event.command_name in self._WRITES:
+            crash_points.reach("commit.after")
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        pass
 
 
 def connect(uri: str, *, process: str) -> Client:
@@ -21,6 +46,7 @@ def connect(uri: str, *, process: str) -> Client:
         appname=f"cartwheel-{process}",
         serverSelectionTimeoutMS=int(SERVER_SELECTION_TIMEOUT * 1000),
         tz_aware=True,
+        event_listeners=[_Commits()] if crash_points.armed() else None,
     )
 
 

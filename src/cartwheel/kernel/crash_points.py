@@ -1,0 +1,49 @@
+"""Named points at which the crash suite kills the process; in normal life they do nothing.
+
+`CRASH_AT=ack.before:3` kills this process (SIGKILL, as a power cut would) the third time it gets
+to the point `ack.before`. The points lie around every step that must not be half done, in the
+kernel only: a service's handlers know nothing of them.
+
+    commit.before, commit.after      a write to MongoDB
+    publish.before, publish.after    an event to RabbitMQ, and its confirm
+    ack.before, ack.after            a delivery's acknowledgement
+    send.before, send.after          a request to another service
+    reply.before, reply.after        the answers to a request
+"""
+
+import os
+import signal
+from collections.abc import Callable
+
+POINTS = tuple(
+    f"{step}.{side}"
+    for step in ("commit", "publish", "ack", "send", "reply")
+    for side in ("before", "after")
+)
+
+
+def _prepare(setting: str) -> Callable[[str], None]:
+    name, _, count = setting.partition(":")
+    left = int(count or 1)
+
+    def reach(point: str) -> None:
+        nonlocal left
+        if point == name:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return reach
+
+
+def _pass(point: str) -> None:
+    """Nothing: this process is not under test."""
+
+
+def armed() -> bool:
+    return reach is not _pass
+
+
+_setting = os.environ.get("CRASH_AT")
+reach: Callable[[str], None] = _prepare(_setting) if _setting else _pass
+"""Say that a point is reached."""
