@@ -290,6 +290,18 @@ class TestOutages:
         assert getattr(raised.value, "code", repr(raised.value)) == kind
         assert "xyz" not in str(raised.value)
 
+    @pytest.mark.parametrize(
+        "kind",
+        ["UserNotFoundException", "InvalidParameterException", "NotAuthorizedException"],
+    )
+    async def test_mailing_a_code_keeps_quiet_about_whom_it_does_not_know(
+        self, scripted: "Scripted", kind: str
+    ) -> None:
+        """AWS says so for users that are unknown, confirmed already, or disabled."""
+        scripted.status, scripted.body = 400, b'{"__type": "%s"}' % kind.encode()
+        await scripted.users.resend_code(email="a@example.com")
+        await scripted.users.forgot_password(email="a@example.com")
+
 
 class Scripted:
     """Answers as it is told, whatever it is asked."""

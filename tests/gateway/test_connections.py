@@ -19,8 +19,9 @@ TRICKLES = {
     "empty lines": (b"", b"\r\n"),
     "body": (ITEMS + b"Content-Length: 1000\r\n\r\n", b"["),
     "chunks": (ITEMS + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n[\r\n"),
-    "next request": (LIST + b"\r\n", b"X"),
+    "next request": (LIST + b"\r\n" + LIST, b"X-A: b\r\n"),
     "refused body": (ITEMS + b"Content-Length: 900000\r\n\r\n", b"["),
+    "refused body that does not come": (ITEMS + b"Content-Length: 900000\r\n\r\n", b""),
 }
 
 

@@ -74,6 +74,7 @@ async def test_every_operation_is_described_and_says_who_may_call_it(real: Gatew
             assert set(operation["tags"]) <= tags
             public = operation.get("security") == []
             assert public != ("401" in operation["responses"]), path
+            assert "400" not in operation["responses"], "that is Litestar's own form"
             problem = operation["responses"]["4XX"]["$ref"]
             assert problem == "#/components/responses/Problem"
     assert len(names) == len(set(names))

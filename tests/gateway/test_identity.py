@@ -94,7 +94,7 @@ def hmac_signed(issuer: Issuer) -> str:
         "Bearer ....",
         "Basic dXNlcjpwYXNz",
         "Bearer " + "[" * 6000,
-        "Bearer W1tbW1tbW1tbW1tbW1tbW1tbW1tbW1tbW1tbW1tbW1tbW1tbW1tb" + "W1tb" * 1500 + ".e30.e30",
+        "Bearer " + "W1tb" * 1500 + ".e30.e30",  # 4,500 brackets
         "Bearer bnVsbA.bnVsbA.bnVsbA",
         "Bearer \xff\xfe",
         "Bearer " + "a" * 20_000,
@@ -176,6 +176,14 @@ class TestKeys:
             keys = KeySet(issuer.url, http, after_success=0.3)
             await asyncio.gather(*(keys.key("one") for _ in range(50)))
             assert issuer.fetches == 1
+
+    async def test_one_who_hangs_up_does_not_take_the_keys_from_the_others(self) -> None:
+        async with issuing() as issuer, aiohttp.ClientSession() as http:
+            keys = KeySet(issuer.url, http)
+            first, second = (asyncio.create_task(keys.key("one")) for _ in range(2))
+            await asyncio.sleep(0)
+            first.cancel()
+            assert await second is not None
 
     async def test_a_flood_of_unknown_keys_is_fetched_at_a_bounded_rate(self) -> None:
         async with issuing() as issuer, aiohttp.ClientSession() as http:

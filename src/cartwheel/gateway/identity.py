@@ -171,13 +171,7 @@ class Verifier:
             claims = msgspec.convert(decoded, _Claims)
         except jwt.ExpiredSignatureError:
             raise InvalidToken("The token has expired.") from None
-        except (
-            jwt.InvalidTokenError,
-            msgspec.ValidationError,
-            KeyError,
-            ValueError,
-            RecursionError,  # a header of a thousand brackets
-        ):
+        except (jwt.InvalidTokenError, msgspec.ValidationError, KeyError, ValueError):
             raise InvalidToken("The token is not valid.") from None
         # An id token is for the client's eyes; a service that took it would trust any client's.
         if claims.token_use != "access":  # noqa: S105
