@@ -1,0 +1,51 @@
+"""The running shop, somebody who looks after it, and people who buy."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from cartwheel.local.up import System
+
+from .shop import Customer, Shelf, Shop, open_shop
+from .strangers import Strange, strange_tokens
+
+
+@pytest.fixture(scope="session")
+async def shop(system: System) -> AsyncGenerator[Shop]:
+    async with open_shop(system.url) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+async def admin(shop: Shop) -> Customer:
+    return await shop.admin()
+
+
+@pytest.fixture(scope="session")
+async def shelf(admin: Customer) -> Shelf:
+    return Shelf(admin)
+
+
+@pytest.fixture
+async def customer(shop: Shop) -> Customer:
+    """Somebody new."""
+    return await shop.sign_up()
+
+
+@pytest.fixture
+async def other(shop: Shop) -> Customer:
+    """Somebody new, who is not `customer`."""
+    return await shop.sign_up("Ada Lovelace")
+
+
+@pytest.fixture(scope="session")
+async def crowd(shop: Shop) -> list[Customer]:
+    """Ten customers."""
+    return await asyncio.gather(*(shop.sign_up(f"Number {n}") for n in range(10)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def strange(system: System) -> Strange:
+    """Made at the very start: the short-lived one has expired by the time it is tried."""
+    return await strange_tokens(system)

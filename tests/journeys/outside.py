@@ -1,0 +1,60 @@
+"""Witnesses outside the shop: what the payment provider charged, what SES was given to send."""
+
+from typing import Any
+
+import aiohttp
+
+from cartwheel.local.up import System
+
+from ..waiting import eventually
+
+
+async def ledger(system: System) -> list[Any]:
+    """Return every line of the payment simulator's ledger."""
+    environment = system.environment
+    headers = {"Authorization": f"Bearer {environment['SIMULATOR_API_KEY']}"}
+    lines: list[Any] = []
+    after: int | None = 0
+    async with aiohttp.ClientSession(environment["SIMULATOR_URL"], headers=headers) as http:
+        while after is not None:
+            async with http.get(f"/v1/ledger?limit=1000&after={after}") as response:
+                page = await response.json()
+            lines += page["data"]
+            after = page["next_after"]
+    return lines
+
+
+async def charges(system: System, payments: list[Any]) -> list[Any]:
+    """Return the charges of these payments."""
+    ids = {payment["id"] for payment in payments}
+    return [
+        line
+        for line in await ledger(system)
+        if line["kind"] == "charge" and line["payment_id"] in ids
+    ]
+
+
+async def mails(system: System, to: str) -> list[Any]:
+    """Return the shop's mails that SES has taken for `to`, oldest first."""
+    async with (
+        aiohttp.ClientSession(system.environment["AWS_ENDPOINT_URL"]) as http,
+        http.get("/_ministack/ses/messages") as response,
+    ):
+        accounts: dict[str, list[Any]] = (await response.json())["messages"]
+    return [
+        message
+        for messages in accounts.values()
+        for message in messages
+        if to in message["To"] and message["Type"] == "v2.SendEmail"
+    ]
+
+
+async def mailed(system: System, to: str, *, count: int = 1, within: float = 15) -> list[Any]:
+    """Return the shop's mails to `to` once there are `count`."""
+
+    async def look() -> list[Any]:
+        found = await mails(system, to)
+        assert len(found) == count, [message["Subject"] for message in found]
+        return found
+
+    return await eventually(look, within=within)

@@ -1,0 +1,254 @@
+"""The shop as its customers and its administrator meet it: over HTTP, and nothing else."""
+
+import io
+import secrets
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from cartwheel.local.emulated_aws import ADMIN, PASSWORD
+
+from ..waiting import eventually
+
+CARD = "4242 4242 4242 4242"
+DECLINED_CARD = "4000 0000 0000 0002"
+ADDRESS = {
+    "name": "Grace Hopper",
+    "street": "Harbour Street",
+    "number": "9",
+    "city": "Arlington",
+    "zip_code": "22201",
+    "country": "US",
+}
+
+
+def by_card(number: str = CARD, **changes: object) -> dict[str, Any]:
+    return {
+        "type": "card",
+        "number": number,
+        "exp_month": 12,
+        "exp_year": 2034,
+        "cvc": "917",
+        "holder": "Grace Hopper",
+        **changes,
+    }
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+    body: Any
+
+    @property
+    def made(self) -> Any:
+        """The thing that was created; also checks that its address is told."""
+        assert self.status == 201, self.text
+        assert self.headers["Location"].endswith(f"/{self.body['id']}")
+        return self.body
+
+    @property
+    def found(self) -> Any:
+        assert self.status == 200, self.text
+        return self.body
+
+    @property
+    def replayed(self) -> bool:
+        return self.headers.get("Idempotency-Replayed") == "true"
+
+    def refused(self, status: int, code: str | None = None) -> list[str]:
+        """Check that this is a proper problem document; return the fields it names."""
+        assert self.status == status, self.text
+        assert self.headers["Content-Type"] == "application/problem+json"
+        assert self.body["status"] == status
+        assert self.body["title"]
+        assert self.body["detail"]
+        assert self.body["trace_id"] == self.headers["X-Request-Id"]
+        assert code is None or self.body["code"] == code, self.text
+        assert "Traceback" not in self.text
+        return [error["field"] for error in self.body.get("errors", [])]
+
+
+class Customer:
+    """Somebody who is logged in; an administrator too."""
+
+    def __init__(self, shop: "Shop", *, user_id: str, name: str, email: str, token: str) -> None:
+        self.shop = shop
+        self.id = user_id
+        self.name = name
+        self.email = email
+        self.token = token
+
+    async def get(self, path: str) -> Answer:
+        return await self.shop.call("GET", path, token=self.token)
+
+    async def post(
+        self, path: str, body: object = None, *, key: str | None = None, timeout: float = 20
+    ) -> Answer:
+        headers = {"Idempotency-Key": key} if key else {}
+        return await self.shop.call(
+            "POST", path, body, token=self.token, headers=headers, timeout=timeout
+        )
+
+    async def patch(self, path: str, body: object, *, if_match: str | None = None) -> Answer:
+        headers = {"If-Match": if_match} if if_match else {}
+        return await self.shop.call("PATCH", path, body, token=self.token, headers=headers)
+
+    async def delete(self, path: str) -> Answer:
+        return await self.shop.call("DELETE", path, token=self.token)
+
+    async def order(
+        self, product: Any, quantity: object = 1, *, key: str | None = None, timeout: float = 20
+    ) -> Answer:
+        body = {"items": [{"product_id": product["id"], "quantity": quantity}]}
+        return await self.post("/orders", body, key=key, timeout=timeout)
+
+    async def pay(
+        self,
+        order: Any,
+        method: dict[str, Any] | None = None,
+        *,
+        key: str | None = None,
+        timeout: float = 20,
+    ) -> Answer:
+        body = {
+            "order_id": order["id"],
+            "method": method or by_card(),
+            "shipping_address": ADDRESS,
+        }
+        return await self.post("/payments", body, key=key, timeout=timeout)
+
+    async def sees(self, order: Any, status: str, *, within: float = 15) -> Any:
+        """Return the order once it has `status`."""
+
+        async def look() -> Any:
+            found = (await self.get(f"/orders/{order['id']}")).found
+            assert found["status"] == status
+            return found
+
+        return await eventually(look, within=within)
+
+    async def everything(self, path: str, *, limit: int = 100) -> list[Any]:
+        """Return a whole list, page by page."""
+        between = "&" if "?" in path else "?"
+        page = (await self.get(f"{path}{between}limit={limit}")).found
+        items: list[Any] = page["data"]
+        while page["next_cursor"]:
+            cursor = f"&cursor={page['next_cursor']}"
+            page = (await self.get(f"{path}{between}limit={limit}{cursor}")).found
+            items += page["data"]
+        return items
+
+
+class Shop:
+    def __init__(self, http: aiohttp.ClientSession) -> None:
+        self._http = http
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 20,
+    ) -> Answer:
+        """Send a request below /api/v1; `body` is sent as JSON, or as it is if it is bytes."""
+        content = (
+            body
+            if isinstance(body, bytes)
+            else msgspec.json.encode(body)
+            if body is not None
+            else None
+        )
+        sent = {"Content-Type": "application/json"} if content is not None else {}
+        if token:
+            sent["Authorization"] = f"Bearer {token}"
+        async with self._http.request(
+            method,
+            f"/api/v1{path}",
+            data=io.BytesIO(content) if content else content,
+            headers={**sent, **(headers or {})},
+            timeout=aiohttp.ClientTimeout(total=timeout),
+        ) as response:
+            text = await response.text()
+        is_json = "json" in response.headers.get("Content-Type", "")
+        return Answer(
+            status=response.status,
+            headers=response.headers,
+            text=text,
+            body=msgspec.json.decode(text) if is_json else None,
+        )
+
+    async def log_in(self, email: str, password: str) -> Customer:
+        tokens = (
+            await self.call("POST", "/auth/login", {"email": email, "password": password})
+        ).found
+        token = tokens["access_token"]
+        me = (await self.call("GET", "/auth/me", token=token)).found
+        return Customer(self, user_id=me["id"], name=me["name"], email=me["email"], token=token)
+
+    async def sign_up(self, name: str = "Grace Hopper") -> Customer:
+        """Make an account, confirm it and log in."""
+        email = f"grace-{secrets.token_hex(6)}@example.com"
+        signed_up = await self.call(
+            "POST", "/auth/signup", {"name": name, "email": email, "password": PASSWORD}
+        )
+        assert signed_up.status == 201, signed_up.text
+        confirmed = await self.call("POST", "/auth/confirm", {"email": email, "code": "123456"})
+        assert confirmed.status == 204, confirmed.text
+        return await self.log_in(email, PASSWORD)
+
+    async def admin(self) -> Customer:
+        return await self.log_in(ADMIN, PASSWORD)
+
+
+class Shelf:
+    """Products are put up for sale and looked at here."""
+
+    def __init__(self, admin: Customer) -> None:
+        self._admin = admin
+
+    async def put_up(
+        self, *, stock: int = 10, amount: int = 1999, currency: str = "USD", name: str = "Robot"
+    ) -> Any:
+        """Return a new product, whose name begins with `name`."""
+        return (
+            await self._admin.post("/products", new_product(stock, amount, currency, name))
+        ).made
+
+    async def stock(self, product: Any) -> dict[str, int]:
+        return (await self._admin.get(f"/products/{product['id']}")).found["stock"]
+
+    async def comes_to(self, product: Any, **stock: int) -> None:
+        """Wait until the product's stock is `stock`; what is not named is 0."""
+
+        async def look() -> None:
+            wanted = {"available": 0, "reserved": 0, "sold": 0, **stock}
+            assert await self.stock(product) == wanted
+
+        await eventually(look)
+
+
+def new_product(
+    stock: int = 10, amount: int = 1999, currency: str = "USD", name: str = "Robot"
+) -> dict[str, Any]:
+    return {
+        "name": f"{name} {secrets.token_hex(6)}",
+        "price": {"amount": amount, "currency": currency},
+        "stock": stock,
+    }
+
+
+@asynccontextmanager
+async def open_shop(url: str) -> AsyncGenerator[Shop]:
+    async with aiohttp.ClientSession(
+        url, connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+    ) as http:
+        yield Shop(http)

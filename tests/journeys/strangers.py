@@ -1,0 +1,103 @@
+"""Tokens that are not good enough, and a user whom the shop did not sign up itself."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import jwt
+import msgspec
+from aiobotocore.session import AioSession
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+
+from cartwheel.local.emulated_aws import CREDENTIALS, CUSTOMER, PASSWORD, REGION
+from cartwheel.local.up import System
+
+LEEWAY = 5.0
+"""Seconds by which clocks may differ, for the gateway."""
+
+
+class Strange(msgspec.Struct, frozen=True, kw_only=True):
+    """Genuine tokens of the user pool: one for another app, one of ours that was valid for one
+    second, `since` then."""
+
+    for_another_app: str
+    short_lived: str
+    since: float
+
+    async def expired(self) -> str:
+        await asyncio.sleep(self.since + 1 + LEEWAY + 1 - time.monotonic())
+        return self.short_lived
+
+
+async def strange_tokens(system: System) -> Strange:
+    pool = system.environment["COGNITO_USER_POOL_ID"]
+    ours = system.environment["COGNITO_CLIENT_ID"]
+    async with _cognito(system) as cognito:
+        theirs = await cognito.create_user_pool_client(
+            UserPoolId=pool,
+            ClientName="somebody-elses-app",
+            ExplicitAuthFlows=["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
+        )
+        for_another_app = await _log_in(cognito, theirs["UserPoolClient"]["ClientId"])
+        described = await cognito.describe_user_pool_client(UserPoolId=pool, ClientId=ours)
+        known = cognito.meta.service_model.operation_model("UpdateUserPoolClient").input_shape
+        settings = {
+            name: value
+            for name, value in described["UserPoolClient"].items()
+            if name in known.members and value
+        }
+        units = {**settings["TokenValidityUnits"], "AccessToken": "seconds"}
+        await cognito.update_user_pool_client(
+            **{**settings, "AccessTokenValidity": 1, "TokenValidityUnits": units}
+        )
+        short_lived = await _log_in(cognito, ours)
+        await cognito.update_user_pool_client(**settings)
+    return Strange(for_another_app=for_another_app, short_lived=short_lived, since=time.monotonic())
+
+
+async def _log_in(cognito: Any, client: str) -> str:
+    answer = await cognito.initiate_auth(
+        ClientId=client,
+        AuthFlow="USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": CUSTOMER, "PASSWORD": PASSWORD},
+    )
+    return answer["AuthenticationResult"]["AccessToken"]
+
+
+def forged(token: str, **claims: object) -> str:
+    """Return `token` with other claims, signed by a key that only claims to be the pool's."""
+    header = jwt.get_unverified_header(token)
+    said: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    key = generate_private_key(65537, 2048)
+    return jwt.encode({**said, **claims}, key, algorithm="RS256", headers={"kid": header["kid"]})
+
+
+async def add_nameless_user(system: System, email: str) -> None:
+    """Make a user who has a mail address and a password, and no name."""
+    pool = system.environment["COGNITO_USER_POOL_ID"]
+    attributes = {"email": email, "email_verified": "true"}
+    async with _cognito(system) as cognito:
+        await cognito.admin_create_user(
+            UserPoolId=pool,
+            Username=email,
+            UserAttributes=[{"Name": name, "Value": value} for name, value in attributes.items()],
+            MessageAction="SUPPRESS",
+        )
+        await cognito.admin_set_user_password(
+            UserPoolId=pool, Username=email, Password=PASSWORD, Permanent=True
+        )
+
+
+@asynccontextmanager
+async def _cognito(system: System) -> AsyncGenerator[Any]:
+    session: Any = AioSession()
+    async with session.create_client(
+        "cognito-idp",
+        region_name=REGION,
+        endpoint_url=system.environment["AWS_ENDPOINT_URL"],
+        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+    ) as client:
+        yield client
