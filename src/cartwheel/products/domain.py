@@ -118,6 +118,8 @@ def update(product: Product, request: UpdateProduct, *, at: datetime) -> Product
         for name in ("name", "description", "price", "category", "tags", "image_url")
         if (value := getattr(request, name)) is not UNSET
     }
+    if request.name is not UNSET:
+        given["name"] = request.name.strip()
     if all(getattr(product, name) == value for name, value in given.items()):
         return product
     changed = msgspec.structs.replace(product, **given, version=product.version + 1, updated_at=at)

@@ -1,0 +1,62 @@
+"""Products on the real MongoDB: its adapters and handlers, without the bus."""
+
+from typing import NamedTuple
+
+import pytest
+
+from cartwheel.contracts.products import (
+    ListProducts,
+    ProductView,
+    Reservation,
+    ReserveStock,
+    UpdateProduct,
+)
+from cartwheel.kernel.errors import Refusal
+from cartwheel.kernel.messages import Created, Page
+from cartwheel.kernel.store import migrations
+from cartwheel.kernel.store.client import Client, Database, Document
+from cartwheel.products import handlers
+from cartwheel.products.mongo import MIGRATIONS, MongoCatalogue, MongoReservations
+
+from .examples import create, now
+
+
+class Products(NamedTuple):
+    """What one process of the service works with."""
+
+    database: Database
+    catalogue: MongoCatalogue
+    reservations: MongoReservations
+
+    async def make(self, **given: object) -> Created[ProductView]:
+        request = create(**given)  # pyright: ignore[reportArgumentType] because `create` has the types
+        return await handlers.create_product(request, catalogue=self.catalogue, now=now)
+
+    async def stocked(self, stock: int) -> str:
+        """Return the id of a new product."""
+        return (await self.make(stock=stock)).made.id
+
+    async def update(self, request: UpdateProduct) -> ProductView:
+        return await handlers.update_product(request, catalogue=self.catalogue, now=now)
+
+    async def page(self, limit: int, cursor: str | None = None) -> Page[ProductView]:
+        return await handlers.list_products(
+            ListProducts(limit=limit, cursor=cursor), catalogue=self.catalogue
+        )
+
+    async def reserve(self, *requests: ReserveStock) -> list[Reservation | Refusal]:
+        return await handlers.reserve_stock(list(requests), reservations=self.reservations, now=now)
+
+    async def view(self, product_id: str) -> ProductView:
+        return (await self.catalogue.get([product_id]))[product_id].view()
+
+    async def document(self, product_id: str) -> Document:
+        found = await self.database["products"].find_one({"_id": product_id})
+        assert found
+        return found
+
+
+@pytest.fixture
+async def products(client: Client, database: Database) -> Products:
+    await migrations.apply(database, MIGRATIONS)
+    return Products(database, MongoCatalogue(database), MongoReservations(client, database))

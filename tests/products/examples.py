@@ -1,0 +1,64 @@
+"""Products and requests to begin with."""
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import msgspec
+
+from cartwheel.contracts.products import CreateProduct, Item, ReserveStock, Stock
+from cartwheel.kernel.ids import new_id
+from cartwheel.kernel.money import Money
+from cartwheel.products import domain
+from cartwheel.products.domain import Product
+
+AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+LATER = datetime(2026, 3, 1, 13, 0, tzinfo=UTC)
+DOLLARS = Money(1999, "USD")
+
+
+def now() -> datetime:
+    return AT
+
+
+def create(
+    name: str | None = None,
+    *,
+    request_id: str | None = None,
+    body_hash: str = "hash",
+    price: Money = DOLLARS,
+    stock: int = 10,
+    sku: str | None = None,
+) -> CreateProduct:
+    return CreateProduct(
+        request_id=request_id or str(uuid4()),
+        body_hash=body_hash,
+        name=name or f"Product {uuid4()}",
+        description="",
+        price=price,
+        stock=stock,
+        sku=sku,
+    )
+
+
+def product(product_id: str = "prd_1", *, stock: int = 10, price: Money = DOLLARS) -> Product:
+    """Return a product that has been stored: nothing about it is left to publish."""
+    made = domain.create(create(stock=stock, price=price), product_id=product_id, at=AT)
+    return msgspec.structs.replace(made, sequence=1, events=())
+
+
+def reserve(
+    *items: tuple[str, int],
+    request_id: str | None = None,
+    order_id: str | None = None,
+    body_hash: str = "hash",
+) -> ReserveStock:
+    return ReserveStock(
+        request_id=request_id or str(uuid4()),
+        order_id=order_id or new_id("ord"),
+        body_hash=body_hash,
+        items=[Item(product_id=product_id, quantity=quantity) for product_id, quantity in items],
+    )
+
+
+def total(stock: Stock) -> int:
+    return stock.available + stock.reserved + stock.sold

@@ -1,0 +1,182 @@
+"""Who gets the last pieces: `allocate` decides, and never promises what is not there."""
+
+from collections import Counter
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cartwheel.contracts.products import (
+    InsufficientStock,
+    MixedCurrencies,
+    OrderTooLarge,
+    ProductStatus,
+    ReservedLine,
+    ReserveStock,
+    UnknownProduct,
+)
+from cartwheel.kernel.errors import FieldError, Refusal
+from cartwheel.kernel.money import MAX_AMOUNT, Money
+from cartwheel.products.domain import Product, ReservationStatus, StoredReservation, allocate
+
+from .examples import AT, DOLLARS, product, reserve
+
+
+def decide(products: list[Product], *requests: ReserveStock) -> list[StoredReservation | Refusal]:
+    return allocate({each.id: each for each in products}, requests, at=AT)
+
+
+def refused(outcome: StoredReservation | Refusal) -> Refusal:
+    assert isinstance(outcome, Refusal)
+    return outcome
+
+
+def held(outcome: StoredReservation | Refusal) -> StoredReservation:
+    assert isinstance(outcome, StoredReservation), outcome
+    return outcome
+
+
+IDS = ("prd_1", "prd_2", "prd_3")
+stocks = st.fixed_dictionaries({name: st.integers(0, 12) for name in IDS})
+items = st.lists(st.tuples(st.sampled_from(IDS), st.integers(1, 8)), min_size=1, max_size=4)
+batches = st.lists(items.map(lambda wanted: reserve(*wanted)), max_size=12)
+
+
+def taken(outcomes: list[StoredReservation | Refusal]) -> Counter[str]:
+    pieces: Counter[str] = Counter()
+    for outcome in outcomes:
+        if isinstance(outcome, StoredReservation):
+            pieces.update({line.product_id: line.quantity for line in outcome.lines})
+    return pieces
+
+
+def wanted_by(request: ReserveStock) -> Counter[str]:
+    pieces: Counter[str] = Counter()
+    for item in request.items:
+        pieces[item.product_id] += item.quantity
+    return pieces
+
+
+@given(stocks, batches)
+def test_never_more_is_promised_than_is_there(
+    stock: dict[str, int], requests: list[ReserveStock]
+) -> None:
+    outcomes = decide([product(name, stock=n) for name, n in stock.items()], *requests)
+
+    assert all(count <= stock[name] for name, count in taken(outcomes).items())
+
+
+@given(stocks, batches)
+def test_each_request_gets_all_it_asked_for_or_nothing(
+    stock: dict[str, int], requests: list[ReserveStock]
+) -> None:
+    outcomes = decide([product(name, stock=n) for name, n in stock.items()], *requests)
+
+    assert len(outcomes) == len(requests)
+    for request, outcome in zip(requests, outcomes, strict=True):
+        if isinstance(outcome, StoredReservation):
+            assert outcome.id == request.order_id
+            assert taken([outcome]) == wanted_by(request)
+
+
+@given(stocks, batches)
+def test_who_comes_first_is_served_first(
+    stock: dict[str, int], requests: list[ReserveStock]
+) -> None:
+    """A request is refused exactly if what those before it left does not suffice."""
+    outcomes = decide([product(name, stock=n) for name, n in stock.items()], *requests)
+
+    left = Counter(stock)
+    for request, outcome in zip(requests, outcomes, strict=True):
+        enough = all(left[name] >= count for name, count in wanted_by(request).items())
+        assert isinstance(outcome, StoredReservation) == enough
+        left.subtract(taken([outcome]))
+
+
+@given(stocks, batches)
+def test_one_batch_decides_as_many_small_ones_would(
+    stock: dict[str, int], requests: list[ReserveStock]
+) -> None:
+    together = decide([product(name, stock=n) for name, n in stock.items()], *requests)
+
+    left = Counter(stock)
+    for request, outcome in zip(requests, together, strict=True):
+        [alone] = decide([product(name, stock=left[name]) for name in IDS], request)
+        assert type(alone) is type(outcome)
+        left.subtract(taken([alone]))
+
+
+def test_items_of_one_product_become_one_line() -> None:
+    [outcome] = decide([product("prd_1", stock=5)], reserve(("prd_1", 2), ("prd_1", 3)))
+
+    reservation = held(outcome)
+    assert reservation.status is ReservationStatus.HELD
+    assert [(line.product_id, line.quantity) for line in reservation.lines] == [("prd_1", 5)]
+
+
+def test_items_of_one_product_count_together_against_the_stock() -> None:
+    [outcome] = decide([product("prd_1", stock=4)], reserve(("prd_1", 2), ("prd_1", 3)))
+
+    assert isinstance(refused(outcome), InsufficientStock)
+
+
+def test_a_line_keeps_the_name_and_price_of_the_moment() -> None:
+    mug = product("prd_1")
+
+    [outcome] = decide([mug], reserve(("prd_1", 2)))
+
+    assert held(outcome).lines == [
+        ReservedLine(product_id="prd_1", name=mug.name, quantity=2, unit_price=DOLLARS)
+    ]
+
+
+def test_a_refusal_names_every_item_that_lacks_and_what_is_left_of_it() -> None:
+    shop = [product("prd_1", stock=1), product("prd_2", stock=9), product("prd_3", stock=0)]
+
+    [outcome] = decide(shop, reserve(("prd_1", 2), ("prd_2", 9), ("prd_3", 1)))
+
+    assert refused(outcome).errors == (
+        FieldError("items[0].quantity", "1 available"),
+        FieldError("items[2].quantity", "0 available"),
+    )
+
+
+def test_an_unknown_and_an_archived_product_are_refused_by_their_place() -> None:
+    archived = msgspec.structs.replace(product("prd_2"), status=ProductStatus.ARCHIVED)
+
+    [outcome] = decide(
+        [product("prd_1"), archived], reserve(("prd_1", 1), ("prd_2", 1), ("prd_none", 1))
+    )
+
+    assert isinstance(outcome, UnknownProduct)
+    assert [error.field for error in outcome.errors] == [
+        "items[1].product_id",
+        "items[2].product_id",
+    ]
+
+
+def test_a_refused_request_takes_nothing_from_the_next() -> None:
+    shop = [product("prd_1", stock=5), product("prd_2", stock=0)]
+
+    first, second = decide(shop, reserve(("prd_1", 5), ("prd_2", 1)), reserve(("prd_1", 5)))
+
+    assert isinstance(refused(first), InsufficientStock)
+    assert taken([second]) == {"prd_1": 5}
+
+
+def test_one_order_has_one_currency() -> None:
+    shop = [product("prd_1"), product("prd_2", price=Money(100, "EUR"))]
+
+    [outcome] = decide(shop, reserve(("prd_1", 1), ("prd_2", 1)))
+
+    assert isinstance(outcome, MixedCurrencies)
+
+
+@pytest.mark.parametrize(("quantity", "fits"), [(1000, True), (1001, False)])
+def test_an_order_has_a_largest_total(quantity: int, fits: bool) -> None:
+    gold = product("prd_1", stock=10_000, price=Money(MAX_AMOUNT // 1000, "USD"))
+
+    [outcome] = decide([gold], reserve(("prd_1", quantity)))
+
+    assert isinstance(outcome, StoredReservation if fits else OrderTooLarge)

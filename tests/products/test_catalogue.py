@@ -1,0 +1,280 @@
+"""The catalogue's handlers on the real MongoDB."""
+
+import asyncio
+import base64
+
+import msgspec
+import pytest
+
+from cartwheel.contracts.products import (
+    ArchiveProduct,
+    GetProduct,
+    NameTaken,
+    ProductChanged,
+    ProductNotFound,
+    ProductView,
+    SkuTaken,
+    UpdateProduct,
+)
+from cartwheel.kernel.errors import IdempotencyKeyReused
+from cartwheel.kernel.messages import Created
+from cartwheel.kernel.money import Money
+from cartwheel.kernel.store.cursor import BadCursor
+from cartwheel.products import handlers
+from cartwheel.products.mongo import MongoCatalogue
+
+from .conftest import Products
+from .examples import now, reserve
+
+
+async def archive(products: Products, product_id: str) -> ProductView:
+    request = ArchiveProduct(product_id=product_id)
+    return await handlers.archive_product(request, catalogue=products.catalogue, now=now)
+
+
+async def test_a_stored_product_reads_as_it_was_made(products: Products) -> None:
+    created = await products.make(name="Mug", sku="MUG-1", stock=3)
+
+    assert created.replayed is False
+    assert await products.view(created.made.id) == created.made
+
+
+async def test_the_same_request_again_answers_the_first_product(products: Products) -> None:
+    first = await products.make(name="Mug", request_id="5c0e")
+
+    again = await products.make(name="Mug", request_id="5c0e")
+
+    assert again == Created(made=first.made, replayed=True)
+
+
+async def test_the_same_request_twenty_times_at_once_makes_one_product(products: Products) -> None:
+    made = await asyncio.gather(*(products.make(name="Mug", request_id="5c0e") for _ in range(20)))
+
+    assert len({each.made.id for each in made}) == 1
+    assert [each.replayed for each in made].count(False) == 1
+    assert await products.database["products"].count_documents({}) == 1
+
+
+async def test_the_same_key_with_another_body_is_refused(products: Products) -> None:
+    await products.make(name="Mug", request_id="5c0e", body_hash="one")
+
+    with pytest.raises(IdempotencyKeyReused):
+        await products.make(name="Cup", request_id="5c0e", body_hash="other")
+
+
+async def test_two_active_products_cannot_share_a_name(products: Products) -> None:
+    await products.make(name="Mug")
+
+    with pytest.raises(NameTaken) as refused:
+        await products.make(name=" Mug ")
+
+    assert [error.field for error in refused.value.errors] == ["name"]
+
+
+async def test_two_products_cannot_share_a_sku(products: Products) -> None:
+    await products.make(name="Mug", sku="M-1")
+
+    with pytest.raises(SkuTaken) as refused:
+        await products.make(name="Cup", sku="M-1")
+
+    assert [error.field for error in refused.value.errors] == ["sku"]
+
+
+async def test_an_archived_products_name_is_free_again(products: Products) -> None:
+    first = await products.make(name="Mug")
+    await archive(products, first.made.id)
+
+    second = await products.make(name="Mug")
+
+    assert second.made.id != first.made.id
+
+
+async def test_a_product_cannot_be_renamed_to_a_name_that_is_taken(products: Products) -> None:
+    await products.make(name="Mug")
+    cup = await products.make(name="Cup")
+
+    with pytest.raises(NameTaken):
+        await products.update(UpdateProduct(product_id=cup.made.id, name="Mug"))
+
+    assert (await products.view(cup.made.id)).name == "Cup"
+
+
+async def test_a_change_counts_the_version_up(products: Products) -> None:
+    mug = (await products.make(name="Mug")).made
+
+    changed = await products.update(
+        UpdateProduct(product_id=mug.id, if_version=1, price=Money(2500, "USD"))
+    )
+
+    assert (changed.version, changed.price) == (2, Money(2500, "USD"))
+    assert await products.view(mug.id) == changed
+
+
+async def test_a_change_made_for_an_older_version_is_refused(products: Products) -> None:
+    mug = (await products.make(name="Mug")).made
+    await products.update(UpdateProduct(product_id=mug.id, description="Big"))
+
+    with pytest.raises(ProductChanged):
+        await products.update(UpdateProduct(product_id=mug.id, if_version=1, description="Small"))
+
+    assert (await products.view(mug.id)).description == "Big"
+
+
+async def test_of_two_changes_to_one_version_only_one_is_made(products: Products) -> None:
+    mug = (await products.make(name="Mug")).made
+    changes = (
+        UpdateProduct(product_id=mug.id, if_version=1, description=f"No. {number}")
+        for number in range(8)
+    )
+
+    results = await asyncio.gather(*map(products.update, changes), return_exceptions=True)
+
+    assert sum(isinstance(result, ProductView) for result in results) == 1
+    assert sum(isinstance(result, ProductChanged) for result in results) == 7
+    assert (await products.view(mug.id)).version == 2
+
+
+async def test_changes_at_once_that_name_no_version_are_all_made(products: Products) -> None:
+    mug = (await products.make(name="Mug")).made
+    changes = [
+        UpdateProduct(product_id=mug.id, description="Big"),
+        UpdateProduct(product_id=mug.id, category="kitchen"),
+        UpdateProduct(product_id=mug.id, tags=["blue"]),
+        UpdateProduct(product_id=mug.id, price=Money(1, "USD")),
+    ]
+
+    await asyncio.gather(*map(products.update, changes))
+
+    after = await products.view(mug.id)
+    assert (after.description, after.category, after.tags) == ("Big", "kitchen", ["blue"])
+    assert (after.price, after.version) == (Money(1, "USD"), 5)
+
+
+async def test_a_sale_makes_no_administrators_change_stale(products: Products) -> None:
+    mug = (await products.make(name="Mug", stock=5)).made
+    await products.reserve(reserve((mug.id, 2)))
+
+    changed = await products.update(
+        UpdateProduct(product_id=mug.id, if_version=mug.version, description="Big")
+    )
+
+    assert changed.version == 2
+    stored = await products.view(mug.id)
+    assert (stored.stock.available, stored.stock.reserved) == (3, 2)
+
+
+async def test_a_change_in_the_middle_of_sales_loses_none_of_them(products: Products) -> None:
+    mug = (await products.make(name="Mug", stock=20)).made
+
+    await asyncio.gather(
+        *(products.reserve(reserve((mug.id, 1))) for _ in range(10)),
+        *(
+            products.update(UpdateProduct(product_id=mug.id, description=f"No. {number}"))
+            for number in range(10)
+        ),
+    )
+
+    stored = await products.view(mug.id)
+    assert (stored.stock.available, stored.stock.reserved) == (10, 10)
+
+
+async def test_an_unknown_product_is_not_found(products: Products) -> None:
+    mug = (await products.make()).made
+
+    found = await handlers.get_products(
+        [GetProduct(product_id=mug.id), GetProduct(product_id="prd_none")],
+        catalogue=products.catalogue,
+    )
+
+    assert found[0] == mug
+    assert isinstance(found[1], ProductNotFound)
+    with pytest.raises(ProductNotFound):
+        await products.update(UpdateProduct(product_id="prd_none", name="Mug"))
+
+
+async def test_an_archived_product_can_be_read_and_is_listed_no_more(products: Products) -> None:
+    kept = (await products.make()).made
+    gone = (await products.make()).made
+
+    await archive(products, gone.id)
+
+    assert (await products.view(gone.id)).status == "ARCHIVED"
+    assert (await products.page(10)).data == [kept]
+
+
+async def test_pages_list_every_product_once_newest_first(products: Products) -> None:
+    made = [(await products.make()).made for _ in range(7)]
+
+    seen: list[ProductView] = []
+    cursor: str | None = None
+    while True:
+        page = await products.page(3, cursor)
+        assert len(page.data) <= 3
+        seen += page.data
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+
+    assert seen == made[::-1]
+
+
+async def test_a_product_made_meanwhile_does_not_shift_the_next_page(products: Products) -> None:
+    made = [(await products.make()).made for _ in range(4)]
+    first = await products.page(2)
+    await products.make()
+
+    second = await products.page(2, first.next_cursor)
+
+    assert first.data + second.data == made[::-1]
+    assert second.next_cursor is None
+
+
+@pytest.mark.parametrize("cursor", ["no cursor", "ü", "A", "_w", "{}", "aaaa"], ids=ascii)
+async def test_a_cursor_that_no_list_gave_is_refused(products: Products, cursor: str) -> None:
+    with pytest.raises(BadCursor) as refused:
+        await products.page(3, cursor)
+
+    assert [error.field for error in refused.value.errors] == ["cursor"]
+
+
+async def test_a_cursor_is_text_and_never_a_query(products: Products) -> None:
+    await products.make()
+    cursor = base64.urlsafe_b64encode(b'{"$gt": ""}').decode()
+
+    assert (await products.page(3, cursor)).next_cursor is None
+
+
+async def test_the_outbox_tells_each_change_in_order(products: Products) -> None:
+    mug = (await products.make(name="Mug")).made
+    await products.update(UpdateProduct(product_id=mug.id, description="Big"))
+    await products.update(UpdateProduct(product_id=mug.id, description="Big"))
+    archived = await archive(products, mug.id)
+
+    document = await products.document(mug.id)
+
+    told = [(each["sequence"], each["type"]) for each in document["outbox"]]
+    assert told == [
+        (1, "product.created.v1"),
+        (2, "product.updated.v1"),
+        (3, "product.archived.v1"),
+    ]
+    assert {each["subject"] for each in document["outbox"]} == {mug.id}
+    last = msgspec.json.decode(document["outbox"][-1]["data"])
+    assert msgspec.convert(last["product"], ProductView) == archived
+
+
+async def test_a_change_that_comes_too_late_leaves_no_event(products: Products) -> None:
+    mug = (await products.make(name="Mug")).made
+    catalogue = MongoCatalogue(products.database)
+    read = (await catalogue.get([mug.id]))[mug.id]
+    await products.update(UpdateProduct(product_id=mug.id, description="Big"))
+
+    late = handlers.domain.update(
+        read, UpdateProduct(product_id=mug.id, description="Small"), at=now()
+    )
+    stored = await catalogue.save(late, expected=read)
+
+    assert stored is False
+    document = await products.document(mug.id)
+    assert (document["description"], document["sequence"]) == ("Big", 2)
+    assert len(document["outbox"]) == 2

@@ -1,0 +1,213 @@
+"""Holding stock on the real MongoDB, by one process and by two that race."""
+
+import asyncio
+
+import pytest
+
+from cartwheel.contracts.products import (
+    ArchiveProduct,
+    InsufficientStock,
+    Reservation,
+    ReserveStock,
+    UnknownProduct,
+    UpdateProduct,
+)
+from cartwheel.kernel.errors import Refusal
+from cartwheel.kernel.money import Money
+from cartwheel.kernel.store.client import Client
+from cartwheel.products import handlers
+from cartwheel.products.mongo import MongoReservations
+
+from .conftest import Products
+from .examples import now, reserve
+
+
+@pytest.fixture
+def other(client: Client, products: Products) -> Products:
+    """A second process of the service, on the same database."""
+    return products._replace(reservations=MongoReservations(client, products.database))
+
+
+async def stock_of(products: Products, product_id: str) -> tuple[int, int, int]:
+    stock = (await products.view(product_id)).stock
+    return stock.available, stock.reserved, stock.sold
+
+
+def held(outcomes: list[Reservation | Refusal]) -> list[Reservation]:
+    return [outcome for outcome in outcomes if isinstance(outcome, Reservation)]
+
+
+async def test_a_reservation_takes_from_available_to_reserved(products: Products) -> None:
+    mug, cup = await products.stocked(10), await products.stocked(5)
+    request = reserve((mug, 3), (cup, 5))
+
+    [answer] = await products.reserve(request)
+
+    assert isinstance(answer, Reservation)
+    assert answer.order_id == request.order_id
+    assert [(line.product_id, line.quantity) for line in answer.lines] == [(mug, 3), (cup, 5)]
+    assert await stock_of(products, mug) == (7, 3, 0)
+    assert await stock_of(products, cup) == (0, 5, 0)
+
+
+async def test_fifty_requests_at_once_for_the_last_ten_pieces_hold_exactly_ten(
+    products: Products,
+) -> None:
+    mug = await products.stocked(10)
+
+    outcomes = await products.reserve(*(reserve((mug, 1)) for _ in range(50)))
+
+    assert len(held(outcomes)) == 10
+    assert sum(isinstance(outcome, InsufficientStock) for outcome in outcomes) == 40
+    assert await stock_of(products, mug) == (0, 10, 0)
+    assert await products.database["reservations"].count_documents({}) == 10
+
+
+async def test_two_processes_that_race_for_the_last_ten_pieces_hold_exactly_ten(
+    products: Products, other: Products
+) -> None:
+    mug = await products.stocked(10)
+    batches = [[reserve((mug, 1)) for _ in range(5)] for _ in range(10)]
+
+    outcomes = await asyncio.gather(
+        *(
+            (products if number % 2 else other).reserve(*batch)
+            for number, batch in enumerate(batches)
+        )
+    )
+
+    assert sum(len(held(each)) for each in outcomes) == 10
+    assert await stock_of(products, mug) == (0, 10, 0)
+    assert await products.database["reservations"].count_documents({}) == 10
+
+
+async def test_orders_that_name_products_crosswise_do_not_lock_each_other(
+    products: Products, other: Products
+) -> None:
+    mug, cup = await products.stocked(20), await products.stocked(20)
+
+    outcomes = await asyncio.gather(
+        *(products.reserve(reserve((mug, 1), (cup, 1))) for _ in range(8)),
+        *(other.reserve(reserve((cup, 1), (mug, 1))) for _ in range(8)),
+    )
+
+    assert sum(len(held(each)) for each in outcomes) == 16
+    assert await stock_of(products, mug) == (4, 16, 0)
+    assert await stock_of(products, cup) == (4, 16, 0)
+
+
+async def test_the_same_request_again_answers_the_same_reservation(products: Products) -> None:
+    mug = await products.stocked(10)
+    [first] = await products.reserve(reserve((mug, 3), request_id="5c0e", body_hash="one"))
+
+    [again] = await products.reserve(reserve((mug, 9), request_id="5c0e", body_hash="other"))
+
+    assert again == first
+    assert await stock_of(products, mug) == (7, 3, 0)
+
+
+async def test_a_repeat_answers_the_price_it_was_first_held_at(products: Products) -> None:
+    mug = await products.stocked(10)
+    [first] = await products.reserve(reserve((mug, 3), request_id="5c0e"))
+    await products.update(UpdateProduct(product_id=mug, price=Money(1, "USD")))
+
+    [again] = await products.reserve(reserve((mug, 3), request_id="5c0e"))
+
+    assert again == first
+
+
+async def test_a_request_repeated_within_a_batch_holds_once(products: Products) -> None:
+    mug = await products.stocked(10)
+    requests = [reserve((mug, 6), request_id="5c0e") for _ in range(3)]
+
+    outcomes = await products.reserve(*requests)
+
+    assert outcomes == [outcomes[0]] * 3
+    assert await stock_of(products, mug) == (4, 6, 0)
+
+
+async def test_a_request_twenty_times_at_once_holds_once_for_everybody(
+    products: Products, other: Products
+) -> None:
+    mug = await products.stocked(10)
+    requests = [reserve((mug, 10), request_id="5c0e") for _ in range(20)]
+
+    outcomes = await asyncio.gather(
+        *(
+            (products if number % 2 else other).reserve(request)
+            for number, request in enumerate(requests)
+        )
+    )
+
+    answers = {answer.order_id for [answer] in map(held, outcomes)}
+    assert len(answers) == 1
+    assert await stock_of(products, mug) == (0, 10, 0)
+    assert await products.database["reservations"].count_documents({}) == 1
+
+
+async def test_a_bad_request_harms_no_neighbour(products: Products) -> None:
+    mug = await products.stocked(10)
+
+    outcomes = await products.reserve(
+        reserve((mug, 4)), reserve(("prd_none", 1)), reserve((mug, 7)), reserve((mug, 6))
+    )
+
+    assert isinstance(outcomes[1], UnknownProduct)
+    assert isinstance(outcomes[2], InsufficientStock)
+    assert len(held(outcomes)) == 2
+    assert await stock_of(products, mug) == (0, 10, 0)
+
+
+async def test_a_refused_order_holds_nothing_of_what_there_is(products: Products) -> None:
+    mug, cup = await products.stocked(10), await products.stocked(0)
+
+    [outcome] = await products.reserve(reserve((mug, 1), (cup, 1)))
+
+    assert isinstance(outcome, InsufficientStock)
+    assert await stock_of(products, mug) == (10, 0, 0)
+    assert await products.database["reservations"].count_documents({}) == 0
+
+
+async def test_after_a_refusal_the_same_request_is_a_new_attempt(products: Products) -> None:
+    mug = await products.stocked(3)
+    [other] = await products.reserve(reserve((mug, 3)))
+    assert isinstance(other, Reservation)
+    request = reserve((mug, 3), request_id="5c0e")
+    [first] = await products.reserve(request)
+    await products.reservations.settle([(other.order_id, handlers.ReservationStatus.RELEASED, 2)])
+
+    [second] = await products.reserve(request)
+
+    assert isinstance(first, InsufficientStock)
+    assert isinstance(second, Reservation)
+
+
+async def test_an_archived_product_cannot_be_ordered(products: Products) -> None:
+    mug = await products.stocked(10)
+    await handlers.archive_product(
+        ArchiveProduct(product_id=mug), catalogue=products.catalogue, now=now
+    )
+
+    [outcome] = await products.reserve(reserve((mug, 1)))
+
+    assert isinstance(outcome, UnknownProduct)
+    assert await stock_of(products, mug) == (10, 0, 0)
+
+
+async def test_a_malformed_product_id_is_an_unknown_product(products: Products) -> None:
+    requests: list[ReserveStock] = [
+        reserve((bad, 1)) for bad in ("", "$where", "prd_\u0000", "🙂", "x" * 10_000)
+    ]
+
+    outcomes = await products.reserve(*requests)
+
+    assert all(isinstance(outcome, UnknownProduct) for outcome in outcomes)
+
+
+async def test_a_hundred_lines_are_one_decision(products: Products) -> None:
+    made = await asyncio.gather(*(products.stocked(2) for _ in range(100)))
+
+    [outcome] = await products.reserve(reserve(*((each, 1) for each in made)))
+
+    assert isinstance(outcome, Reservation)
+    assert len(outcome.lines) == 100

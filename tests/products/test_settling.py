@@ -1,0 +1,182 @@
+"""What an order's events do to its stock, on the real MongoDB: late, repeated, out of order."""
+
+import asyncio
+import random
+from itertools import permutations
+from typing import TypeVar
+
+import pytest
+
+from cartwheel.contracts.identity import User
+from cartwheel.contracts.orders import Line, OrderPaid, OrderRejected, OrderSnapshot
+from cartwheel.contracts.products import Reservation
+from cartwheel.kernel.ids import new_id
+from cartwheel.kernel.messages import CloudEvent, Event
+from cartwheel.kernel.store.client import Client
+from cartwheel.products import handlers
+from cartwheel.products.mongo import MongoReservations
+
+from .conftest import Products
+from .examples import AT, DOLLARS, reserve, total
+
+Data = TypeVar("Data", bound=Event)
+
+
+def snapshot(order_id: str) -> OrderSnapshot:
+    return OrderSnapshot(
+        id=order_id,
+        number="K7QM3-XWD9A",
+        user=User(id="8d3f", name="Zoë", email="zoe@example.com"),
+        lines=[Line(product_id="prd_1", name="Mug", quantity=1, unit_price=DOLLARS)],
+        total=DOLLARS,
+    )
+
+
+def event(order_id: str, sequence: int, data: Data) -> CloudEvent[Data]:
+    return CloudEvent(
+        id=new_id("evt"),
+        type=data.type,
+        source="orders",
+        subject=order_id,
+        sequence=sequence,
+        time=AT,
+        data=data,
+    )
+
+
+def paid(order_id: str, sequence: int = 2) -> CloudEvent[OrderPaid]:
+    return event(order_id, sequence, OrderPaid(order=snapshot(order_id), payment_id="pay_1"))
+
+
+def rejected(order_id: str, sequence: int = 2) -> CloudEvent[OrderRejected]:
+    return event(order_id, sequence, OrderRejected(order=snapshot(order_id), reason="Declined."))
+
+
+async def take(
+    products: Products, *events: CloudEvent[OrderPaid] | CloudEvent[OrderRejected]
+) -> None:
+    """Apply the events as the service would, in one batch per type."""
+    for each in events:
+        if isinstance(each.data, OrderPaid):
+            await handlers.commit_stock(
+                [event(each.subject, each.sequence, each.data)], reservations=products.reservations
+            )
+        else:
+            await handlers.release_stock(
+                [event(each.subject, each.sequence, each.data)], reservations=products.reservations
+            )
+
+
+async def hold(products: Products, product_id: str, quantity: int) -> str:
+    """Return the id of an order that so many pieces are held for."""
+    [answer] = await products.reserve(reserve((product_id, quantity)))
+    assert isinstance(answer, Reservation)
+    return answer.order_id
+
+
+async def stock_of(products: Products, product_id: str) -> tuple[int, int, int]:
+    stock = (await products.view(product_id)).stock
+    return stock.available, stock.reserved, stock.sold
+
+
+async def test_a_paid_orders_pieces_are_sold(products: Products) -> None:
+    mug = await products.stocked(10)
+    order = await hold(products, mug, 3)
+
+    await take(products, paid(order))
+
+    assert await stock_of(products, mug) == (7, 0, 3)
+
+
+async def test_a_rejected_orders_pieces_are_free_again(products: Products) -> None:
+    mug = await products.stocked(10)
+    order = await hold(products, mug, 3)
+
+    await take(products, rejected(order))
+
+    assert await stock_of(products, mug) == (10, 0, 0)
+
+
+async def test_the_same_event_ten_times_counts_once(products: Products) -> None:
+    mug = await products.stocked(10)
+    order = await hold(products, mug, 3)
+
+    await handlers.commit_stock([paid(order)] * 10, reservations=products.reservations)
+    await take(products, *[paid(order)] * 3)
+
+    assert await stock_of(products, mug) == (7, 0, 3)
+
+
+async def test_the_same_event_at_two_processes_at_once_counts_once(
+    products: Products, client: Client
+) -> None:
+    mug = await products.stocked(10)
+    order = await hold(products, mug, 3)
+    processes = [products.reservations, MongoReservations(client, products.database)]
+
+    await asyncio.gather(
+        *(
+            handlers.commit_stock([paid(order)], reservations=processes[number % 2])
+            for number in range(10)
+        )
+    )
+
+    assert await stock_of(products, mug) == (7, 0, 3)
+
+
+@pytest.mark.parametrize("order_of_arrival", list(permutations(range(3))))
+async def test_events_in_any_order_end_as_the_last_one_says(
+    products: Products, order_of_arrival: tuple[int, ...]
+) -> None:
+    mug = await products.stocked(10)
+    order = await hold(products, mug, 3)
+    sent = [rejected(order, 2), paid(order, 3), rejected(order, 4)]
+
+    await take(products, *(sent[index] for index in order_of_arrival))
+
+    assert await stock_of(products, mug) == (10, 0, 0)
+
+
+async def test_an_event_older_than_the_one_applied_changes_nothing(products: Products) -> None:
+    mug = await products.stocked(10)
+    order = await hold(products, mug, 3)
+    await take(products, rejected(order, 3))
+
+    await take(products, paid(order, 2))
+
+    assert await stock_of(products, mug) == (10, 0, 0)
+
+
+async def test_a_batch_settles_many_orders_of_one_product(products: Products) -> None:
+    mug = await products.stocked(10)
+    orders = [await hold(products, mug, quantity) for quantity in (1, 2, 3)]
+
+    await handlers.commit_stock(
+        [paid(order) for order in orders], reservations=products.reservations
+    )
+
+    assert await stock_of(products, mug) == (4, 0, 6)
+
+
+async def test_no_piece_is_lost_whatever_happens_at_once(
+    products: Products, client: Client
+) -> None:
+    mug = await products.stocked(30)
+    processes = [
+        products,
+        products._replace(reservations=MongoReservations(client, products.database)),
+    ]
+    orders = [await hold(products, mug, 2) for _ in range(8)]
+    chance = random.Random(7)  # noqa: S311 a test repeats itself, it keeps no secret
+    sent = [paid(order) for order in orders[:4]] + [rejected(order) for order in orders[4:]]
+    arrived = sent * 2
+    chance.shuffle(arrived)
+
+    await asyncio.gather(
+        *(take(processes[number % 2], each) for number, each in enumerate(arrived)),
+        *(processes[number % 2].reserve(reserve((mug, 1))) for number in range(6)),
+    )
+
+    stock = (await products.view(mug)).stock
+    assert total(stock) == 30
+    assert (stock.available, stock.reserved, stock.sold) == (16, 6, 8)
