@@ -46,7 +46,7 @@ def connect(uri: str, *, process: str) -> Client:
         appname=f"cartwheel-{process}",
         serverSelectionTimeoutMS=int(SERVER_SELECTION_TIMEOUT * 1000),
         tz_aware=True,
-        event_listeners=[_Commits()] if crash_points.armed() else None,
+        event_listeners=[_Commits()] if crash_points.armed() else [],
     )
 
 
