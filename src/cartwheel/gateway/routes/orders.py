@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import Response, Router, get, post
-from litestar.params import JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta
 
 from cartwheel.contracts import orders as contract
@@ -76,13 +76,13 @@ async def list_orders(
 
 
 @get("/{order_id:str}")
-async def get_order(order_id: str, identity: Asking, bus: Bus) -> OrderView:
+async def get_order(order_id: FromPath[str], identity: Asking, bus: Bus) -> OrderView:
     """Show an order."""
     return await bus.request(contract.GetOrder(order_id=order_id, actor=identity.actor))
 
 
 @get("/{order_id:str}/timeline")
-async def get_timeline(order_id: str, identity: Asking, bus: Bus) -> list[TimelineEntry]:
+async def get_timeline(order_id: FromPath[str], identity: Asking, bus: Bus) -> list[TimelineEntry]:
     """Tell what happened to an order: what, when, by whom; oldest first."""
     return await bus.request(contract.GetTimeline(order_id=order_id, actor=identity.actor))
 

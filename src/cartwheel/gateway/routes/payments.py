@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Response, Router, get, post
 from litestar.di import NamedDependency
-from litestar.params import JSONBody, QueryParameter, SkipValidation
+from litestar.params import FromPath, JSONBody, QueryParameter, SkipValidation
 
 from cartwheel.contracts import payments as contract
 from cartwheel.contracts.orders import ShippingAddress
@@ -83,7 +83,7 @@ async def create_payment(
 
 
 @post("/{payment_id:str}/confirm", status_code=200, guards=[admin])
-async def confirm_payment(payment_id: str, identity: Asking, bus: Bus) -> PaymentView:
+async def confirm_payment(payment_id: FromPath[str], identity: Asking, bus: Bus) -> PaymentView:
     """Say that the cash has been paid. May be repeated. For administrators."""
     return await bus.request(contract.ConfirmPayment(payment_id=payment_id, actor=identity.actor))
 
@@ -110,7 +110,7 @@ async def list_payments(
 
 
 @get("/{payment_id:str}")
-async def get_payment(payment_id: str, identity: Asking, bus: Bus) -> PaymentView:
+async def get_payment(payment_id: FromPath[str], identity: Asking, bus: Bus) -> PaymentView:
     """Show a payment."""
     return await bus.request(contract.GetPayment(payment_id=payment_id, actor=identity.actor))
 

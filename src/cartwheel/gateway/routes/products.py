@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import Response, Router, delete, get, patch, post
-from litestar.params import HeaderParameter, JSONBody
+from litestar.params import FromPath, HeaderParameter, JSONBody
 from msgspec import UNSET, UnsetType
 
 from cartwheel.contracts import products as contract
@@ -71,14 +71,14 @@ async def list_products(bus: Bus, limit: Limit = 20, cursor: Cursor = None) -> P
 
 
 @get("/{product_id:str}")
-async def get_product(product_id: str, bus: Bus) -> Response[ProductView]:
+async def get_product(product_id: FromPath[str], bus: Bus) -> Response[ProductView]:
     """Show a product, archived ones too."""
     return _tagged(await bus.request(contract.GetProduct(product_id=product_id)))
 
 
 @patch("/{product_id:str}", guards=[admin])
 async def update_product(
-    product_id: str, data: JSONBody[ProductChanges], bus: Bus, if_match: IfMatch = None
+    product_id: FromPath[str], data: JSONBody[ProductChanges], bus: Bus, if_match: IfMatch = None
 ) -> Response[ProductView]:
     """Change some of a product. For administrators.
 
@@ -96,7 +96,7 @@ async def update_product(
 
 
 @delete("/{product_id:str}", status_code=200, guards=[admin])
-async def archive_product(product_id: str, bus: Bus) -> Response[ProductView]:
+async def archive_product(product_id: FromPath[str], bus: Bus) -> Response[ProductView]:
     """Take a product out of the catalogue. Orders that have it keep it. For administrators."""
     return _tagged(await bus.request(contract.ArchiveProduct(product_id=product_id)))
 

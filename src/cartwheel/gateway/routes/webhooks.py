@@ -37,7 +37,7 @@ async def simulator_reported(
     verify_signature(webhook_secret, signature, body, now=utc_now())
     try:
         reported = msgspec.json.decode(body, type=_Reported)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise Invalid("This is no webhook of the simulator.") from None
     await bus.request(
         ReportVerdict(
