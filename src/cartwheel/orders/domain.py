@@ -48,7 +48,10 @@ class AmountMismatch(Conflict):
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """An order. `events` and their `cause` are what it has not been stored with yet."""
+    """An order. `events` and their `cause` are what it has not been stored with yet.
+
+    `declined_payments` used up an attempt each; `failed_payments` never reached an issuer.
+    """
 
     id: str
     number: str
@@ -67,6 +70,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     created_at: datetime
     updated_at: datetime
+    failed_payments: list[str] = msgspec.field(default_factory=list[str])
     sequence: int = 0
     events: tuple[Event, ...] = ()
     cause: Cause | None = None
@@ -193,13 +197,16 @@ def payment_declined(
 
     A failure that does not count (nobody asked the issuer) only lets the customer know.
     """
-    if order.status is not OrderStatus.AWAITING_PAYMENT or payment_id in order.declined_payments:
+    known = (*order.declined_payments, *order.failed_payments)
+    if order.status is not OrderStatus.AWAITING_PAYMENT or payment_id in known:
         return order
-    declined = order.declined_payments
     if counts:
-        declined = [*declined, payment_id]
-    order = msgspec.structs.replace(order, declined_payments=declined)
-    left = MAX_ATTEMPTS - len(declined)
+        declined = [*order.declined_payments, payment_id]
+        order = msgspec.structs.replace(order, declined_payments=declined)
+    else:
+        failed = [*order.failed_payments, payment_id]
+        order = msgspec.structs.replace(order, failed_payments=failed)
+    left = MAX_ATTEMPTS - len(order.declined_payments)
     if left > 0:
         event = OrderPaymentFailed(
             order=order.snapshot(),

@@ -1,0 +1,108 @@
+"""Orders, requests and events to begin with."""
+
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+from uuid import uuid4
+
+import msgspec
+
+from cartwheel.contracts.identity import User
+from cartwheel.contracts.orders import PlaceOrder, ShippingAddress
+from cartwheel.contracts.payments import (
+    Failure,
+    Method,
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentPending,
+)
+from cartwheel.contracts.products import Item, Reservation, ReservedLine
+from cartwheel.kernel.ids import new_id
+from cartwheel.kernel.messages import Cause, CloudEvent, Event
+from cartwheel.kernel.money import Money
+from cartwheel.orders import domain
+from cartwheel.orders.domain import Order
+
+Data = TypeVar("Data", bound=Event)
+
+AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+LATER = AT + timedelta(minutes=5)
+ZOE = User(id="user-zoe", name="Zoë Müller", email="zoe@example.com")
+CAUSE = Cause(by="payments")
+DECLINED = Failure(code="card_declined", message="Your card was declined.")
+ADDRESS = ShippingAddress(
+    name="Zoë Müller", street="Lindenstraße", number="7b", city="Köln", zip_code="50674"
+)
+TOTAL = Money(2 * 1999 + 250, "USD")
+
+
+def now() -> datetime:
+    return AT
+
+
+def place(
+    *items: tuple[str, int],
+    request_id: str | None = None,
+    body_hash: str = "hash",
+    user: User = ZOE,
+    address: ShippingAddress | None = None,
+) -> PlaceOrder:
+    return PlaceOrder(
+        request_id=request_id or str(uuid4()),
+        body_hash=body_hash,
+        user=user,
+        items=[Item(product_id=product_id, quantity=quantity) for product_id, quantity in items],
+        shipping_address=address,
+    )
+
+
+def reservation(request: PlaceOrder) -> Reservation:
+    """Two mugs and a spoon are held for `request`."""
+    return Reservation(
+        order_id=new_id("ord"),
+        body_hash=request.body_hash,
+        lines=[
+            ReservedLine(product_id="prd_1", name="Mug", quantity=2, unit_price=Money(1999, "USD")),
+            ReservedLine(
+                product_id="prd_2", name="Spoon", quantity=1, unit_price=Money(250, "USD")
+            ),
+        ],
+    )
+
+
+def order(user: User = ZOE, address: ShippingAddress | None = ADDRESS) -> Order:
+    """Return an order that has been stored: nothing about it is left to publish."""
+    request = place(("prd_1", 2), ("prd_2", 1), user=user, address=address)
+    made = domain.place(request, reservation(request), number=new_id("no"), at=AT)
+    return msgspec.structs.replace(made, sequence=1, events=(), cause=None)
+
+
+def happened(data: Data, *, sequence: int = 1, subject: str = "pay_1") -> CloudEvent[Data]:
+    return CloudEvent(
+        id=new_id("evt"),
+        type=data.type,
+        source="payments",
+        subject=subject,
+        sequence=sequence,
+        time=AT,
+        data=data,
+    )
+
+
+def captured(
+    order_id: str, payment_id: str = "pay_1", amount: Money = TOTAL
+) -> CloudEvent[PaymentCaptured]:
+    return happened(PaymentCaptured(payment_id=payment_id, order_id=order_id, amount=amount))
+
+
+def declined(
+    order_id: str, payment_id: str = "pay_1", *, counts: bool = True
+) -> CloudEvent[PaymentDeclined]:
+    return happened(
+        PaymentDeclined(payment_id=payment_id, order_id=order_id, failure=DECLINED, counts=counts)
+    )
+
+
+def pending(
+    order_id: str, method: Method = Method.CASH_ON_DELIVERY, payment_id: str = "pay_1"
+) -> CloudEvent[PaymentPending]:
+    return happened(PaymentPending(payment_id=payment_id, order_id=order_id, method=method))

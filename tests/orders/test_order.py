@@ -1,0 +1,281 @@
+"""The state machine of an order, without a database."""
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cartwheel.contracts.orders import (
+    AddressRequired,
+    InvalidTransition,
+    Line,
+    OrderPaid,
+    OrderPaymentFailed,
+    OrderPlaced,
+    OrderRejected,
+    OrderStatus,
+    ShippingAddress,
+)
+from cartwheel.contracts.payments import Method
+from cartwheel.kernel.errors import Refusal
+from cartwheel.kernel.money import CurrencyMismatch, Money
+from cartwheel.orders import domain
+from cartwheel.orders.domain import PAYMENT_DEADLINE, AmountMismatch, Order
+
+from .examples import ADDRESS, AT, CAUSE, DECLINED, LATER, TOTAL, ZOE, order, place, reservation
+
+Step = Callable[[Order], Order]
+
+
+def pay(payment_id: str = "pay_1", amount: Money = TOTAL) -> Step:
+    return lambda order: domain.pay(order, amount, payment_id=payment_id, cause=CAUSE, at=LATER)
+
+
+def decline(payment_id: str, *, counts: bool = True) -> Step:
+    return lambda order: domain.payment_declined(
+        order, DECLINED, payment_id=payment_id, counts=counts, cause=CAUSE, at=LATER
+    )
+
+
+def begin(method: Method) -> Step:
+    return lambda order: domain.payment_begun(order, method, cause=CAUSE, at=LATER)
+
+
+def after(*steps: Step, start: Order | None = None) -> Order:
+    current = start or order()
+    for step in steps:
+        current = step(current)
+    return current
+
+
+def told(order: Order) -> list[str]:
+    return [event.type for event in order.events]
+
+
+REJECTED = (decline("pay_1"), decline("pay_2"), decline("pay_3"))
+
+
+def test_a_new_order_awaits_its_payment_for_fifteen_minutes() -> None:
+    request = place(("prd_1", 2), ("prd_2", 1), address=ADDRESS)
+    held = reservation(request)
+
+    placed = domain.place(request, held, number="K7QM3-XWD9A", at=AT)
+
+    assert placed.id == held.order_id
+    assert (placed.status, placed.version) == (OrderStatus.AWAITING_PAYMENT, 1)
+    assert (placed.user, placed.shipping_address) == (ZOE, ADDRESS)
+    assert placed.expires_at == AT + PAYMENT_DEADLINE
+    assert placed.events == (OrderPlaced(order=placed.snapshot()),)
+    assert placed.cause is not None
+    assert placed.cause.by == ZOE.id
+
+
+def test_an_order_costs_what_was_held_at_the_prices_it_was_held_at() -> None:
+    request = place(("prd_1", 9_999))
+
+    placed = domain.place(request, reservation(request), number="K7QM3-XWD9A", at=AT)
+
+    assert placed.total == Money(4248, "USD")
+    assert [(line.name, line.quantity) for line in placed.lines] == [("Mug", 2), ("Spoon", 1)]
+
+
+@given(st.lists(st.tuples(st.integers(1, 10**6), st.integers(1, 10**12)), min_size=1, max_size=100))
+def test_a_total_is_exact_to_the_last_minor_unit(lines: list[tuple[int, int]]) -> None:
+    total = domain.total_of(
+        [
+            Line(product_id="prd", name="", quantity=quantity, unit_price=Money(price, "JPY"))
+            for quantity, price in lines
+        ]
+    )
+
+    assert total == Money(sum(quantity * price for quantity, price in lines), "JPY")
+
+
+def test_money_of_two_currencies_has_no_total() -> None:
+    prices = (Money(1, "USD"), Money(1, "EUR"))
+    lines = [Line(product_id="prd", name="", quantity=1, unit_price=price) for price in prices]
+
+    with pytest.raises(CurrencyMismatch):
+        domain.total_of(lines)
+
+
+def test_a_capture_of_the_total_pays_the_order() -> None:
+    paid = after(pay())
+
+    assert (paid.status, paid.paid_by, paid.expires_at) == (OrderStatus.PAID, "pay_1", None)
+    assert paid.events == (OrderPaid(order=paid.snapshot(), payment_id="pay_1"),)
+    assert paid.updated_at == LATER
+
+
+@pytest.mark.parametrize(
+    "amount", [Money(4247, "USD"), Money(4249, "USD"), Money(4248, "EUR"), Money(0, "USD")]
+)
+def test_any_other_amount_pays_nothing(amount: Money) -> None:
+    with pytest.raises(AmountMismatch):
+        after(pay(amount=amount))
+
+
+def test_a_second_payment_of_a_paid_order_is_refused() -> None:
+    with pytest.raises(InvalidTransition):
+        after(pay("pay_1"), pay("pay_2"))
+
+
+def test_a_rejected_order_takes_no_payment() -> None:
+    with pytest.raises(InvalidTransition):
+        after(*REJECTED, pay("pay_4"))
+
+
+def test_a_declined_payment_leaves_two_attempts() -> None:
+    still_open = after(decline("pay_1"))
+
+    assert still_open.status is OrderStatus.AWAITING_PAYMENT
+    assert still_open.view().payment_attempts == 1
+    assert still_open.expires_at == AT + PAYMENT_DEADLINE
+    assert still_open.events == (
+        OrderPaymentFailed(
+            order=still_open.snapshot(),
+            payment_id="pay_1",
+            reason=DECLINED.message,
+            attempts_left=2,
+        ),
+    )
+
+
+def test_a_third_decline_rejects_the_order() -> None:
+    rejected = after(*REJECTED)
+
+    assert (rejected.status, rejected.expires_at) == (OrderStatus.REJECTED, None)
+    assert told(rejected) == [
+        "order.payment_failed.v1",
+        "order.payment_failed.v1",
+        "order.rejected.v1",
+    ]
+    assert rejected.events[-1] == OrderRejected(order=rejected.snapshot(), reason=DECLINED.message)
+
+
+def test_an_order_can_be_paid_after_two_declines() -> None:
+    assert after(decline("pay_1"), decline("pay_2"), pay("pay_3")).status is OrderStatus.PAID
+
+
+def test_a_failure_that_does_not_count_uses_up_no_attempt() -> None:
+    still_open = after(*(decline(f"pay_{number}", counts=False) for number in range(5)))
+
+    assert still_open.status is OrderStatus.AWAITING_PAYMENT
+    assert still_open.view().payment_attempts == 0
+    assert told(still_open) == ["order.payment_failed.v1"] * 5
+
+
+def test_cash_is_awaited_without_a_deadline() -> None:
+    assert after(begin(Method.CASH_ON_DELIVERY)).expires_at is None
+
+
+def test_a_card_does_not_extend_the_deadline() -> None:
+    before = order()
+
+    assert after(begin(Method.CARD), start=before) is before
+
+
+EVENTS: dict[str, Step] = {
+    "captured": pay("pay_1"),
+    "declined": decline("pay_2"),
+    "declined, second": decline("pay_3"),
+    "declined, third": decline("pay_4"),
+    "failed without counting": decline("pay_5", counts=False),
+    "cash begun": begin(Method.CASH_ON_DELIVERY),
+}
+
+
+@pytest.mark.parametrize("first", EVENTS)
+def test_the_same_event_again_changes_nothing(first: str) -> None:
+    once = after(EVENTS[first])
+
+    assert after(EVENTS[first], start=once) is once
+
+
+@pytest.mark.parametrize("end", [(pay("pay_1"),), REJECTED], ids=["paid", "rejected"])
+@pytest.mark.parametrize("late", EVENTS)
+def test_what_comes_after_the_end_changes_nothing(end: tuple[Step, ...], late: str) -> None:
+    ended = after(*end)
+    try:
+        result = after(EVENTS[late], start=ended)
+    except InvalidTransition:
+        result = ended
+
+    assert result is ended
+
+
+steps = st.lists(st.sampled_from(sorted(EVENTS)), max_size=12)
+
+
+@given(steps)
+def test_no_history_breaks_the_rules(history: list[str]) -> None:
+    """Whatever is repeated, late or out of order: the order ends at most once, and for a reason."""
+    current = order()
+    for name in history:
+        before = current
+        try:
+            current = EVENTS[name](current)
+        except Refusal:
+            continue
+        if before.status is not OrderStatus.AWAITING_PAYMENT:
+            assert current is before
+        assert current.version - before.version in (0, 1)
+
+    ends = [event for event in current.events if isinstance(event, OrderPaid | OrderRejected)]
+    assert len(ends) == (current.status is not OrderStatus.AWAITING_PAYMENT)
+    assert (current.status is OrderStatus.PAID) == (current.paid_by is not None)
+    assert (current.status is OrderStatus.REJECTED) == (len(current.declined_payments) == 3)
+    assert len(set(current.declined_payments)) == len(current.declined_payments)
+    assert current.total == TOTAL
+
+
+@given(steps)
+def test_repeating_every_event_is_as_good_as_none_of_the_repeats(history: list[str]) -> None:
+    def run(names: list[str]) -> Order:
+        current = start
+        for name in names:
+            try:
+                current = EVENTS[name](current)
+            except Refusal:
+                continue
+        return current
+
+    start = order()
+
+    assert run([name for name in history for _ in range(3)]) == run(history)
+
+
+def test_paying_needs_an_address() -> None:
+    without = order(address=None)
+
+    with pytest.raises(AddressRequired) as refused:
+        domain.ready_to_pay(without, None, at=LATER)
+
+    assert [error.field for error in refused.value.errors] == ["shipping_address"]
+
+
+def test_the_payments_address_becomes_the_orders() -> None:
+    ready = domain.ready_to_pay(order(address=None), ADDRESS, at=LATER)
+
+    assert (ready.shipping_address, ready.version, ready.events) == (ADDRESS, 2, ())
+
+
+def test_a_payments_own_address_replaces_the_orders() -> None:
+    elsewhere: ShippingAddress = msgspec.structs.replace(ADDRESS, city="Bonn")
+
+    assert domain.ready_to_pay(order(), elsewhere, at=LATER).shipping_address == elsewhere
+
+
+@pytest.mark.parametrize("address", [None, ADDRESS])
+def test_an_order_that_has_the_address_is_not_changed(address: ShippingAddress | None) -> None:
+    before = order()
+
+    assert domain.ready_to_pay(before, address, at=LATER) is before
+
+
+@pytest.mark.parametrize("end", [(pay("pay_1"),), REJECTED], ids=["paid", "rejected"])
+def test_an_order_that_has_ended_cannot_be_paid(end: tuple[Step, ...]) -> None:
+    with pytest.raises(InvalidTransition):
+        domain.ready_to_pay(after(*end), ADDRESS, at=LATER)
