@@ -186,6 +186,11 @@ class Shop:
             body=msgspec.json.decode(text) if is_json else None,
         )
 
+    async def probe(self, path: str) -> int:
+        """Return the status of a page outside /api/v1."""
+        async with self._http.get(path) as response:
+            return response.status
+
     async def log_in(self, email: str, password: str) -> Customer:
         tokens = (
             await self.call("POST", "/auth/login", {"email": email, "password": password})

@@ -1,0 +1,131 @@
+"""What went wrong in the sample that Cartwheel began as, where no other file shows it."""
+
+import asyncio
+import secrets
+import time
+from typing import Any
+
+from cartwheel.local.emulated_aws import PASSWORD
+from cartwheel.local.up import System
+
+from ..waiting import eventually
+from .broker import left_messages, table
+from .outside import mailed
+from .shop import Customer, Shelf, Shop, by_card
+from .strangers import add_nameless_user
+
+
+async def test_creating_answers_201_with_nothing_and_orders_cannot_be_listed(
+    admin: Customer, customer: Customer, shelf: Shelf
+) -> None:
+    product = await shelf.put_up()
+
+    placed = await customer.order(product)
+    paid = await customer.pay(placed.made)
+
+    for answer in (placed, paid):
+        address = answer.headers["Location"].removeprefix("/api/v1")
+        assert (await customer.get(address)).found["id"] == answer.made["id"]
+    listed = await customer.everything("/orders")
+    assert [order["id"] for order in listed] == [placed.made["id"]]
+    newest = (await admin.get("/products?limit=1")).found["data"]
+    assert newest == [(await admin.get(f"/products/{product['id']}")).found]
+
+
+async def test_a_customers_name_goes_into_the_mails_html_as_it_is(
+    system: System, shop: Shop, shelf: Shelf
+) -> None:
+    name = """<img src=x onerror="alert(1)"> & {{ 7*7 }} 'Ü'"""
+    customer = await shop.sign_up(name)
+    order = (await customer.order(await shelf.put_up(name="<script>top</script>"))).made
+
+    await customer.pay(order)
+
+    [mail] = await mailed(system, customer.email)
+    assert "<img" not in mail["BodyHtml"]
+    assert "<script" not in mail["BodyHtml"]
+    assert "&lt;img src=x onerror=&#34;alert(1)&#34;&gt; &amp; {{ 7*7 }}" in mail["BodyHtml"]
+    assert name in mail["BodyText"]
+    assert order["user"]["name"] == name
+
+
+async def test_a_token_without_a_name(system: System, shop: Shop, shelf: Shelf) -> None:
+    """In the sample its message stayed unacknowledged for ever."""
+    email = f"nameless-{secrets.token_hex(4)}@example.com"
+    await add_nameless_user(system, email)
+    customer = await shop.log_in(email, PASSWORD)
+
+    order = (await customer.order(await shelf.put_up())).made
+    await customer.pay(order)
+
+    [mail] = await mailed(system, email)
+    assert order["user"]["name"] == email.partition("@")[0]
+    assert f"Hello {order['user']['name']}" in mail["BodyText"]
+
+
+async def test_poison_stays_unacknowledged_for_ever(
+    system: System, customer: Customer, shelf: Shelf
+) -> None:
+    """Unknown and malformed products, repeated payments, orders that are over: every queue is empty
+    afterwards, also those for what failed."""
+    product = await shelf.put_up()
+    order = (await customer.order(product)).made
+    for product_id in ("nope", "prd_0", "\x00", "{}"):
+        (await customer.order({"id": product_id})).refused(422)
+    for _ in range(3):
+        await customer.pay(order, by_card("4000000000000002"))
+    await customer.sees(order, "REJECTED")
+    await asyncio.gather(*(customer.pay(order) for _ in range(3)))
+
+    async def all_empty() -> None:
+        assert await left_messages(system) == {}
+
+    await eventually(all_empty)
+
+
+async def test_waiting_messages_vanish_with_a_restart_and_pile_up_in_memory(
+    system: System,
+) -> None:
+    """In the sample, by queues that forget and consumers without a limit."""
+    queues, consumers = await asyncio.gather(
+        table(system, "list_queues", "name", "type", "durable"),
+        table(system, "list_consumers", "queue_name", "prefetch_count"),
+    )
+
+    kinds: dict[str, Any] = {queue["name"]: queue["type"] for queue in queues}
+    of_events = [name for name in kinds if name.startswith(("events.", "dead.", "retry."))]
+    assert len(of_events) >= 3 * 4
+    assert {kinds[name] for name in of_events} == {"rabbit_quorum_queue"} or {
+        kinds[name] for name in of_events
+    } == {"quorum"}
+    assert all(queue["durable"] for queue in queues)
+    of_ours = {each["queue_name"]: each["prefetch_count"] for each in consumers}
+    assert {"rpc.orders", "rpc.products", "events.orders", "events.notifications"} <= set(of_ours)
+    assert all(0 < limit <= 256 for name, limit in of_ours.items() if name in kinds)
+
+
+async def test_800_lines_take_over_15_s(customer: Customer, shelf: Shelf) -> None:
+    """The sample asked for one line after the other; here 500 lines are one question."""
+    products = await asyncio.gather(*(shelf.put_up(stock=10) for _ in range(100)))
+    items = [{"product_id": product["id"], "quantity": 1} for product in products * 5]
+
+    began = time.monotonic()
+    order = (await customer.post("/orders", {"items": items})).made
+    took = time.monotonic() - began
+
+    assert took < 2
+    assert len(order["lines"]) == 100
+    assert order["total"]["amount"] == 500 * 1999
+    assert await shelf.stock(products[99]) == {"available": 5, "reserved": 5, "sold": 0}
+
+
+async def test_a_stall_of_40_ms_in_every_request(customer: Customer, shelf: Shelf) -> None:
+    """Nagle's algorithm and delayed acknowledgements: it hit each one, the fastest too."""
+    path = f"/products/{(await shelf.put_up())['id']}"
+
+    async def one() -> float:
+        began = time.perf_counter()
+        await customer.get(path)
+        return time.perf_counter() - began
+
+    assert min([await one() for _ in range(30)]) < 0.03

@@ -1,0 +1,131 @@
+"""Card number and CVC exist nowhere but in the request's memory."""
+
+import re
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from cartwheel.kernel.store import client as mongodb
+from cartwheel.local.up import System
+
+from .broker import Tap
+from .shop import Answer, Customer, Shelf, by_card
+
+AMEX = "3782 822463 10005"
+PAYS = "5555-5555-5555-4444"
+DECLINED = "4000 0000 0000 0002"
+SOMEBODYS = "4539148803436467"
+MISTYPED = "4539148803436466"
+CVC = "7391"
+
+_NUMBERS = [
+    re.compile(rb"(?<!\d)" + rb"[ -]?".join(b"%c" % digit for digit in digits) + rb"(?!\d)")
+    for digits in (
+        re.sub(r"\D", "", number).encode() for number in (AMEX, PAYS, DECLINED, SOMEBODYS, MISTYPED)
+    )
+]
+_CVC = re.compile(rb"""["']cvc\\?["']\s*[:=]|["' ]7391\\?["' ,}]""")
+
+
+def told(content: bytes) -> list[bytes]:
+    """Return what `content` gives away, with some of its surroundings."""
+    return [
+        content[max(0, match.start() - 80) : match.end() + 20]
+        for secret in (*_NUMBERS, _CVC)
+        for match in secret.finditer(content)
+    ]
+
+
+async def test_card_number_and_cvc_are_in_no_log_database_queue_ledger_or_answer(
+    system: System, customer: Customer, shelf: Shelf
+) -> None:
+    product = await shelf.put_up(stock=100)
+
+    async with Tap(system) as tap:
+        answers = [answer async for answer in every_way_to_pay(system, customer, product)]
+    paid = answers[0].made
+
+    files = list(_files(system.supervisor.home))
+    documents = await _documents(system)
+    for answer in answers:
+        assert told(answer.text.encode() + repr(answer.headers).encode()) == []
+    for _, message in tap.seen:
+        assert told(message) == []
+    for file in files:
+        assert [(file.name, told(file.read_bytes()))] == [(file.name, [])]
+    assert told(documents) == []
+    # And it was looked for where things are.
+    assert paid["id"].encode() in documents
+    assert any(order_id(answers).encode() in body for _, body in tap.seen)
+    assert {"gateway.log", "payments.log", "ledger.sqlite"} <= {file.name for file in files}
+    assert any(paid["id"].encode() in file.read_bytes() for file in files)
+    assert told(b'{"number": "4000000000000002"}')
+    assert told(b"x4000 0000 0000 0002")
+    assert told(b'{"cvc": "123"}')
+    assert told(b"{'code': '7391'}")
+
+
+def order_id(answers: list[Answer]) -> str:
+    return answers[0].made["order_id"]
+
+
+async def every_way_to_pay(
+    system: System, customer: Customer, product: Any
+) -> AsyncGenerator[Answer]:
+    """Pay well, in vain, wrongly, and while the provider misbehaves."""
+
+    async def pay(number: str, **changes: object) -> Answer:
+        order = (await customer.order(product)).made
+        return await customer.pay(order, by_card(number, **changes))
+
+    yield await pay(AMEX, cvc=CVC)
+    yield await pay(PAYS)
+    yield await pay(DECLINED)
+    yield await pay(SOMEBODYS)
+    yield await pay(MISTYPED)
+    yield await pay(PAYS, exp_year=2020)
+    yield await pay(PAYS, cvc=CVC)  # four digits are too many for it
+    yield await pay(PAYS, cvc=[CVC])
+    yield await pay(PAYS, holder=[PAYS])
+    yield await pay(PAYS, extra=PAYS)
+    yield await customer.post("/payments", f'{{"method": {{"number": "{PAYS}", "cvc'.encode())
+    yield await customer.post("/payments", {"order_id": PAYS, "method": by_card(PAYS, cvc=CVC)})
+    yield await customer.pay({"id": "ord_0"}, by_card(AMEX, cvc=CVC))
+    for fault in ("error", "drop"):
+        async with _misbehaving(system, fault):
+            yield await pay(AMEX, cvc=CVC)
+
+
+@asynccontextmanager
+async def _misbehaving(system: System, fault: str) -> AsyncGenerator[None]:
+    key = system.environment["SIMULATOR_API_KEY"]
+    async with aiohttp.ClientSession(
+        system.environment["SIMULATOR_URL"], headers={"Authorization": f"Bearer {key}"}
+    ) as http:
+        (await http.post("/v1/faults", json={"kind": fault, "count": 10})).raise_for_status()
+        try:
+            yield
+        finally:
+            (await http.delete("/v1/faults")).raise_for_status()
+
+
+def _files(home: Path) -> Iterator[Path]:
+    """Yield all that the system has written, but MongoDB's files: those are compressed."""
+    for file in home.rglob("*"):
+        if file.is_file() and home / "mongod" not in file.parents:
+            yield file
+
+
+async def _documents(system: System) -> bytes:
+    """Return every document of every database, MongoDB's own log of all writes too."""
+    found: list[str] = []
+    async with mongodb.connect(system.environment["MONGODB_URI"], process="tests") as client:
+        for name in await client.list_database_names():
+            database = client[name]
+            for collection in await database.list_collection_names():
+                async for document in database[collection].find():
+                    found.append(repr(document))
+    return "\n".join(found).encode()
