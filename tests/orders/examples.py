@@ -32,6 +32,7 @@ DECLINED = Failure(code="card_declined", message="Your card was declined.")
 ADDRESS = ShippingAddress(
     name="Zoë Müller", street="Lindenstraße", number="7b", city="Köln", zip_code="50674"
 )
+DOLLARS = Money(1999, "USD")
 TOTAL = Money(2 * 1999 + 250, "USD")
 
 
@@ -61,7 +62,7 @@ def reservation(request: PlaceOrder) -> Reservation:
         order_id=new_id("ord"),
         body_hash=request.body_hash,
         lines=[
-            ReservedLine(product_id="prd_1", name="Mug", quantity=2, unit_price=Money(1999, "USD")),
+            ReservedLine(product_id="prd_1", name="Mug", quantity=2, unit_price=DOLLARS),
             ReservedLine(
                 product_id="prd_2", name="Spoon", quantity=1, unit_price=Money(250, "USD")
             ),

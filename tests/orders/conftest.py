@@ -1,0 +1,154 @@
+"""Orders on the real MongoDB, asking the real handlers of products on a database beside it."""
+
+import secrets
+import time
+from collections.abc import AsyncGenerator
+from functools import partial
+from typing import NamedTuple
+
+import pytest
+
+from cartwheel.contracts.identity import Actor
+from cartwheel.contracts.orders import (
+    GetOrder,
+    GetPayableOrder,
+    GetTimeline,
+    ListOrders,
+    OrderView,
+    PayableOrder,
+    PlaceOrder,
+    TimelineEntry,
+)
+from cartwheel.contracts.payments import PaymentCaptured, PaymentDeclined, PaymentPending
+from cartwheel.contracts.products import CreateProduct, ReserveStock, Stock
+from cartwheel.kernel.bus.answering import Answers, answer_batch
+from cartwheel.kernel.bus.deadline import until
+from cartwheel.kernel.errors import Outage, Refusal
+from cartwheel.kernel.messages import Answer, CloudEvent, Created, Page, Request
+from cartwheel.kernel.money import Money
+from cartwheel.kernel.store import client as mongodb
+from cartwheel.kernel.store import migrations
+from cartwheel.kernel.store.client import Client, Database, Document
+from cartwheel.orders import handlers
+from cartwheel.orders.mongo import MIGRATIONS, MongoOrders
+from cartwheel.products import handlers as products_handlers
+from cartwheel.products.mongo import MIGRATIONS as PRODUCTS
+from cartwheel.products.mongo import MongoCatalogue, MongoReservations
+
+from .examples import ADDRESS, DOLLARS, ZOE, now, place
+
+Placed = list[Created[OrderView] | Refusal | Outage]
+
+
+class Direct:
+    """A bus without the wire: every request is answered by the handler that owns it."""
+
+    def __init__(self, *table: Answers) -> None:
+        self.table = table
+
+    async def request(self, request: Request[Answer]) -> Answer:
+        with until(time.time() + 10):
+            [handler] = [row.handler for row in self.table if row.kind is type(request)]
+            return await handler(request)
+
+
+class Orders(NamedTuple):
+    """What one process of the service works with."""
+
+    database: Database
+    orders: MongoOrders
+    bus: Direct
+
+    async def place(self, *requests: PlaceOrder) -> Placed:
+        return await handlers.place_orders(
+            list(requests), orders=self.orders, bus=self.bus, now=now
+        )
+
+    async def placed(self, request: PlaceOrder) -> OrderView:
+        [answer] = await self.place(request)
+        assert isinstance(answer, Created), answer
+        return answer.made
+
+    async def view(self, order_id: str) -> OrderView:
+        request = GetOrder(order_id=order_id, actor=Actor(user_id="an admin", admin=True))
+        [found] = await handlers.get_orders([request], orders=self.orders)
+        assert isinstance(found, OrderView), found
+        return found
+
+    async def timeline(self, order_id: str, actor: Actor) -> list[TimelineEntry]:
+        request = GetTimeline(order_id=order_id, actor=actor)
+        return await handlers.get_timeline(request, orders=self.orders)
+
+    async def list(self, request: ListOrders) -> Page[OrderView]:
+        return await handlers.list_orders(request, orders=self.orders)
+
+    async def payable(self, request: GetPayableOrder) -> PayableOrder:
+        return await handlers.get_payable_order(request, orders=self.orders, now=now)
+
+    async def pending(self, event: CloudEvent[PaymentPending]) -> None:
+        await handlers.payment_pending(event, orders=self.orders, now=now)
+
+    async def captured(self, event: CloudEvent[PaymentCaptured]) -> None:
+        await handlers.payment_captured(event, orders=self.orders, now=now)
+
+    async def declined(self, event: CloudEvent[PaymentDeclined]) -> None:
+        await handlers.payment_declined(event, orders=self.orders, now=now)
+
+    async def document(self, order_id: str) -> Document:
+        found = await self.database["orders"].find_one({"_id": order_id})
+        assert found
+        return found
+
+    async def stored(self) -> int:
+        return await self.database["orders"].count_documents({})
+
+
+class Shelf(NamedTuple):
+    """The products' side: what is for sale, and how much of it is left."""
+
+    catalogue: MongoCatalogue
+
+    async def add(self, stock: int, price: Money = DOLLARS) -> str:
+        """Return the id of a new product."""
+        token = secrets.token_hex(8)
+        request = CreateProduct(
+            request_id=token,
+            body_hash="hash",
+            name=f"Product {token}",
+            description="",
+            price=price,
+            stock=stock,
+        )
+        made = await products_handlers.create_product(request, catalogue=self.catalogue, now=now)
+        return made.made.id
+
+    async def stock(self, product_id: str) -> Stock:
+        return (await self.catalogue.get([product_id]))[product_id].stock
+
+
+@pytest.fixture
+async def products_database(client: Client, database: Database) -> AsyncGenerator[Database]:
+    beside = mongodb.database(client, f"{database.name}_products")
+    await migrations.apply(beside, PRODUCTS)
+    yield beside
+    await client.drop_database(beside.name)
+
+
+@pytest.fixture
+def shelf(products_database: Database) -> Shelf:
+    return Shelf(MongoCatalogue(products_database))
+
+
+@pytest.fixture
+async def orders(client: Client, database: Database, products_database: Database) -> Orders:
+    await migrations.apply(database, MIGRATIONS)
+    reservations = MongoReservations(client, products_database)
+    reserve = partial(products_handlers.reserve_stock, reservations=reservations, now=now)
+    bus = Direct(answer_batch(ReserveStock, reserve))
+    return Orders(database, MongoOrders(database), bus)
+
+
+@pytest.fixture
+async def order(orders: Orders, shelf: Shelf) -> OrderView:
+    """Two mugs for Zoë, not yet paid."""
+    return await orders.placed(place((await shelf.add(stock=10), 2), user=ZOE, address=ADDRESS))

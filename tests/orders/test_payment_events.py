@@ -1,0 +1,185 @@
+"""What payments' events do to an order, on the real MongoDB: late, repeated, at once."""
+
+import asyncio
+
+import pytest
+
+from cartwheel.contracts.identity import Actor
+from cartwheel.contracts.orders import (
+    AddressRequired,
+    GetPayableOrder,
+    InvalidTransition,
+    OrderNotFound,
+    OrderStatus,
+    OrderView,
+    PayableOrder,
+)
+from cartwheel.contracts.payments import Method
+from cartwheel.kernel.money import Money
+from cartwheel.orders.domain import AmountMismatch
+from cartwheel.orders.mongo import MongoOrders
+
+from .conftest import Orders, Shelf
+from .examples import ADDRESS, ZOE, captured, declined, pending, place
+
+
+def told(document: dict[str, list[dict[str, object]]]) -> list[tuple[object, object]]:
+    return [(event["sequence"], event["type"]) for event in document["outbox"]]
+
+
+async def test_a_capture_pays_the_order_and_tells_it_in_one_write(
+    orders: Orders, order: OrderView
+) -> None:
+    event = captured(order.id, amount=order.total)
+
+    await orders.captured(event)
+
+    document = await orders.document(order.id)
+    assert document["status"] == "PAID"
+    assert told(document) == [(1, "order.placed.v1"), (2, "order.paid.v1")]
+    assert document["sequence"] == 2
+    assert document["outbox"][1]["causation_id"] == event.id
+    assert (await orders.view(order.id)).expires_at is None
+
+
+async def test_the_same_capture_ten_times_at_two_processes_pays_once(
+    orders: Orders, order: OrderView
+) -> None:
+    other = orders._replace(orders=MongoOrders(orders.database))
+    event = captured(order.id, amount=order.total)
+
+    await asyncio.gather(
+        *((orders if number % 2 else other).captured(event) for number in range(10))
+    )
+
+    document = await orders.document(order.id)
+    assert told(document) == [(1, "order.placed.v1"), (2, "order.paid.v1")]
+    assert len(document["timeline"]) == 2
+
+
+async def test_a_third_decline_rejects_the_order(orders: Orders, order: OrderView) -> None:
+    for payment_id in ("pay_1", "pay_2", "pay_3"):
+        await orders.declined(declined(order.id, payment_id))
+
+    rejected = await orders.view(order.id)
+    assert (rejected.status, rejected.payment_attempts) == (OrderStatus.REJECTED, 3)
+    assert told(await orders.document(order.id))[1:] == [
+        (2, "order.payment_failed.v1"),
+        (3, "order.payment_failed.v1"),
+        (4, "order.rejected.v1"),
+    ]
+
+
+async def test_three_declines_at_once_are_all_counted(orders: Orders, order: OrderView) -> None:
+    await asyncio.gather(
+        *(orders.declined(declined(order.id, payment)) for payment in ("pay_1", "pay_2", "pay_3"))
+    )
+
+    document = await orders.document(order.id)
+    assert document["status"] == "REJECTED"
+    assert [sequence for sequence, _ in told(document)] == [1, 2, 3, 4]
+
+
+async def test_a_decline_told_three_times_counts_once(orders: Orders, order: OrderView) -> None:
+    for _ in range(3):
+        await orders.declined(declined(order.id, "pay_1"))
+
+    after = await orders.view(order.id)
+    assert (after.status, after.payment_attempts) == (OrderStatus.AWAITING_PAYMENT, 1)
+
+
+async def test_a_failure_that_does_not_count_is_told_once(orders: Orders, order: OrderView) -> None:
+    for _ in range(3):
+        await orders.declined(declined(order.id, "pay_1", counts=False))
+
+    assert told(await orders.document(order.id)) == [
+        (1, "order.placed.v1"),
+        (2, "order.payment_failed.v1"),
+    ]
+    assert (await orders.view(order.id)).payment_attempts == 0
+
+
+async def test_a_capture_of_less_than_the_total_pays_nothing(
+    orders: Orders, order: OrderView
+) -> None:
+    with pytest.raises(AmountMismatch):
+        await orders.captured(captured(order.id, amount=Money(order.total.amount - 1, "USD")))
+
+    assert (await orders.view(order.id)) == order
+
+
+async def test_an_event_about_an_unknown_order_is_refused(orders: Orders) -> None:
+    with pytest.raises(OrderNotFound):
+        await orders.captured(captured("ord_none"))
+
+
+async def test_a_decline_that_arrives_after_the_capture_changes_nothing(
+    orders: Orders, order: OrderView
+) -> None:
+    await orders.captured(captured(order.id, "pay_2", order.total))
+    paid = await orders.view(order.id)
+
+    await orders.declined(declined(order.id, "pay_1"))
+    await orders.pending(pending(order.id))
+
+    assert await orders.view(order.id) == paid
+
+
+async def test_cash_is_waited_for_as_long_as_it_takes(orders: Orders, order: OrderView) -> None:
+    await orders.pending(pending(order.id, Method.CASH_ON_DELIVERY))
+
+    assert order.expires_at is not None
+    assert (await orders.view(order.id)).expires_at is None
+
+
+async def test_a_payable_order_says_what_it_costs(orders: Orders, order: OrderView) -> None:
+    payable = await orders.payable(GetPayableOrder(order_id=order.id, user_id=ZOE.id))
+
+    assert payable == PayableOrder(order_id=order.id, total=order.total, attempts=3)
+
+
+async def test_somebody_elses_order_cannot_be_paid(orders: Orders, order: OrderView) -> None:
+    with pytest.raises(OrderNotFound):
+        await orders.payable(
+            GetPayableOrder(order_id=order.id, user_id="user-eve", shipping_address=ADDRESS)
+        )
+
+    assert await orders.view(order.id) == order
+
+
+async def test_an_unknown_order_cannot_be_paid(orders: Orders) -> None:
+    with pytest.raises(OrderNotFound):
+        await orders.payable(GetPayableOrder(order_id="ord_none", user_id=ZOE.id))
+
+
+async def test_the_address_given_with_the_payment_is_kept_with_the_order(
+    orders: Orders, shelf: Shelf
+) -> None:
+    order = await orders.placed(place((await shelf.add(stock=1), 1)))
+    without = GetPayableOrder(order_id=order.id, user_id=ZOE.id)
+    with_address = GetPayableOrder(order_id=order.id, user_id=ZOE.id, shipping_address=ADDRESS)
+
+    with pytest.raises(AddressRequired):
+        await orders.payable(without)
+    await asyncio.gather(*(orders.payable(with_address) for _ in range(5)))
+
+    after = await orders.view(order.id)
+    assert (after.shipping_address, after.version) == (ADDRESS, 2)
+    assert (await orders.payable(without)).total == order.total
+
+
+async def test_a_paid_order_cannot_be_paid_again(orders: Orders, order: OrderView) -> None:
+    await orders.captured(captured(order.id, amount=order.total))
+
+    with pytest.raises(InvalidTransition):
+        await orders.payable(GetPayableOrder(order_id=order.id, user_id=ZOE.id))
+
+
+async def test_published_events_stay_in_the_timeline(orders: Orders, order: OrderView) -> None:
+    await orders.database["orders"].update_one({"_id": order.id}, {"$set": {"outbox": []}})
+
+    await orders.captured(captured(order.id, amount=order.total))
+
+    assert told(await orders.document(order.id)) == [(2, "order.paid.v1")]
+    entries = await orders.timeline(order.id, Actor(user_id=ZOE.id))
+    assert [entry.type for entry in entries] == ["order.placed.v1", "order.paid.v1"]
