@@ -1,0 +1,53 @@
+"""What every command typed by a person shares: settings, and one line instead of a traceback."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import msgspec
+import typer
+from aiormq.exceptions import AMQPError
+from botocore.exceptions import BotoCoreError, ClientError
+from pymongo.errors import PyMongoError
+from rich.console import Console
+from rich.markup import escape
+
+from cartwheel.kernel import telemetry
+from cartwheel.kernel.errors import Outage
+from cartwheel.kernel.settings import BadSettings, read
+from cartwheel.operations.reaching import NotRunning, use_running_instance
+
+Result = TypeVar("Result")
+Settings = TypeVar("Settings", bound=msgspec.Struct)
+
+_EXPECTED = (NotRunning, Outage, OSError, AMQPError, PyMongoError, BotoCoreError, ClientError)
+
+
+def settings(kind: type[Settings]) -> Settings:
+    """Return `kind` from the environment or the running instance; ends with status 2 otherwise."""
+    telemetry.configure("cartwheel", "ERROR")
+    use_running_instance()
+    try:
+        return read(kind)
+    except BadSettings as error:
+        complain(f"{error}\nRun this where the system was started (make up), or set these.")
+        raise typer.Exit(2) from None
+
+
+def run(work: Coroutine[Any, Any, Result], *mendable: type[Exception], failed: int = 1) -> Result:
+    """Run a command's work.
+
+    What users can cause or mend (the `mendable` errors, and a part that is away) is one line and
+    the status `failed`.
+    """
+    try:
+        return asyncio.run(work)
+    except (*_EXPECTED, *mendable) as error:
+        complain(str(error) or type(error).__name__)
+        raise typer.Exit(failed) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def complain(text: str) -> None:
+    Console(stderr=True).print(f"[red]✗[/] {escape(text)}", highlight=False)
