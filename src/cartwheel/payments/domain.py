@@ -36,8 +36,8 @@ PROCESSING_ERROR = Failure(
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
     """A payment. `live` ones (awaited or paid) exclude any other for the same order.
 
-    `counted` tells a decline that used up one of the order's attempts. `events` and their `cause`
-    are what the payment has not been stored with yet.
+    `attempt` tells which of the order's attempts it is; a voided one has given its own back.
+    `events` and their `cause` are what the payment has not been stored with yet.
     """
 
     id: str
@@ -52,7 +52,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     card: CardSummary | None
     status: PaymentStatus
     live: bool
-    counted: bool
+    attempt: int | None
     failure: Failure | None
     timeline: list[PaymentEntry]
     version: int
@@ -81,7 +81,13 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def begin(
-    request: CreatePayment, payable: PayableOrder, *, payment_id: str, provider: str, at: datetime
+    request: CreatePayment,
+    payable: PayableOrder,
+    *,
+    payment_id: str,
+    attempt: int,
+    provider: str,
+    at: datetime,
 ) -> Payment:
     """Return a payment of all that the order costs, still to be made."""
     by_card = isinstance(request.method, CardToken)
@@ -99,7 +105,7 @@ def begin(
         card=request.method.card if isinstance(request.method, CardToken) else None,
         status=PaymentStatus.AWAITING_PAYMENT,
         live=True,
-        counted=False,
+        attempt=attempt,
         failure=None,
         timeline=[],
         version=0,
@@ -157,7 +163,11 @@ def _rejected(
     payment: Payment, failure: Failure, *, counts: bool, cause: Cause, at: datetime
 ) -> Payment:
     rejected = msgspec.structs.replace(
-        payment, status=PaymentStatus.REJECTED, live=False, counted=counts, failure=failure
+        payment,
+        status=PaymentStatus.REJECTED,
+        live=False,
+        attempt=payment.attempt if counts else None,
+        failure=failure,
     )
     event = PaymentDeclined(
         payment_id=payment.id, order_id=payment.order_id, failure=failure, counts=counts

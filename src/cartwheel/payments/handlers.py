@@ -22,6 +22,8 @@ from cartwheel.kernel.bus import deadline
 from cartwheel.kernel.errors import Forbidden, IdempotencyKeyReused, Outage, OutcomeUnknown
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.messages import Cause, Clock, Created, Page, Request
+from cartwheel.kernel.outages import is_outage
+from cartwheel.kernel.telemetry import log
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
 from cartwheel.payments.provider import Captured, CardProvider, Charge, Declined, Verdict, Voided
@@ -37,7 +39,11 @@ _LOOK_AGAIN = 0.1
 
 class Payments(Protocol):
     async def add(self, payment: Payment) -> bool:
-        """Store a new payment; return False if its request, or its order, has a live one."""
+        """Store a new payment.
+
+        Return False if its request has made one, its order has a live one, or its attempt has been
+        used up meanwhile.
+        """
         ...
 
     async def get(self, payment_id: str) -> Payment | None: ...
@@ -45,7 +51,7 @@ class Payments(Protocol):
     async def made_by(self, request_id: str) -> Payment | None: ...
 
     async def declines(self, order_id: str) -> int:
-        """Return how many counted declines the order has seen."""
+        """Return how many attempts of the order were declined."""
         ...
 
     async def save(self, payment: Payment, *, expected: Payment) -> bool:
@@ -77,12 +83,15 @@ async def create_payment(
         )
     )
     # Orders learns of a decline a moment later; without this, a fourth attempt could slip in.
-    if await payments.declines(request.order_id) >= payable.attempts:
+    # And were this one the slower by a decline, its number would be taken when it is added.
+    declines = await payments.declines(request.order_id)
+    if declines >= payable.attempts:
         raise InvalidTransition("too many payments of this order were declined")
     payment = domain.begin(
         request,
         payable,
         payment_id=new_id("pay"),
+        attempt=declines + 1,
         provider=cards.name if isinstance(request.method, CardToken) else "cash",
         at=now(),
     )
@@ -186,8 +195,14 @@ async def reconcile(*, payments: Payments, cards: CardProvider, now: Clock) -> N
     anything else is rejected without counting as an attempt.
     """
     async for payment in payments.undecided(cards.name, since=now() - UNDECIDED_AFTER):
-        verdict = await cards.cancel(payment.id)
-        await _settle(payment.id, verdict, cards.name, payments, now)
+        try:
+            verdict = await cards.cancel(payment.id)
+            await _settle(payment.id, verdict, cards.name, payments, now)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            # One that cannot be cleared up must not keep the others waiting.
+            log.exception("payment not reconciled", payment_id=payment.id)
 
 
 async def _change(

@@ -31,7 +31,16 @@ async def _create_indexes(database: Database) -> None:
     await outbox.prepare(payments)
 
 
-MIGRATIONS = (_create_indexes,)
+async def _number_attempts(database: Database) -> None:
+    await database["payments"].create_index(
+        [("order_id", ASCENDING), ("attempt", ASCENDING)],
+        name="one_per_attempt",
+        unique=True,
+        partialFilterExpression={"attempt": {"$gt": 0}},
+    )
+
+
+MIGRATIONS = (_create_indexes, _number_attempts)
 
 
 class MongoPayments:
@@ -58,7 +67,9 @@ class MongoPayments:
         return None if document is None else codec.from_document(document, Payment)
 
     async def declines(self, order_id: str) -> int:
-        return await self._payments.count_documents({"order_id": order_id, "counted": True})
+        return await self._payments.count_documents(
+            {"order_id": order_id, "attempt": {"$gt": 0}, "live": False}
+        )
 
     async def save(self, payment: Payment, *, expected: Payment) -> bool:
         happened = _happened(payment)

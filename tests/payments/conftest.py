@@ -1,0 +1,155 @@
+"""Payments on the real MongoDB, with the real simulator, and the real handlers of orders."""
+
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from datetime import datetime
+from functools import partial
+from typing import NamedTuple
+
+import msgspec
+import pytest
+
+from cartwheel.contracts.identity import Actor
+from cartwheel.contracts.orders import GetPayableOrder
+from cartwheel.contracts.payments import (
+    CardSummary,
+    CardToken,
+    ConfirmPayment,
+    CreatePayment,
+    ListPayments,
+    PaymentView,
+    ReportVerdict,
+)
+from cartwheel.kernel.bus.answering import answer
+from cartwheel.kernel.bus.deadline import until
+from cartwheel.kernel.messages import Created, Page
+from cartwheel.kernel.store import client as mongodb
+from cartwheel.kernel.store import migrations
+from cartwheel.kernel.store.client import Client, Database, Document
+from cartwheel.orders import handlers as orders_handlers
+from cartwheel.orders.mongo import MIGRATIONS as ORDERS
+from cartwheel.orders.mongo import MongoOrders
+from cartwheel.payments import handlers
+from cartwheel.payments.mongo import MIGRATIONS, MongoPayments
+from cartwheel.payments.simulator import SimulatorCards, open_simulator
+
+from ..orders import examples as orders_examples
+from ..orders.conftest import Direct
+from ..simulator.conftest import API_KEY, Simulator
+from .examples import later, now
+
+GOOD = "4242424242424242"
+DECLINED = "4000000000000002"
+INSUFFICIENT = "4000000000009995"
+
+
+class Payments(NamedTuple):
+    """What one process of the service works with."""
+
+    database: Database
+    payments: MongoPayments
+    cards: SimulatorCards
+    bus: Direct
+
+    async def create(self, request: CreatePayment) -> Created[PaymentView]:
+        return await handlers.create_payment(
+            request, payments=self.payments, cards=self.cards, bus=self.bus, now=now
+        )
+
+    async def confirm(self, payment_id: str, actor: Actor) -> PaymentView:
+        request = ConfirmPayment(payment_id=payment_id, actor=actor)
+        return await handlers.confirm_payment(request, payments=self.payments, now=now)
+
+    async def report(self, request: ReportVerdict) -> None:
+        await handlers.report_verdict(request, payments=self.payments, now=now)
+
+    async def reconcile(self, clock: Callable[[], datetime] = later) -> None:
+        await handlers.reconcile(payments=self.payments, cards=self.cards, now=clock)
+
+    async def page(self, request: ListPayments) -> Page[PaymentView]:
+        return await handlers.list_payments(request, payments=self.payments)
+
+    async def of(self, order_id: str) -> list[PaymentView]:
+        """Return the payments of an order, newest first."""
+        return (await self.page(ListPayments(limit=100, order_id=order_id))).data
+
+    async def document(self, payment_id: str) -> Document:
+        found = await self.database["payments"].find_one({"_id": payment_id})
+        assert found
+        return found
+
+
+class Shop(NamedTuple):
+    """The orders' side, and the customers' cards."""
+
+    orders: MongoOrders
+    simulator: Simulator
+
+    async def order(self, user_id: str = "user-zoe") -> str:
+        """Return the id of an order that awaits its payment."""
+        user = msgspec.structs.replace(orders_examples.ZOE, id=user_id)
+        [order] = await self.orders.add([orders_examples.order(user)])
+        return order.id
+
+    async def card(self, number: str = GOOD) -> CardToken:
+        return CardToken(
+            token=await self.simulator.token(number),
+            card=CardSummary(brand="visa", last4=number[-4:]),
+        )
+
+    async def fault(self, kind: str, **more: object) -> None:
+        """Make the simulator do something wrong at the next confirmation."""
+        status, answer = await self.simulator.post("/v1/faults", {"kind": kind, **more})
+        assert status == 201, answer
+
+    async def charges(self, *payments: PaymentView) -> list[str]:
+        """Return what the simulator's ledger says of the payments: the outside witness."""
+        return [
+            entry["kind"]
+            for payment in payments
+            for entry in await self.simulator.entries(payment.id)
+        ]
+
+
+@pytest.fixture(scope="session")
+async def simulator(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Simulator]:
+    """A process of its own, which sends no webhooks."""
+    simulator = Simulator(tmp_path_factory.mktemp("simulator"))
+    await simulator.start()
+    yield simulator
+    assert await simulator.stop() == 0
+
+
+@pytest.fixture
+async def cards(simulator: Simulator) -> AsyncGenerator[SimulatorCards]:
+    async with open_simulator(simulator.url, API_KEY) as cards:
+        yield cards
+    await simulator.call("DELETE", "/v1/faults")
+
+
+@pytest.fixture
+async def orders_database(client: Client, database: Database) -> AsyncGenerator[Database]:
+    beside = mongodb.database(client, f"{database.name}_orders")
+    await migrations.apply(beside, ORDERS)
+    yield beside
+    await client.drop_database(beside.name)
+
+
+@pytest.fixture
+def shop(orders_database: Database, simulator: Simulator) -> Shop:
+    return Shop(MongoOrders(orders_database), simulator)
+
+
+@pytest.fixture
+async def payments(database: Database, cards: SimulatorCards, shop: Shop) -> Payments:
+    await migrations.apply(database, MIGRATIONS)
+    payable = partial(orders_handlers.get_payable_order, orders=shop.orders, now=now)
+    bus = Direct(answer(GetPayableOrder, payable))
+    return Payments(database, MongoPayments(database), cards, bus)
+
+
+@pytest.fixture(autouse=True)
+def _deadline() -> Generator[None]:
+    """Requests come with a deadline; it ends the waiting for a payment that is still running."""
+    with until(time.time() + 10):
+        yield

@@ -1,0 +1,229 @@
+"""When the provider does not answer: nothing is charged twice, and the truth is found."""
+
+import asyncio
+
+import pytest
+
+from cartwheel.contracts.payments import (
+    CreatePayment,
+    Failure,
+    PaymentInProgress,
+    PaymentNotFound,
+    PaymentStatus,
+    PaymentView,
+    ReportVerdict,
+)
+from cartwheel.kernel.errors import OutcomeUnknown
+from cartwheel.payments import simulator as payments_simulator
+from cartwheel.payments.provider import Verdict
+from cartwheel.payments.simulator import SimulatorCards, UnexpectedAnswer, open_simulator
+
+from ..simulator.conftest import API_KEY
+from .conftest import DECLINED, GOOD, Payments, Shop
+from .examples import create, now
+
+
+async def unknown(payments: Payments, request: CreatePayment) -> PaymentView:
+    """Return the payment that the request leaves behind, its outcome unknown."""
+    with pytest.raises(OutcomeUnknown):
+        await payments.create(request)
+    [left, *_] = await payments.of(request.order_id)
+    assert left.status is PaymentStatus.AWAITING_PAYMENT
+    return left
+
+
+async def read(payments: Payments, payment: PaymentView) -> PaymentView:
+    [found] = [each for each in await payments.of(payment.order_id) if each.id == payment.id]
+    return found
+
+
+@pytest.mark.parametrize("fault", ["charge_then_drop", "charge_then_error"])
+async def test_money_taken_without_an_answer_is_found_and_kept(
+    payments: Payments, shop: Shop, fault: str
+) -> None:
+    await shop.fault(fault)
+    left = await unknown(payments, create(await shop.order(), await shop.card()))
+
+    await payments.reconcile()
+    await payments.reconcile()
+
+    assert (await read(payments, left)).status is PaymentStatus.PAID
+    assert await shop.charges(left) == ["charge"]
+    [told] = (await payments.document(left.id))["outbox"]
+    assert told["type"] == "payment.captured.v1"
+
+
+@pytest.mark.parametrize("fault", ["drop", "error"])
+async def test_a_charge_that_never_happened_is_made_impossible_and_does_not_count(
+    payments: Payments, shop: Shop, fault: str
+) -> None:
+    await shop.fault(fault)
+    order_id = await shop.order()
+    left = await unknown(payments, create(order_id, await shop.card()))
+
+    await payments.reconcile()
+    again = (await payments.create(create(order_id, await shop.card()))).made
+
+    rejected = await read(payments, left)
+    assert rejected.status is PaymentStatus.REJECTED
+    assert rejected.failure is not None
+    assert rejected.failure.code == "processing_error"
+    assert await payments.payments.declines(order_id) == 0
+    assert again.status is PaymentStatus.PAID
+    assert await shop.charges(left, again) == ["cancellation", "charge"]
+
+
+async def test_a_decline_without_an_answer_is_found_and_counts(
+    payments: Payments, shop: Shop
+) -> None:
+    await shop.fault("charge_then_drop")
+    order_id = await shop.order()
+    left = await unknown(payments, create(order_id, await shop.card(DECLINED)))
+
+    await payments.reconcile()
+
+    assert (await read(payments, left)).status is PaymentStatus.REJECTED
+    assert await payments.payments.declines(order_id) == 1
+
+
+async def test_a_provider_that_nobody_reaches_leaves_nothing_charged(
+    payments: Payments, shop: Shop, unused_tcp_port: int
+) -> None:
+    request = create(await shop.order(), await shop.card())
+    async with open_simulator(f"http://127.0.0.1:{unused_tcp_port}", API_KEY) as nobody:
+        left = await unknown(payments._replace(cards=nobody), request)
+
+    await payments.reconcile()
+
+    assert (await read(payments, left)).status is PaymentStatus.REJECTED
+    assert await shop.charges(left) == ["cancellation"]
+
+
+async def test_a_charge_that_is_only_slow_comes_to_nothing_once_it_was_given_up(
+    payments: Payments, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payments_simulator, "ANSWER_WITHIN", 0.3)
+    await shop.fault("charge_late", seconds=1.0)
+    request = create(await shop.order(), await shop.card())
+    async with open_simulator(shop.simulator.url, API_KEY) as impatient:
+        left = await unknown(payments._replace(cards=impatient), request)
+
+    await payments.reconcile()
+    await asyncio.sleep(1.0)
+
+    assert (await read(payments, left)).status is PaymentStatus.REJECTED
+    assert await shop.charges(left) == ["cancellation"]
+
+
+async def test_until_it_is_known_the_order_cannot_be_paid_otherwise(
+    payments: Payments, shop: Shop
+) -> None:
+    await shop.fault("charge_then_drop")
+    order_id = await shop.order()
+    left = await unknown(payments, create(order_id, await shop.card()))
+
+    with pytest.raises(PaymentInProgress):
+        await payments.create(create(order_id, await shop.card()))
+
+    assert await payments.of(order_id) == [left]
+    assert await shop.charges(left) == ["charge"]
+
+
+async def test_repeating_the_request_never_charges_again(payments: Payments, shop: Shop) -> None:
+    await shop.fault("charge_then_drop")
+    request = create(await shop.order(), await shop.card(), request_id="5c0e")
+    left = await unknown(payments, request)
+    waiting = [asyncio.create_task(payments.create(request)) for _ in range(5)]
+    await asyncio.sleep(0.3)
+
+    await payments.reconcile()
+    answers = await asyncio.gather(*waiting)
+
+    assert {(answer.made.id, answer.made.status) for answer in answers} == {
+        (left.id, PaymentStatus.PAID)
+    }
+    assert all(answer.replayed for answer in answers)
+    assert await shop.charges(left) == ["charge"]
+
+
+async def test_a_payment_that_is_still_being_made_is_left_alone(
+    payments: Payments, shop: Shop
+) -> None:
+    await shop.fault("drop")
+    left = await unknown(payments, create(await shop.order(), await shop.card()))
+
+    await payments.reconcile(now)
+
+    assert await read(payments, left) == left
+    assert await shop.charges(left) == []
+
+
+async def test_two_processes_that_clear_up_at_once_tell_of_it_once(
+    payments: Payments, shop: Shop
+) -> None:
+    await shop.fault("charge_then_drop")
+    left = await unknown(payments, create(await shop.order(), await shop.card()))
+
+    await asyncio.gather(*(payments.reconcile() for _ in range(5)))
+
+    document = await payments.document(left.id)
+    assert [event["type"] for event in document["outbox"]] == ["payment.captured.v1"]
+
+
+async def test_a_payment_that_cannot_be_cleared_up_keeps_no_other_waiting(
+    payments: Payments, shop: Shop
+) -> None:
+    await shop.fault("charge_then_drop", count=2)
+    stuck = await unknown(payments, create(await shop.order(), await shop.card()))
+    other = await unknown(payments, create(await shop.order(), await shop.card()))
+
+    class Confused(SimulatorCards):
+        def __init__(self) -> None:
+            """Of the real one, only `cancel` is used."""
+
+        async def cancel(self, payment_id: str) -> Verdict:
+            if payment_id == stuck.id:
+                raise UnexpectedAnswer("neither yes nor no")
+            return await payments.cards.cancel(payment_id)
+
+    await payments._replace(cards=Confused()).reconcile()
+
+    assert await read(payments, stuck) == stuck
+    assert (await read(payments, other)).status is PaymentStatus.PAID
+
+
+async def test_a_webhook_settles_what_nobody_has_answered(payments: Payments, shop: Shop) -> None:
+    await shop.fault("charge_then_drop")
+    left = await unknown(payments, create(await shop.order(), await shop.card(GOOD)))
+
+    for _ in range(3):
+        await payments.report(
+            ReportVerdict(provider="simulator", payment_id=left.id, captured=True)
+        )
+
+    settled = await read(payments, left)
+    assert settled.status is PaymentStatus.PAID
+    assert [entry.by for entry in settled.timeline][-1] == "simulator"
+    assert len((await payments.document(left.id))["outbox"]) == 1
+
+
+async def test_a_late_webhook_changes_no_verdict(payments: Payments, shop: Shop) -> None:
+    paid = (await payments.create(create(await shop.order(), await shop.card()))).made
+
+    await payments.report(
+        ReportVerdict(
+            provider="simulator",
+            payment_id=paid.id,
+            captured=False,
+            failure=Failure(code="card_declined", message="Your card was declined."),
+        )
+    )
+
+    assert await read(payments, paid) == paid
+
+
+async def test_a_webhook_about_an_unknown_payment_is_refused(payments: Payments) -> None:
+    with pytest.raises(PaymentNotFound):
+        await payments.report(
+            ReportVerdict(provider="simulator", payment_id="pay_none", captured=True)
+        )
