@@ -341,3 +341,23 @@ async def test_an_event_with_a_consumer_but_no_queue_is_not_taken_for_published(
     )
     with pytest.raises(aiormq.exceptions.PublishError):
         await publish(connect, unheard)
+
+
+async def test_consuming_goes_on_after_the_queue_was_deleted_and_set_up_again(
+    connect: Connect, channel: AbstractChannel
+) -> None:
+    seen: list[int] = []
+
+    async def note(event: CloudEvent[Happened]) -> None:
+        seen.append(event.data.number)
+
+    await connect(Consumer(SERVICE, [on(Happened, note)], probe=probe))
+    await channel.queue_delete(topology.event_queue(SERVICE))
+    await asyncio.sleep(0.5)  # RabbitMQ 3.10 tells consumers of it with a delay
+    await topology.declare(channel, services=[SERVICE], events=[Happened])
+    await publish(connect, happened(1))
+
+    async def handled() -> None:
+        assert seen == [1]
+
+    await eventually(handled)

@@ -5,6 +5,7 @@ with a process was not answered, and the client repeats it with its Idempotency-
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 
 from cartwheel.kernel import crash_points
 from cartwheel.kernel.bus import topology, wire
+from cartwheel.kernel.bus.connection import open_channel
 from cartwheel.kernel.bus.deadline import until
 from cartwheel.kernel.bus.lane import Lane
 from cartwheel.kernel.errors import Refusal
@@ -67,9 +69,7 @@ class Answerer:
         self._stopping = False
 
     async def open(self, connection: AbstractConnection) -> AbstractChannel:
-        channel = connection.channel(publisher_confirms=False)
-        await channel.initialize()
-        await channel.set_qos(prefetch_count=MESSAGES_AT_ONCE)
+        channel = await open_channel(connection, confirms=False, prefetch=MESSAGES_AT_ONCE)
         self._channel = channel
         if not self._stopping:
             queue = await channel.get_queue(topology.request_queue(self._service))
@@ -85,7 +85,8 @@ class Answerer:
         """Take nothing new, and return when all that was taken is answered."""
         self._stopping = True
         if self._stop_consuming is not None:
-            await self._stop_consuming()
+            with contextlib.suppress(aiormq.exceptions.AMQPError):  # then there is nothing to stop
+                await self._stop_consuming()
         while self._in_hand:
             await asyncio.wait(self._in_hand)
 
@@ -116,7 +117,7 @@ class Answerer:
             log.error("unreadable request dropped", request=message.type, error=str(error))
             return
         now = time.time()
-        ready = _Ready(self._reply, message.reply_to or "", len(asked))
+        ready = _Ready(self._reply, message.reply_to or "")
         await asyncio.gather(
             *(self._answer_one(row, each, ready) for each in asked if each.deadline > now)
         )
@@ -161,11 +162,10 @@ class _Ready:
     """Answers to one message: those that are ready leave together, no one waits for a slow one."""
 
     def __init__(
-        self, reply: Callable[[str, list[wire.Answered]], Awaitable[None]], to: str, expected: int
+        self, reply: Callable[[str, list[wire.Answered]], Awaitable[None]], to: str
     ) -> None:
         self._reply = reply
         self._to = to
-        self._expected = expected
         self._answers: list[wire.Answered] = []
         self._sender: asyncio.Task[None] | None = None
 

@@ -16,6 +16,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 
 from cartwheel.kernel import crash_points
 from cartwheel.kernel.bus import deadline, topology, wire
+from cartwheel.kernel.bus.connection import open_channel
 from cartwheel.kernel.errors import Outage, OutcomeUnknown, Overloaded, TimedOut, Unavailable
 from cartwheel.kernel.messages import Request
 from cartwheel.kernel.outages import is_outage
@@ -107,8 +108,7 @@ class Caller:
         self._sending: set[asyncio.Task[None]] = set()
 
     async def open(self, connection: AbstractConnection) -> AbstractChannel:
-        channel = connection.channel(publisher_confirms=False)
-        await channel.initialize()
+        channel = await open_channel(connection, confirms=False)
         replies = await channel.get_queue(_REPLY_TO, ensure=False)
         await replies.consume(self._on_replies, no_ack=True)
         self._channel = channel

@@ -34,6 +34,35 @@ class ConnectionUse(Protocol):
         ...
 
 
+async def open_channel(
+    connection: AbstractConnection, *, confirms: bool, prefetch: int | None = None
+) -> AbstractChannel:
+    """Open a channel that closes, and so has everything opened anew, when RabbitMQ cancels one of
+    its consumers (because the queue was deleted, or its leader moved).
+
+    With `confirms`, a message that no queue takes counts as failed, not as published.
+    """
+    channel = connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
+    await channel.initialize()
+    if prefetch is not None:
+        await channel.set_qos(prefetch_count=prefetch)
+
+    async def close() -> None:
+        await channel.close()
+
+    def on_cancel(_: object) -> None:
+        # In a task of its own: the channel's reader, which calls this, ends with the channel.
+        closing = asyncio.create_task(close())
+        _closing.add(closing)
+        closing.add_done_callback(_closing.discard)
+
+    (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(on_cancel)
+    return channel
+
+
+_closing: set[asyncio.Task[None]] = set()
+
+
 class Connection:
     def __init__(self, url: str, *, process: str) -> None:
         self._url = url
@@ -84,7 +113,11 @@ class Connection:
             try:
                 await self._use(connection)
                 pause = 0.1
-            except (OSError, TimeoutError, aiormq.exceptions.AMQPError) as error:
+            except aiormq.exceptions.ChannelNotFoundEntity as error:
+                log.error("a queue is missing: run `cartwheel setup`", error=str(error))
+                await asyncio.sleep(LONGEST_PAUSE)
+            except Exception as error:
+                # Whatever it is: a process without a connection is of no use, so it goes on trying.
                 log.warning("cannot use RabbitMQ", error=str(error) or type(error).__name__)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)

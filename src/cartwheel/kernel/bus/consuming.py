@@ -11,6 +11,7 @@ At least once, in any order: handlers guard their effect in the same write as th
 """
 
 import asyncio
+import contextlib
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
@@ -28,8 +29,10 @@ from aio_pika.abc import (
 
 from cartwheel.kernel import crash_points
 from cartwheel.kernel.bus import topology, wire
+from cartwheel.kernel.bus.connection import open_channel
 from cartwheel.kernel.bus.lane import Lane
 from cartwheel.kernel.errors import Refusal
+from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.messages import CloudEvent, Event
 from cartwheel.kernel.outages import is_outage
 from cartwheel.kernel.telemetry import continue_trace, log
@@ -94,9 +97,7 @@ class Consumer:
         self._stopping = False
 
     async def open(self, connection: AbstractConnection) -> AbstractChannel:
-        channel = connection.channel(publisher_confirms=True, on_return_raises=True)
-        await channel.initialize()
-        await channel.set_qos(prefetch_count=PREFETCH)
+        channel = await open_channel(connection, confirms=True, prefetch=PREFETCH)
         self._channel = channel
         self._queue = await channel.get_queue(topology.event_queue(self._service), ensure=False)
         if self._pause is None:
@@ -118,13 +119,15 @@ class Consumer:
             await asyncio.wait(self._in_hand)
 
     async def _consume(self) -> None:
-        if self._queue is not None and not self._stopping:
-            self._tag = await self._queue.consume(self._on_message)
+        if self._queue is not None and self._tag is None and not self._stopping:
+            self._tag = new_id("consumer")  # chosen here, so that nobody consumes a second time
+            await self._queue.consume(self._on_message, consumer_tag=self._tag)
 
     async def _stop_consuming(self) -> None:
         if self._queue is not None and self._tag is not None:
             tag, self._tag = self._tag, None
-            await self._queue.cancel(tag)
+            with contextlib.suppress(aiormq.exceptions.AMQPError):  # then there is nothing to stop
+                await self._queue.cancel(tag)
 
     async def _on_message(self, message: AbstractIncomingMessage) -> None:
         # The library cancels this callback with its channel; the work itself must go on.
@@ -239,4 +242,5 @@ class Consumer:
         finally:
             self._pause = None
         log.info("the part is back: consuming goes on")
-        await self._consume()
+        with contextlib.suppress(aiormq.exceptions.AMQPError):  # then `open` consumes again
+            await self._consume()

@@ -6,6 +6,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 
 from cartwheel.kernel import crash_points
 from cartwheel.kernel.bus import topology
+from cartwheel.kernel.bus.connection import open_channel
 from cartwheel.kernel.bus.wire import StoredEvent, write_event
 from cartwheel.kernel.errors import Unavailable
 
@@ -22,9 +23,7 @@ class Publisher:
         self._opened = asyncio.Event()
 
     async def open(self, connection: AbstractConnection) -> AbstractChannel:
-        # Without on_return_raises, an unroutable mandatory message counts as published.
-        channel = connection.channel(publisher_confirms=True, on_return_raises=True)
-        await channel.initialize()
+        channel = await open_channel(connection, confirms=True)
         self._exchange = await channel.get_exchange(topology.EXCHANGE, ensure=False)
         self._opened.set()
         return channel
