@@ -1,7 +1,9 @@
 """Processes and parts that are away, or die: the others stay up, and what waited completes."""
 
 import asyncio
+import os
 import secrets
+import signal
 import time
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
@@ -275,6 +277,36 @@ async def test_kill_9_under_load_stores_an_order_twice_and_takes_its_stock_twice
         if order["lines"][0]["product_id"] == product["id"]
     ]
     assert sorted(of_product) == sorted(ids)
+
+
+async def test_what_is_lost_with_a_killed_process_does_not_hold_back_what_comes_after(
+    system: System, customer: Customer, other: Customer, shelf: Shelf
+) -> None:
+    """Only the requests that it had in hand wait for their deadline, not those behind them."""
+    supervisor = system.supervisor
+    product = await shelf.put_up(stock=10)
+    await other.order(product)
+    products = supervisor.pid("products")
+    os.kill(products, signal.SIGSTOP)  # so that orders has something in hand
+    try:
+        lost: list[asyncio.Task[Answer]] = []
+        for _ in range(4):
+            lost.append(asyncio.create_task(customer.order(product)))
+            await asyncio.sleep(0.1)
+        await supervisor.kill("orders")
+    finally:
+        os.kill(products, signal.SIGCONT)
+    await supervisor.ready("orders")
+
+    began = time.monotonic()
+    answer = await other.order(product)
+    took = time.monotonic() - began
+
+    for request in lost:
+        request.cancel()
+    await asyncio.wait(lost)
+    assert answer.made["status"] == "AWAITING_PAYMENT"
+    assert took < 2
 
 
 async def insist(customer: Customer, product: object) -> str:

@@ -22,20 +22,17 @@ MISTYPED = "4539148803436466"
 CVC = "7391"
 
 _NUMBERS = [
-    re.compile(rb"(?<!\d)" + rb"[ -]?".join(b"%c" % digit for digit in digits) + rb"(?!\d)")
-    for digits in (
-        re.sub(r"\D", "", number).encode() for number in (AMEX, PAYS, DECLINED, SOMEBODYS, MISTYPED)
-    )
+    re.sub(r"\D", "", number).encode() for number in (AMEX, PAYS, DECLINED, SOMEBODYS, MISTYPED)
 ]
 _CVC = re.compile(rb"""["']cvc\\?["']\s*[:=]|["' ]7391\\?["' ,}]""")
 
 
 def told(content: bytes) -> list[bytes]:
     """Return what `content` gives away, with some of its surroundings."""
-    return [
-        content[max(0, match.start() - 80) : match.end() + 20]
-        for secret in (*_NUMBERS, _CVC)
-        for match in secret.finditer(content)
+    ungrouped = content.translate(None, b" -")
+    places = [ungrouped.find(number) for number in _NUMBERS]
+    return [ungrouped[max(0, at - 80) : at + 30] for at in places if at >= 0] + [
+        content[max(0, match.start() - 80) : match.end() + 20] for match in _CVC.finditer(content)
     ]
 
 
