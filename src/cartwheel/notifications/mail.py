@@ -47,7 +47,9 @@ def render(event: Told) -> Mail:
 def _money(money: Money) -> str:
     """Return for example `$19.99`; each currency has its own number of decimals."""
     amount = Decimal(money.amount).scaleb(-get_currency_precision(money.currency))
-    return format_currency(amount, money.currency, locale="en_US")
+    text = format_currency(amount, money.currency, locale="en_US")
+    # CLDR parts a code from the digits (`currencySpacing`); Babel writes KWD4.248.
+    return text.replace(money.currency, f"{money.currency}\u00a0")
 
 
 # Customers choose their names: in HTML they are escaped.

@@ -1,0 +1,107 @@
+"""Notifications on the real MongoDB and the emulator's SES, and what SES has seen."""
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any, NamedTuple
+
+import aiohttp
+import pytest
+
+from cartwheel.contracts.notifications import ListMail, MailView
+from cartwheel.kernel.messages import CloudEvent, Page
+from cartwheel.kernel.store import migrations
+from cartwheel.kernel.store.client import Database, Document
+from cartwheel.local.up import System
+from cartwheel.notifications import handlers
+from cartwheel.notifications.handlers import Sender
+from cartwheel.notifications.mail import Told
+from cartwheel.notifications.mongo import MIGRATIONS, MongoMails
+from cartwheel.notifications.ses import Ses, open_ses
+
+from .examples import now
+
+
+class Notifications(NamedTuple):
+    """What one process of the service works with."""
+
+    database: Database
+    mails: MongoMails
+    sender: Sender
+
+    async def tell(self, event: CloudEvent[Told]) -> None:
+        await handlers.tell_customer(event, mails=self.mails, sender=self.sender, now=now)
+
+    async def page(self, request: ListMail) -> Page[MailView]:
+        return await handlers.list_mail(request, mails=self.mails)
+
+    async def kept(self, event: CloudEvent[Told]) -> MailView:
+        """Return the only mail of the event's order."""
+        page = await self.page(ListMail(limit=10, order_id=event.data.order.id))
+        [mail] = page.data
+        return mail
+
+    async def document(self, event: CloudEvent[Told]) -> Document:
+        found = await self.database["mail"].find_one({"_id": event.id})
+        assert found
+        return found
+
+    async def a_minute_passes(self, event: CloudEvent[Told]) -> None:
+        """The server's clock rules claims, so it is the claim that moves."""
+        earlier = {"$subtract": ["$claimed_until", 60_000]}
+        await self.database["mail"].update_one(
+            {"_id": event.id}, [{"$set": {"claimed_until": earlier}}]
+        )
+
+
+class Postbox:
+    """What the emulator's SES has sent: the outside witness."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+
+    async def of(self, address: str) -> list[dict[str, Any]]:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{self._endpoint}/_ministack/ses/messages") as response,
+        ):
+            answer = await response.json(content_type=None)
+        sent = [mail for account in answer["messages"].values() for mail in account]
+        return [mail for mail in sent if mail["To"] == [address]]
+
+
+@contextmanager
+def asking_the_emulator(system: System) -> Generator[None]:
+    """Put what reaches the emulator into the environment, where AWS clients look when made."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION"):
+            patch.delenv(name, raising=False)
+        for name, value in system.environment.items():
+            if name.startswith("AWS_"):
+                patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture
+def aws(system: System) -> Generator[None]:
+    """For tests that make an AWS client of their own."""
+    with asking_the_emulator(system):
+        yield
+
+
+@pytest.fixture
+def postbox(system: System) -> Postbox:
+    return Postbox(system.environment["AWS_ENDPOINT_URL"])
+
+
+@pytest.fixture(scope="session")
+async def ses(system: System) -> AsyncGenerator[Ses]:
+    async with AsyncExitStack() as stack:
+        with asking_the_emulator(system):
+            ses = await stack.enter_async_context(open_ses(sender=system.environment["SES_SENDER"]))
+        yield ses
+
+
+@pytest.fixture
+async def notifications(database: Database, ses: Ses) -> Notifications:
+    await migrations.apply(database, MIGRATIONS)
+    return Notifications(database, MongoMails(database), ses)

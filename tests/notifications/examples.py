@@ -1,0 +1,70 @@
+"""Events that customers are told of."""
+
+import secrets
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from cartwheel.contracts.identity import User
+from cartwheel.contracts.orders import (
+    Line,
+    OrderPaid,
+    OrderPaymentFailed,
+    OrderRejected,
+    OrderSnapshot,
+)
+from cartwheel.kernel.ids import new_id
+from cartwheel.kernel.messages import CloudEvent, Event
+from cartwheel.kernel.money import Money
+
+Data = TypeVar("Data", bound=Event)
+
+AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def now() -> datetime:
+    return AT
+
+
+def snapshot(
+    name: str = "Zoë Müller", email: str | None = None, currency: str = "USD"
+) -> OrderSnapshot:
+    """Two mugs and a spoon, for a customer whose address is nobody else's."""
+    return OrderSnapshot(
+        id=new_id("ord"),
+        number="K7QM3-XWD9A",
+        user=User(id="8d3f", name=name, email=email or f"{secrets.token_hex(8)}@example.com"),
+        lines=[
+            Line(product_id="prd_1", name="Mug", quantity=2, unit_price=Money(1999, currency)),
+            Line(product_id="prd_2", name="Spoon", quantity=1, unit_price=Money(250, currency)),
+        ],
+        total=Money(4248, currency),
+    )
+
+
+def paid(order: OrderSnapshot) -> OrderPaid:
+    return OrderPaid(order=order, payment_id="pay_1")
+
+
+def failed(order: OrderSnapshot, *, attempts_left: int = 2) -> OrderPaymentFailed:
+    return OrderPaymentFailed(
+        order=order,
+        payment_id="pay_1",
+        reason="Your card was declined.",
+        attempts_left=attempts_left,
+    )
+
+
+def rejected(order: OrderSnapshot) -> OrderRejected:
+    return OrderRejected(order=order, reason="Your card was declined.")
+
+
+def happened(data: Data, order_id: str = "ord_1", sequence: int = 2) -> CloudEvent[Data]:
+    return CloudEvent(
+        id=new_id("evt"),
+        type=data.type,
+        source="orders",
+        subject=order_id,
+        sequence=sequence,
+        time=AT,
+        data=data,
+    )

@@ -1,0 +1,75 @@
+"""What a mail says."""
+
+import re
+
+import pytest
+
+from cartwheel.contracts.orders import OrderSnapshot
+from cartwheel.notifications.mail import Mail, Told, render
+
+from .examples import failed, paid, rejected, snapshot
+
+
+def every_mail(order: OrderSnapshot) -> list[Mail]:
+    events: list[Told] = [paid(order), failed(order), rejected(order)]
+    return [render(event) for event in events]
+
+
+@pytest.mark.parametrize("kind", ["text", "html"])
+def test_every_mail_has_name_number_lines_and_total(kind: str) -> None:
+    for mail in every_mail(snapshot(email="zoe@example.com")):
+        words = re.sub(r"<[^>]*>|\s+", " ", getattr(mail, kind))
+
+        assert mail.to == "zoe@example.com"
+        assert "K7QM3-XWD9A" in mail.subject
+        for part in (
+            "Zoë Müller",
+            "K7QM3-XWD9A",
+            "2 x Mug" if kind == "text" else "2 × Mug",  # noqa: RUF001 a multiplication sign is meant
+            "$39.98",
+            "Spoon",
+            "$2.50",
+            "$42.48",
+        ):
+            assert part in words
+
+
+def test_each_event_has_words_of_its_own() -> None:
+    order = snapshot()
+    happy, sorry, closed = every_mail(order)
+
+    assert "received your payment" in happy.text
+    assert "Your card was declined." in sorry.text
+    assert "2 attempts are left" in sorry.text
+    assert "the order is closed" in closed.text
+    assert len({mail.subject for mail in (happy, sorry, closed)}) == 3
+
+
+def test_the_last_attempt_is_one_attempt() -> None:
+    assert "1 attempt is left" in render(failed(snapshot(), attempts_left=1)).text
+
+
+@pytest.mark.parametrize(
+    ("currency", "total"),
+    [("USD", "$42.48"), ("EUR", "€42.48"), ("JPY", "¥4,248"), ("KWD", "KWD\u00a04.248")],
+)
+def test_an_amount_has_as_many_decimals_as_its_currency(currency: str, total: str) -> None:
+    mail = render(paid(snapshot(currency=currency)))
+
+    assert f"Total: {total}" in mail.text
+    assert total in mail.html
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", '"><img src=x onerror=y>', "A & B"])
+def test_a_name_is_text_and_never_markup(name: str) -> None:
+    for mail in every_mail(snapshot(name=name)):
+        assert name in mail.text
+        assert name not in mail.html
+        assert mail.html.count("<script") == mail.html.count("<img") == 0
+        assert "&amp;" in mail.html or "&lt;" in mail.html or "&#34;" in mail.html
+
+
+def test_a_name_is_no_template() -> None:
+    mail = render(paid(snapshot(name="{{ order.total }}{% raw %}")))
+
+    assert "Hello {{ order.total }}{% raw %}," in mail.text

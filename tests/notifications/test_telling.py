@@ -1,0 +1,256 @@
+"""One mail per event, through the emulator's SES: repeats, races, outages, refusals."""
+
+import asyncio
+
+import pytest
+
+from cartwheel.contracts.notifications import ListMail, MailStatus
+from cartwheel.kernel.outages import is_outage
+from cartwheel.kernel.store.client import Database
+from cartwheel.kernel.store.cursor import BadCursor
+from cartwheel.local.up import System
+from cartwheel.notifications.handlers import Sender, StillSending
+from cartwheel.notifications.mail import Mail, render
+from cartwheel.notifications.mongo import MongoMails
+from cartwheel.notifications.ses import open_ses
+
+from .conftest import Notifications, Postbox
+from .examples import AT, failed, happened, paid, rejected, snapshot
+
+
+async def outbox(notifications: Notifications, event_id: str) -> list[str]:
+    found = await notifications.database["mail"].find_one({"_id": event_id})
+    return [] if found is None else [event["type"] for event in found.get("outbox", [])]
+
+
+class Dying:
+    """The process dies between SES's yes and the note of it."""
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+
+    async def send(self, mail: Mail) -> str:
+        await self._sender.send(mail)
+        raise KeyboardInterrupt
+
+
+async def test_the_mail_goes_out_as_it_was_rendered(
+    notifications: Notifications, postbox: Postbox, system: System
+) -> None:
+    event = happened(paid(snapshot()))
+
+    await notifications.tell(event)
+
+    mail = render(event.data)
+    [sent] = await postbox.of(mail.to)
+    assert sent["Source"] == system.environment["SES_SENDER"]
+    assert (sent["Subject"], sent["BodyText"], sent["BodyHtml"]) == (
+        mail.subject,
+        mail.text,
+        mail.html,
+    )
+
+
+async def test_what_was_sent_to_whom_and_why_is_kept(
+    notifications: Notifications, postbox: Postbox
+) -> None:
+    event = happened(paid(snapshot()))
+
+    await notifications.tell(event)
+
+    kept = await notifications.kept(event)
+    [sent] = await postbox.of(event.data.order.user.email)
+    assert (kept.id, kept.reason, kept.to) == (
+        event.id,
+        "order.paid.v1",
+        event.data.order.user.email,
+    )
+    assert (kept.order_id, kept.order_number) == (event.data.order.id, "K7QM3-XWD9A")
+    assert (kept.status, kept.sends, kept.failure) == (MailStatus.SENT, 1, None)
+    assert (kept.created_at, kept.sent_at) == (AT, AT)
+    assert kept.message_id
+    assert kept.message_id in sent["MessageId"]
+    assert kept.text == render(event.data).text
+
+
+async def test_a_sent_mail_is_told_of_in_the_same_write(notifications: Notifications) -> None:
+    event = happened(failed(snapshot()))
+
+    await notifications.tell(event)
+
+    document = await notifications.document(event)
+    [told] = document["outbox"]
+    assert (told["type"], told["subject"], told["causation_id"]) == (
+        "notification.sent.v1",
+        event.id,
+        event.id,
+    )
+
+
+async def test_the_same_event_again_sends_no_second_mail(
+    notifications: Notifications, postbox: Postbox
+) -> None:
+    event = happened(paid(snapshot()))
+
+    for _ in range(5):
+        await notifications.tell(event)
+
+    assert len(await postbox.of(event.data.order.user.email)) == 1
+    assert (await notifications.kept(event)).sends == 1
+    assert await outbox(notifications, event.id) == ["notification.sent.v1"]
+
+
+async def test_two_events_of_one_order_are_two_mails(
+    notifications: Notifications, postbox: Postbox
+) -> None:
+    order = snapshot()
+
+    await notifications.tell(happened(failed(order)))
+    await notifications.tell(happened(paid(order)))
+
+    assert len(await postbox.of(order.user.email)) == 2
+
+
+async def test_one_event_at_many_processes_at_once_sends_one_mail(
+    notifications: Notifications, postbox: Postbox
+) -> None:
+    event = happened(paid(snapshot()))
+    processes = [notifications._replace(mails=MongoMails(notifications.database)) for _ in range(4)]
+
+    results = await asyncio.gather(
+        *(processes[number % 4].tell(event) for number in range(20)), return_exceptions=True
+    )
+
+    assert {type(result) for result in results} <= {type(None), StillSending}
+    assert len(await postbox.of(event.data.order.user.email)) == 1
+    assert (await notifications.kept(event)).sends == 1
+
+
+async def test_while_it_is_being_sent_nobody_else_sends_it(
+    notifications: Notifications, postbox: Postbox
+) -> None:
+    event = happened(paid(snapshot()))
+    mail = render(event.data)
+    assert await notifications.mails.claim(event, mail, now=lambda: AT)
+
+    with pytest.raises(StillSending):
+        await notifications.tell(event)
+
+    assert await postbox.of(mail.to) == []
+
+
+async def test_a_second_mail_after_a_death_in_between_is_counted(
+    notifications: Notifications, postbox: Postbox
+) -> None:
+    event = happened(paid(snapshot()))
+    with pytest.raises(KeyboardInterrupt):
+        await notifications._replace(sender=Dying(notifications.sender)).tell(event)
+    with pytest.raises(StillSending):
+        await notifications.tell(event)
+
+    await notifications.a_minute_passes(event)
+    await notifications.tell(event)
+
+    kept = await notifications.kept(event)
+    assert (kept.status, kept.sends) == (MailStatus.SENT, 2)
+    assert len(await postbox.of(event.data.order.user.email)) == 2
+    assert await outbox(notifications, event.id) == ["notification.sent.v1"]
+
+
+@pytest.mark.usefixtures("aws")
+async def test_an_outage_of_ses_is_an_outage_and_the_mail_goes_out_when_it_is_back(
+    notifications: Notifications,
+    postbox: Postbox,
+    unused_tcp_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    event = happened(paid(snapshot()))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused_tcp_port}")
+    async with open_ses(sender="shop@example.com") as away:
+        with pytest.raises(Exception, match="Could not connect") as outage:
+            await notifications._replace(sender=away).tell(event)
+        with pytest.raises(Exception, match="Could not connect"):
+            await away.probe()
+    waiting = await notifications.kept(event)
+
+    await notifications.tell(event)
+
+    assert is_outage(outage.value)
+    assert (waiting.status, waiting.failure) == (MailStatus.SENDING, None)
+    assert (await notifications.kept(event)).status is MailStatus.SENT
+    assert len(await postbox.of(event.data.order.user.email)) == 1
+
+
+@pytest.mark.usefixtures("aws")
+async def test_a_sender_that_ses_refuses_fails_the_mail_with_the_reason(
+    notifications: Notifications, postbox: Postbox
+) -> None:
+    event = happened(rejected(snapshot()))
+    async with open_ses(sender="nobody@unverified.example.com") as refused:
+        unverified = notifications._replace(sender=refused)
+
+        await unverified.tell(event)
+        await unverified.tell(event)
+
+    kept = await notifications.kept(event)
+    assert (kept.status, kept.failure) == (MailStatus.FAILED, "MessageRejected")
+    assert (kept.sent_at, kept.message_id, kept.sends) == (None, None, 1)
+    assert await outbox(notifications, event.id) == ["notification.failed.v1"]
+    assert await postbox.of(event.data.order.user.email) == []
+
+
+@pytest.mark.usefixtures("aws")
+async def test_a_mail_that_was_refused_is_not_tried_again(
+    notifications: Notifications, postbox: Postbox
+) -> None:
+    event = happened(paid(snapshot()))
+    async with open_ses(sender="nobody@unverified.example.com") as refused:
+        await notifications._replace(sender=refused).tell(event)
+
+    await notifications.tell(event)
+
+    assert (await notifications.kept(event)).status is MailStatus.FAILED
+    assert await postbox.of(event.data.order.user.email) == []
+
+
+@pytest.mark.usefixtures("aws")
+async def test_ses_answers_a_probe() -> None:
+    async with open_ses(sender="shop@example.com") as ses:
+        await ses.probe()
+
+
+async def test_mail_is_listed_newest_first_page_by_page_and_by_address(
+    notifications: Notifications,
+) -> None:
+    order = snapshot()
+    events = [happened(failed(order)), happened(failed(order)), happened(paid(order))]
+    for event in events:
+        await notifications.tell(event)
+    await notifications.tell(happened(paid(snapshot())))
+
+    first = await notifications.page(ListMail(limit=2, to=order.user.email))
+    second = await notifications.page(
+        ListMail(limit=2, to=order.user.email, cursor=first.next_cursor)
+    )
+
+    assert [mail.id for mail in first.data + second.data] == [event.id for event in events[::-1]]
+    assert second.next_cursor is None
+    assert len((await notifications.page(ListMail(limit=10))).data) == 4
+
+
+async def test_a_cursor_that_no_list_gave_is_refused(notifications: Notifications) -> None:
+    with pytest.raises(BadCursor):
+        await notifications.page(ListMail(limit=2, cursor="no cursor"))
+
+
+async def test_a_name_cannot_reach_into_the_database(
+    notifications: Notifications, database: Database
+) -> None:
+    """Names that MongoDB would take for its own words are stored as they are."""
+    event = happened(paid(snapshot(name="$$NOW", email="$to@example.com")))
+
+    await notifications.tell(event)
+
+    document = await notifications.document(event)
+    assert document["to"] == "$to@example.com"
+    assert "Hello $$NOW," in document["text"]
