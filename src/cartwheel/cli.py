@@ -7,6 +7,7 @@ import typer
 try:
     from cartwheel.local import commands as local
     from cartwheel.operations import commands as operations
+    from cartwheel.operations.dead_letters.commands import dlq
 except KeyboardInterrupt:  # importing takes a moment, and a Ctrl-C in it is no stack trace either
     sys.exit(130)
 
@@ -24,6 +25,7 @@ app.command()(operations.setup)
 app.command()(operations.demo)
 app.command()(operations.mail)
 app.add_typer(operations.admin, name="admin")
+app.add_typer(dlq, name="dlq")
 
 
 def main() -> None:

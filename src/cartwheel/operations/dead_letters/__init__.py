@@ -1,0 +1,9 @@
+"""`cartwheel dlq`: events that were parked, looked at, replayed or dropped.
+
+parked     one parked message, and why it lies there
+queue      taking parked messages in hand, and giving them back
+audit      who replayed or dropped what, when and why
+actions    replay and drop: nothing is gone before it is somewhere else
+display    all of this for people and for programs
+commands   as typed by a person
+"""

@@ -1,0 +1,103 @@
+"""Who replayed or dropped what, when and why: `dead_letter_audit` in the database `operations`.
+
+A line is stored before the act and marked `done` after it, so that nothing is done without a line.
+One that is not `done` is an act that a crash cut short: its message is still parked, unless it was
+the very last step that was missing. Of a dropped message the line keeps everything.
+"""
+
+import os
+import pwd
+import socket
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from cartwheel.kernel.clock import utc_now
+from cartwheel.kernel.ids import new_id
+from cartwheel.kernel.store import codec
+from cartwheel.kernel.store.client import Database
+from cartwheel.operations.dead_letters.parked import Parked
+
+DATABASE = "operations"
+_COLLECTION = "dead_letter_audit"
+
+
+class Action(StrEnum):
+    REPLAY = "replay"
+    DROP = "drop"
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """`who` is a user of the operating system; `message` is kept of what was dropped."""
+
+    id: str
+    at: datetime
+    who: str
+    host: str
+    action: Action
+    service: str
+    event_id: str
+    type: str | None
+    subject: str | None
+    reason: str
+    why: str | None = None
+    done: bool = False
+    message: dict[str, Any] | None = None
+
+
+class Audit:
+    def __init__(self, database: Database) -> None:
+        self._lines = database[_COLLECTION]
+
+    async def begin(
+        self, action: Action, letters: Sequence[Parked], *, why: str | None = None
+    ) -> list[Line]:
+        """Store, and return, a line for each of `letters`."""
+        lines = [_line(action, parked, why) for parked in letters]
+        if lines:
+            await self._lines.insert_many([codec.to_document(line) for line in lines])
+        return lines
+
+    async def finish(self, lines: Sequence[Line]) -> list[Line]:
+        """Mark `lines` as done, and return them so."""
+        ids = [line.id for line in lines]
+        await self._lines.update_many({"_id": {"$in": ids}}, {"$set": {"done": True}})
+        return [msgspec.structs.replace(line, done=True) for line in lines]
+
+    async def newest(self, limit: int) -> AsyncIterator[Line]:
+        """Yield the last `limit` lines, newest first; 0 for all."""
+        async for document in self._lines.find().sort("_id", -1).limit(limit):
+            yield codec.from_document(document, Line)
+
+
+def _line(action: Action, parked: Parked, why: str | None) -> Line:
+    kept: dict[str, Any] | None = None
+    if action is Action.DROP:
+        kept = msgspec.json.decode(
+            msgspec.json.encode({"headers": parked.headers, "payload": parked.payload})
+        )
+    return Line(
+        id=new_id("aud"),
+        at=utc_now(),
+        who=_user(),
+        host=socket.gethostname(),
+        action=action,
+        service=parked.service,
+        event_id=parked.id,
+        type=parked.type,
+        subject=parked.subject,
+        reason=parked.reason,
+        why=why,
+        message=kept,
+    )
+
+
+def _user() -> str:
+    number = os.getuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:  # a container may run as a number without a name
+        return str(number)
