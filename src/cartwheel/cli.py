@@ -8,6 +8,7 @@ try:
     from cartwheel.local import commands as local
     from cartwheel.operations import commands as operations
     from cartwheel.operations.dead_letters.commands import dlq
+    from cartwheel.operations.verify.command import verify
 except KeyboardInterrupt:  # importing takes a moment, and a Ctrl-C in it is no stack trace either
     sys.exit(130)
 
@@ -24,6 +25,7 @@ app.command()(local.reset)
 app.command()(operations.setup)
 app.command()(operations.demo)
 app.command()(operations.mail)
+app.command()(verify)
 app.add_typer(operations.admin, name="admin")
 app.add_typer(dlq, name="dlq")
 

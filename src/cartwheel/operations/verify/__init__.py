@@ -1,0 +1,16 @@
+"""`cartwheel verify`: the promises of docs/reliability.md, checked over what is stored.
+
+records     what the services store, as far as the promises need it
+case        an order with everything that concerns it, and what speaks for its being in flight
+stock       promise 2     pure checks, document in, violations out
+money       promises 3 and 4
+effects     promise 5
+mails       promises 6 and 7
+reading     documents from the databases, a batch at a time
+ledger      the provider's ledger
+spool       what has to be remembered while running, on disk
+queues      what is waiting or parked in RabbitMQ
+passes      the whole run: look at everything, wait, look again at what disagreed
+report      what is said of it
+command     as typed by a person
+"""

@@ -1,0 +1,67 @@
+"""An order with everything that concerns it, and what speaks for its being in flight."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import msgspec
+
+from cartwheel.operations.verify.records import (
+    LedgerLine,
+    Mail,
+    Order,
+    Payment,
+    Reservation,
+    Unpublished,
+)
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """For how long a disagreement may be work in flight.
+
+    `orphaned_hold` is how long stock may be held for an order that does not exist: the sweeper
+    gives it back after ten minutes.
+    """
+
+    grace: timedelta = timedelta(seconds=60)
+    orphaned_hold: timedelta = timedelta(minutes=12)
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it by `order_id`; anything may be missing. `ledger` is what the provider knows."""
+
+    order_id: str
+    order: Order | None = None
+    reservation: Reservation | None = None
+    payments: tuple[Payment, ...] = ()
+    ledger: tuple[LedgerLine, ...] = ()
+    mails: tuple[Mail, ...] = ()
+
+    @property
+    def subjects(self) -> set[str]:
+        """Return what events that concern this are about."""
+        return {self.order_id, *(payment.id for payment in self.payments)}
+
+    def unpublished(self) -> Iterator[Unpublished]:
+        if self.order:
+            yield from self.order.outbox
+        for owner in (*self.payments, *self.mails):
+            yield from owner.outbox
+
+    def newest(self) -> datetime | None:
+        """Return when something about it was last written."""
+        times = [line.at for line in self.ledger] + [mail.created_at for mail in self.mails]
+        times += [mail.sent_at for mail in self.mails if mail.sent_at]
+        times += [payment.updated_at for payment in self.payments]
+        times += [self.order.updated_at] if self.order else []
+        times += [self.reservation.held_at] if self.reservation else []
+        return max(times, default=None)
+
+
+def in_flight(case: Case, patience: Patience, now: datetime) -> bool:
+    """Return whether what disagrees in `case` may yet come right by itself."""
+    newest = case.newest()
+    young = newest is not None and now - newest < patience.grace
+    refunding = any(
+        refund.status == "PENDING" for payment in case.payments for refund in payment.refunds
+    )
+    return young or refunding or any(True for _ in case.unpublished())

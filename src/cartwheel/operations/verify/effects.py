@@ -1,0 +1,120 @@
+"""Promise 5: every event is published, and applied once in effect."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from cartwheel.contracts.orders import OrderStatus
+from cartwheel.operations.verify.case import Case, Patience
+from cartwheel.operations.verify.records import Order, Payment, Reservation, Unpublished
+from cartwheel.operations.verify.violation import Violation
+
+_EVENT = re.compile(r"order\..+\.v\d+")
+_RESERVED: dict[str, frozenset[str]] = {
+    # Released although it awaits payment: the order came later than the sweeper waits for it. Once
+    # paid, the stock is reserved again, or the order is canceled.
+    OrderStatus.AWAITING_PAYMENT: frozenset({"HELD", "RELEASED"}),
+    OrderStatus.PAID: frozenset({"COMMITTED"}),
+    OrderStatus.REJECTED: frozenset({"RELEASED"}),
+    OrderStatus.CANCELED: frozenset({"RELEASED", "RETURNED"}),
+}
+
+
+def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
+    wrong: list[Violation] = []
+    order, reservation = case.order, case.reservation
+    if order is not None:
+        wrong += _numbers(order)
+        wrong += _declines(order, case.payments)
+        if reservation is None:
+            wrong.append(_wrong(f"order {order.id} has no reservation", order.id))
+        else:
+            wrong += _agrees(order, reservation)
+    elif reservation is not None:
+        wrong += _orphaned(reservation, patience, now)
+    for payment in case.payments:
+        wrong += outbox_is_the_end(payment.outbox, payment.sequence, payment.id)
+    for mail in case.mails:
+        wrong += outbox_is_the_end(mail.outbox, 1, mail.id)
+    if order is None and case.payments:
+        ids = (case.order_id, *(payment.id for payment in case.payments))
+        wrong.append(_wrong(f"order {case.order_id} does not exist, but has payments", *ids))
+    return wrong
+
+
+def unpublished(
+    outbox: Sequence[Unpublished], owner: str, patience: Patience, now: datetime
+) -> list[Violation]:
+    """Return which events have been waiting to be published for longer than the grace period."""
+    return [
+        _wrong(f"{event.type} of {owner} is unpublished since {event.time:%F %T}", owner, event.id)
+        for event in outbox
+        if now - event.time > patience.grace
+    ]
+
+
+def outbox_is_the_end(
+    outbox: Sequence[Unpublished], sequence: int, owner: str
+) -> Iterator[Violation]:
+    """Events are published in order, so what is left are the last ones, without a gap."""
+    numbers = [event.sequence for event in outbox]
+    if numbers != list(range(sequence - len(numbers) + 1, sequence + 1)):
+        sentence = f"{owner} has had {sequence} events; those left to publish are {numbers}"
+        yield _wrong(sentence, owner, *(event.id for event in outbox))
+
+
+def _numbers(order: Order) -> Iterator[Violation]:
+    events = sum(1 for entry in order.timeline if _EVENT.fullmatch(entry.type))
+    if events != order.sequence:
+        sentence = f"order {order.id} is at event {order.sequence}, and its timeline at {events}"
+        yield _wrong(sentence, order.id)
+    yield from outbox_is_the_end(order.outbox, order.sequence, order.id)
+
+
+def _declines(order: Order, payments: Sequence[Payment]) -> Iterator[Violation]:
+    counts = Counter(order.declined_payments)
+    declined = {payment.id for payment in payments if payment.counted}
+    for payment_id, count in counts.items():
+        if count > 1:
+            sentence = f"order {order.id} counts the declined payment {payment_id} {count} times"
+            yield _wrong(sentence, order.id, payment_id)
+        if payment_id not in declined:
+            sentence = f"order {order.id} counts payment {payment_id}, which was not declined"
+            yield _wrong(sentence, order.id, payment_id)
+    if order.status == OrderStatus.AWAITING_PAYMENT:  # a later one is none of its business
+        for payment_id in declined - counts.keys():
+            sentence = f"order {order.id} does not know that payment {payment_id} was declined"
+            yield _wrong(sentence, order.id, payment_id, awaits=("orders",))
+
+
+def _agrees(order: Order, reservation: Reservation) -> Iterator[Violation]:
+    if reservation.status not in _RESERVED.get(order.status, frozenset()):
+        sentence = f"order {order.id} is {order.status}, and its reservation {reservation.status}"
+        yield _wrong(sentence, order.id, awaits=("products", "orders"))
+    if reservation.order_sequence > order.sequence:
+        sentence = (
+            f"the reservation of order {order.id} has seen event {reservation.order_sequence}, "
+            f"and the order itself only {order.sequence}"
+        )
+        yield _wrong(sentence, order.id)
+    ordered, held = (
+        sorted((line.product_id, line.quantity) for line in lines)
+        for lines in (order.lines, reservation.lines)
+    )
+    if ordered != held:
+        yield _wrong(f"order {order.id} and its reservation are of different pieces", order.id)
+
+
+def _orphaned(reservation: Reservation, patience: Patience, now: datetime) -> Iterator[Violation]:
+    age = now - reservation.held_at
+    if reservation.status == "HELD" and age > patience.orphaned_hold:
+        sentence = f"stock is held since {reservation.held_at:%F %T} for {reservation.id}, no order"
+        yield _wrong(sentence, reservation.id)
+    if reservation.status in {"COMMITTED", "RETURNED"}:
+        sentence = f"stock is {reservation.status} for {reservation.id}, which is no order"
+        yield _wrong(sentence, reservation.id)
+
+
+def _wrong(sentence: str, *ids: str, awaits: tuple[str, ...] = ()) -> Violation:
+    return Violation(promise=5, sentence=sentence, ids=ids, awaits=awaits)

@@ -1,0 +1,48 @@
+"""Promises 6 and 7: a mail for each event that deserves one, and only one."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from cartwheel.contracts.notifications import MailStatus
+from cartwheel.contracts.orders import EVENTS
+from cartwheel.operations.verify.case import Case
+from cartwheel.operations.verify.violation import Violation
+
+DESERVING = frozenset(event.type for event in EVENTS if "notifications" in event.consumers)
+"""Events that customers are told of."""
+
+
+def check(case: Case) -> list[Violation]:
+    return [*_counts(case), *_unfinished(case)]
+
+
+def _counts(case: Case) -> Iterator[Violation]:
+    order = case.order
+    happened = Counter(
+        entry.type for entry in (order.timeline if order else ()) if entry.type in DESERVING
+    )
+    told = Counter(mail.reason for mail in case.mails)
+    for reason in happened | told:
+        mails = tuple(mail.id for mail in case.mails if mail.reason == reason)
+        events = f"order {case.order_id} has had {happened[reason]} {reason}"
+        if told[reason] < happened[reason]:
+            yield Violation(
+                promise=6,
+                sentence=f"{events}, and {told[reason]} mails tell of it",
+                ids=(case.order_id, *mails),
+                awaits=("notifications",),
+            )
+        elif told[reason] > happened[reason]:
+            sentence = f"{events}, but {told[reason]} mails tell of it"
+            yield Violation(promise=7, sentence=sentence, ids=(case.order_id, *mails))
+
+
+def _unfinished(case: Case) -> Iterator[Violation]:
+    for mail in case.mails:
+        if mail.status == MailStatus.SENDING:
+            yield Violation(
+                promise=6,
+                sentence=f"mail {mail.id} is neither sent nor refused",
+                ids=(case.order_id, mail.id),
+                awaits=("notifications",),
+            )

@@ -1,0 +1,166 @@
+"""Promises 3 and 4: a paid order keeps one capture of its total, any other one none.
+
+What was captured and given back is what the provider's ledger says. For money that no ledger
+tells of (cash), and for a provider whose ledger is not at hand, it is what payments says.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from cartwheel.contracts.orders import OrderStatus
+from cartwheel.operations.verify.case import Case
+from cartwheel.operations.verify.records import LedgerLine, Order, Payment
+from cartwheel.operations.verify.violation import Violation
+
+WITNESSED = "simulator"
+"""The provider whose ledger is at hand."""
+
+_CAPTURED = frozenset({"PAID", "REFUNDED"})
+_LIVE = frozenset({"AWAITING_PAYMENT", "PAID"})
+
+
+class Takings(msgspec.Struct, frozen=True, kw_only=True):
+    """What came in by a payment, in minor units: all of it, and what is or will be given back."""
+
+    payment: Payment
+    captured: int
+    refunded: int
+    pending: int
+
+    @property
+    def kept(self) -> int:
+        return self.captured - self.refunded - self.pending
+
+
+def check(case: Case) -> list[Violation]:
+    lines = {payment.id: [] for payment in case.payments} | _by_payment(case.ledger)
+    takings = [_takings(payment, lines[payment.id]) for payment in case.payments]
+    wrong: list[Violation] = []
+    for each in takings:
+        payment = each.payment
+        if payment.provider == WITNESSED:
+            wrong += _against_ledger(payment, lines[payment.id], case)
+        wrong += _of_itself(each, case)
+    return [*wrong, *_of_order(case, takings)]
+
+
+def unknown_to_payments(line: LedgerLine) -> Violation:
+    """Return that the provider moved money for a payment that payments has never heard of."""
+    sentence = (
+        f"the provider's ledger has a {line.kind} for payment {line.payment_id}, unknown here"
+    )
+    return Violation(promise=3, sentence=sentence, ids=(line.payment_id,))
+
+
+def _by_payment(ledger: tuple[LedgerLine, ...]) -> dict[str, list[LedgerLine]]:
+    lines: dict[str, list[LedgerLine]] = {}
+    for line in ledger:
+        lines.setdefault(line.payment_id, []).append(line)
+    return lines
+
+
+def _takings(payment: Payment, lines: list[LedgerLine]) -> Takings:
+    if payment.provider == WITNESSED:
+        captured = sum(line.amount for line in lines if line.kind == "charge")
+        refunded = sum(line.amount for line in lines if line.kind == "refund")
+    else:
+        taken = payment.status in _CAPTURED or bool(payment.refunds)
+        captured = payment.amount.amount if taken else 0
+        refunded = sum(each.amount.amount for each in payment.refunds if each.status == "SUCCEEDED")
+    done = {line.refund_id for line in lines}
+    pending = sum(
+        each.amount.amount
+        for each in payment.refunds
+        if each.status == "PENDING" and each.id not in done
+    )
+    return Takings(payment=payment, captured=captured, refunded=refunded, pending=pending)
+
+
+def _against_ledger(payment: Payment, lines: list[LedgerLine], case: Case) -> Iterator[Violation]:
+    charges = [line for line in lines if line.kind == "charge"]
+    if len(charges) > 1:
+        yield _wrong(4, case, payment, f"was charged {len(charges)} times")
+    for line in charges:
+        if (line.amount, line.currency) != (payment.amount.amount, payment.amount.currency):
+            told = f"{line.amount} {line.currency}"
+            yield _wrong(3, case, payment, f"is of {_told(payment)}, but {told} were charged")
+    if payment.status in _CAPTURED and not charges:
+        yield _wrong(3, case, payment, f"is {payment.status}, but the ledger has no charge for it")
+    if charges and payment.status == "AWAITING_PAYMENT":
+        yield _wrong(3, case, payment, "was charged, and still awaits its verdict here")
+    refunds = {line.refund_id: line.amount for line in lines if line.kind == "refund"}
+    known = {refund.id for refund in payment.refunds}
+    for refund in payment.refunds:
+        if refund.status == "SUCCEEDED" and refunds.get(refund.id) != refund.amount.amount:
+            yield _wrong(3, case, payment, f"has refund {refund.id}, which the ledger has not")
+    for refund_id in refunds.keys() - known:
+        yield _wrong(3, case, payment, f"has no refund {refund_id}, which the ledger has")
+
+
+def _of_itself(takings: Takings, case: Case) -> Iterator[Violation]:
+    payment = takings.payment
+    if takings.kept < 0:
+        yield _wrong(3, case, payment, f"gives back {-takings.kept} more than was captured")
+    if payment.status == "REFUNDED" and takings.kept > 0:
+        yield _wrong(3, case, payment, f"is REFUNDED, but {takings.kept} of it are kept")
+    if payment.status == "PAID" and takings.captured and takings.refunded == takings.captured:
+        yield _wrong(3, case, payment, "is PAID, but all of it was given back")
+    if payment.live != (payment.status in _LIVE):
+        live = "live" if payment.live else "not live"
+        yield _wrong(4, case, payment, f"is {payment.status} and yet {live}")
+    if case.order and payment.amount != case.order.total:
+        total = f"{case.order.total.amount} {case.order.total.currency}"
+        yield _wrong(3, case, payment, f"is of {_told(payment)}, and its order of {total}")
+
+
+def _of_order(case: Case, takings: list[Takings]) -> Iterator[Violation]:
+    kept = [each.payment for each in takings if each.kept > 0]
+    live = [each.payment for each in takings if each.payment.live]
+    for many, what in ((kept, "keeps the money of"), (live, "has")):
+        if len(many) > 1:
+            yield Violation(
+                promise=4,
+                sentence=f"order {case.order_id} {what} {len(many)} payments"
+                + (" that are live" if many is live else ""),
+                ids=(case.order_id, *(payment.id for payment in many)),
+                awaits=("orders", "payments"),
+            )
+    order = case.order
+    if order is None:
+        for payment in kept:
+            yield _wrong(3, case, payment, "is kept for an order that does not exist")
+    elif order.status == OrderStatus.PAID:
+        yield from _paid(order, kept)
+    else:
+        for payment in kept:
+            yield Violation(
+                promise=3,
+                sentence=f"order {order.id} is {order.status}, and the money of payment "
+                f"{payment.id} is kept",
+                ids=(order.id, payment.id),
+                awaits=("orders", "payments"),
+            )
+
+
+def _paid(order: Order, kept: list[Payment]) -> Iterator[Violation]:
+    if not kept:
+        yield Violation(
+            promise=3,
+            sentence=f"order {order.id} is PAID, and no money is kept for it",
+            ids=(order.id, *([order.paid_by] if order.paid_by else [])),
+            awaits=("orders",),
+        )
+    elif order.paid_by not in {payment.id for payment in kept}:
+        ids = (order.id, *(payment.id for payment in kept))
+        sentence = f"order {order.id} is PAID by {order.paid_by}, but keeps the money of {ids[1]}"
+        yield Violation(promise=3, sentence=sentence, ids=ids, awaits=("orders", "payments"))
+
+
+def _wrong(promise: int, case: Case, payment: Payment, what: str) -> Violation:
+    sentence = f"payment {payment.id} {what}"
+    return Violation(promise=promise, sentence=sentence, ids=(case.order_id, payment.id))
+
+
+def _told(payment: Payment) -> str:
+    return f"{payment.amount.amount} {payment.amount.currency}"

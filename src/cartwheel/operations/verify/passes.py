@@ -1,0 +1,183 @@
+"""The whole run: look at everything, wait a moment, look again at what disagreed.
+
+On a running system nearly everything that disagrees is work in flight: an event on its way, a
+verdict not yet stored. So nothing is a violation at first sight. At the second, a disagreement is
+still in flight if something about its order is younger than the grace period, has events to
+publish or a refund to make, or if the service that would put it right has had events waiting all
+the time. One that waits for a parked event is counted as such.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from cartwheel.kernel.clock import utc_now
+from cartwheel.kernel.store.outbox import UNPUBLISHED
+from cartwheel.operations.verify import effects, ledger, mails, money, reading, stock
+from cartwheel.operations.verify.case import Case, Patience, in_flight
+from cartwheel.operations.verify.ledger import LedgerSettings
+from cartwheel.operations.verify.queues import Queues
+from cartwheel.operations.verify.reading import Databases
+from cartwheel.operations.verify.records import LedgerLine, Product, Unpublished
+from cartwheel.operations.verify.spool import Spool, Suspect
+from cartwheel.operations.verify.stock import Reserved
+from cartwheel.operations.verify.violation import Violation
+
+Tell = Callable[[Violation], None]
+Progress = Callable[[str, int], None]
+"""Told what is being looked at, and how many of them have been since it was last told."""
+
+_AT_ONCE = 200
+
+
+class World(msgspec.Struct, frozen=True, kw_only=True):
+    """What is verified, and how patiently; `again_after` separates the two looks."""
+
+    databases: Databases
+    ledger: LedgerSettings
+    queues: Queues
+    spool: Spool
+    patience: Patience = Patience()
+    again_after: timedelta = timedelta(seconds=2)
+
+
+class Excused(msgspec.Struct):
+    """How many disagreements are no violations: in flight, or waiting for a parked event."""
+
+    in_flight: int = 0
+    parked: int = 0
+
+
+async def verify(world: World, *, tell: Tell, progress: Progress) -> Excused:
+    """Tell every violation; return what was excused.
+
+    Raises:
+        NotRunning: a part does not answer.
+        records.Unreadable: a document is not what its service stores.
+    """
+    await ledger.fetch(world.ledger, world.spool)
+    await _first_look(world, progress)
+    busy = await world.queues.never_empty(
+        world.again_after if world.spool.any_suspects() else timedelta()
+    )
+    excused = Excused()
+    if not world.spool.any_suspects():
+        return excused
+    await ledger.fetch(world.ledger, world.spool)
+    await world.queues.note_parked(world.spool)
+    progress("looking again", 0)
+    await _orders_again(world, busy, excused, tell)
+    await _products_again(world, tell)
+    await _outboxes_again(world, tell)
+    await _charges_again(world, excused, tell)
+    return excused
+
+
+def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
+    return [*money.check(case), *effects.check(case, patience, now), *mails.check(case)]
+
+
+def _check_product(product: Product | None, reserved: Reserved) -> list[Violation]:
+    wrong = stock.check(product, reserved)
+    if product is not None:
+        wrong += effects.outbox_is_the_end(product.outbox, product.sequence, product.id)
+    return wrong
+
+
+async def _first_look(world: World, progress: Progress) -> None:
+    spool = world.spool
+    async for batch in reading.batches(world.databases.orders["orders"], {"_id": 1}):
+        await _suspect_orders(world, {document["_id"] for document in batch})
+        progress("orders", len(batch))
+    # What belongs to no order at all.
+    for collection, key in (
+        (world.databases.products["reservations"], "_id"),
+        (world.databases.payments["payments"], "order_id"),
+        (world.databases.notifications["mail"], "order_id"),
+    ):
+        async for batch in reading.batches(collection, {key: 1}):
+            ids = {document[key] for document in batch}
+            lost = await reading.missing(world.databases.orders["orders"], ids)
+            await _suspect_orders(world, lost)
+            progress(collection.name, len(batch))
+    async for product, reserved in reading.stocks(world.databases):
+        if _check_product(product, reserved):
+            spool.suspect(Suspect.PRODUCT, [reserved.product_id])
+        progress("products", 1)
+    for collection in world.databases.with_outboxes().values():
+        async for owner, outbox in _unpublished(collection):
+            if effects.unpublished(outbox, owner, world.patience, utc_now()):
+                spool.suspect(Suspect.OUTBOX, [f"{collection.name}/{owner}"])
+    for lines in spool.lines(reading.BATCH):
+        spool.suspect(Suspect.CHARGE, [line.payment_id for line in await _strays(world, lines)])
+        progress("ledger", len(lines))
+
+
+async def _suspect_orders(world: World, order_ids: set[str]) -> None:
+    if not order_ids:
+        return
+    now = utc_now()
+    for case in await reading.cases(world.databases, world.spool, sorted(order_ids)):
+        if check(case, world.patience, now):
+            world.spool.suspect(Suspect.ORDER, [case.order_id])
+
+
+async def _orders_again(world: World, busy: frozenset[str], excused: Excused, tell: Tell) -> None:
+    for order_ids in world.spool.suspects(Suspect.ORDER, _AT_ONCE):
+        now = utc_now()
+        for case in await reading.cases(world.databases, world.spool, order_ids):
+            wrong = check(case, world.patience, now)
+            if not wrong:
+                continue
+            lasting = [each for each in wrong if not busy.intersection(each.awaits)]
+            if in_flight(case, world.patience, now) or not lasting:
+                excused.in_flight += 1
+            elif world.spool.any_parked(case.subjects):
+                excused.parked += 1
+            else:
+                for violation in lasting:
+                    tell(violation)
+
+
+async def _products_again(world: World, tell: Tell) -> None:
+    for product_ids in world.spool.suspects(Suspect.PRODUCT, _AT_ONCE):
+        async for product, reserved in reading.stocks(world.databases, product_ids):
+            for violation in _check_product(product, reserved):
+                tell(violation)
+
+
+async def _outboxes_again(world: World, tell: Tell) -> None:
+    collections = world.databases.with_outboxes()
+    for names in world.spool.suspects(Suspect.OUTBOX, _AT_ONCE):
+        for name in names:
+            collection, _, owner = name.partition("/")
+            async for _, outbox in _unpublished(collections[collection], owner):
+                for violation in effects.unpublished(outbox, owner, world.patience, utc_now()):
+                    tell(violation)
+
+
+async def _charges_again(world: World, excused: Excused, tell: Tell) -> None:
+    for payment_ids in world.spool.suspects(Suspect.CHARGE, _AT_ONCE):
+        for line in await _strays(world, world.spool.lines_of(payment_ids)):
+            if utc_now() - line.at < world.patience.grace:
+                excused.in_flight += 1
+            else:
+                tell(money.unknown_to_payments(line))
+
+
+async def _strays(world: World, lines: list[LedgerLine]) -> list[LedgerLine]:
+    """Return the lines that moved money for payments which do not exist."""
+    moved = [line for line in lines if line.kind in {"charge", "refund"}]
+    payments = world.databases.payments["payments"]
+    lost = await reading.missing(payments, {line.payment_id for line in moved})
+    return [line for line in moved if line.payment_id in lost]
+
+
+async def _unpublished(
+    collection: reading.Collection, owner: str | None = None
+) -> AsyncIterator[tuple[str, list[Unpublished]]]:
+    query = UNPUBLISHED if owner is None else {"_id": owner, **UNPUBLISHED}
+    async for batch in reading.batches(collection, {"outbox": 1}, query):
+        for document in batch:
+            yield document["_id"], msgspec.convert(document["outbox"], list[Unpublished])

@@ -1,0 +1,185 @@
+"""Documents from the services' databases, a batch at a time, in the order of their ids."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from typing import TypeVar
+
+import msgspec
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.read_concern import ReadConcern
+
+from cartwheel.kernel.store import client as mongodb
+from cartwheel.kernel.store.client import Client, Database, Document
+from cartwheel.operations.verify import records
+from cartwheel.operations.verify.case import Case
+from cartwheel.operations.verify.records import Mail, Order, Payment, Product, Reservation
+from cartwheel.operations.verify.spool import Spool
+from cartwheel.operations.verify.stock import Reserved
+
+Kind = TypeVar("Kind", bound=msgspec.Struct)
+Collection = AsyncCollection[Document]
+BATCH = 500
+
+
+class Databases(msgspec.Struct, frozen=True):
+    """The services' databases; read only."""
+
+    client: Client
+    products: Database
+    orders: Database
+    payments: Database
+    notifications: Database
+
+    @classmethod
+    def named(cls, client: Client, prefix: str = "") -> "Databases":
+        names = ("products", "orders", "payments", "notifications")
+        return cls(client, *(mongodb.database(client, prefix + name) for name in names))
+
+    def with_outboxes(self) -> dict[str, Collection]:
+        owned = (
+            self.products["products"],
+            self.products["reservations"],
+            self.orders["orders"],
+            self.payments["payments"],
+            self.notifications["mail"],
+        )
+        return {collection.name: collection for collection in owned}
+
+
+async def batches(
+    collection: Collection, fields: Document | None = None, query: Document | None = None
+) -> AsyncIterator[list[Document]]:
+    last: Document = {}
+    while batch := (
+        await collection.find({**(query or {}), **last}, fields)
+        .sort("_id", 1)
+        .limit(BATCH)
+        .to_list()
+    ):
+        yield batch
+        last = {"_id": {"$gt": batch[-1]["_id"]}}
+
+
+async def cases(databases: Databases, spool: Spool, order_ids: Sequence[str]) -> list[Case]:
+    """Return the orders with all that concerns them; of those that do not exist, what does."""
+    of_orders: Document = {"order_id": {"$in": list(order_ids)}}
+    by_id: Document = {"_id": {"$in": list(order_ids)}}
+    orders = await _read(databases.orders["orders"], by_id, Order)
+    reservations = await _read(databases.products["reservations"], by_id, Reservation)
+    payments = await _read(databases.payments["payments"], of_orders, Payment)
+    mails = await _read(databases.notifications["mail"], of_orders, Mail)
+    order_of = {payment.id: payment.order_id for payment in payments}
+    ledger = defaultdict[str, list[records.LedgerLine]](list)
+    for line in spool.lines_of(list(order_of)):
+        ledger[order_of[line.payment_id]].append(line)
+    order_by_id = {order.id: order for order in orders}
+    reservation_by_id = {reservation.id: reservation for reservation in reservations}
+    payments_by_order = defaultdict[str, list[Payment]](list)
+    for payment in payments:
+        payments_by_order[payment.order_id].append(payment)
+    mails_by_order = defaultdict[str, list[Mail]](list)
+    for mail in mails:
+        mails_by_order[mail.order_id].append(mail)
+    return [
+        Case(
+            order_id=order_id,
+            order=order_by_id.get(order_id),
+            reservation=reservation_by_id.get(order_id),
+            payments=tuple(payments_by_order[order_id]),
+            ledger=tuple(ledger[order_id]),
+            mails=tuple(mails_by_order[order_id]),
+        )
+        for order_id in order_ids
+    ]
+
+
+async def about_how_many(databases: Databases) -> dict[str, int]:
+    """Return the sizes of what is to be looked at, by its name, cheaply and about right."""
+    return {
+        name: await collection.estimated_document_count()
+        for name, collection in databases.with_outboxes().items()
+    }
+
+
+async def refunds_pending(databases: Databases) -> int:
+    return await databases.payments["payments"].count_documents({"refunds.status": "PENDING"})
+
+
+async def perhaps_sent_twice(databases: Databases) -> tuple[int, list[str]]:
+    """Return how many mails were begun more than once, and the ids of the first ten."""
+    twice: Document = {"sends": {"$gt": 1}}
+    mail = databases.notifications["mail"]
+    first = await mail.find(twice, {"_id": 1}).sort("_id", 1).limit(10).to_list()
+    return await mail.count_documents(twice), [document["_id"] for document in first]
+
+
+async def missing(collection: Collection, ids: set[str]) -> set[str]:
+    """Return those of `ids` that `collection` does not have."""
+    found = collection.find({"_id": {"$in": list(ids)}}, {"_id": 1})
+    return ids - {document["_id"] async for document in found}
+
+
+async def stocks(
+    databases: Databases, product_ids: Sequence[str] | None = None
+) -> AsyncIterator[tuple[Product | None, Reserved]]:
+    """Yield each product with what its reservations add up to, all as of one moment.
+
+    Stock and reservations change in one transaction, so that at any moment they agree. The sums
+    come sorted from the server, and are merged with the products as both stream in. A moment
+    stays readable for five minutes (`minSnapshotHistoryWindowInSeconds`).
+    """
+    chosen: Document = {} if product_ids is None else {"_id": {"$in": list(product_ids)}}
+    # A snapshot's reads have their own read concern.
+    concern = ReadConcern()
+    products = databases.products["products"].with_options(read_concern=concern)
+    reservations = databases.products["reservations"].with_options(read_concern=concern)
+    async with databases.client.start_session(snapshot=True) as session:
+        summing = await reservations.aggregate(
+            _sums(product_ids), allowDiskUse=True, session=session
+        )
+        added_up = await anext(summing, None)
+        async for document in products.find(chosen, session=session).sort("_id", 1):
+            product = records.read(document, Product)
+            while added_up is not None and added_up["_id"] < product.id:
+                yield None, _reserved(added_up)
+                added_up = await anext(summing, None)
+            if added_up is not None and added_up["_id"] == product.id:
+                yield product, _reserved(added_up)
+                added_up = await anext(summing, None)
+            else:
+                yield product, Reserved(product_id=product.id)
+        while added_up is not None:
+            yield None, _reserved(added_up)
+            added_up = await anext(summing, None)
+
+
+def _sums(product_ids: Sequence[str] | None) -> list[Document]:
+    def pieces(status: str) -> Document:
+        return {"$sum": {"$cond": [{"$eq": ["$status", status]}, "$lines.quantity", 0]}}
+
+    chosen: Document = (
+        {} if product_ids is None else {"lines.product_id": {"$in": list(product_ids)}}
+    )
+    return [
+        {"$match": {"status": {"$in": ["HELD", "COMMITTED"]}, **chosen}},
+        {"$unwind": "$lines"},
+        {"$match": chosen},
+        {
+            "$group": {
+                "_id": "$lines.product_id",
+                "held": pieces("HELD"),
+                "committed": pieces("COMMITTED"),
+            }
+        },
+        {"$sort": {"_id": 1}},
+    ]
+
+
+def _reserved(document: Document) -> Reserved:
+    return Reserved(
+        product_id=document["_id"], held=document["held"], committed=document["committed"]
+    )
+
+
+async def _read(collection: Collection, query: Document, kind: type[Kind]) -> list[Kind]:
+    return [records.read(document, kind) async for document in collection.find(query)]

@@ -1,0 +1,133 @@
+"""What the services store, as far as the promises need it.
+
+A field that a document lacks has its default: documents may be older, or younger, than this code.
+"""
+
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+
+from cartwheel.kernel.money import Money
+from cartwheel.kernel.store import codec
+from cartwheel.kernel.store.client import Document
+
+Kind = TypeVar("Kind", bound=msgspec.Struct)
+
+
+class Unreadable(Exception):
+    """A document is not of the shape that its service stores."""
+
+
+class Unpublished(msgspec.Struct, frozen=True, kw_only=True):
+    """An event in an outbox."""
+
+    id: str
+    type: str
+    sequence: int
+    time: datetime
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    product_id: str
+    quantity: int
+
+
+class Stock(msgspec.Struct, frozen=True, kw_only=True):
+    available: int
+    reserved: int = 0
+    sold: int = 0
+
+
+class Product(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    initial_stock: int
+    stock: Stock
+    sequence: int = 0
+    outbox: tuple[Unpublished, ...] = ()
+
+
+class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+    """Bears its order's id."""
+
+    id: str
+    status: str
+    lines: tuple[Line, ...]
+    held_at: datetime
+    order_sequence: int = 0
+
+
+class Happened(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of a timeline."""
+
+    type: str
+    at: datetime
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    status: str
+    total: Money
+    lines: tuple[Line, ...]
+    updated_at: datetime
+    declined_payments: tuple[str, ...] = ()
+    paid_by: str | None = None
+    sequence: int = 0
+    timeline: tuple[Happened, ...] = ()
+    outbox: tuple[Unpublished, ...] = ()
+
+
+class Refund(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    amount: Money
+    status: str
+
+
+class Payment(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    order_id: str
+    amount: Money
+    provider: str
+    status: str
+    live: bool
+    updated_at: datetime
+    counted: bool = False
+    refunds: tuple[Refund, ...] = ()
+    sequence: int = 0
+    outbox: tuple[Unpublished, ...] = ()
+
+
+class Mail(msgspec.Struct, frozen=True, kw_only=True):
+    """Bears the id of the event that it tells of, whose type is `reason`."""
+
+    id: str
+    order_id: str
+    reason: str
+    status: str
+    created_at: datetime
+    sent_at: datetime | None = None
+    sends: int = 1
+    outbox: tuple[Unpublished, ...] = ()
+
+
+class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the provider's ledger: a `charge`, `decline`, `cancellation` or `refund`."""
+
+    id: int
+    at: datetime
+    kind: str
+    payment_id: str
+    amount: int = 0
+    currency: str = ""
+    refund_id: str | None = None
+
+
+def read(document: Document, kind: type[Kind]) -> Kind:
+    """Raises:
+    Unreadable: naming the document.
+    """
+    try:
+        return codec.from_document(document, kind)
+    except msgspec.ValidationError as error:
+        name = f"{kind.__name__.lower()} {document.get('_id')}"
+        raise Unreadable(f"{name} is not as its service stores it: {error}") from None

@@ -1,0 +1,104 @@
+"""What is said of a run: every violation as it is found, then the sums."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from cartwheel.operations.verify.violation import Violation
+
+PROMISES: Mapping[int, str] = {
+    2: "never oversold",
+    3: "an order is PAID if and only if one capture of its total is kept; others are refunded",
+    4: "at most one capture is kept per order",
+    5: "every event is published and applied once in effect",
+    6: "no event disappears",
+    7: "one mail per event that deserves one",
+}
+
+
+class Summary(msgspec.Struct, kw_only=True):
+    """`looked_at` counts documents by kind. What follows it is no violation, but worth knowing.
+
+    in_flight              disagreements that may yet come right by themselves
+    waiting                events in queues, and waiting to be tried again
+    parked                 events parked, by service: see `cartwheel dlq`
+    waiting_for_parked     orders that disagree because an event of theirs is parked
+    refunds_pending        payments with a refund that the provider has not confirmed yet
+    perhaps_sent_twice     mails that were begun more than once; `of_these` are the first ones
+    """
+
+    looked_at: dict[str, int]
+    in_flight: int
+    waiting: int
+    parked: dict[str, int]
+    waiting_for_parked: int
+    refunds_pending: int
+    perhaps_sent_twice: int
+    of_these: list[str]
+    seconds: float
+
+
+class Report:
+    """Says each violation once, as it is found; holds none of them."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.by_promise: Counter[int] = Counter()
+
+    def tell(self, violation: Violation) -> None:
+        self.by_promise[violation.promise] += 1
+        told = Text.assemble(("✗ ", "red"), (f"promise {violation.promise}: ", "bold"))
+        told.append(f"{violation.sentence}  ")
+        told.append(f"[{', '.join(violation.ids)}]", style="dim")
+        self._console.print(told, soft_wrap=True)
+
+    def end(self, summary: Summary) -> None:
+        say = self._console.out
+        looked_at = ", ".join(f"{count:,} {name}" for name, count in summary.looked_at.items())
+        say(f"looked at {looked_at or 'nothing'} in {summary.seconds:.1f} s", highlight=False)
+        parked = ", ".join(f"{name} {count}" for name, count in summary.parked.items() if count)
+        for name, count, note in (
+            ("in flight", summary.in_flight, "may yet come right by itself"),
+            ("events in queues", summary.waiting, "also in flight"),
+            ("parked", sum(summary.parked.values()), f"{parked}; see `cartwheel dlq`"),
+            ("waiting for a parked event", summary.waiting_for_parked, "orders"),
+            ("refunds pending", summary.refunds_pending, "payments"),
+            ("perhaps sent twice", summary.perhaps_sent_twice, ", ".join(summary.of_these)),
+        ):
+            if count:
+                say(f"{name}: {count:,} ({note})", highlight=False)
+        for promise, sentence in PROMISES.items():
+            count = self.by_promise[promise]
+            mark, style = ("✗", "red") if count else ("✓", "green")
+            told = Text.assemble((mark, style), f" {promise}. {sentence}")
+            self._console.print(told.append(f": {count:,} violations" if count else ""))
+
+
+class JsonReport(Report):
+    """The same as one JSON object: {"violations": [{promise, sentence, ids}], …, "holds": …}."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._before = '{"violations": ['
+
+    def tell(self, violation: Violation) -> None:
+        self.by_promise[violation.promise] += 1
+        told = {"promise": violation.promise, "sentence": violation.sentence, "ids": violation.ids}
+        self._say(self._before + _json(told))
+        self._before = ","
+
+    def end(self, summary: Summary) -> None:
+        opening = self._before if self._before != "," else ""
+        sums = {**msgspec.to_builtins(summary), "holds": not self.by_promise}
+        self._say(f"{opening}], {_json(sums)[1:]}")
+
+    def _say(self, text: str) -> None:
+        self._console.out(text, highlight=False)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
