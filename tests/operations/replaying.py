@@ -19,7 +19,7 @@ async def main(service: str, rabbitmq_url: str, mongodb_uri: str, database: str)
         queue.reach(rabbitmq_url) as connection,
     ):
         audit = Audit(mongodb.database(client, database))
-        await actions.replay_all(connection, [service], rate=1000, audit=audit, told=say)
+        await actions.replay_all(connection, [service], rate=500, audit=audit, told=say)
 
 
 if __name__ == "__main__":

@@ -271,7 +271,7 @@ async def test_an_event_that_rabbitmq_does_not_take_stays_parked(
 async def test_killing_the_tool_while_it_replays_loses_nothing(
     system: System, channel: AbstractChannel, database: Database
 ) -> None:
-    await park(channel, *range(1000))
+    await park(channel, *range(400))
     environment = system.environment
     tool = await asyncio.create_subprocess_exec(
         *(sys.executable, replaying.__file__, SERVICE),
@@ -279,7 +279,7 @@ async def test_killing_the_tool_while_it_replays_loses_nothing(
         stdout=asyncio.subprocess.PIPE,
     )
     assert tool.stdout
-    for _ in range(200):
+    for _ in range(100):
         await tool.stdout.readline()
 
     tool.kill()
@@ -287,11 +287,11 @@ async def test_killing_the_tool_while_it_replays_loses_nothing(
 
     async def all_there() -> set[str]:
         replayed, parked = await count(channel, EVENTS), await count(channel, DEAD)
-        assert replayed + parked >= 1000
-        assert 200 <= replayed < 1000
+        assert replayed + parked >= 400
+        assert 100 <= replayed < 400
         return await ids_in(channel, EVENTS) | await ids_in(channel, DEAD)
 
-    assert len(await eventually(all_there)) == 1000
+    assert len(await eventually(all_there)) == 400
 
 
 async def ids_in(channel: AbstractChannel, name: str) -> set[str]:
