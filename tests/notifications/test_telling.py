@@ -167,7 +167,7 @@ async def test_an_outage_of_ses_is_an_outage_and_the_mail_goes_out_when_it_is_ba
     event = happened(paid(snapshot()))
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused_tcp_port}")
     async with open_ses(sender="shop@example.com") as away:
-        with pytest.raises(Unavailable, match="cannot be reached") as outage:
+        with pytest.raises(Unavailable, match="cannot be reached"):
             await notifications._replace(sender=away).tell(event)
         with pytest.raises(Exception, match="Could not connect"):
             await away.probe()
