@@ -129,6 +129,11 @@ def _product(**changes: object) -> Tamper:
     )
 
 
+async def _forget_payment(copies: Databases, bought: Bought) -> None:
+    await copies.payments["payments"].delete_one({"_id": bought.payment})
+    await _order(status="AWAITING_PAYMENT", paid_by=None)(copies, bought)
+
+
 STUCK = {"id": "evt_stuck", "type": "order.paid.v1", "sequence": 2, "time": LONG_AGO}
 
 BROKEN: dict[str, tuple[Tamper, set[tuple[int, str]]]] = {
@@ -148,6 +153,7 @@ BROKEN: dict[str, tuple[Tamper, set[tuple[int, str]]]] = {
         lambda copies, bought: copies.payments["payments"].delete_one({"_id": bought.payment}),
         {(3, "payment"), (3, "paid")},
     ),
+    "charged, and known to nobody here": (_forget_payment, {(3, "payment")}),
     "an order that is gone": (
         lambda copies, bought: copies.orders["orders"].delete_one({"_id": bought.paid}),
         {(3, "payment"), (5, "paid"), (7, "paid")},
@@ -177,6 +183,21 @@ async def test_each_kind_of_broken_promise_is_found(
     names = {bought.product: "product", bought.payment: "payment", bought.paid: "paid"}
     told = {(each.promise, names[id]) for each in found for id in each.ids if id in names}
     assert expected <= told, found
+
+
+async def test_stock_sold_of_a_product_that_is_gone_is_found_and_confuses_no_other(
+    verify: Verifier, bought: Bought
+) -> None:
+    await verify.databases.products["reservations"].update_one(
+        {"_id": bought.paid}, {"$set": {"lines.0.product_id": "prd_0"}}
+    )
+
+    found, _ = await verify({"prd_0", bought.product})
+
+    assert [each.sentence for each in found if each.promise == 2] == [
+        "product prd_0 is reserved for orders but does not exist",
+        f"product {bought.product} has 4 pieces sold, and its reservations 2",
+    ]
 
 
 async def test_what_is_younger_than_the_grace_period_is_in_flight(
