@@ -1,9 +1,11 @@
 """The rules of an order. Pure: values in, a new order or a refusal out.
 
-    (new) ──► AWAITING_PAYMENT ──captured──► PAID
-                    └──third decline──► REJECTED
+    (new) ──► AWAITING_PAYMENT ──captured──► PAID ──admin, or goods are gone──► CANCELED
+                    ├──third decline──► REJECTED
+                    └──owner, admin, deadline──► CANCELED
 
-A transition that has happened already changes nothing: events are repeated.
+A transition that has happened already changes nothing: events are repeated. Money captured for an
+order that does not want it (any more) is given back, once per payment.
 """
 
 from collections.abc import Sequence
@@ -16,11 +18,15 @@ from cartwheel.contracts.orders import (
     AddressRequired,
     Adjustment,
     Fulfillment,
+    FulfillmentStatus,
     InvalidTransition,
     Line,
+    OrderCanceled,
     OrderPaid,
     OrderPaymentFailed,
     OrderPlaced,
+    OrderRefundDue,
+    OrderRefunded,
     OrderRejected,
     OrderSnapshot,
     OrderStatus,
@@ -30,21 +36,15 @@ from cartwheel.contracts.orders import (
 )
 from cartwheel.contracts.payments import Failure, Method
 from cartwheel.contracts.products import Reservation
-from cartwheel.kernel.errors import Conflict, FieldError
+from cartwheel.kernel.errors import FieldError
 from cartwheel.kernel.messages import Cause, Event
 from cartwheel.kernel.money import Money
 
 PAYMENT_DEADLINE = timedelta(minutes=15)
-"""How long an order waits to be paid."""
+"""How long an order waits to be paid, unless the deployment says otherwise."""
 
 MAX_ATTEMPTS = 3
 """The payment declined by this number ends the order."""
-
-
-class AmountMismatch(Conflict):
-    """The money captured is not the order's total."""
-
-    code = "amount_mismatch"
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +66,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     fulfillment: Fulfillment
     declined_payments: list[str]
     paid_by: str | None
+    refunds_due: list[str] = msgspec.field(default_factory=list[str])
+    refunded_payments: list[str] = msgspec.field(default_factory=list[str])
     expires_at: datetime | None
     version: int
     created_at: datetime
@@ -99,7 +101,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def place(request: PlaceOrder, reservation: Reservation, *, number: str, at: datetime) -> Order:
+def place(
+    request: PlaceOrder,
+    reservation: Reservation,
+    *,
+    number: str,
+    at: datetime,
+    pay_within: timedelta = PAYMENT_DEADLINE,
+) -> Order:
     """Return the order that `request` asks for, with what is held for it at the prices held."""
     lines = [
         Line(
@@ -124,7 +133,7 @@ def place(request: PlaceOrder, reservation: Reservation, *, number: str, at: dat
         fulfillment=Fulfillment(),
         declined_payments=[],
         paid_by=None,
-        expires_at=at + PAYMENT_DEADLINE,
+        expires_at=at + pay_within,
         version=0,
         created_at=at,
         updated_at=at,
@@ -171,18 +180,13 @@ def payment_begun(order: Order, method: Method, *, cause: Cause, at: datetime) -
 
 
 def pay(order: Order, captured: Money, *, payment_id: str, cause: Cause, at: datetime) -> Order:
-    """Return `order` as PAID.
-
-    Raises:
-        InvalidTransition: the order no longer awaits payment.
-        AmountMismatch: `captured` is not the total.
-    """
-    if order.status is OrderStatus.PAID and order.paid_by == payment_id:
+    """Return `order` as PAID; or, if it wants no payment or not this sum, with a refund due."""
+    if payment_id in (order.paid_by, *order.refunds_due):
         return order
     if order.status is not OrderStatus.AWAITING_PAYMENT:
-        raise InvalidTransition(f"the order is {order.status} and takes no payment")
+        return _with_refund_due(order, payment_id, captured, "too late", cause=cause, at=at)
     if captured != order.total:
-        raise AmountMismatch("the money captured is not the order's total")
+        return _with_refund_due(order, payment_id, captured, "wrong sum", cause=cause, at=at)
     paid = msgspec.structs.replace(
         order, status=OrderStatus.PAID, paid_by=payment_id, expires_at=None
     )
@@ -218,6 +222,62 @@ def payment_declined(
     rejected = msgspec.structs.replace(order, status=OrderStatus.REJECTED, expires_at=None)
     event = OrderRejected(order=order.snapshot(), reason=failure.message)
     return _changed(rejected, event, cause=cause, at=at)
+
+
+def cancel(
+    order: Order, *, reason: str, by_admin: bool = False, cause: Cause, at: datetime
+) -> Order:
+    """Return `order` as CANCELED; a paid one, which only an admin may cancel, with a refund due.
+
+    Raises:
+        InvalidTransition: it is too late for that.
+    """
+    if order.status is OrderStatus.CANCELED:
+        return order
+    shipped = order.fulfillment.status is not FulfillmentStatus.UNFULFILLED
+    paid = order.status is OrderStatus.PAID
+    if order.status is OrderStatus.REJECTED or (paid and (shipped or not by_admin)):
+        state = "shipped" if shipped else order.status
+        raise InvalidTransition(f"the order is {state} and cannot be canceled")
+    canceled = msgspec.structs.replace(order, status=OrderStatus.CANCELED, expires_at=None)
+    event = OrderCanceled(order=order.snapshot(), reason=reason, was_paid=paid)
+    canceled = _changed(canceled, event, cause=cause, at=at)
+    if order.paid_by is None:
+        return canceled
+    return _with_refund_due(canceled, order.paid_by, order.total, reason, cause=cause, at=at)
+
+
+def expire(order: Order, *, cause: Cause, at: datetime) -> Order:
+    """Return `order` as CANCELED if it has waited for its payment too long."""
+    if order.status is not OrderStatus.AWAITING_PAYMENT:
+        return order
+    if order.expires_at is None or order.expires_at > at:
+        return order
+    return cancel(order, reason="It was not paid in time.", cause=cause, at=at)
+
+
+def out_of_stock(order: Order, *, cause: Cause, at: datetime) -> Order:
+    """Return a paid `order` whose goods are gone as CANCELED; others need none."""
+    if order.status is not OrderStatus.PAID:
+        return order
+    return cancel(order, reason="The goods are sold out.", by_admin=True, cause=cause, at=at)
+
+
+def refunded(order: Order, amount: Money, *, payment_id: str, cause: Cause, at: datetime) -> Order:
+    """Return `order` knowing that the money of one of its payments was given back."""
+    if payment_id in order.refunded_payments:
+        return order
+    event = OrderRefunded(order=order.snapshot(), payment_id=payment_id, amount=amount)
+    order = msgspec.structs.replace(order, refunded_payments=[*order.refunded_payments, payment_id])
+    return _changed(order, event, cause=cause, at=at)
+
+
+def _with_refund_due(
+    order: Order, payment_id: str, amount: Money, reason: str, *, cause: Cause, at: datetime
+) -> Order:
+    event = OrderRefundDue(order_id=order.id, payment_id=payment_id, amount=amount, reason=reason)
+    order = msgspec.structs.replace(order, refunds_due=[*order.refunds_due, payment_id])
+    return _changed(order, event, cause=cause, at=at)
 
 
 def _changed(order: Order, *events: Event, cause: Cause, at: datetime) -> Order:

@@ -2,29 +2,41 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from cartwheel.contracts.orders import (
+    CancelOrder,
     GetOrder,
+    GetOrderStatuses,
     GetPayableOrder,
     GetTimeline,
     ListOrders,
     OrderNotFound,
+    OrderStatus,
     OrderView,
     PayableOrder,
     PlaceOrder,
+    ReasonRequired,
     TimelineEntry,
 )
-from cartwheel.contracts.payments import PaymentCaptured, PaymentDeclined, PaymentPending
-from cartwheel.contracts.products import Reservation, ReserveStock
-from cartwheel.kernel.errors import IdempotencyKeyReused, Outage, Refusal
+from cartwheel.contracts.payments import (
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentPending,
+    PaymentRefunded,
+)
+from cartwheel.contracts.products import Reservation, ReserveStock, StockShortage
+from cartwheel.kernel.errors import FieldError, IdempotencyKeyReused, Outage, Refusal
 from cartwheel.kernel.ids import new_id, new_number
-from cartwheel.kernel.messages import Clock, CloudEvent, Created, Page, Request
+from cartwheel.kernel.messages import Cause, Clock, CloudEvent, Created, Page, Request
 from cartwheel.kernel.telemetry import continue_trace
 from cartwheel.orders import domain
 from cartwheel.orders.domain import Order
 
 Answer = TypeVar("Answer")
+
+OVERDUE_AT_ONCE = 100
 
 
 class Orders(Protocol):
@@ -44,13 +56,17 @@ class Orders(Protocol):
 
     async def timeline(self, order_id: str) -> list[TimelineEntry]: ...
 
+    async def overdue(self, now: datetime, *, limit: int) -> list[str]:
+        """Return the ids of orders whose payment deadline has passed."""
+        ...
+
 
 class Asks(Protocol):
     async def request(self, request: Request[Answer]) -> Answer: ...
 
 
 async def place_orders(
-    requests: list[PlaceOrder], *, orders: Orders, bus: Asks, now: Clock
+    requests: list[PlaceOrder], *, orders: Orders, bus: Asks, now: Clock, pay_within: timedelta
 ) -> list[Created[OrderView] | Refusal | Outage]:
     """Hold the stock, then store the orders; both may be repeated under the same request id."""
     earlier = await orders.made_by([request.request_id for request in requests])
@@ -68,7 +84,9 @@ async def place_orders(
         if isinstance(reservation, Reservation) and reservation.body_hash == request.body_hash:
             drafts.setdefault(
                 request.request_id,
-                domain.place(request, reservation, number=new_number(), at=now()),
+                domain.place(
+                    request, reservation, number=new_number(), at=now(), pay_within=pay_within
+                ),
             )
     stored = {order.request_id: order for order in await orders.add(list(drafts.values()))}
 
@@ -135,6 +153,69 @@ async def get_payable_order(
 
     order = await _change(request.order_id, ready, orders)
     return PayableOrder(order_id=order.id, total=order.total, attempts=domain.MAX_ATTEMPTS)
+
+
+async def cancel_order(request: CancelOrder, *, orders: Orders, now: Clock) -> OrderView:
+    actor = request.actor
+
+    def cancel(order: Order) -> Order:
+        owner = order.user.id == actor.user_id
+        if not owner and not actor.admin:
+            raise OrderNotFound("there is no such order")
+        if not owner and not request.reason:
+            raise ReasonRequired(
+                "say why the order is canceled", errors=[FieldError("reason", "required")]
+            )
+        return domain.cancel(
+            order,
+            reason=request.reason or "Canceled by the customer.",
+            by_admin=actor.admin,
+            cause=Cause(by=actor.user_id),
+            at=now(),
+        )
+
+    return (await _change(request.order_id, cancel, orders)).view()
+
+
+async def get_order_statuses(
+    request: GetOrderStatuses, *, orders: Orders
+) -> dict[str, OrderStatus]:
+    found = await orders.get(request.order_ids)
+    return {order_id: order.status for order_id, order in found.items()}
+
+
+async def expire_orders(*, orders: Orders, now: Clock) -> None:
+    """Cancel the orders whose payment deadline has passed."""
+    cause = Cause(by="deadline")
+    while overdue := await orders.overdue(now(), limit=OVERDUE_AT_ONCE):
+        for order_id in overdue:
+            await _change(
+                order_id, lambda order: domain.expire(order, cause=cause, at=now()), orders
+            )
+
+
+async def stock_shortage(event: CloudEvent[StockShortage], *, orders: Orders, now: Clock) -> None:
+    await _change(
+        event.data.order_id,
+        lambda order: domain.out_of_stock(order, cause=event.cause(), at=now()),
+        orders,
+    )
+
+
+async def payment_refunded(
+    event: CloudEvent[PaymentRefunded], *, orders: Orders, now: Clock
+) -> None:
+    await _change(
+        event.data.order_id,
+        lambda order: domain.refunded(
+            order,
+            event.data.amount,
+            payment_id=event.data.payment_id,
+            cause=event.cause(),
+            at=now(),
+        ),
+        orders,
+    )
 
 
 async def payment_pending(event: CloudEvent[PaymentPending], *, orders: Orders, now: Clock) -> None:

@@ -4,14 +4,17 @@ import asyncio
 from functools import partial
 
 from cartwheel.contracts import payments as contract
+from cartwheel.contracts.orders import OrderCanceled, OrderRefundDue
 from cartwheel.kernel import process
 from cartwheel.kernel.bus.answering import answer
+from cartwheel.kernel.bus.consuming import on
 from cartwheel.kernel.clock import utc_now
 from cartwheel.kernel.process import Job, ServiceSettings
 from cartwheel.payments import handlers, mongo
 from cartwheel.payments.simulator import open_simulator
 
 RECONCILE_EVERY = 5.0
+REFUND_EVERY = 1.0
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
@@ -51,14 +54,29 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 answer(contract.GetPayment, partial(handlers.get_payment, payments=payments)),
                 answer(contract.ListPayments, partial(handlers.list_payments, payments=payments)),
             ],
-            on=[],
+            on=[
+                on(
+                    OrderCanceled,
+                    partial(handlers.order_canceled, payments=payments, now=utc_now),
+                ),
+                on(
+                    OrderRefundDue,
+                    partial(handlers.order_refund_due, payments=payments, now=utc_now),
+                ),
+            ],
             publishes_from=mongo.OUTBOXES,
             events=contract.EVENTS,
             jobs=[
                 Job(
                     partial(handlers.reconcile, payments=payments, cards=cards, now=utc_now),
                     every=RECONCILE_EVERY,
-                )
+                ),
+                Job(
+                    partial(
+                        handlers.carry_out_refunds, payments=payments, cards=cards, now=utc_now
+                    ),
+                    every=REFUND_EVERY,
+                ),
             ],
         )
 

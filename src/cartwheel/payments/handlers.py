@@ -1,27 +1,36 @@
 """What payments does on each message."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from cartwheel.contracts.orders import GetPayableOrder, InvalidTransition
+from cartwheel.contracts.orders import (
+    GetPayableOrder,
+    InvalidTransition,
+    OrderCanceled,
+    OrderRefundDue,
+)
 from cartwheel.contracts.payments import (
     CardToken,
     ConfirmPayment,
     CreatePayment,
     GetPayment,
     ListPayments,
+    Method,
     PaymentInProgress,
     PaymentNotFound,
     PaymentStatus,
     PaymentView,
+    Refund,
+    RefundStatus,
     ReportVerdict,
 )
 from cartwheel.kernel.bus import deadline
 from cartwheel.kernel.errors import Forbidden, IdempotencyKeyReused, Outage, OutcomeUnknown
 from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.messages import Cause, Clock, Created, Page, Request
+from cartwheel.kernel.messages import Cause, Clock, CloudEvent, Created, Page, Request
 from cartwheel.kernel.outages import is_outage
 from cartwheel.kernel.telemetry import log
 from cartwheel.payments import domain
@@ -59,6 +68,14 @@ class Payments(Protocol):
         ...
 
     async def page(self, request: ListPayments) -> Page[PaymentView]: ...
+
+    async def awaited(self, order_id: str) -> list[Payment]:
+        """Return the order's payments that still await their verdict."""
+        ...
+
+    def to_refund(self) -> AsyncIterator[Payment]:
+        """Yield the payments that have a refund to be carried out."""
+        ...
 
     def undecided(self, provider: str, *, since: datetime) -> AsyncIterator[Payment]:
         """Yield the provider's payments that have awaited their verdict `since` then."""
@@ -188,6 +205,62 @@ async def list_payments(request: ListPayments, *, payments: Payments) -> Page[Pa
     return await payments.page(request)
 
 
+async def order_canceled(
+    event: CloudEvent[OrderCanceled], *, payments: Payments, now: Clock
+) -> None:
+    """Cash is no longer expected. A card's charge that is under way ends by itself, and is refunded
+    if it ends well: orders sees to that."""
+    for payment in await payments.awaited(event.data.order.id):
+        if payment.method is Method.CASH_ON_DELIVERY:
+            await _change(
+                payment.id,
+                lambda payment: domain.settle(
+                    payment,
+                    Voided(),
+                    cause=event.cause(),
+                    at=now(),
+                    voided_as=domain.CANCELED_ORDER,
+                ),
+                payments,
+            )
+
+
+async def order_refund_due(
+    event: CloudEvent[OrderRefundDue], *, payments: Payments, now: Clock
+) -> None:
+    """Note the refund; `carry_out_refunds` makes it, however long the provider is away."""
+    await _change(
+        event.data.payment_id,
+        lambda payment: domain.refund_due(
+            payment, event.data.amount, reason=event.data.reason, cause=event.cause(), at=now()
+        ),
+        payments,
+    )
+
+
+async def carry_out_refunds(*, payments: Payments, cards: CardProvider, now: Clock) -> None:
+    """Make the refunds that are due. Cash is given back by hand, which needs no provider."""
+    async for payment in payments.to_refund():
+        with _past_what_fails("refund not made", payment):
+            for refund in payment.refunds:
+                if refund.status is RefundStatus.PENDING:
+                    await _refund(payment, refund, payments, cards, now)
+
+
+async def _refund(
+    payment: Payment, refund: Refund, payments: Payments, cards: CardProvider, now: Clock
+) -> None:
+    if payment.method is Method.CARD:
+        await cards.refund(payment.id, refund.id, refund.amount)
+    await _change(
+        payment.id,
+        lambda payment: domain.refund_done(
+            payment, refund.id, cause=Cause(by=payment.provider), at=now()
+        ),
+        payments,
+    )
+
+
 async def reconcile(*, payments: Payments, cards: CardProvider, now: Clock) -> None:
     """Clear up payments that were interrupted between the provider and us.
 
@@ -195,14 +268,20 @@ async def reconcile(*, payments: Payments, cards: CardProvider, now: Clock) -> N
     anything else is rejected without counting as an attempt.
     """
     async for payment in payments.undecided(cards.name, since=now() - UNDECIDED_AFTER):
-        try:
+        with _past_what_fails("payment not reconciled", payment):
             verdict = await cards.cancel(payment.id)
             await _settle(payment.id, verdict, cards.name, payments, now)
-        except Exception as error:
-            if is_outage(error):
-                raise
-            # One that cannot be cleared up must not keep the others waiting.
-            log.exception("payment not reconciled", payment_id=payment.id)
+
+
+@contextmanager
+def _past_what_fails(message: str, payment: Payment) -> Generator[None]:
+    """Go on after a payment that cannot be cleared up: it must not keep the others waiting."""
+    try:
+        yield
+    except Exception as error:
+        if is_outage(error):
+            raise
+        log.exception(message, payment_id=payment.id)
 
 
 async def _change(

@@ -23,6 +23,7 @@ from cartwheel.contracts.products import (
     ReservedLine,
     ReserveStock,
     Stock,
+    StockShortage,
     UnknownCurrency,
     UnknownProduct,
     UpdateProduct,
@@ -157,12 +158,14 @@ class ReservationStatus(StrEnum):
     HELD = "HELD"
     COMMITTED = "COMMITTED"
     RELEASED = "RELEASED"
+    RETURNED = "RETURNED"
 
 
 class StoredReservation(msgspec.Struct, frozen=True, kw_only=True):
     """Stock set aside for one order, whose id it bears.
 
-    `order_sequence` is the number of the order's last event that was applied to it.
+    `order_sequence` is the number of the order's last event that was applied to it; `events` are
+    those that it has not been stored with yet.
     """
 
     id: str
@@ -172,6 +175,8 @@ class StoredReservation(msgspec.Struct, frozen=True, kw_only=True):
     status: ReservationStatus
     held_at: datetime
     order_sequence: int = 0
+    sequence: int = 0
+    events: tuple[Event, ...] = ()
 
 
 def allocate(
@@ -242,18 +247,56 @@ def _lines(
     return lines
 
 
-def settle(
-    reservation: StoredReservation, to: ReservationStatus, *, order_sequence: int
-) -> StoredReservation | None:
-    """Return `reservation` as COMMITTED or RELEASED by the order's event number `order_sequence`.
+class Ended(StrEnum):
+    """What has become of an order, as far as its stock is concerned."""
 
-    Returns:
-        None if that event, or a later one of the order, has been applied already: events are
-        repeated and come in any order.
+    PAID = "PAID"
+    CLOSED = "CLOSED"
+
+
+_AFTER = {
+    (ReservationStatus.HELD, Ended.PAID): ReservationStatus.COMMITTED,
+    (ReservationStatus.HELD, Ended.CLOSED): ReservationStatus.RELEASED,
+    (ReservationStatus.COMMITTED, Ended.CLOSED): ReservationStatus.RETURNED,
+    # Its hold was given up before it was paid: it is sold if the goods are still there.
+    (ReservationStatus.RELEASED, Ended.PAID): ReservationStatus.COMMITTED,
+}
+
+
+def settle(
+    reservation: StoredReservation,
+    ended: Ended,
+    *,
+    order_sequence: int,
+    free: Mapping[str, int],
+) -> StoredReservation:
+    """Return `reservation` as the order's event number `order_sequence` makes it.
+
+    `free` is how many pieces of each product are available. If they do not suffice for a paid
+    order whose hold was given up, the reservation stays released, with `StockShortage` to tell.
+    An event that was applied before, or is older than one that was, changes nothing: events are
+    repeated and come in any order.
     """
     if order_sequence <= reservation.order_sequence:
-        return None
-    return msgspec.structs.replace(reservation, status=to, order_sequence=order_sequence)
+        return reservation
+    after = _AFTER.get((reservation.status, ended), reservation.status)
+    events = reservation.events
+    taken_anew = reservation.status is ReservationStatus.RELEASED and ended is Ended.PAID
+    if taken_anew and any(
+        free.get(line.product_id, 0) < line.quantity for line in reservation.lines
+    ):
+        after = reservation.status
+        events = (*events, StockShortage(order_id=reservation.id))
+    return msgspec.structs.replace(
+        reservation, status=after, order_sequence=order_sequence, events=events
+    )
+
+
+def give_up(reservation: StoredReservation) -> StoredReservation:
+    """Return a hold that nobody will pay for as released; others stay as they are."""
+    if reservation.status is not ReservationStatus.HELD:
+        return reservation
+    return msgspec.structs.replace(reservation, status=ReservationStatus.RELEASED)
 
 
 def stock_moves(before: ReservationStatus, after: ReservationStatus) -> dict[str, int]:
@@ -262,7 +305,8 @@ def stock_moves(before: ReservationStatus, after: ReservationStatus) -> dict[str
         ReservationStatus.HELD: "reserved",
         ReservationStatus.COMMITTED: "sold",
         ReservationStatus.RELEASED: "available",
+        ReservationStatus.RETURNED: "available",
     }
-    if before is after:
+    if where[before] == where[after]:
         return {}
     return {where[before]: -1, where[after]: +1}

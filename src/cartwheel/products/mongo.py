@@ -1,7 +1,8 @@
 """The catalogue and the reservations in MongoDB, database `products`."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 from pymongo import ASCENDING, UpdateOne
@@ -23,9 +24,9 @@ from cartwheel.kernel.store import codec, outbox
 from cartwheel.kernel.store import cursor as cursors
 from cartwheel.kernel.store.client import Client, Database, Document
 from cartwheel.products import domain
-from cartwheel.products.domain import Product, ReservationStatus, StoredReservation
+from cartwheel.products.domain import Ended, Product, ReservationStatus, StoredReservation
 
-OUTBOXES = ("products",)
+OUTBOXES = ("products", "reservations")
 _BATCH_RUNS = 5
 _ACTIVE: Document = {"status": ProductStatus.ACTIVE}
 
@@ -46,7 +47,17 @@ async def _create_indexes(database: Database) -> None:
     )
 
 
-MIGRATIONS = (_create_indexes,)
+async def _index_holds(database: Database) -> None:
+    reservations = database["reservations"]
+    await reservations.create_index(
+        [("status", ASCENDING), ("_id", ASCENDING)],
+        name="held",
+        partialFilterExpression={"status": ReservationStatus.HELD},
+    )
+    await outbox.prepare(reservations)
+
+
+MIGRATIONS = (_create_indexes, _index_holds)
 
 
 class MongoCatalogue:
@@ -116,6 +127,33 @@ def _events(product: Product) -> Document:
     }
 
 
+def _new(reservation: StoredReservation) -> Document:
+    document = codec.to_document(reservation)
+    del document["events"]
+    return document
+
+
+def _update(reservation: StoredReservation, at: datetime) -> UpdateOne:
+    published = outbox.to_publish(
+        reservation.events,
+        source="products",
+        subject=reservation.id,
+        after=reservation.sequence,
+        at=at,
+    )
+    return UpdateOne(
+        {"_id": reservation.id},
+        {
+            "$set": {
+                "status": reservation.status.value,
+                "order_sequence": reservation.order_sequence,
+                "sequence": reservation.sequence + len(published),
+            },
+            "$push": {"outbox": {"$each": published}},
+        },
+    )
+
+
 def _taken(error: DuplicateKeyError) -> Refusal:
     key: dict[str, Any] = (error.details or {}).get("keyPattern", {})
     if "sku" in key:
@@ -157,7 +195,7 @@ class MongoReservations:
             held = [outcome for outcome in outcomes if isinstance(outcome, StoredReservation)]
             if held:
                 await self._reservations.insert_many(
-                    [codec.to_document(reservation) for reservation in held], session=session
+                    [_new(reservation) for reservation in held], session=session
                 )
                 await self._move(
                     session, ((each, {"available": -1, "reserved": +1}) for each in held)
@@ -174,43 +212,83 @@ class MongoReservations:
                 continue
         return await self._in_transaction(decide)
 
-    async def settle(self, changes: Sequence[tuple[str, ReservationStatus, int]]) -> None:
+    async def settle(self, changes: Sequence[tuple[str, Ended, int]], *, now: Clock) -> None:
         async def apply(session: AsyncClientSession) -> None:
-            found = self._reservations.find(
-                {"_id": {"$in": [order_id for order_id, _, _ in changes]}}, session=session
-            )
-            current = {
-                document["_id"]: codec.from_document(document, StoredReservation)
-                async for document in found
-            }
-            moves: list[tuple[StoredReservation, dict[str, int]]] = []
-            for order_id, status, sequence in changes:
-                before = current[order_id]
-                after = domain.settle(before, status, order_sequence=sequence)
-                if after is not None:
-                    moves.append((after, domain.stock_moves(before.status, after.status)))
-                    current[order_id] = after
-            if not moves:
-                return
-            changed = {reservation.id: reservation for reservation, _ in moves}
-            await self._reservations.bulk_write(
-                [
-                    UpdateOne(
-                        {"_id": order_id},
-                        {
-                            "$set": {
-                                "status": current[order_id].status.value,
-                                "order_sequence": current[order_id].order_sequence,
-                            }
-                        },
-                    )
-                    for order_id in changed
-                ],
-                session=session,
-            )
-            await self._move(session, moves)
+            before = await self._reserved([order_id for order_id, _, _ in changes], session)
+            after = dict(before)
+            free = await self._free(before.values(), session)
+            for order_id, ended, sequence in changes:
+                old = after[order_id]
+                new = domain.settle(old, ended, order_sequence=sequence, free=free)
+                after[order_id] = new
+                per_piece = domain.stock_moves(old.status, new.status).get("available", 0)
+                for line in new.lines:
+                    free[line.product_id] = free.get(line.product_id, 0) + per_piece * line.quantity
+            await self._store(before, after, session, now)
 
         await self._in_transaction(apply)
+
+    async def give_up(self, order_ids: Sequence[str], *, now: Clock) -> None:
+        async def apply(session: AsyncClientSession) -> None:
+            before = await self._reserved(order_ids, session)
+            after = {order_id: domain.give_up(old) for order_id, old in before.items()}
+            await self._store(before, after, session, now)
+
+        await self._in_transaction(apply)
+
+    async def held_before(self, then: datetime, *, after: str, limit: int) -> list[str]:
+        query = {
+            "status": ReservationStatus.HELD,
+            "held_at": {"$lt": then},
+            "_id": {"$gt": after},
+        }
+        found = self._reservations.find(query, {"_id": 1}).sort("_id").limit(limit)
+        return [document["_id"] async for document in found]
+
+    async def _reserved(
+        self, order_ids: Sequence[str], session: AsyncClientSession
+    ) -> dict[str, StoredReservation]:
+        found = self._reservations.find({"_id": {"$in": list(order_ids)}}, session=session)
+        return {
+            document["_id"]: codec.from_document(document, StoredReservation)
+            async for document in found
+        }
+
+    async def _free(
+        self, reservations: Iterable[StoredReservation], session: AsyncClientSession
+    ) -> dict[str, int]:
+        """Return how many pieces are available of the products whose hold was given up."""
+        wanted = {
+            line.product_id
+            for reservation in reservations
+            if reservation.status is ReservationStatus.RELEASED
+            for line in reservation.lines
+        }
+        if not wanted:
+            return {}
+        found = self._products.find(
+            {"_id": {"$in": list(wanted)}}, {"stock.available": 1}, session=session
+        )
+        return {document["_id"]: document["stock"]["available"] async for document in found}
+
+    async def _store(
+        self,
+        before: Mapping[str, StoredReservation],
+        after: Mapping[str, StoredReservation],
+        session: AsyncClientSession,
+        now: Clock,
+    ) -> None:
+        """Write what has changed, and the stock that goes with it."""
+        changed = [new for order_id, new in after.items() if new is not before[order_id]]
+        if not changed:
+            return
+        await self._reservations.bulk_write(
+            [_update(reservation, now()) for reservation in changed], session=session
+        )
+        await self._move(
+            session,
+            ((new, domain.stock_moves(before[new.id].status, new.status)) for new in changed),
+        )
 
     async def _move(
         self,
