@@ -20,8 +20,9 @@ from cartwheel.kernel.bus.answering import answer, answer_batch
 from cartwheel.kernel.bus.consuming import on
 from cartwheel.kernel.clock import utc_now
 from cartwheel.kernel.process import Job, ServiceSettings
-from cartwheel.orders import handlers, mongo
+from cartwheel.orders import mongo
 from cartwheel.orders.domain import PAYMENT_DEADLINE
+from cartwheel.orders.handlers import ending, paying, placing, reading
 
 LOOK_FOR_OVERDUE_EVERY = 2.0
 
@@ -43,44 +44,44 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 answer_batch(
                     contract.PlaceOrder,
                     partial(
-                        handlers.place_orders,
+                        placing.place_orders,
                         orders=orders,
                         bus=parts.bus,
                         now=utc_now,
                         pay_within=timedelta(seconds=settings.payment_deadline_seconds),
                     ),
                 ),
-                answer_batch(contract.GetOrder, partial(handlers.get_orders, orders=orders)),
-                answer(contract.ListOrders, partial(handlers.list_orders, orders=orders)),
-                answer(contract.GetTimeline, partial(handlers.get_timeline, orders=orders)),
+                answer_batch(contract.GetOrder, partial(reading.get_orders, orders=orders)),
+                answer(contract.ListOrders, partial(reading.list_orders, orders=orders)),
+                answer(contract.GetTimeline, partial(reading.get_timeline, orders=orders)),
                 answer(
-                    contract.GetOrderStatuses, partial(handlers.get_order_statuses, orders=orders)
+                    contract.GetOrderStatuses, partial(reading.get_order_statuses, orders=orders)
                 ),
                 answer(
                     contract.CancelOrder,
-                    partial(handlers.cancel_order, orders=orders, now=utc_now),
+                    partial(ending.cancel_order, orders=orders, now=utc_now),
                 ),
                 answer(
                     contract.GetPayableOrder,
-                    partial(handlers.get_payable_order, orders=orders, now=utc_now),
+                    partial(paying.get_payable_order, orders=orders, now=utc_now),
                 ),
             ],
             on=[
-                on(PaymentPending, partial(handlers.payment_pending, orders=orders, now=utc_now)),
+                on(PaymentPending, partial(paying.payment_pending, orders=orders, now=utc_now)),
                 on(
                     PaymentCaptured,
-                    partial(handlers.payment_captured, orders=orders, now=utc_now),
+                    partial(paying.payment_captured, orders=orders, now=utc_now),
                 ),
                 on(
                     PaymentDeclined,
-                    partial(handlers.payment_declined, orders=orders, now=utc_now),
+                    partial(paying.payment_declined, orders=orders, now=utc_now),
                 ),
-                on(PaymentRefunded, partial(handlers.payment_refunded, orders=orders, now=utc_now)),
-                on(StockShortage, partial(handlers.stock_shortage, orders=orders, now=utc_now)),
+                on(PaymentRefunded, partial(ending.payment_refunded, orders=orders, now=utc_now)),
+                on(StockShortage, partial(ending.stock_shortage, orders=orders, now=utc_now)),
             ],
             jobs=[
                 Job(
-                    partial(handlers.expire_orders, orders=orders, now=utc_now),
+                    partial(ending.expire_orders, orders=orders, now=utc_now),
                     every=LOOK_FOR_OVERDUE_EVERY,
                 )
             ],

@@ -10,7 +10,8 @@ from cartwheel.kernel.bus.answering import answer
 from cartwheel.kernel.bus.consuming import on
 from cartwheel.kernel.clock import utc_now
 from cartwheel.kernel.process import Job, ServiceSettings
-from cartwheel.payments import handlers, mongo
+from cartwheel.payments import mongo
+from cartwheel.payments.handlers import paying, reading, reconciling, refunding
 from cartwheel.payments.simulator import open_simulator
 
 RECONCILE_EVERY = 5.0
@@ -36,7 +37,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 answer(
                     contract.CreatePayment,
                     partial(
-                        handlers.create_payment,
+                        paying.create_payment,
                         payments=payments,
                         cards=cards,
                         bus=parts.bus,
@@ -45,35 +46,35 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 ),
                 answer(
                     contract.ConfirmPayment,
-                    partial(handlers.confirm_payment, payments=payments, now=utc_now),
+                    partial(paying.confirm_payment, payments=payments, now=utc_now),
                 ),
                 answer(
                     contract.ReportVerdict,
-                    partial(handlers.report_verdict, payments=payments, now=utc_now),
+                    partial(paying.report_verdict, payments=payments, now=utc_now),
                 ),
-                answer(contract.GetPayment, partial(handlers.get_payment, payments=payments)),
-                answer(contract.ListPayments, partial(handlers.list_payments, payments=payments)),
+                answer(contract.GetPayment, partial(reading.get_payment, payments=payments)),
+                answer(contract.ListPayments, partial(reading.list_payments, payments=payments)),
             ],
             on=[
                 on(
                     OrderCanceled,
-                    partial(handlers.order_canceled, payments=payments, now=utc_now),
+                    partial(refunding.order_canceled, payments=payments, now=utc_now),
                 ),
                 on(
                     OrderRefundDue,
-                    partial(handlers.order_refund_due, payments=payments, now=utc_now),
+                    partial(refunding.order_refund_due, payments=payments, now=utc_now),
                 ),
             ],
             publishes_from=mongo.OUTBOXES,
             events=contract.EVENTS,
             jobs=[
                 Job(
-                    partial(handlers.reconcile, payments=payments, cards=cards, now=utc_now),
+                    partial(reconciling.reconcile, payments=payments, cards=cards, now=utc_now),
                     every=RECONCILE_EVERY,
                 ),
                 Job(
                     partial(
-                        handlers.carry_out_refunds, payments=payments, cards=cards, now=utc_now
+                        refunding.carry_out_refunds, payments=payments, cards=cards, now=utc_now
                     ),
                     every=REFUND_EVERY,
                 ),

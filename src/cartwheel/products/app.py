@@ -14,7 +14,10 @@ from cartwheel.kernel.bus.answering import answer, answer_batch
 from cartwheel.kernel.bus.consuming import on_batch
 from cartwheel.kernel.clock import utc_now
 from cartwheel.kernel.process import Job, ServiceSettings
-from cartwheel.products import handlers, mongo
+from cartwheel.products import handlers
+from cartwheel.products.mongo.catalogue import MongoCatalogue
+from cartwheel.products.mongo.reservations import MongoReservations
+from cartwheel.products.mongo.schema import MIGRATIONS, OUTBOXES
 
 LOOK_FOR_HOLDS_EVERY = 10.0
 
@@ -27,14 +30,14 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     async with process.parts("products", settings) as parts:
-        catalogue = mongo.MongoCatalogue(parts.database)
-        stock = mongo.MongoReservations(parts.client, parts.database)
+        catalogue = MongoCatalogue(parts.database)
+        stock = MongoReservations(parts.client, parts.database)
         commit = partial(handlers.commit_stock, reservations=stock, now=utc_now)
         release = partial(handlers.release_stock, reservations=stock, now=utc_now)
         await process.serve(
             parts,
             stop,
-            migrations=mongo.MIGRATIONS,
+            migrations=MIGRATIONS,
             answers=[
                 answer(
                     contract.CreateProduct,
@@ -74,7 +77,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                     every=LOOK_FOR_HOLDS_EVERY,
                 )
             ],
-            publishes_from=mongo.OUTBOXES,
+            publishes_from=OUTBOXES,
             events=contract.EVENTS,
         )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from cartwheel.contracts.orders import (
     GetOrderStatuses,
@@ -24,11 +24,10 @@ from cartwheel.contracts.products import (
 )
 from cartwheel.kernel.errors import IdempotencyKeyReused, Refusal
 from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.messages import Clock, CloudEvent, Created, Page, Request
-from cartwheel.products import domain
-from cartwheel.products.domain import Ended, Product, StoredReservation
-
-Answer = TypeVar("Answer")
+from cartwheel.kernel.messages import Asks, Clock, CloudEvent, Created, Page
+from cartwheel.products.domain import catalogue as rules
+from cartwheel.products.domain.catalogue import Product
+from cartwheel.products.domain.stock import Ended, StoredReservation
 
 HOLDS_AT_ONCE = 100
 _WANTED = (OrderStatus.AWAITING_PAYMENT, OrderStatus.PAID)
@@ -58,18 +57,18 @@ class Reservations(Protocol):
     async def hold(
         self, requests: Sequence[ReserveStock], *, now: Clock
     ) -> list[StoredReservation | Refusal]:
-        """Decide all requests in one transaction, by `domain.allocate`."""
+        """Decide all requests in one transaction, by `stock.allocate`."""
         ...
 
     async def settle(self, changes: Sequence[tuple[str, Ended, int]], *, now: Clock) -> None:
-        """Apply (order id, what became of it, order sequence) by `domain.settle`, together.
+        """Apply (order id, what became of it, order sequence) by `stock.settle`, together.
 
         Raises LookupError if an order has no reservation.
         """
         ...
 
     async def give_up(self, order_ids: Sequence[str], *, now: Clock) -> None:
-        """Release what is held for these orders, by `domain.give_up`, together."""
+        """Release what is held for these orders, by `stock.give_up`, together."""
         ...
 
     async def held_before(self, then: datetime, *, after: str, limit: int) -> list[str]:
@@ -77,14 +76,10 @@ class Reservations(Protocol):
         ...
 
 
-class Asks(Protocol):
-    async def request(self, request: Request[Answer]) -> Answer: ...
-
-
 async def create_product(
     request: CreateProduct, *, catalogue: Catalogue, now: Clock
 ) -> Created[ProductView]:
-    product = domain.create(request, product_id=new_id("prd"), at=now())
+    product = rules.create(request, product_id=new_id("prd"), at=now())
     earlier = await catalogue.add(product)
     if earlier is None:
         return Created(made=product.view())
@@ -98,7 +93,7 @@ async def update_product(
 ) -> ProductView:
     while True:
         product = await _find(request.product_id, catalogue)
-        changed = domain.update(product, request, at=now())
+        changed = rules.update(product, request, at=now())
         if changed is product or await catalogue.save(changed, expected=product):
             return changed.view()
 
@@ -108,7 +103,7 @@ async def archive_product(
 ) -> ProductView:
     while True:
         product = await _find(request.product_id, catalogue)
-        archived = domain.archive(product, at=now())
+        archived = rules.archive(product, at=now())
         if archived is product or await catalogue.save(archived, expected=product):
             return archived.view()
 

@@ -1,166 +1,27 @@
-"""The catalogue and the reservations in MongoDB, database `products`."""
+"""Stock held for orders, in MongoDB: collection `reservations`, together with `products`."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from pymongo import ASCENDING, UpdateOne
+from pymongo import UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from cartwheel.contracts.products import (
-    NameTaken,
-    ProductStatus,
-    ProductView,
-    ReserveStock,
-    SkuTaken,
-)
-from cartwheel.kernel.errors import FieldError, Refusal
-from cartwheel.kernel.messages import Clock, Page
+from cartwheel.contracts.products import ReserveStock
+from cartwheel.kernel.errors import Refusal
+from cartwheel.kernel.messages import Clock
 from cartwheel.kernel.store import codec, outbox
-from cartwheel.kernel.store import cursor as cursors
 from cartwheel.kernel.store.client import Client, Database, Document
-from cartwheel.products import domain
-from cartwheel.products.domain import Ended, Product, ReservationStatus, StoredReservation
+from cartwheel.products.domain import stock
+from cartwheel.products.domain.catalogue import Product
+from cartwheel.products.domain.stock import Ended, ReservationStatus, StoredReservation
 
-OUTBOXES = ("products", "reservations")
-_BATCH_RUNS = 5
-_ACTIVE: Document = {"status": ProductStatus.ACTIVE}
-
-Result = TypeVar("Result")
-
-
-async def _create_indexes(database: Database) -> None:
-    products = database["products"]
-    await products.create_index([("request_id", ASCENDING)], name="request_id", unique=True)
-    await products.create_index([("sku", ASCENDING)], name="sku", unique=True)
-    await products.create_index(
-        [("name", ASCENDING)], name="name", unique=True, partialFilterExpression=_ACTIVE
-    )
-    await products.create_index([("status", ASCENDING), ("_id", ASCENDING)], name="listing")
-    await outbox.prepare(products)
-    await database["reservations"].create_index(
-        [("request_id", ASCENDING)], name="request_id", unique=True
-    )
-
-
-async def _index_holds(database: Database) -> None:
-    reservations = database["reservations"]
-    await reservations.create_index(
-        [("status", ASCENDING), ("_id", ASCENDING)],
-        name="held",
-        partialFilterExpression={"status": ReservationStatus.HELD},
-    )
-    await outbox.prepare(reservations)
-
-
-MIGRATIONS = (_create_indexes, _index_holds)
-
-
-class MongoCatalogue:
-    def __init__(self, database: Database) -> None:
-        self._products = database["products"]
-
-    async def add(self, product: Product) -> Product | None:
-        try:
-            await self._products.insert_one(
-                {**_state(product), "_id": product.id, **_events(product)}
-            )
-        except DuplicateKeyError as error:
-            earlier = await self._products.find_one({"request_id": product.request_id})
-            if earlier is not None:
-                return codec.from_document(earlier, Product)
-            raise _taken(error) from None
-        return None
-
-    async def get(self, product_ids: Sequence[str]) -> dict[str, Product]:
-        found = self._products.find({"_id": {"$in": list(set(product_ids))}})
-        return {document["_id"]: codec.from_document(document, Product) async for document in found}
-
-    async def save(self, product: Product, *, expected: Product) -> bool:
-        state = _state(product)
-        # Sales change the stock meanwhile, and are none of the catalogue's versions.
-        del state["stock"]
-        new = _events(product)
-        try:
-            result = await self._products.update_one(
-                {"_id": product.id, "version": expected.version},
-                {
-                    "$set": {**state, "sequence": new["sequence"]},
-                    "$push": {"outbox": {"$each": new["outbox"]}},
-                },
-            )
-        except DuplicateKeyError as error:
-            raise _taken(error) from None
-        return result.matched_count == 1
-
-    async def list_active(self, *, limit: int, cursor: str | None) -> Page[ProductView]:
-        return await cursors.page(
-            self._products,
-            _ACTIVE,
-            limit=limit,
-            cursor=cursor,
-            read=lambda document: codec.from_document(document, ProductView),
-        )
-
-
-def _state(product: Product) -> Document:
-    document = codec.to_document(product)
-    for name in ("_id", "events"):
-        del document[name]
-    return document
-
-
-def _events(product: Product) -> Document:
-    return {
-        "sequence": product.sequence + len(product.events),
-        "outbox": outbox.to_publish(
-            product.events,
-            source="products",
-            subject=product.id,
-            after=product.sequence,
-            at=product.updated_at,
-        ),
-    }
-
-
-def _new(reservation: StoredReservation) -> Document:
-    document = codec.to_document(reservation)
-    del document["events"]
-    return document
-
-
-def _update(reservation: StoredReservation, at: datetime) -> UpdateOne:
-    published = outbox.to_publish(
-        reservation.events,
-        source="products",
-        subject=reservation.id,
-        after=reservation.sequence,
-        at=at,
-    )
-    return UpdateOne(
-        {"_id": reservation.id},
-        {
-            "$set": {
-                "status": reservation.status.value,
-                "order_sequence": reservation.order_sequence,
-                "sequence": reservation.sequence + len(published),
-            },
-            "$push": {"outbox": {"$each": published}},
-        },
-    )
-
-
-def _taken(error: DuplicateKeyError) -> Refusal:
-    key: dict[str, Any] = (error.details or {}).get("keyPattern", {})
-    if "sku" in key:
-        return SkuTaken("another product has this sku", errors=[FieldError("sku", "taken")])
-    if "name" in key:
-        return NameTaken("another product has this name", errors=[FieldError("name", "taken")])
-    raise error
+BATCH_RUNS = 5
+"""How often a batch is decided anew because another process stored one of its requests."""
 
 
 class MongoReservations:
@@ -191,7 +52,7 @@ class MongoReservations:
             products = {
                 document["_id"]: codec.from_document(document, Product) async for document in found
             }
-            outcomes = domain.allocate(products, list(new.values()), at=now())
+            outcomes = stock.allocate(products, list(new.values()), at=now())
             held = [outcome for outcome in outcomes if isinstance(outcome, StoredReservation)]
             if held:
                 await self._reservations.insert_many(
@@ -203,7 +64,7 @@ class MongoReservations:
             decided.update(zip(new, outcomes, strict=True))
             return [decided[request_id] for request_id in request_ids]
 
-        for _ in range(_BATCH_RUNS - 1):
+        for _ in range(BATCH_RUNS - 1):
             try:
                 return await self._in_transaction(decide)
             except DuplicateKeyError:
@@ -219,9 +80,9 @@ class MongoReservations:
             free = await self._free(before.values(), session)
             for order_id, ended, sequence in changes:
                 old = after[order_id]
-                new = domain.settle(old, ended, order_sequence=sequence, free=free)
+                new = stock.settle(old, ended, order_sequence=sequence, free=free)
                 after[order_id] = new
-                per_piece = domain.stock_moves(old.status, new.status).get("available", 0)
+                per_piece = stock.stock_moves(old.status, new.status).get("available", 0)
                 for line in new.lines:
                     free[line.product_id] = free.get(line.product_id, 0) + per_piece * line.quantity
             await self._store(before, after, session, now)
@@ -231,7 +92,7 @@ class MongoReservations:
     async def give_up(self, order_ids: Sequence[str], *, now: Clock) -> None:
         async def apply(session: AsyncClientSession) -> None:
             before = await self._reserved(order_ids, session)
-            after = {order_id: domain.give_up(old) for order_id, old in before.items()}
+            after = {order_id: stock.give_up(old) for order_id, old in before.items()}
             await self._store(before, after, session, now)
 
         await self._in_transaction(apply)
@@ -287,7 +148,7 @@ class MongoReservations:
         )
         await self._move(
             session,
-            ((new, domain.stock_moves(before[new.id].status, new.status)) for new in changed),
+            ((new, stock.stock_moves(before[new.id].status, new.status)) for new in changed),
         )
 
     async def _move(
@@ -319,3 +180,30 @@ class MongoReservations:
                 read_concern=ReadConcern("snapshot"),
                 write_concern=WriteConcern("majority", j=True),
             )
+
+
+def _new(reservation: StoredReservation) -> Document:
+    document = codec.to_document(reservation)
+    del document["events"]
+    return document
+
+
+def _update(reservation: StoredReservation, at: datetime) -> UpdateOne:
+    published = outbox.to_publish(
+        reservation.events,
+        source="products",
+        subject=reservation.id,
+        after=reservation.sequence,
+        at=at,
+    )
+    return UpdateOne(
+        {"_id": reservation.id},
+        {
+            "$set": {
+                "status": reservation.status.value,
+                "order_sequence": reservation.order_sequence,
+                "sequence": reservation.sequence + len(published),
+            },
+            "$push": {"outbox": {"$each": published}},
+        },
+    )
