@@ -132,8 +132,6 @@ _AFTER = {
     (ReservationStatus.HELD, Ended.PAID): ReservationStatus.COMMITTED,
     (ReservationStatus.HELD, Ended.CLOSED): ReservationStatus.RELEASED,
     (ReservationStatus.COMMITTED, Ended.CLOSED): ReservationStatus.RETURNED,
-    # Its hold was given up before it was paid: it is sold if the goods are still there.
-    (ReservationStatus.RELEASED, Ended.PAID): ReservationStatus.COMMITTED,
 }
 
 
@@ -146,24 +144,28 @@ def settle(
 ) -> StoredReservation:
     """Return `reservation` as the order's event number `order_sequence` makes it.
 
-    `free` is how many pieces of each product are available. If they do not suffice for a paid
-    order whose hold was given up, the reservation stays released, with `StockShortage` to tell.
-    An event that was applied before, or is older than one that was, changes nothing: events are
-    repeated and come in any order.
+    A paid order whose hold was given up takes its pieces anew, out of the `free` ones of each
+    product. If they do not suffice, it stays released, with `StockShortage` to tell. A closed order
+    is never served again. An event that was applied before, or is older than one that was, changes
+    nothing: events are repeated and come in any order.
     """
     if order_sequence <= reservation.order_sequence:
         return reservation
     after = _AFTER.get((reservation.status, ended), reservation.status)
     events = reservation.events
-    taken_anew = reservation.status is ReservationStatus.RELEASED and ended is Ended.PAID
-    if taken_anew and any(
-        free.get(line.product_id, 0) < line.quantity for line in reservation.lines
-    ):
-        after = reservation.status
-        events = (*events, StockShortage(order_id=reservation.id))
+    if ended is Ended.PAID and was_given_up(reservation):
+        if all(free[line.product_id] >= line.quantity for line in reservation.lines):
+            after = ReservationStatus.COMMITTED
+        else:
+            events = (*events, StockShortage(order_id=reservation.id))
     return msgspec.structs.replace(
         reservation, status=after, order_sequence=order_sequence, events=events
     )
+
+
+def was_given_up(reservation: StoredReservation) -> bool:
+    """Whether the hold was released because nobody wanted it, and not by an event of its order."""
+    return reservation.status is ReservationStatus.RELEASED and reservation.order_sequence == 0
 
 
 def give_up(reservation: StoredReservation) -> StoredReservation:

@@ -84,7 +84,8 @@ class MongoReservations:
                 after[order_id] = new
                 per_piece = stock.stock_moves(old.status, new.status).get("available", 0)
                 for line in new.lines:
-                    free[line.product_id] = free.get(line.product_id, 0) + per_piece * line.quantity
+                    if line.product_id in free:
+                        free[line.product_id] += per_piece * line.quantity
             await self._store(before, after, session, now)
 
         await self._in_transaction(apply)
@@ -122,7 +123,7 @@ class MongoReservations:
         wanted = {
             line.product_id
             for reservation in reservations
-            if reservation.status is ReservationStatus.RELEASED
+            if stock.was_given_up(reservation)
             for line in reservation.lines
         }
         if not wanted:
