@@ -196,8 +196,13 @@ class CancelOrder(Request[OrderView], frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class GetOrderStatuses(Request[dict[str, OrderStatus]], frozen=True, kw_only=True):
-    """How far orders have come, by id; those that do not exist are left out."""
+class OrderState(msgspec.Struct, frozen=True, kw_only=True):
+    order_id: str
+    status: OrderStatus
+
+
+class GetOrderStatuses(Request[list[OrderState]], frozen=True, kw_only=True):
+    """How far orders have come, in any order; those that do not exist are left out."""
 
     type: ClassVar[str] = "get_order_statuses"
     service: ClassVar[str] = "orders"
@@ -273,6 +278,16 @@ class OrderRefundDue(Event, frozen=True, kw_only=True):
     reason: str
 
 
+class OrderPaymentUnwanted(Event, frozen=True, kw_only=True):
+    """A payment is awaited that the order had ended before it learned of. Once per payment."""
+
+    type: ClassVar[str] = "order.payment_unwanted.v1"
+    consumers: ClassVar[tuple[str, ...]] = ("payments",)
+    order_id: str
+    payment_id: str
+    reason: str
+
+
 class OrderRefunded(Event, frozen=True, kw_only=True):
     """The money of one of the order's payments was given back."""
 
@@ -290,5 +305,6 @@ EVENTS: tuple[type[Event], ...] = (
     OrderRejected,
     OrderCanceled,
     OrderRefundDue,
+    OrderPaymentUnwanted,
     OrderRefunded,
 )

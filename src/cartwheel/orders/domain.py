@@ -24,6 +24,7 @@ from cartwheel.contracts.orders import (
     OrderCanceled,
     OrderPaid,
     OrderPaymentFailed,
+    OrderPaymentUnwanted,
     OrderPlaced,
     OrderRefundDue,
     OrderRefunded,
@@ -50,7 +51,8 @@ MAX_ATTEMPTS = 3
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """An order. `events` and their `cause` are what it has not been stored with yet.
 
-    `declined_payments` used up an attempt each; `failed_payments` never reached an issuer.
+    `declined_payments` used up an attempt each; `failed_payments` never reached an issuer;
+    `begun_payments` are those that were to be waited for.
     """
 
     id: str
@@ -73,6 +75,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     failed_payments: list[str] = msgspec.field(default_factory=list[str])
+    begun_payments: list[str] = msgspec.field(default_factory=list[str])
     sequence: int = 0
     events: tuple[Event, ...] = ()
     cause: Cause | None = None
@@ -170,13 +173,30 @@ def ready_to_pay(order: Order, address: ShippingAddress | None, *, at: datetime)
     )
 
 
-def payment_begun(order: Order, method: Method, *, cause: Cause, at: datetime) -> Order:
-    """Return `order` waiting as long as `method` takes: for cash, until somebody delivers."""
-    if order.status is not OrderStatus.AWAITING_PAYMENT or method is not Method.CASH_ON_DELIVERY:
+def payment_begun(
+    order: Order, method: Method, *, payment_id: str, cause: Cause, at: datetime
+) -> Order:
+    """Return `order` waiting as long as `method` takes: for cash, until somebody delivers.
+
+    An order that has ended meanwhile says that it is not waiting: otherwise nobody would ever end
+    that payment.
+    """
+    known = (
+        *order.begun_payments,
+        *order.declined_payments,
+        *order.failed_payments,
+        *order.refunds_due,
+        order.paid_by,
+    )
+    if method is not Method.CASH_ON_DELIVERY or payment_id in known:
         return order
-    if order.expires_at is None:
-        return order
-    return _changed(msgspec.structs.replace(order, expires_at=None), cause=cause, at=at)
+    order = msgspec.structs.replace(order, begun_payments=[*order.begun_payments, payment_id])
+    if order.status is OrderStatus.AWAITING_PAYMENT:
+        return _changed(msgspec.structs.replace(order, expires_at=None), cause=cause, at=at)
+    event = OrderPaymentUnwanted(
+        order_id=order.id, payment_id=payment_id, reason=f"the order is {order.status}"
+    )
+    return _changed(order, event, cause=cause, at=at)
 
 
 def pay(order: Order, captured: Money, *, payment_id: str, cause: Cause, at: datetime) -> Order:

@@ -4,7 +4,7 @@ import asyncio
 from functools import partial
 
 from cartwheel.contracts import payments as contract
-from cartwheel.contracts.orders import OrderCanceled, OrderRefundDue
+from cartwheel.contracts.orders import OrderCanceled, OrderPaymentUnwanted, OrderRefundDue
 from cartwheel.kernel import process
 from cartwheel.kernel.bus.answering import answer
 from cartwheel.kernel.bus.consuming import on
@@ -59,6 +59,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 on(
                     OrderCanceled,
                     partial(refunding.order_canceled, payments=payments, now=utc_now),
+                ),
+                on(
+                    OrderPaymentUnwanted,
+                    partial(refunding.order_payment_unwanted, payments=payments, now=utc_now),
                 ),
                 on(
                     OrderRefundDue,

@@ -42,7 +42,8 @@ PROCESSING_ERROR = Failure(
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
     """A payment. `live` ones (awaited or paid) exclude any other for the same order.
 
-    `attempt` tells which of the order's attempts it is; a voided one has given its own back.
+    `attempt` tells which of the order's attempts it is; a voided or refunded one has given its own
+    back.
     `events` and their `cause` are what the payment has not been stored with yet.
     """
 
@@ -195,6 +196,7 @@ def refund_done(payment: Payment, refund_id: str, *, cause: Cause, at: datetime)
         refunds=refunds,
         status=PaymentStatus.REFUNDED if whole else payment.status,
         live=payment.live and not whole,
+        attempt=None if whole else payment.attempt,
     )
     event = PaymentRefunded(
         payment_id=payment.id,

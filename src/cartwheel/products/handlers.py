@@ -177,8 +177,9 @@ async def give_up_holds(
     while held := await reservations.held_before(
         now() - older_than, after=after, limit=HOLDS_AT_ONCE
     ):
-        statuses = await bus.request(GetOrderStatuses(order_ids=held))
-        idle = [order_id for order_id in held if statuses.get(order_id) not in _WANTED]
+        states = await bus.request(GetOrderStatuses(order_ids=held))
+        wanted = {state.order_id for state in states if state.status in _WANTED}
+        idle = [order_id for order_id in held if order_id not in wanted]
         if idle:
             await reservations.give_up(idle, now=now)
         after = held[-1]

@@ -24,7 +24,13 @@ async def get_payable_order(
 async def payment_pending(event: CloudEvent[PaymentPending], *, orders: Orders, now: Clock) -> None:
     await change(
         event.data.order_id,
-        lambda order: domain.payment_begun(order, event.data.method, cause=event.cause(), at=now()),
+        lambda order: domain.payment_begun(
+            order,
+            event.data.method,
+            payment_id=event.data.payment_id,
+            cause=event.cause(),
+            at=now(),
+        ),
         orders,
     )
 

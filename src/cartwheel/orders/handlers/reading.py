@@ -6,7 +6,7 @@ from cartwheel.contracts.orders import (
     GetTimeline,
     ListOrders,
     OrderNotFound,
-    OrderStatus,
+    OrderState,
     OrderView,
     TimelineEntry,
 )
@@ -42,8 +42,6 @@ def _may_see(order: Order, request: GetOrder | GetTimeline) -> bool:
     return request.actor.admin or request.actor.user_id == order.user.id
 
 
-async def get_order_statuses(
-    request: GetOrderStatuses, *, orders: Orders
-) -> dict[str, OrderStatus]:
+async def get_order_statuses(request: GetOrderStatuses, *, orders: Orders) -> list[OrderState]:
     found = await orders.get(request.order_ids)
-    return {order_id: order.status for order_id, order in found.items()}
+    return [OrderState(order_id=order.id, status=order.status) for order in found.values()]

@@ -1,6 +1,6 @@
 """Giving up what is not wanted any more, and giving money back."""
 
-from cartwheel.contracts.orders import OrderCanceled, OrderRefundDue
+from cartwheel.contracts.orders import OrderCanceled, OrderPaymentUnwanted, OrderRefundDue
 from cartwheel.contracts.payments import Method, Refund, RefundStatus
 from cartwheel.kernel.messages import Cause, Clock, CloudEvent
 from cartwheel.payments import domain
@@ -17,18 +17,25 @@ async def order_canceled(
     """Cash is no longer expected. A card's charge that is under way ends by itself, and is refunded
     if it ends well: orders sees to that."""
     for payment in await payments.awaited(event.data.order.id):
-        if payment.method is Method.CASH_ON_DELIVERY:
-            await change(
-                payment.id,
-                lambda payment: domain.settle(
-                    payment,
-                    Voided(),
-                    cause=event.cause(),
-                    at=now(),
-                    voided_as=domain.CANCELED_ORDER,
-                ),
-                payments,
-            )
+        await _expect_no_cash(payment.id, event.cause(), payments, now)
+
+
+async def order_payment_unwanted(
+    event: CloudEvent[OrderPaymentUnwanted], *, payments: Payments, now: Clock
+) -> None:
+    """The payment was begun just as its order ended, too late for `order_canceled` to find it."""
+    await _expect_no_cash(event.data.payment_id, event.cause(), payments, now)
+
+
+async def _expect_no_cash(payment_id: str, cause: Cause, payments: Payments, now: Clock) -> None:
+    def void(payment: Payment) -> Payment:
+        if payment.method is not Method.CASH_ON_DELIVERY:
+            return payment
+        return domain.settle(
+            payment, Voided(), cause=cause, at=now(), voided_as=domain.CANCELED_ORDER
+        )
+
+    await change(payment_id, void, payments)
 
 
 async def order_refund_due(
