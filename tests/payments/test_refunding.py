@@ -204,9 +204,10 @@ async def test_money_captured_after_the_payment_was_given_up_is_refunded_in_the_
     payments: Payments, shop: Shop
 ) -> None:
     """Its webhook comes late, and ten times."""
+    order_id = await shop.order()
     await shop.fault("drop")
     with pytest.raises(OutcomeUnknown):
-        await payments.create(create(order_id := await shop.order(), await shop.card()))
+        await payments.create(create(order_id, await shop.card()))
     await payments.reconcile()
     [rejected] = await payments.of(order_id)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from functools import partial
 from itertools import permutations
 from typing import TypeVar
 
@@ -62,19 +63,16 @@ Told = CloudEvent[OrderPaid] | CloudEvent[OrderRejected] | CloudEvent[OrderCance
 
 async def take(products: Products, *events: Told) -> None:
     """Apply the events as the service would, in one batch per type."""
+    commit = partial(handlers.commit_stock, reservations=products.reservations, now=now)
+    release = partial(handlers.release_stock, reservations=products.reservations, now=now)
     for each in events:
-        if isinstance(each.data, OrderPaid):
-            await handlers.commit_stock(
-                [event(each.subject, each.sequence, each.data)],
-                reservations=products.reservations,
-                now=now,
-            )
-        else:
-            await handlers.release_stock(
-                [event(each.subject, each.sequence, each.data)],
-                reservations=products.reservations,
-                now=now,
-            )
+        match each.data:
+            case OrderPaid() as data:
+                await commit([event(each.subject, each.sequence, data)])
+            case OrderRejected() as data:
+                await release([event(each.subject, each.sequence, data)])
+            case OrderCanceled() as data:
+                await release([event(each.subject, each.sequence, data)])
 
 
 async def hold(products: Products, product_id: str, quantity: int) -> str:
