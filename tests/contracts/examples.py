@@ -77,6 +77,14 @@ PAYMENT = payments.PaymentView(
     timeline=[payments.PaymentEntry(type="declined", at=LATER, by="simulator")],
     created_at=AT,
     updated_at=LATER,
+    refunds=[
+        payments.Refund(
+            id="rfd_1",
+            amount=Money(5997, "USD"),
+            reason="late capture",
+            status=payments.RefundStatus.SUCCEEDED,
+        )
+    ],
 )
 SENT = notifications.MailView(
     id="evt_1",
@@ -188,6 +196,14 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
         [orders.GetPayableOrder(order_id="ord_1", user_id="8d3f", shipping_address=ADDRESS)],
         [orders.PayableOrder(order_id="ord_1", total=Money(5997, "USD"), attempts=3)],
     ),
+    orders.CancelOrder: (
+        [orders.CancelOrder(order_id="ord_1", actor=ACTOR, reason="Changed my mind.")],
+        [ORDER],
+    ),
+    orders.GetOrderStatuses: (
+        [orders.GetOrderStatuses(order_ids=["ord_1", "ord_2"])],
+        [[orders.OrderState(order_id="ord_1", status=orders.OrderStatus.CANCELED)]],
+    ),
     payments.CreatePayment: (
         [
             payments.CreatePayment(
@@ -248,6 +264,7 @@ EVENTS: dict[type[Event], list[Event]] = {
     products.ProductCreated: [products.ProductCreated(product=PRODUCT)],
     products.ProductUpdated: [products.ProductUpdated(product=PRODUCT)],
     products.ProductArchived: [products.ProductArchived(product=PRODUCT)],
+    products.StockShortage: [products.StockShortage(order_id="ord_1")],
     orders.OrderPlaced: [orders.OrderPlaced(order=SNAPSHOT)],
     orders.OrderPaid: [orders.OrderPaid(order=SNAPSHOT, payment_id="pay_1")],
     orders.OrderPaymentFailed: [
@@ -259,6 +276,22 @@ EVENTS: dict[type[Event], list[Event]] = {
         )
     ],
     orders.OrderRejected: [orders.OrderRejected(order=SNAPSHOT, reason="Your card was declined.")],
+    orders.OrderCanceled: [
+        orders.OrderCanceled(order=SNAPSHOT, reason="Changed my mind.", was_paid=True)
+    ],
+    orders.OrderRefundDue: [
+        orders.OrderRefundDue(
+            order_id="ord_1", payment_id="pay_1", amount=Money(5997, "USD"), reason="too late"
+        )
+    ],
+    orders.OrderPaymentUnwanted: [
+        orders.OrderPaymentUnwanted(
+            order_id="ord_1", payment_id="pay_1", reason="the order is CANCELED"
+        )
+    ],
+    orders.OrderRefunded: [
+        orders.OrderRefunded(order=SNAPSHOT, payment_id="pay_1", amount=Money(5997, "USD"))
+    ],
     payments.PaymentPending: [
         payments.PaymentPending(
             payment_id="pay_1", order_id="ord_1", method=payments.Method.CASH_ON_DELIVERY
@@ -270,6 +303,11 @@ EVENTS: dict[type[Event], list[Event]] = {
     payments.PaymentDeclined: [
         payments.PaymentDeclined(
             payment_id="pay_1", order_id="ord_1", failure=FAILURE, counts=False
+        )
+    ],
+    payments.PaymentRefunded: [
+        payments.PaymentRefunded(
+            payment_id="pay_1", order_id="ord_1", refund_id="rfd_1", amount=Money(5997, "USD")
         )
     ],
     notifications.NotificationSent: [

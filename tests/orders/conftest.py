@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import AsyncGenerator
+from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import pytest
 
 from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.orders import (
+    CancelOrder,
     GetOrder,
     GetPayableOrder,
     GetTimeline,
@@ -19,8 +21,13 @@ from cartwheel.contracts.orders import (
     PlaceOrder,
     TimelineEntry,
 )
-from cartwheel.contracts.payments import PaymentCaptured, PaymentDeclined, PaymentPending
-from cartwheel.contracts.products import CreateProduct, ReserveStock, Stock
+from cartwheel.contracts.payments import (
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentPending,
+    PaymentRefunded,
+)
+from cartwheel.contracts.products import CreateProduct, ReserveStock, Stock, StockShortage
 from cartwheel.kernel.bus.answering import Answers, answer_batch
 from cartwheel.kernel.bus.deadline import until
 from cartwheel.kernel.errors import Outage, Refusal
@@ -29,11 +36,13 @@ from cartwheel.kernel.money import Money
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.kernel.store import migrations
 from cartwheel.kernel.store.client import Client, Database, Document
-from cartwheel.orders import handlers
+from cartwheel.orders.domain import PAYMENT_DEADLINE
+from cartwheel.orders.handlers import ending, paying, placing, reading
 from cartwheel.orders.mongo import MIGRATIONS, MongoOrders
 from cartwheel.products import handlers as products_handlers
-from cartwheel.products.mongo import MIGRATIONS as PRODUCTS
-from cartwheel.products.mongo import MongoCatalogue, MongoReservations
+from cartwheel.products.mongo.catalogue import MongoCatalogue
+from cartwheel.products.mongo.reservations import MongoReservations
+from cartwheel.products.mongo.schema import MIGRATIONS as PRODUCTS
 
 from .examples import ADDRESS, DOLLARS, ZOE, now, place
 
@@ -60,8 +69,12 @@ class Orders(NamedTuple):
     bus: Direct
 
     async def place(self, *requests: PlaceOrder) -> Placed:
-        return await handlers.place_orders(
-            list(requests), orders=self.orders, bus=self.bus, now=now
+        return await placing.place_orders(
+            list(requests),
+            orders=self.orders,
+            bus=self.bus,
+            now=now,
+            pay_within=PAYMENT_DEADLINE,
         )
 
     async def placed(self, request: PlaceOrder) -> OrderView:
@@ -71,28 +84,48 @@ class Orders(NamedTuple):
 
     async def view(self, order_id: str) -> OrderView:
         request = GetOrder(order_id=order_id, actor=Actor(user_id="an admin", admin=True))
-        [found] = await handlers.get_orders([request], orders=self.orders)
+        [found] = await reading.get_orders([request], orders=self.orders)
         assert isinstance(found, OrderView), found
         return found
 
     async def timeline(self, order_id: str, actor: Actor) -> list[TimelineEntry]:
         request = GetTimeline(order_id=order_id, actor=actor)
-        return await handlers.get_timeline(request, orders=self.orders)
+        return await reading.get_timeline(request, orders=self.orders)
+
+    async def told(self, order_id: str) -> list[str]:
+        """Return what the order has told of, besides that it was placed."""
+        outbox = (await self.document(order_id))["outbox"]
+        assert [event["sequence"] for event in outbox] == list(range(1, len(outbox) + 1))
+        return [event["type"] for event in outbox[1:]]
 
     async def list(self, request: ListOrders) -> Page[OrderView]:
-        return await handlers.list_orders(request, orders=self.orders)
+        return await reading.list_orders(request, orders=self.orders)
 
     async def payable(self, request: GetPayableOrder) -> PayableOrder:
-        return await handlers.get_payable_order(request, orders=self.orders, now=now)
+        return await paying.get_payable_order(request, orders=self.orders, now=now)
 
     async def pending(self, event: CloudEvent[PaymentPending]) -> None:
-        await handlers.payment_pending(event, orders=self.orders, now=now)
+        await paying.payment_pending(event, orders=self.orders, now=now)
 
     async def captured(self, event: CloudEvent[PaymentCaptured]) -> None:
-        await handlers.payment_captured(event, orders=self.orders, now=now)
+        await paying.payment_captured(event, orders=self.orders, now=now)
 
     async def declined(self, event: CloudEvent[PaymentDeclined]) -> None:
-        await handlers.payment_declined(event, orders=self.orders, now=now)
+        await paying.payment_declined(event, orders=self.orders, now=now)
+
+    async def cancel(self, order_id: str, actor: Actor, reason: str | None = None) -> OrderView:
+        request = CancelOrder(order_id=order_id, actor=actor, reason=reason)
+        return await ending.cancel_order(request, orders=self.orders, now=now)
+
+    async def expire(self, at: datetime) -> None:
+        """Look for overdue orders as if it were `at`."""
+        await ending.expire_orders(orders=self.orders, now=lambda: at)
+
+    async def short(self, event: CloudEvent[StockShortage]) -> None:
+        await ending.stock_shortage(event, orders=self.orders, now=now)
+
+    async def refunded(self, event: CloudEvent[PaymentRefunded]) -> None:
+        await ending.payment_refunded(event, orders=self.orders, now=now)
 
     async def document(self, order_id: str) -> Document:
         found = await self.database["orders"].find_one({"_id": order_id})

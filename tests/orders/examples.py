@@ -14,8 +14,9 @@ from cartwheel.contracts.payments import (
     PaymentCaptured,
     PaymentDeclined,
     PaymentPending,
+    PaymentRefunded,
 )
-from cartwheel.contracts.products import Item, Reservation, ReservedLine
+from cartwheel.contracts.products import Item, Reservation, ReservedLine, StockShortage
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.messages import Cause, CloudEvent, Event
 from cartwheel.kernel.money import Money
@@ -107,3 +108,16 @@ def pending(
     order_id: str, method: Method = Method.CASH_ON_DELIVERY, payment_id: str = "pay_1"
 ) -> CloudEvent[PaymentPending]:
     return happened(PaymentPending(payment_id=payment_id, order_id=order_id, method=method))
+
+
+def refunded(
+    order_id: str, payment_id: str = "pay_1", amount: Money = TOTAL
+) -> CloudEvent[PaymentRefunded]:
+    return happened(
+        PaymentRefunded(payment_id=payment_id, order_id=order_id, refund_id="rfd_1", amount=amount),
+        sequence=2,
+    )
+
+
+def shortage(order_id: str) -> CloudEvent[StockShortage]:
+    return happened(StockShortage(order_id=order_id), subject=order_id)

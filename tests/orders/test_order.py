@@ -11,9 +11,11 @@ from cartwheel.contracts.orders import (
     AddressRequired,
     InvalidTransition,
     Line,
+    OrderCanceled,
     OrderPaid,
     OrderPaymentFailed,
     OrderPlaced,
+    OrderRefundDue,
     OrderRejected,
     OrderStatus,
     ShippingAddress,
@@ -22,7 +24,7 @@ from cartwheel.contracts.payments import Method
 from cartwheel.kernel.errors import Refusal
 from cartwheel.kernel.money import CurrencyMismatch, Money
 from cartwheel.orders import domain
-from cartwheel.orders.domain import PAYMENT_DEADLINE, AmountMismatch, Order
+from cartwheel.orders.domain import PAYMENT_DEADLINE, Order
 
 from .examples import ADDRESS, AT, CAUSE, DECLINED, LATER, TOTAL, ZOE, order, place, reservation
 
@@ -39,8 +41,16 @@ def decline(payment_id: str, *, counts: bool = True) -> Step:
     )
 
 
-def begin(method: Method) -> Step:
-    return lambda order: domain.payment_begun(order, method, cause=CAUSE, at=LATER)
+def begin(method: Method, payment_id: str = "pay_6") -> Step:
+    return lambda order: domain.payment_begun(
+        order, method, payment_id=payment_id, cause=CAUSE, at=LATER
+    )
+
+
+def cancel(*, by_admin: bool = False) -> Step:
+    return lambda order: domain.cancel(
+        order, reason="Changed my mind.", by_admin=by_admin, cause=CAUSE, at=LATER
+    )
 
 
 def after(*steps: Step, start: Order | None = None) -> Order:
@@ -52,6 +62,10 @@ def after(*steps: Step, start: Order | None = None) -> Order:
 
 def told(order: Order) -> list[str]:
     return [event.type for event in order.events]
+
+
+def refund_due(order: Order, payment_id: str, amount: Money, reason: str) -> OrderRefundDue:
+    return OrderRefundDue(order_id=order.id, payment_id=payment_id, amount=amount, reason=reason)
 
 
 REJECTED = (decline("pay_1"), decline("pay_2"), decline("pay_3"))
@@ -112,19 +126,31 @@ def test_a_capture_of_the_total_pays_the_order() -> None:
 @pytest.mark.parametrize(
     "amount", [Money(4247, "USD"), Money(4249, "USD"), Money(4248, "EUR"), Money(0, "USD")]
 )
-def test_any_other_amount_pays_nothing(amount: Money) -> None:
-    with pytest.raises(AmountMismatch):
-        after(pay(amount=amount))
+def test_any_other_amount_pays_nothing_and_is_to_be_refunded(amount: Money) -> None:
+    waiting = after(pay(amount=amount))
+
+    assert (waiting.status, waiting.paid_by) == (OrderStatus.AWAITING_PAYMENT, None)
+    assert waiting.expires_at == AT + PAYMENT_DEADLINE
+    assert waiting.events == (refund_due(waiting, "pay_1", amount, "wrong sum"),)
 
 
-def test_a_second_payment_of_a_paid_order_is_refused() -> None:
-    with pytest.raises(InvalidTransition):
-        after(pay("pay_1"), pay("pay_2"))
+def test_a_second_payment_of_a_paid_order_is_to_be_refunded() -> None:
+    paid = after(pay("pay_1"))
+
+    twice = after(pay("pay_2"), start=paid)
+
+    assert (twice.status, twice.paid_by) == (OrderStatus.PAID, "pay_1")
+    assert twice.events == (*paid.events, refund_due(twice, "pay_2", TOTAL, "too late"))
 
 
-def test_a_rejected_order_takes_no_payment() -> None:
-    with pytest.raises(InvalidTransition):
-        after(*REJECTED, pay("pay_4"))
+@pytest.mark.parametrize("end", [REJECTED, (cancel(),)], ids=["rejected", "canceled"])
+def test_an_order_that_is_closed_gives_back_what_still_comes_in(end: tuple[Step, ...]) -> None:
+    closed = after(*end)
+
+    late = after(pay("pay_4"), start=closed)
+
+    assert (late.status, late.paid_by) == (closed.status, None)
+    assert late.events == (*closed.events, refund_due(late, "pay_4", TOTAL, "too late"))
 
 
 def test_a_declined_payment_leaves_two_attempts() -> None:
@@ -179,12 +205,22 @@ def test_a_card_does_not_extend_the_deadline() -> None:
 
 EVENTS: dict[str, Step] = {
     "captured": pay("pay_1"),
+    "captured, another": pay("pay_7"),
+    "captured, another sum": pay("pay_8", Money(1, "USD")),
     "declined": decline("pay_2"),
     "declined, second": decline("pay_3"),
     "declined, third": decline("pay_4"),
     "failed without counting": decline("pay_5", counts=False),
     "cash begun": begin(Method.CASH_ON_DELIVERY),
+    "canceled by its owner": cancel(),
+    "canceled by an admin": cancel(by_admin=True),
+    "out of time": lambda order: domain.expire(order, cause=CAUSE, at=AT + PAYMENT_DEADLINE),
+    "out of stock": lambda order: domain.out_of_stock(order, cause=CAUSE, at=LATER),
+    "refunded": lambda order: domain.refunded(
+        order, TOTAL, payment_id="pay_1", cause=CAUSE, at=LATER
+    ),
 }
+MONEY_TAKEN = {"captured": "pay_1", "captured, another": "pay_7", "captured, another sum": "pay_8"}
 
 
 @pytest.mark.parametrize("first", EVENTS)
@@ -194,10 +230,27 @@ def test_the_same_event_again_changes_nothing(first: str) -> None:
     assert after(EVENTS[first], start=once) is once
 
 
-@pytest.mark.parametrize("end", [(pay("pay_1"),), REJECTED], ids=["paid", "rejected"])
-@pytest.mark.parametrize("late", EVENTS)
-def test_what_comes_after_the_end_changes_nothing(end: tuple[Step, ...], late: str) -> None:
-    ended = after(*end)
+ENDS = {
+    "paid": (pay("pay_1"),),
+    "rejected": REJECTED,
+    "canceled": (cancel(),),
+    "paid and canceled": (pay("pay_1"), cancel(by_admin=True)),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize(
+    "late",
+    [
+        "declined",
+        "declined, third",
+        "failed without counting",
+        "out of time",
+        "canceled by its owner",
+    ],
+)
+def test_what_comes_after_the_end_changes_nothing(end: str, late: str) -> None:
+    ended = after(*ENDS[end])
     try:
         result = after(EVENTS[late], start=ended)
     except InvalidTransition:
@@ -206,7 +259,22 @@ def test_what_comes_after_the_end_changes_nothing(end: tuple[Step, ...], late: s
     assert result is ended
 
 
-steps = st.lists(st.sampled_from(sorted(EVENTS)), max_size=12)
+def run(names: list[str], start: Order) -> Order:
+    for name in names:
+        try:
+            start = EVENTS[name](start)
+        except Refusal:
+            continue
+    return start
+
+
+steps = st.lists(st.sampled_from(sorted(EVENTS)), max_size=14)
+ALLOWED = {
+    OrderStatus.AWAITING_PAYMENT: set(OrderStatus),
+    OrderStatus.PAID: {OrderStatus.PAID, OrderStatus.CANCELED},
+    OrderStatus.REJECTED: {OrderStatus.REJECTED},
+    OrderStatus.CANCELED: {OrderStatus.CANCELED},
+}
 
 
 @given(steps)
@@ -215,36 +283,48 @@ def test_no_history_breaks_the_rules(history: list[str]) -> None:
     current = order()
     for name in history:
         before = current
-        try:
-            current = EVENTS[name](current)
-        except Refusal:
-            continue
-        if before.status is not OrderStatus.AWAITING_PAYMENT:
-            assert current is before
-        assert current.version - before.version in (0, 1)
+        current = run([name], start=before)
+        assert current.status in ALLOWED[before.status]
+        assert (current is before) == (current.version == before.version)
 
-    ends = [event for event in current.events if isinstance(event, OrderPaid | OrderRejected)]
-    assert len(ends) == (current.status is not OrderStatus.AWAITING_PAYMENT)
-    assert (current.status is OrderStatus.PAID) == (current.paid_by is not None)
+    ends = [event for event in current.events if isinstance(event, OrderRejected | OrderCanceled)]
+    assert len(ends) == (current.status in (OrderStatus.REJECTED, OrderStatus.CANCELED))
     assert (current.status is OrderStatus.REJECTED) == (len(current.declined_payments) == 3)
     assert len(set(current.declined_payments)) == len(current.declined_payments)
     assert current.total == TOTAL
 
 
 @given(steps)
-def test_repeating_every_event_is_as_good_as_none_of_the_repeats(history: list[str]) -> None:
-    def run(names: list[str]) -> Order:
-        current = start
-        for name in names:
-            try:
-                current = EVENTS[name](current)
-            except Refusal:
-                continue
-        return current
+def test_a_paid_order_keeps_one_capture_and_every_other_is_refunded_once(
+    history: list[str],
+) -> None:
+    ended = run(history, start=order())
 
+    taken = {MONEY_TAKEN[name] for name in history if name in MONEY_TAKEN}
+    kept = {ended.paid_by} if ended.status is OrderStatus.PAID else set[str | None]()
+    given_back = [event.payment_id for event in ended.events if isinstance(event, OrderRefundDue)]
+    assert kept <= taken
+    assert sorted(given_back) == sorted(taken - kept)
+    assert ended.refunds_due == given_back
+    assert len([event for event in ended.events if isinstance(event, OrderPaid)]) == (
+        ended.paid_by is not None
+    )
+
+
+@given(steps)
+def test_repeating_every_event_is_as_good_as_none_of_the_repeats(history: list[str]) -> None:
     start = order()
 
-    assert run([name for name in history for _ in range(3)]) == run(history)
+    assert run([name for name in history for _ in range(3)], start) == run(history, start)
+
+
+@given(steps)
+def test_a_whole_history_of_events_told_again_changes_nothing(history: list[str]) -> None:
+    """Not what people ask for; and a shortage is told of paid orders only."""
+    events = [name for name in history if name != "out of stock" and "canceled" not in name]
+    once = run(events, start=order())
+
+    assert run(events, start=once) is once
 
 
 def test_paying_needs_an_address() -> None:
@@ -275,7 +355,7 @@ def test_an_order_that_has_the_address_is_not_changed(address: ShippingAddress |
     assert domain.ready_to_pay(before, address, at=LATER) is before
 
 
-@pytest.mark.parametrize("end", [(pay("pay_1"),), REJECTED], ids=["paid", "rejected"])
-def test_an_order_that_has_ended_cannot_be_paid(end: tuple[Step, ...]) -> None:
+@pytest.mark.parametrize("end", ENDS)
+def test_an_order_that_has_ended_cannot_be_paid(end: str) -> None:
     with pytest.raises(InvalidTransition):
-        domain.ready_to_pay(after(*end), ADDRESS, at=LATER)
+        domain.ready_to_pay(after(*ENDS[end]), ADDRESS, at=LATER)

@@ -16,7 +16,6 @@ from cartwheel.contracts.orders import (
 )
 from cartwheel.contracts.payments import Method
 from cartwheel.kernel.money import Money
-from cartwheel.orders.domain import AmountMismatch
 from cartwheel.orders.mongo import MongoOrders
 
 from .conftest import Orders, Shelf
@@ -99,13 +98,17 @@ async def test_a_failure_that_does_not_count_is_told_once(orders: Orders, order:
     assert (await orders.view(order.id)).payment_attempts == 0
 
 
-async def test_a_capture_of_less_than_the_total_pays_nothing(
+async def test_a_capture_of_less_than_the_total_pays_nothing_and_is_to_be_refunded(
     orders: Orders, order: OrderView
 ) -> None:
-    with pytest.raises(AmountMismatch):
-        await orders.captured(captured(order.id, amount=Money(order.total.amount - 1, "USD")))
+    less = Money(order.total.amount - 1, "USD")
 
-    assert (await orders.view(order.id)) == order
+    await orders.captured(captured(order.id, amount=less))
+
+    waiting = await orders.view(order.id)
+    assert (waiting.status, waiting.expires_at) == (OrderStatus.AWAITING_PAYMENT, order.expires_at)
+    assert await orders.told(order.id) == ["order.refund_due.v1"]
+    assert (await orders.document(order.id))["refunds_due"] == ["pay_1"]
 
 
 async def test_an_event_about_an_unknown_order_is_refused(orders: Orders) -> None:
@@ -113,14 +116,14 @@ async def test_an_event_about_an_unknown_order_is_refused(orders: Orders) -> Non
         await orders.captured(captured("ord_none"))
 
 
-async def test_a_decline_that_arrives_after_the_capture_changes_nothing(
+async def test_what_arrives_after_the_capture_changes_nothing(
     orders: Orders, order: OrderView
 ) -> None:
     await orders.captured(captured(order.id, "pay_2", order.total))
     paid = await orders.view(order.id)
 
     await orders.declined(declined(order.id, "pay_1"))
-    await orders.pending(pending(order.id))
+    await orders.pending(pending(order.id, payment_id="pay_2"))
 
     assert await orders.view(order.id) == paid
 

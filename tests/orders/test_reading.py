@@ -13,7 +13,7 @@ from cartwheel.contracts.orders import (
     OrderView,
 )
 from cartwheel.kernel.store.cursor import BadCursor
-from cartwheel.orders import handlers
+from cartwheel.orders.handlers import reading
 
 from .conftest import Orders, Shelf
 from .examples import ADDRESS, AT, ZOE, captured, declined, place
@@ -29,7 +29,7 @@ async def test_a_customer_and_an_admin_see_the_order_and_nobody_else(
 ) -> None:
     requests = [GetOrder(order_id=order.id, actor=actor) for actor in (OWNER, ADMIN, STRANGER)]
 
-    owner, admin, stranger = await handlers.get_orders(requests, orders=orders.orders)
+    owner, admin, stranger = await reading.get_orders(requests, orders=orders.orders)
 
     assert owner == admin == order
     assert isinstance(stranger, OrderNotFound)
@@ -40,7 +40,7 @@ async def test_somebody_elses_order_looks_like_one_that_does_not_exist(
 ) -> None:
     requests = [GetOrder(order_id=each, actor=STRANGER) for each in (order.id, "ord_none")]
 
-    theirs, none = await handlers.get_orders(requests, orders=orders.orders)
+    theirs, none = await reading.get_orders(requests, orders=orders.orders)
 
     assert isinstance(theirs, OrderNotFound)
     assert isinstance(none, OrderNotFound)

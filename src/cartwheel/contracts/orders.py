@@ -105,6 +105,12 @@ class AddressRequired(Invalid):
     code = "address_required"
 
 
+class ReasonRequired(Invalid):
+    """Whoever cancels somebody else's order says why."""
+
+    code = "reason_required"
+
+
 class PlaceOrder(Request[Created[OrderView]], frozen=True, kw_only=True):
     """Repeatable: `request_id` with the same `body_hash` answers the order placed first."""
 
@@ -176,6 +182,35 @@ class GetPayableOrder(Request[PayableOrder], frozen=True, kw_only=True):
     shipping_address: ShippingAddress | None = None
 
 
+class CancelOrder(Request[OrderView], frozen=True, kw_only=True):
+    """Gives an order up: the owner one that awaits payment, an admin a paid one too, saying why.
+
+    Repeatable: a canceled order stays as it is. Money that was taken is given back.
+    """
+
+    type: ClassVar[str] = "cancel_order"
+    service: ClassVar[str] = "orders"
+
+    order_id: str
+    actor: Actor
+    reason: str | None = None
+
+
+class OrderState(msgspec.Struct, frozen=True, kw_only=True):
+    order_id: str
+    status: OrderStatus
+
+
+class GetOrderStatuses(Request[list[OrderState]], frozen=True, kw_only=True):
+    """How far orders have come, in any order; those that do not exist are left out."""
+
+    type: ClassVar[str] = "get_order_statuses"
+    service: ClassVar[str] = "orders"
+    read: ClassVar[bool] = True
+
+    order_ids: list[str]
+
+
 class OrderSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The order as it was at the event, so that consumers need ask nobody."""
 
@@ -222,4 +257,54 @@ class OrderRejected(Event, frozen=True, kw_only=True):
     reason: str
 
 
-EVENTS: tuple[type[Event], ...] = (OrderPlaced, OrderPaid, OrderPaymentFailed, OrderRejected)
+class OrderCanceled(Event, frozen=True, kw_only=True):
+    """The order was given up: by its owner, an admin, the deadline, or for want of goods."""
+
+    type: ClassVar[str] = "order.canceled.v1"
+    consumers: ClassVar[tuple[str, ...]] = ("products", "payments", "notifications")
+    order: OrderSnapshot
+    reason: str
+    was_paid: bool
+
+
+class OrderRefundDue(Event, frozen=True, kw_only=True):
+    """Money was captured that the order does not want. Once per payment."""
+
+    type: ClassVar[str] = "order.refund_due.v1"
+    consumers: ClassVar[tuple[str, ...]] = ("payments",)
+    order_id: str
+    payment_id: str
+    amount: Money
+    reason: str
+
+
+class OrderPaymentUnwanted(Event, frozen=True, kw_only=True):
+    """A payment is awaited that the order had ended before it learned of. Once per payment."""
+
+    type: ClassVar[str] = "order.payment_unwanted.v1"
+    consumers: ClassVar[tuple[str, ...]] = ("payments",)
+    order_id: str
+    payment_id: str
+    reason: str
+
+
+class OrderRefunded(Event, frozen=True, kw_only=True):
+    """The money of one of the order's payments was given back."""
+
+    type: ClassVar[str] = "order.refunded.v1"
+    consumers: ClassVar[tuple[str, ...]] = ("notifications",)
+    order: OrderSnapshot
+    payment_id: str
+    amount: Money
+
+
+EVENTS: tuple[type[Event], ...] = (
+    OrderPlaced,
+    OrderPaid,
+    OrderPaymentFailed,
+    OrderRejected,
+    OrderCanceled,
+    OrderRefundDue,
+    OrderPaymentUnwanted,
+    OrderRefunded,
+)

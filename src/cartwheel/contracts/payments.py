@@ -17,6 +17,7 @@ class PaymentStatus(StrEnum):
     AWAITING_PAYMENT = "AWAITING_PAYMENT"
     PAID = "PAID"
     REJECTED = "REJECTED"
+    REFUNDED = "REFUNDED"
 
 
 class Method(StrEnum):
@@ -36,6 +37,20 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
     code: str
     message: str
+
+
+class RefundStatus(StrEnum):
+    PENDING = "PENDING"
+    SUCCEEDED = "SUCCEEDED"
+
+
+class Refund(msgspec.Struct, frozen=True, kw_only=True):
+    """Money on its way back; PENDING until the provider has confirmed it."""
+
+    id: str
+    amount: Money
+    reason: str
+    status: RefundStatus = RefundStatus.PENDING
 
 
 class PaymentEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +75,7 @@ class PaymentView(msgspec.Struct, frozen=True, kw_only=True):
     timeline: list[PaymentEntry]
     created_at: datetime
     updated_at: datetime
+    refunds: list[Refund] = msgspec.field(default_factory=list[Refund])
 
 
 class PaymentNotFound(NotFound):
@@ -188,4 +204,20 @@ class PaymentDeclined(Event, frozen=True, kw_only=True):
     counts: bool = True
 
 
-EVENTS: tuple[type[Event], ...] = (PaymentPending, PaymentCaptured, PaymentDeclined)
+class PaymentRefunded(Event, frozen=True, kw_only=True):
+    """The provider has given money back."""
+
+    type: ClassVar[str] = "payment.refunded.v1"
+    consumers: ClassVar[tuple[str, ...]] = ("orders",)
+    payment_id: str
+    order_id: str
+    refund_id: str
+    amount: Money
+
+
+EVENTS: tuple[type[Event], ...] = (
+    PaymentPending,
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentRefunded,
+)

@@ -224,4 +224,12 @@ class ProductArchived(Event, frozen=True, kw_only=True):
     product: ProductView
 
 
-EVENTS: tuple[type[Event], ...] = (ProductCreated, ProductUpdated, ProductArchived)
+class StockShortage(Event, frozen=True, kw_only=True):
+    """A paid order's goods were released before it was paid, and are gone."""
+
+    type: ClassVar[str] = "stock.shortage.v1"
+    consumers: ClassVar[tuple[str, ...]] = ("orders",)
+    order_id: str
+
+
+EVENTS: tuple[type[Event], ...] = (ProductCreated, ProductUpdated, ProductArchived, StockShortage)

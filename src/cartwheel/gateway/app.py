@@ -10,7 +10,6 @@ from litestar.di import Provide
 
 from cartwheel.gateway import cognito, openapi
 from cartwheel.gateway.bodies import MAX_BODY, JsonRequest
-from cartwheel.gateway.bus import Asks
 from cartwheel.gateway.cognito import Cognito
 from cartwheel.gateway.identity import Verifier, provide_identity
 from cartwheel.gateway.jwks import KeySet
@@ -22,6 +21,7 @@ from cartwheel.gateway.simulator import CardTokens, open_card_tokens
 from cartwheel.kernel import process, telemetry
 from cartwheel.kernel.bus.asking import Caller
 from cartwheel.kernel.bus.connection import Connection
+from cartwheel.kernel.messages import Asks
 from cartwheel.kernel.notify import notify
 
 ROUTES: tuple[Router, ...] = (

@@ -1,20 +1,9 @@
-"""The bus as route handlers see it: they ask services, and know nothing else of them."""
-
-from typing import Protocol, TypeVar
+"""The bus as route handlers get it: they ask services, and know nothing else of them."""
 
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from cartwheel.kernel.messages import Request
-
-Answer = TypeVar("Answer")
-
-
-class Asks(Protocol):
-    async def request(self, request: Request[Answer]) -> Answer:
-        """Raises a `Refusal` of the request's contract, or an `Outage`."""
-        ...
-
+from cartwheel.kernel.messages import Asks
 
 Bus = NamedDependency[SkipValidation[Asks]]
 """The type of the `bus` argument."""

@@ -19,7 +19,7 @@ An event's name ends in its version and is also its routing key:
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import ClassVar, Generic, TypeVar, get_args
+from typing import ClassVar, Generic, Protocol, TypeVar, get_args
 
 import msgspec
 from typing_extensions import get_original_bases
@@ -62,6 +62,14 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     traceparent: str | None = None
     event_id: str | None = None
+
+
+class Asks(Protocol):
+    """The bus as those who ask see it."""
+
+    async def request(self, request: Request[Answer]) -> Answer:
+        """Return the answer; raises a `Refusal` of the request's contract, or an `Outage`."""
+        ...
 
 
 class Created(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):

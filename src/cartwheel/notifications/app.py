@@ -4,7 +4,13 @@ import asyncio
 from functools import partial
 
 from cartwheel.contracts import notifications as contract
-from cartwheel.contracts.orders import OrderPaid, OrderPaymentFailed, OrderRejected
+from cartwheel.contracts.orders import (
+    OrderCanceled,
+    OrderPaid,
+    OrderPaymentFailed,
+    OrderRefunded,
+    OrderRejected,
+)
 from cartwheel.kernel import process
 from cartwheel.kernel.bus.answering import answer
 from cartwheel.kernel.bus.consuming import on
@@ -34,6 +40,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 on(OrderPaid, tell),
                 on(OrderPaymentFailed, tell),
                 on(OrderRejected, tell),
+                on(OrderCanceled, tell),
+                on(OrderRefunded, tell),
             ],
             publishes_from=mongo.OUTBOXES,
             events=contract.EVENTS,

@@ -7,20 +7,24 @@ import msgspec
 from babel.numbers import format_currency, get_currency_precision
 
 from cartwheel.contracts.orders import (
+    OrderCanceled,
     OrderPaid,
     OrderPaymentFailed,
+    OrderRefunded,
     OrderRejected,
     OrderSnapshot,
 )
 from cartwheel.kernel.money import Money
 
-Told = OrderPaid | OrderPaymentFailed | OrderRejected
+Told = OrderPaid | OrderPaymentFailed | OrderRejected | OrderCanceled | OrderRefunded
 """Events that customers are told of."""
 
 _SUBJECTS: dict[type[Told], str] = {
     OrderPaid: "Order {number}: payment received",
     OrderPaymentFailed: "Order {number}: payment declined",
     OrderRejected: "Order {number}: rejected after declined payments",
+    OrderCanceled: "Order {number}: canceled",
+    OrderRefunded: "Order {number}: your money is on its way back",
 }
 
 

@@ -10,7 +10,7 @@ from cartwheel.kernel.store import migrations
 from cartwheel.notifications.mongo import MIGRATIONS as NOTIFICATIONS
 from cartwheel.orders.mongo import MIGRATIONS as ORDERS
 from cartwheel.payments.mongo import MIGRATIONS as PAYMENTS
-from cartwheel.products.mongo import MIGRATIONS as PRODUCTS
+from cartwheel.products.mongo.schema import MIGRATIONS as PRODUCTS
 
 DATABASES = {
     "products": PRODUCTS,

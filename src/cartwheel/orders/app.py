@@ -1,19 +1,39 @@
 """What orders does: message -> handler."""
 
 import asyncio
+from datetime import timedelta
 from functools import partial
+from typing import Annotated
+
+from msgspec import Meta
 
 from cartwheel.contracts import orders as contract
-from cartwheel.contracts.payments import PaymentCaptured, PaymentDeclined, PaymentPending
+from cartwheel.contracts.payments import (
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentPending,
+    PaymentRefunded,
+)
+from cartwheel.contracts.products import StockShortage
 from cartwheel.kernel import process
 from cartwheel.kernel.bus.answering import answer, answer_batch
 from cartwheel.kernel.bus.consuming import on
 from cartwheel.kernel.clock import utc_now
-from cartwheel.kernel.process import ServiceSettings
-from cartwheel.orders import handlers, mongo
+from cartwheel.kernel.process import Job, ServiceSettings
+from cartwheel.orders import mongo
+from cartwheel.orders.domain import PAYMENT_DEADLINE
+from cartwheel.orders.handlers import ending, paying, placing, reading
+
+LOOK_FOR_OVERDUE_EVERY = 2.0
 
 
-async def serve(settings: ServiceSettings, stop: asyncio.Event) -> None:
+class Settings(ServiceSettings, frozen=True, kw_only=True):
+    """`payment_deadline_seconds` is how long an order waits to be paid."""
+
+    payment_deadline_seconds: Annotated[int, Meta(ge=1)] = int(PAYMENT_DEADLINE.total_seconds())
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
     async with process.parts("orders", settings) as parts:
         orders = mongo.MongoOrders(parts.database)
         await process.serve(
@@ -23,26 +43,47 @@ async def serve(settings: ServiceSettings, stop: asyncio.Event) -> None:
             answers=[
                 answer_batch(
                     contract.PlaceOrder,
-                    partial(handlers.place_orders, orders=orders, bus=parts.bus, now=utc_now),
+                    partial(
+                        placing.place_orders,
+                        orders=orders,
+                        bus=parts.bus,
+                        now=utc_now,
+                        pay_within=timedelta(seconds=settings.payment_deadline_seconds),
+                    ),
                 ),
-                answer_batch(contract.GetOrder, partial(handlers.get_orders, orders=orders)),
-                answer(contract.ListOrders, partial(handlers.list_orders, orders=orders)),
-                answer(contract.GetTimeline, partial(handlers.get_timeline, orders=orders)),
+                answer_batch(contract.GetOrder, partial(reading.get_orders, orders=orders)),
+                answer(contract.ListOrders, partial(reading.list_orders, orders=orders)),
+                answer(contract.GetTimeline, partial(reading.get_timeline, orders=orders)),
+                answer(
+                    contract.GetOrderStatuses, partial(reading.get_order_statuses, orders=orders)
+                ),
+                answer(
+                    contract.CancelOrder,
+                    partial(ending.cancel_order, orders=orders, now=utc_now),
+                ),
                 answer(
                     contract.GetPayableOrder,
-                    partial(handlers.get_payable_order, orders=orders, now=utc_now),
+                    partial(paying.get_payable_order, orders=orders, now=utc_now),
                 ),
             ],
             on=[
-                on(PaymentPending, partial(handlers.payment_pending, orders=orders, now=utc_now)),
+                on(PaymentPending, partial(paying.payment_pending, orders=orders, now=utc_now)),
                 on(
                     PaymentCaptured,
-                    partial(handlers.payment_captured, orders=orders, now=utc_now),
+                    partial(paying.payment_captured, orders=orders, now=utc_now),
                 ),
                 on(
                     PaymentDeclined,
-                    partial(handlers.payment_declined, orders=orders, now=utc_now),
+                    partial(paying.payment_declined, orders=orders, now=utc_now),
                 ),
+                on(PaymentRefunded, partial(ending.payment_refunded, orders=orders, now=utc_now)),
+                on(StockShortage, partial(ending.stock_shortage, orders=orders, now=utc_now)),
+            ],
+            jobs=[
+                Job(
+                    partial(ending.expire_orders, orders=orders, now=utc_now),
+                    every=LOOK_FOR_OVERDUE_EVERY,
+                )
             ],
             publishes_from=mongo.OUTBOXES,
             events=contract.EVENTS,
@@ -50,7 +91,7 @@ async def serve(settings: ServiceSettings, stop: asyncio.Event) -> None:
 
 
 def main() -> None:
-    process.run("orders", ServiceSettings, serve)
+    process.run("orders", Settings, serve)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """The rules of an order. Pure: values in, a new order or a refusal out.
 
-    (new) ──► AWAITING_PAYMENT ──captured──► PAID
-                    └──third decline──► REJECTED
+    (new) ──► AWAITING_PAYMENT ──captured──► PAID ──admin, or goods are gone──► CANCELED
+                    ├──third decline──► REJECTED
+                    └──owner, admin, deadline──► CANCELED
 
-A transition that has happened already changes nothing: events are repeated.
+A transition that has happened already changes nothing: events are repeated. Money captured for an
+order that does not want it (any more) is given back, once per payment.
 """
 
 from collections.abc import Sequence
@@ -16,11 +18,16 @@ from cartwheel.contracts.orders import (
     AddressRequired,
     Adjustment,
     Fulfillment,
+    FulfillmentStatus,
     InvalidTransition,
     Line,
+    OrderCanceled,
     OrderPaid,
     OrderPaymentFailed,
+    OrderPaymentUnwanted,
     OrderPlaced,
+    OrderRefundDue,
+    OrderRefunded,
     OrderRejected,
     OrderSnapshot,
     OrderStatus,
@@ -30,27 +37,22 @@ from cartwheel.contracts.orders import (
 )
 from cartwheel.contracts.payments import Failure, Method
 from cartwheel.contracts.products import Reservation
-from cartwheel.kernel.errors import Conflict, FieldError
+from cartwheel.kernel.errors import FieldError
 from cartwheel.kernel.messages import Cause, Event
 from cartwheel.kernel.money import Money
 
 PAYMENT_DEADLINE = timedelta(minutes=15)
-"""How long an order waits to be paid."""
+"""How long an order waits to be paid, unless the deployment says otherwise."""
 
 MAX_ATTEMPTS = 3
 """The payment declined by this number ends the order."""
 
 
-class AmountMismatch(Conflict):
-    """The money captured is not the order's total."""
-
-    code = "amount_mismatch"
-
-
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """An order. `events` and their `cause` are what it has not been stored with yet.
 
-    `declined_payments` used up an attempt each; `failed_payments` never reached an issuer.
+    `declined_payments` used up an attempt each; `failed_payments` never reached an issuer;
+    `begun_payments` are those that were to be waited for.
     """
 
     id: str
@@ -66,11 +68,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     fulfillment: Fulfillment
     declined_payments: list[str]
     paid_by: str | None
+    refunds_due: list[str] = msgspec.field(default_factory=list[str])
+    refunded_payments: list[str] = msgspec.field(default_factory=list[str])
     expires_at: datetime | None
     version: int
     created_at: datetime
     updated_at: datetime
     failed_payments: list[str] = msgspec.field(default_factory=list[str])
+    begun_payments: list[str] = msgspec.field(default_factory=list[str])
     sequence: int = 0
     events: tuple[Event, ...] = ()
     cause: Cause | None = None
@@ -99,7 +104,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def place(request: PlaceOrder, reservation: Reservation, *, number: str, at: datetime) -> Order:
+def place(
+    request: PlaceOrder,
+    reservation: Reservation,
+    *,
+    number: str,
+    at: datetime,
+    pay_within: timedelta = PAYMENT_DEADLINE,
+) -> Order:
     """Return the order that `request` asks for, with what is held for it at the prices held."""
     lines = [
         Line(
@@ -124,7 +136,7 @@ def place(request: PlaceOrder, reservation: Reservation, *, number: str, at: dat
         fulfillment=Fulfillment(),
         declined_payments=[],
         paid_by=None,
-        expires_at=at + PAYMENT_DEADLINE,
+        expires_at=at + pay_within,
         version=0,
         created_at=at,
         updated_at=at,
@@ -161,28 +173,40 @@ def ready_to_pay(order: Order, address: ShippingAddress | None, *, at: datetime)
     )
 
 
-def payment_begun(order: Order, method: Method, *, cause: Cause, at: datetime) -> Order:
-    """Return `order` waiting as long as `method` takes: for cash, until somebody delivers."""
-    if order.status is not OrderStatus.AWAITING_PAYMENT or method is not Method.CASH_ON_DELIVERY:
+def payment_begun(
+    order: Order, method: Method, *, payment_id: str, cause: Cause, at: datetime
+) -> Order:
+    """Return `order` waiting as long as `method` takes: for cash, until somebody delivers.
+
+    An order that has ended meanwhile says that it is not waiting: otherwise nobody would ever end
+    that payment.
+    """
+    known = (
+        *order.begun_payments,
+        *order.declined_payments,
+        *order.failed_payments,
+        *order.refunds_due,
+        order.paid_by,
+    )
+    if method is not Method.CASH_ON_DELIVERY or payment_id in known:
         return order
-    if order.expires_at is None:
-        return order
-    return _changed(msgspec.structs.replace(order, expires_at=None), cause=cause, at=at)
+    order = msgspec.structs.replace(order, begun_payments=[*order.begun_payments, payment_id])
+    if order.status is OrderStatus.AWAITING_PAYMENT:
+        return _changed(msgspec.structs.replace(order, expires_at=None), cause=cause, at=at)
+    event = OrderPaymentUnwanted(
+        order_id=order.id, payment_id=payment_id, reason=f"the order is {order.status}"
+    )
+    return _changed(order, event, cause=cause, at=at)
 
 
 def pay(order: Order, captured: Money, *, payment_id: str, cause: Cause, at: datetime) -> Order:
-    """Return `order` as PAID.
-
-    Raises:
-        InvalidTransition: the order no longer awaits payment.
-        AmountMismatch: `captured` is not the total.
-    """
-    if order.status is OrderStatus.PAID and order.paid_by == payment_id:
+    """Return `order` as PAID; or, if it wants no payment or not this sum, with a refund due."""
+    if payment_id in (order.paid_by, *order.refunds_due):
         return order
     if order.status is not OrderStatus.AWAITING_PAYMENT:
-        raise InvalidTransition(f"the order is {order.status} and takes no payment")
+        return _with_refund_due(order, payment_id, captured, "too late", cause=cause, at=at)
     if captured != order.total:
-        raise AmountMismatch("the money captured is not the order's total")
+        return _with_refund_due(order, payment_id, captured, "wrong sum", cause=cause, at=at)
     paid = msgspec.structs.replace(
         order, status=OrderStatus.PAID, paid_by=payment_id, expires_at=None
     )
@@ -218,6 +242,62 @@ def payment_declined(
     rejected = msgspec.structs.replace(order, status=OrderStatus.REJECTED, expires_at=None)
     event = OrderRejected(order=order.snapshot(), reason=failure.message)
     return _changed(rejected, event, cause=cause, at=at)
+
+
+def cancel(
+    order: Order, *, reason: str, by_admin: bool = False, cause: Cause, at: datetime
+) -> Order:
+    """Return `order` as CANCELED; a paid one, which only an admin may cancel, with a refund due.
+
+    Raises:
+        InvalidTransition: it is too late for that.
+    """
+    if order.status is OrderStatus.CANCELED:
+        return order
+    shipped = order.fulfillment.status is not FulfillmentStatus.UNFULFILLED
+    paid = order.status is OrderStatus.PAID
+    if order.status is OrderStatus.REJECTED or (paid and (shipped or not by_admin)):
+        state = "shipped" if shipped else order.status
+        raise InvalidTransition(f"the order is {state} and cannot be canceled")
+    canceled = msgspec.structs.replace(order, status=OrderStatus.CANCELED, expires_at=None)
+    event = OrderCanceled(order=order.snapshot(), reason=reason, was_paid=paid)
+    canceled = _changed(canceled, event, cause=cause, at=at)
+    if order.paid_by is None:
+        return canceled
+    return _with_refund_due(canceled, order.paid_by, order.total, reason, cause=cause, at=at)
+
+
+def expire(order: Order, *, cause: Cause, at: datetime) -> Order:
+    """Return `order` as CANCELED if it has waited for its payment too long."""
+    if order.status is not OrderStatus.AWAITING_PAYMENT:
+        return order
+    if order.expires_at is None or order.expires_at > at:
+        return order
+    return cancel(order, reason="It was not paid in time.", cause=cause, at=at)
+
+
+def out_of_stock(order: Order, *, cause: Cause, at: datetime) -> Order:
+    """Return a paid `order` whose goods are gone as CANCELED; others need none."""
+    if order.status is not OrderStatus.PAID:
+        return order
+    return cancel(order, reason="The goods are sold out.", by_admin=True, cause=cause, at=at)
+
+
+def refunded(order: Order, amount: Money, *, payment_id: str, cause: Cause, at: datetime) -> Order:
+    """Return `order` knowing that the money of one of its payments was given back."""
+    if payment_id in order.refunded_payments:
+        return order
+    event = OrderRefunded(order=order.snapshot(), payment_id=payment_id, amount=amount)
+    order = msgspec.structs.replace(order, refunded_payments=[*order.refunded_payments, payment_id])
+    return _changed(order, event, cause=cause, at=at)
+
+
+def _with_refund_due(
+    order: Order, payment_id: str, amount: Money, reason: str, *, cause: Cause, at: datetime
+) -> Order:
+    event = OrderRefundDue(order_id=order.id, payment_id=payment_id, amount=amount, reason=reason)
+    order = msgspec.structs.replace(order, refunds_due=[*order.refunds_due, payment_id])
+    return _changed(order, event, cause=cause, at=at)
 
 
 def _changed(order: Order, *events: Event, cause: Cause, at: datetime) -> Order:

@@ -1,12 +1,13 @@
 """Orders in MongoDB, database `orders`."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 from pymongo import ASCENDING
 from pymongo.errors import BulkWriteError
 
-from cartwheel.contracts.orders import ListOrders, OrderView, TimelineEntry
+from cartwheel.contracts.orders import ListOrders, OrderStatus, OrderView, TimelineEntry
 from cartwheel.kernel.messages import Page
 from cartwheel.kernel.store import codec, outbox
 from cartwheel.kernel.store import cursor as cursors
@@ -27,7 +28,15 @@ async def _create_indexes(database: Database) -> None:
     await outbox.prepare(orders)
 
 
-MIGRATIONS = (_create_indexes,)
+async def _index_deadlines(database: Database) -> None:
+    await database["orders"].create_index(
+        [("expires_at", ASCENDING)],
+        name="overdue",
+        partialFilterExpression={"status": OrderStatus.AWAITING_PAYMENT},
+    )
+
+
+MIGRATIONS = (_create_indexes, _index_deadlines)
 
 
 class MongoOrders:
@@ -87,6 +96,11 @@ class MongoOrders:
             cursor=request.cursor,
             read=lambda document: codec.from_document(document, Order).view(),
         )
+
+    async def overdue(self, now: datetime, *, limit: int) -> list[str]:
+        query = {"status": OrderStatus.AWAITING_PAYMENT, "expires_at": {"$lte": now}}
+        found = self._orders.find(query, {"_id": 1}).sort("expires_at").limit(limit)
+        return [document["_id"] async for document in found]
 
     async def timeline(self, order_id: str) -> list[TimelineEntry]:
         document = await self._orders.find_one({"_id": order_id}, {"timeline": 1})

@@ -4,14 +4,18 @@ import asyncio
 from functools import partial
 
 from cartwheel.contracts import payments as contract
+from cartwheel.contracts.orders import OrderCanceled, OrderPaymentUnwanted, OrderRefundDue
 from cartwheel.kernel import process
 from cartwheel.kernel.bus.answering import answer
+from cartwheel.kernel.bus.consuming import on
 from cartwheel.kernel.clock import utc_now
 from cartwheel.kernel.process import Job, ServiceSettings
-from cartwheel.payments import handlers, mongo
+from cartwheel.payments import mongo
+from cartwheel.payments.handlers import paying, reading, reconciling, refunding
 from cartwheel.payments.simulator import open_simulator
 
 RECONCILE_EVERY = 5.0
+REFUND_EVERY = 1.0
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
@@ -33,7 +37,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 answer(
                     contract.CreatePayment,
                     partial(
-                        handlers.create_payment,
+                        paying.create_payment,
                         payments=payments,
                         cards=cards,
                         bus=parts.bus,
@@ -42,23 +46,42 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 ),
                 answer(
                     contract.ConfirmPayment,
-                    partial(handlers.confirm_payment, payments=payments, now=utc_now),
+                    partial(paying.confirm_payment, payments=payments, now=utc_now),
                 ),
                 answer(
                     contract.ReportVerdict,
-                    partial(handlers.report_verdict, payments=payments, now=utc_now),
+                    partial(paying.report_verdict, payments=payments, now=utc_now),
                 ),
-                answer(contract.GetPayment, partial(handlers.get_payment, payments=payments)),
-                answer(contract.ListPayments, partial(handlers.list_payments, payments=payments)),
+                answer(contract.GetPayment, partial(reading.get_payment, payments=payments)),
+                answer(contract.ListPayments, partial(reading.list_payments, payments=payments)),
             ],
-            on=[],
+            on=[
+                on(
+                    OrderCanceled,
+                    partial(refunding.order_canceled, payments=payments, now=utc_now),
+                ),
+                on(
+                    OrderPaymentUnwanted,
+                    partial(refunding.order_payment_unwanted, payments=payments, now=utc_now),
+                ),
+                on(
+                    OrderRefundDue,
+                    partial(refunding.order_refund_due, payments=payments, now=utc_now),
+                ),
+            ],
             publishes_from=mongo.OUTBOXES,
             events=contract.EVENTS,
             jobs=[
                 Job(
-                    partial(handlers.reconcile, payments=payments, cards=cards, now=utc_now),
+                    partial(reconciling.reconcile, payments=payments, cards=cards, now=utc_now),
                     every=RECONCILE_EVERY,
-                )
+                ),
+                Job(
+                    partial(
+                        refunding.carry_out_refunds, payments=payments, cards=cards, now=utc_now
+                    ),
+                    every=REFUND_EVERY,
+                ),
             ],
         )
 

@@ -1,7 +1,10 @@
 """The rules of a payment. Pure: values in, a new payment or a refusal out.
 
-(new) ──► AWAITING_PAYMENT ──captured, or an admin has the cash──► PAID
-                └──declined, or voided──► REJECTED
+    (new) ──► AWAITING_PAYMENT ──captured, or an admin has the cash──► PAID ──► REFUNDED
+                    └──declined, or voided──► REJECTED
+
+Money that arrives for a REJECTED payment never makes it PAID: it is stored together with its
+refund. A refund's id is derived from its payment's, so that whatever asks for it, it happens once.
 """
 
 from datetime import datetime
@@ -20,8 +23,11 @@ from cartwheel.contracts.payments import (
     PaymentDeclined,
     PaymentEntry,
     PaymentPending,
+    PaymentRefunded,
     PaymentStatus,
     PaymentView,
+    Refund,
+    RefundStatus,
 )
 from cartwheel.kernel.messages import Cause, Event
 from cartwheel.kernel.money import Money
@@ -36,7 +42,8 @@ PROCESSING_ERROR = Failure(
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
     """A payment. `live` ones (awaited or paid) exclude any other for the same order.
 
-    `attempt` tells which of the order's attempts it is; a voided one has given its own back.
+    `attempt` tells which of the order's attempts it is; a voided or refunded one has given its own
+    back.
     `events` and their `cause` are what the payment has not been stored with yet.
     """
 
@@ -55,6 +62,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int | None
     failure: Failure | None
     timeline: list[PaymentEntry]
+    refunds: list[Refund] = msgspec.field(default_factory=list[Refund])
     version: int
     created_at: datetime
     updated_at: datetime
@@ -75,6 +83,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
             status=self.status,
             failure=self.failure,
             timeline=self.timeline,
+            refunds=self.refunds,
             created_at=self.created_at,
             updated_at=self.updated_at,
         )
@@ -127,8 +136,23 @@ def announced(payment: Payment, reference: str, *, at: datetime) -> Payment:
     return _changed(payment, "announced", cause=Cause(by=payment.provider), at=at)
 
 
-def settle(payment: Payment, verdict: Verdict, *, cause: Cause, at: datetime) -> Payment:
-    """Return `payment` as the provider says it ended; unchanged if it has ended already."""
+CANCELED_ORDER = Failure(code="order_canceled", message="The order was canceled.")
+
+
+def settle(
+    payment: Payment,
+    verdict: Verdict,
+    *,
+    cause: Cause,
+    at: datetime,
+    voided_as: Failure = PROCESSING_ERROR,
+) -> Payment:
+    """Return `payment` as the provider says it ended; unchanged if it has ended already.
+
+    Money that was captured after the payment had been rejected is to be refunded.
+    """
+    if payment.status is PaymentStatus.REJECTED and isinstance(verdict, Captured):
+        return refund_due(payment, payment.amount, reason="late capture", cause=cause, at=at)
     if payment.status is not PaymentStatus.AWAITING_PAYMENT:
         return payment
     match verdict:
@@ -143,7 +167,44 @@ def settle(payment: Payment, verdict: Verdict, *, cause: Cause, at: datetime) ->
                 payment, Failure(code=code, message=message), counts=True, cause=cause, at=at
             )
         case Voided():
-            return _rejected(payment, PROCESSING_ERROR, counts=False, cause=cause, at=at)
+            return _rejected(payment, voided_as, counts=False, cause=cause, at=at)
+
+
+def refund_due(
+    payment: Payment, amount: Money, *, reason: str, cause: Cause, at: datetime
+) -> Payment:
+    """Return `payment` with one refund to be carried out; unchanged if it has it already."""
+    refund_id = payment.id.replace("pay_", "rfd_", 1)
+    if any(refund.id == refund_id for refund in payment.refunds):
+        return payment
+    refund = Refund(id=refund_id, amount=amount, reason=reason)
+    due = msgspec.structs.replace(payment, refunds=[*payment.refunds, refund])
+    return _changed(due, "refund due", cause=cause, at=at)
+
+
+def refund_done(payment: Payment, refund_id: str, *, cause: Cause, at: datetime) -> Payment:
+    """Return `payment` with the refund carried out, as REFUNDED if all of its money went back."""
+    refund = next(refund for refund in payment.refunds if refund.id == refund_id)
+    if refund.status is RefundStatus.SUCCEEDED:
+        return payment
+    done = msgspec.structs.replace(refund, status=RefundStatus.SUCCEEDED)
+    refunds = [done if each.id == refund_id else each for each in payment.refunds]
+    returned = sum(each.amount.amount for each in refunds if each.status is RefundStatus.SUCCEEDED)
+    whole = payment.status is PaymentStatus.PAID and returned >= payment.amount.amount
+    refunded = msgspec.structs.replace(
+        payment,
+        refunds=refunds,
+        status=PaymentStatus.REFUNDED if whole else payment.status,
+        live=payment.live and not whole,
+        attempt=None if whole else payment.attempt,
+    )
+    event = PaymentRefunded(
+        payment_id=payment.id,
+        order_id=payment.order_id,
+        refund_id=refund_id,
+        amount=refund.amount,
+    )
+    return _changed(refunded, "refunded", event, cause=cause, at=at)
 
 
 def confirm_cash(payment: Payment, *, cause: Cause, at: datetime) -> Payment:
@@ -154,7 +215,7 @@ def confirm_cash(payment: Payment, *, cause: Cause, at: datetime) -> Payment:
     """
     if payment.method is not Method.CASH_ON_DELIVERY:
         raise NotConfirmable(f"a payment by {payment.method} is confirmed by its provider")
-    if payment.status is PaymentStatus.REJECTED:
+    if payment.status in (PaymentStatus.REJECTED, PaymentStatus.REFUNDED):
         raise NotConfirmable("the payment is no longer awaited")
     return settle(payment, Captured(), cause=cause, at=at)
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
-from cartwheel.contracts.payments import ListPayments, PaymentStatus, PaymentView
+from cartwheel.contracts.payments import ListPayments, PaymentStatus, PaymentView, RefundStatus
 from cartwheel.kernel.messages import Page
 from cartwheel.kernel.store import codec, outbox
 from cartwheel.kernel.store import cursor as cursors
@@ -40,7 +40,15 @@ async def _number_attempts(database: Database) -> None:
     )
 
 
-MIGRATIONS = (_create_indexes, _number_attempts)
+async def _index_refunds(database: Database) -> None:
+    await database["payments"].create_index(
+        [("refunds.status", ASCENDING)],
+        name="to_refund",
+        partialFilterExpression={"refunds.status": RefundStatus.PENDING},
+    )
+
+
+MIGRATIONS = (_create_indexes, _number_attempts, _index_refunds)
 
 
 class MongoPayments:
@@ -95,6 +103,18 @@ class MongoPayments:
             cursor=request.cursor,
             read=lambda document: codec.from_document(document, PaymentView),
         )
+
+    async def awaited(self, order_id: str) -> list[Payment]:
+        query = {"order_id": order_id, "status": PaymentStatus.AWAITING_PAYMENT}
+        return [
+            codec.from_document(document, Payment)
+            async for document in self._payments.find(query, {"outbox": 0})
+        ]
+
+    async def to_refund(self) -> AsyncIterator[Payment]:
+        query = {"refunds.status": RefundStatus.PENDING}
+        async for document in self._payments.find(query, {"outbox": 0}):
+            yield codec.from_document(document, Payment)
 
     async def undecided(self, provider: str, *, since: datetime) -> AsyncIterator[Payment]:
         query = {

@@ -57,3 +57,7 @@ class CardProvider(Protocol):
         the provider has never seen, is refused from now on (`Voided`).
         """
         ...
+
+    async def refund(self, payment_id: str, refund_id: str, amount: Money) -> None:
+        """Give back `amount` of a captured charge. Under one `refund_id` it happens once."""
+        ...

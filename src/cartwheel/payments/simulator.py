@@ -9,6 +9,7 @@ import aiohttp
 import msgspec
 
 from cartwheel.kernel.errors import TimedOut, Unavailable
+from cartwheel.kernel.money import Money
 from cartwheel.payments.provider import Captured, Charge, Declined, Verdict, Voided
 
 ANSWER_WITHIN = 5.0
@@ -46,6 +47,10 @@ class SimulatorCards:
 
     async def cancel(self, payment_id: str) -> Verdict:
         return _verdict(await self._post(f"/v1/payments/{quote(payment_id, safe='')}/cancel"))
+
+    async def refund(self, payment_id: str, refund_id: str, amount: Money) -> None:
+        refund = {"payment_id": payment_id, "refund_id": refund_id, "amount": amount.amount}
+        await self._post("/v1/refunds", refund, key=refund_id)
 
     async def _post(
         self, path: str, content: Mapping[str, object] | None = None, *, key: str | None = None

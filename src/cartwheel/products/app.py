@@ -1,26 +1,43 @@
 """What products does: message -> handler."""
 
 import asyncio
+from datetime import timedelta
 from functools import partial
+from typing import Annotated
+
+from msgspec import Meta
 
 from cartwheel.contracts import products as contract
-from cartwheel.contracts.orders import OrderPaid, OrderRejected
+from cartwheel.contracts.orders import OrderCanceled, OrderPaid, OrderRejected
 from cartwheel.kernel import process
 from cartwheel.kernel.bus.answering import answer, answer_batch
 from cartwheel.kernel.bus.consuming import on_batch
 from cartwheel.kernel.clock import utc_now
-from cartwheel.kernel.process import ServiceSettings
-from cartwheel.products import handlers, mongo
+from cartwheel.kernel.process import Job, ServiceSettings
+from cartwheel.products import handlers
+from cartwheel.products.mongo.catalogue import MongoCatalogue
+from cartwheel.products.mongo.reservations import MongoReservations
+from cartwheel.products.mongo.schema import MIGRATIONS, OUTBOXES
+
+LOOK_FOR_HOLDS_EVERY = 10.0
 
 
-async def serve(settings: ServiceSettings, stop: asyncio.Event) -> None:
+class Settings(ServiceSettings, frozen=True, kw_only=True):
+    """`hold_check_after_seconds` is how old a hold is when orders is asked whether it is wanted."""
+
+    hold_check_after_seconds: Annotated[int, Meta(ge=1)] = 600
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
     async with process.parts("products", settings) as parts:
-        catalogue = mongo.MongoCatalogue(parts.database)
-        stock = mongo.MongoReservations(parts.client, parts.database)
+        catalogue = MongoCatalogue(parts.database)
+        stock = MongoReservations(parts.client, parts.database)
+        commit = partial(handlers.commit_stock, reservations=stock, now=utc_now)
+        release = partial(handlers.release_stock, reservations=stock, now=utc_now)
         await process.serve(
             parts,
             stop,
-            migrations=mongo.MIGRATIONS,
+            migrations=MIGRATIONS,
             answers=[
                 answer(
                     contract.CreateProduct,
@@ -44,16 +61,29 @@ async def serve(settings: ServiceSettings, stop: asyncio.Event) -> None:
                 ),
             ],
             on=[
-                on_batch(OrderPaid, partial(handlers.commit_stock, reservations=stock)),
-                on_batch(OrderRejected, partial(handlers.release_stock, reservations=stock)),
+                on_batch(OrderPaid, commit),
+                on_batch(OrderRejected, release),
+                on_batch(OrderCanceled, release),
             ],
-            publishes_from=mongo.OUTBOXES,
+            jobs=[
+                Job(
+                    partial(
+                        handlers.give_up_holds,
+                        reservations=stock,
+                        bus=parts.bus,
+                        now=utc_now,
+                        older_than=timedelta(seconds=settings.hold_check_after_seconds),
+                    ),
+                    every=LOOK_FOR_HOLDS_EVERY,
+                )
+            ],
+            publishes_from=OUTBOXES,
             events=contract.EVENTS,
         )
 
 
 def main() -> None:
-    process.run("products", ServiceSettings, serve)
+    process.run("products", Settings, serve)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,16 @@
 """What products does on each message."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from cartwheel.contracts.orders import OrderPaid, OrderRejected
+from cartwheel.contracts.orders import (
+    GetOrderStatuses,
+    OrderCanceled,
+    OrderPaid,
+    OrderRejected,
+    OrderStatus,
+)
 from cartwheel.contracts.products import (
     ArchiveProduct,
     CreateProduct,
@@ -17,9 +24,13 @@ from cartwheel.contracts.products import (
 )
 from cartwheel.kernel.errors import IdempotencyKeyReused, Refusal
 from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.messages import Clock, CloudEvent, Created, Page
-from cartwheel.products import domain
-from cartwheel.products.domain import Product, ReservationStatus, StoredReservation
+from cartwheel.kernel.messages import Asks, Clock, CloudEvent, Created, Page
+from cartwheel.products.domain import catalogue as rules
+from cartwheel.products.domain.catalogue import Product
+from cartwheel.products.domain.stock import Ended, StoredReservation
+
+HOLDS_AT_ONCE = 100
+_WANTED = (OrderStatus.AWAITING_PAYMENT, OrderStatus.PAID)
 
 
 class Catalogue(Protocol):
@@ -46,18 +57,29 @@ class Reservations(Protocol):
     async def hold(
         self, requests: Sequence[ReserveStock], *, now: Clock
     ) -> list[StoredReservation | Refusal]:
-        """Decide all requests in one transaction, by `domain.allocate`."""
+        """Decide all requests in one transaction, by `stock.allocate`."""
         ...
 
-    async def settle(self, changes: Sequence[tuple[str, ReservationStatus, int]]) -> None:
-        """Apply (order id, status, order sequence) in one transaction, by `domain.settle`."""
+    async def settle(self, changes: Sequence[tuple[str, Ended, int]], *, now: Clock) -> None:
+        """Apply (order id, what became of it, order sequence) by `stock.settle`, together.
+
+        Raises LookupError if an order has no reservation.
+        """
+        ...
+
+    async def give_up(self, order_ids: Sequence[str], *, now: Clock) -> None:
+        """Release what is held for these orders, by `stock.give_up`, together."""
+        ...
+
+    async def held_before(self, then: datetime, *, after: str, limit: int) -> list[str]:
+        """Return ids of orders, past the id `after`, whose stock has been held since `then`."""
         ...
 
 
 async def create_product(
     request: CreateProduct, *, catalogue: Catalogue, now: Clock
 ) -> Created[ProductView]:
-    product = domain.create(request, product_id=new_id("prd"), at=now())
+    product = rules.create(request, product_id=new_id("prd"), at=now())
     earlier = await catalogue.add(product)
     if earlier is None:
         return Created(made=product.view())
@@ -71,7 +93,7 @@ async def update_product(
 ) -> ProductView:
     while True:
         product = await _find(request.product_id, catalogue)
-        changed = domain.update(product, request, at=now())
+        changed = rules.update(product, request, at=now())
         if changed is product or await catalogue.save(changed, expected=product):
             return changed.view()
 
@@ -81,7 +103,7 @@ async def archive_product(
 ) -> ProductView:
     while True:
         product = await _find(request.product_id, catalogue)
-        archived = domain.archive(product, at=now())
+        archived = rules.archive(product, at=now())
         if archived is product or await catalogue.save(archived, expected=product):
             return archived.view()
 
@@ -121,20 +143,43 @@ async def reserve_stock(
 
 
 async def commit_stock(
-    events: list[CloudEvent[OrderPaid]], *, reservations: Reservations
+    events: list[CloudEvent[OrderPaid]], *, reservations: Reservations, now: Clock
 ) -> list[None]:
     """A paid order's pieces are sold."""
     await reservations.settle(
-        [(event.subject, ReservationStatus.COMMITTED, event.sequence) for event in events]
+        [(event.subject, Ended.PAID, event.sequence) for event in events], now=now
     )
     return [None] * len(events)
 
 
 async def release_stock(
-    events: list[CloudEvent[OrderRejected]], *, reservations: Reservations
+    events: Sequence[CloudEvent[OrderRejected] | CloudEvent[OrderCanceled]],
+    *,
+    reservations: Reservations,
+    now: Clock,
 ) -> list[None]:
-    """A rejected order's pieces are free again."""
+    """The pieces of a rejected or canceled order are free again."""
     await reservations.settle(
-        [(event.subject, ReservationStatus.RELEASED, event.sequence) for event in events]
+        [(event.subject, Ended.CLOSED, event.sequence) for event in events], now=now
     )
     return [None] * len(events)
+
+
+async def give_up_holds(
+    *, reservations: Reservations, bus: Asks, now: Clock, older_than: timedelta
+) -> None:
+    """Release what is held for orders that were never stored, or are closed.
+
+    A hold does not end by the clock: orders is asked about old ones, and one that is still to be
+    paid keeps its goods.
+    """
+    after = ""
+    while held := await reservations.held_before(
+        now() - older_than, after=after, limit=HOLDS_AT_ONCE
+    ):
+        states = await bus.request(GetOrderStatuses(order_ids=held))
+        wanted = {state.order_id for state in states if state.status in _WANTED}
+        idle = [order_id for order_id in held if order_id not in wanted]
+        if idle:
+            await reservations.give_up(idle, now=now)
+        after = held[-1]

@@ -33,6 +33,10 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     shipping_address: ShippingAddress | None = None
 
 
+class Cancellation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\S")] | None = None
+
+
 @post("/")
 async def place_order(
     data: JSONBody[NewOrder], identity: Asking, bus: Bus, key: IdempotencyKey = None
@@ -87,6 +91,21 @@ async def get_timeline(order_id: FromPath[str], identity: Asking, bus: Bus) -> l
     return await bus.request(contract.GetTimeline(order_id=order_id, actor=identity.actor))
 
 
+@post("/{order_id:str}/cancel", status_code=200)
+async def cancel_order(
+    order_id: str, data: JSONBody[Cancellation], identity: Asking, bus: Bus
+) -> OrderView:
+    """Give an order up: its owner while it awaits payment, an administrator also a paid one.
+
+    Money that was taken is given back. Administrators say why. May be repeated.
+    """
+    return await bus.request(
+        contract.CancelOrder(order_id=order_id, actor=identity.actor, reason=data.reason)
+    )
+
+
 router = Router(
-    "/orders", route_handlers=[place_order, list_orders, get_order, get_timeline], tags=["orders"]
+    "/orders",
+    route_handlers=[place_order, list_orders, get_order, get_timeline, cancel_order],
+    tags=["orders"],
 )

@@ -1,19 +1,13 @@
-"""What payments does on each message."""
+"""Making a payment, and what others say became of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
 
 from cartwheel.contracts.orders import GetPayableOrder, InvalidTransition
 from cartwheel.contracts.payments import (
     CardToken,
     ConfirmPayment,
     CreatePayment,
-    GetPayment,
-    ListPayments,
     PaymentInProgress,
-    PaymentNotFound,
     PaymentStatus,
     PaymentView,
     ReportVerdict,
@@ -21,52 +15,15 @@ from cartwheel.contracts.payments import (
 from cartwheel.kernel.bus import deadline
 from cartwheel.kernel.errors import Forbidden, IdempotencyKeyReused, Outage, OutcomeUnknown
 from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.messages import Cause, Clock, Created, Page, Request
-from cartwheel.kernel.outages import is_outage
-from cartwheel.kernel.telemetry import log
+from cartwheel.kernel.messages import Asks, Cause, Clock, Created
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
+from cartwheel.payments.handlers.changing import change, find, settle
+from cartwheel.payments.handlers.ports import Payments
 from cartwheel.payments.provider import Captured, CardProvider, Charge, Declined, Verdict, Voided
-
-Answer = TypeVar("Answer")
-
-UNDECIDED_AFTER = timedelta(seconds=30)
-"""A card's verdict takes 10 s at most; a payment without one after this was interrupted."""
 
 _LOOK_AGAIN = 0.1
 """Seconds between two looks at a payment that the same request is making at this moment."""
-
-
-class Payments(Protocol):
-    async def add(self, payment: Payment) -> bool:
-        """Store a new payment.
-
-        Return False if its request has made one, its order has a live one, or its attempt has been
-        used up meanwhile.
-        """
-        ...
-
-    async def get(self, payment_id: str) -> Payment | None: ...
-
-    async def made_by(self, request_id: str) -> Payment | None: ...
-
-    async def declines(self, order_id: str) -> int:
-        """Return how many attempts of the order were declined."""
-        ...
-
-    async def save(self, payment: Payment, *, expected: Payment) -> bool:
-        """Store a changed payment; return False if it is no longer as `expected`."""
-        ...
-
-    async def page(self, request: ListPayments) -> Page[PaymentView]: ...
-
-    def undecided(self, provider: str, *, since: datetime) -> AsyncIterator[Payment]:
-        """Yield the provider's payments that have awaited their verdict `since` then."""
-        ...
-
-
-class Asks(Protocol):
-    async def request(self, request: Request[Answer]) -> Answer: ...
 
 
 async def create_payment(
@@ -117,7 +74,7 @@ async def _replay(
         raise IdempotencyKeyReused("this Idempotency-Key was used for another payment")
     while _is_running(payment) and deadline.left(10.0) > 1.0:
         await asyncio.sleep(_LOOK_AGAIN)
-        payment = await _find(payment.id, payments)
+        payment = await find(payment.id, payments)
     if _is_running(payment):
         raise PaymentInProgress("this payment is still running")
     return Created(made=payment.view(), replayed=True)
@@ -134,21 +91,11 @@ async def _charge(
     reference = await cards.create(
         Charge(payment_id=payment.id, amount=payment.amount, token=token)
     )
-    await _change(
+    await change(
         payment.id, lambda payment: domain.announced(payment, reference, at=now()), payments
     )
     verdict = await cards.confirm(reference)
-    return await _settle(payment.id, verdict, cards.name, payments, now)
-
-
-async def _settle(
-    payment_id: str, verdict: Verdict, by: str, payments: Payments, now: Clock
-) -> Payment:
-    return await _change(
-        payment_id,
-        lambda payment: domain.settle(payment, verdict, cause=Cause(by=by), at=now()),
-        payments,
-    )
+    return await settle(payment.id, verdict, cards.name, payments, now)
 
 
 async def confirm_payment(
@@ -157,7 +104,7 @@ async def confirm_payment(
     if not request.actor.admin:
         raise Forbidden("only an admin confirms payments")
     cause = Cause(by=request.actor.user_id)
-    payment = await _change(
+    payment = await change(
         request.payment_id,
         lambda payment: domain.confirm_cash(payment, cause=cause, at=now()),
         payments,
@@ -174,50 +121,4 @@ async def report_verdict(request: ReportVerdict, *, payments: Payments, now: Clo
         verdict = Declined(code=request.failure.code, message=request.failure.message)
     else:
         verdict = Voided()
-    await _settle(request.payment_id, verdict, request.provider, payments, now)
-
-
-async def get_payment(request: GetPayment, *, payments: Payments) -> PaymentView:
-    payment = await _find(request.payment_id, payments)
-    if not request.actor.admin and payment.user_id != request.actor.user_id:
-        raise PaymentNotFound("there is no such payment")
-    return payment.view()
-
-
-async def list_payments(request: ListPayments, *, payments: Payments) -> Page[PaymentView]:
-    return await payments.page(request)
-
-
-async def reconcile(*, payments: Payments, cards: CardProvider, now: Clock) -> None:
-    """Clear up payments that were interrupted between the provider and us.
-
-    The provider is told to let nothing more happen, and says what has: taken money is kept, and
-    anything else is rejected without counting as an attempt.
-    """
-    async for payment in payments.undecided(cards.name, since=now() - UNDECIDED_AFTER):
-        try:
-            verdict = await cards.cancel(payment.id)
-            await _settle(payment.id, verdict, cards.name, payments, now)
-        except Exception as error:
-            if is_outage(error):
-                raise
-            # One that cannot be cleared up must not keep the others waiting.
-            log.exception("payment not reconciled", payment_id=payment.id)
-
-
-async def _change(
-    payment_id: str, change: Callable[[Payment], Payment], payments: Payments
-) -> Payment:
-    """Read, decide and store, again until nobody else has changed the payment in between."""
-    while True:
-        payment = await _find(payment_id, payments)
-        changed = change(payment)
-        if changed is payment or await payments.save(changed, expected=payment):
-            return changed
-
-
-async def _find(payment_id: str, payments: Payments) -> Payment:
-    payment = await payments.get(payment_id)
-    if payment is None:
-        raise PaymentNotFound("there is no such payment")
-    return payment
+    await settle(request.payment_id, verdict, request.provider, payments, now)

@@ -1,0 +1,1 @@
+"""What orders does on each message: a file per use case."""

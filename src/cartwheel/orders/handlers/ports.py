@@ -1,0 +1,31 @@
+"""What the handlers need of the outside."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from cartwheel.contracts.orders import ListOrders, OrderView, TimelineEntry
+from cartwheel.kernel.messages import Page
+from cartwheel.orders.domain import Order
+
+
+class Orders(Protocol):
+    async def add(self, orders: Sequence[Order]) -> list[Order]:
+        """Store new orders; return them, or in their place what their request made before."""
+        ...
+
+    async def get(self, order_ids: Sequence[str]) -> dict[str, Order]: ...
+
+    async def made_by(self, request_ids: Sequence[str]) -> dict[str, Order]: ...
+
+    async def save(self, order: Order, *, expected: Order) -> bool:
+        """Store a changed order; return False if it is no longer as `expected`."""
+        ...
+
+    async def page(self, request: ListOrders) -> Page[OrderView]: ...
+
+    async def timeline(self, order_id: str) -> list[TimelineEntry]: ...
+
+    async def overdue(self, now: datetime, *, limit: int) -> list[str]:
+        """Return the ids of orders whose payment deadline has passed."""
+        ...

@@ -1,0 +1,47 @@
+"""Showing orders."""
+
+from cartwheel.contracts.orders import (
+    GetOrder,
+    GetOrderStatuses,
+    GetTimeline,
+    ListOrders,
+    OrderNotFound,
+    OrderState,
+    OrderView,
+    TimelineEntry,
+)
+from cartwheel.kernel.errors import Refusal
+from cartwheel.kernel.messages import Page
+from cartwheel.orders.domain import Order
+from cartwheel.orders.handlers.changing import find
+from cartwheel.orders.handlers.ports import Orders
+
+
+async def get_orders(requests: list[GetOrder], *, orders: Orders) -> list[OrderView | Refusal]:
+    found = await orders.get([request.order_id for request in requests])
+    return [
+        order.view()
+        if (order := found.get(request.order_id)) and _may_see(order, request)
+        else OrderNotFound("there is no such order")
+        for request in requests
+    ]
+
+
+async def list_orders(request: ListOrders, *, orders: Orders) -> Page[OrderView]:
+    return await orders.page(request)
+
+
+async def get_timeline(request: GetTimeline, *, orders: Orders) -> list[TimelineEntry]:
+    order = await find(request.order_id, orders)
+    if not _may_see(order, request):
+        raise OrderNotFound("there is no such order")
+    return await orders.timeline(order.id)
+
+
+def _may_see(order: Order, request: GetOrder | GetTimeline) -> bool:
+    return request.actor.admin or request.actor.user_id == order.user.id
+
+
+async def get_order_statuses(request: GetOrderStatuses, *, orders: Orders) -> list[OrderState]:
+    found = await orders.get(request.order_ids)
+    return [OrderState(order_id=order.id, status=order.status) for order in found.values()]

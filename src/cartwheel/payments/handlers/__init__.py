@@ -1,0 +1,1 @@
+"""What payments does on each message: a file per use case."""

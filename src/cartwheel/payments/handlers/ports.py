@@ -1,0 +1,45 @@
+"""What the handlers need of the outside, beside `provider`."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Protocol
+
+from cartwheel.contracts.payments import ListPayments, PaymentView
+from cartwheel.kernel.messages import Page
+from cartwheel.payments.domain import Payment
+
+
+class Payments(Protocol):
+    async def add(self, payment: Payment) -> bool:
+        """Store a new payment.
+
+        Return False if its request has made one, its order has a live one, or its attempt has been
+        used up meanwhile.
+        """
+        ...
+
+    async def get(self, payment_id: str) -> Payment | None: ...
+
+    async def made_by(self, request_id: str) -> Payment | None: ...
+
+    async def declines(self, order_id: str) -> int:
+        """Return how many attempts of the order were declined."""
+        ...
+
+    async def save(self, payment: Payment, *, expected: Payment) -> bool:
+        """Store a changed payment; return False if it is no longer as `expected`."""
+        ...
+
+    async def page(self, request: ListPayments) -> Page[PaymentView]: ...
+
+    async def awaited(self, order_id: str) -> list[Payment]:
+        """Return the order's payments that still await their verdict."""
+        ...
+
+    def to_refund(self) -> AsyncIterator[Payment]:
+        """Yield the payments that have a refund to be carried out."""
+        ...
+
+    def undecided(self, provider: str, *, since: datetime) -> AsyncIterator[Payment]:
+        """Yield the provider's payments that have awaited their verdict `since` then."""
+        ...

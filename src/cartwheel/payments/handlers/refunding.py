@@ -1,0 +1,74 @@
+"""Giving up what is not wanted any more, and giving money back."""
+
+from cartwheel.contracts.orders import OrderCanceled, OrderPaymentUnwanted, OrderRefundDue
+from cartwheel.contracts.payments import Method, Refund, RefundStatus
+from cartwheel.kernel.messages import Cause, Clock, CloudEvent
+from cartwheel.payments import domain
+from cartwheel.payments.domain import Payment
+from cartwheel.payments.handlers.changing import change
+from cartwheel.payments.handlers.ports import Payments
+from cartwheel.payments.handlers.reconciling import past_what_fails
+from cartwheel.payments.provider import CardProvider, Voided
+
+
+async def order_canceled(
+    event: CloudEvent[OrderCanceled], *, payments: Payments, now: Clock
+) -> None:
+    """Cash is no longer expected. A card's charge that is under way ends by itself, and is refunded
+    if it ends well: orders sees to that."""
+    for payment in await payments.awaited(event.data.order.id):
+        await _expect_no_cash(payment.id, event.cause(), payments, now)
+
+
+async def order_payment_unwanted(
+    event: CloudEvent[OrderPaymentUnwanted], *, payments: Payments, now: Clock
+) -> None:
+    """The payment was begun just as its order ended, too late for `order_canceled` to find it."""
+    await _expect_no_cash(event.data.payment_id, event.cause(), payments, now)
+
+
+async def _expect_no_cash(payment_id: str, cause: Cause, payments: Payments, now: Clock) -> None:
+    def void(payment: Payment) -> Payment:
+        if payment.method is not Method.CASH_ON_DELIVERY:
+            return payment
+        return domain.settle(
+            payment, Voided(), cause=cause, at=now(), voided_as=domain.CANCELED_ORDER
+        )
+
+    await change(payment_id, void, payments)
+
+
+async def order_refund_due(
+    event: CloudEvent[OrderRefundDue], *, payments: Payments, now: Clock
+) -> None:
+    """Note the refund; `carry_out_refunds` makes it, however long the provider is away."""
+    await change(
+        event.data.payment_id,
+        lambda payment: domain.refund_due(
+            payment, event.data.amount, reason=event.data.reason, cause=event.cause(), at=now()
+        ),
+        payments,
+    )
+
+
+async def carry_out_refunds(*, payments: Payments, cards: CardProvider, now: Clock) -> None:
+    """Make the refunds that are due. Cash is given back by hand, which needs no provider."""
+    async for payment in payments.to_refund():
+        with past_what_fails("refund not made", payment):
+            for refund in payment.refunds:
+                if refund.status is RefundStatus.PENDING:
+                    await _refund(payment, refund, payments, cards, now)
+
+
+async def _refund(
+    payment: Payment, refund: Refund, payments: Payments, cards: CardProvider, now: Clock
+) -> None:
+    if payment.method is Method.CARD:
+        await cards.refund(payment.id, refund.id, refund.amount)
+    await change(
+        payment.id,
+        lambda payment: domain.refund_done(
+            payment, refund.id, cause=Cause(by=payment.provider), at=now()
+        ),
+        payments,
+    )

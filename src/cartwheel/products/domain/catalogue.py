@@ -1,0 +1,145 @@
+"""The rules of the catalogue. Pure: values in, new values or a refusal out."""
+
+from datetime import datetime
+
+import msgspec
+from babel.numbers import list_currencies
+from msgspec import UNSET
+
+from cartwheel.contracts.products import (
+    CreateProduct,
+    PriceNotPositive,
+    ProductArchived,
+    ProductChanged,
+    ProductCreated,
+    ProductStatus,
+    ProductUpdated,
+    ProductView,
+    Stock,
+    UnknownCurrency,
+    UpdateProduct,
+)
+from cartwheel.kernel.errors import FieldError
+from cartwheel.kernel.messages import Event
+from cartwheel.kernel.money import Money
+
+_CURRENCIES = list_currencies()
+
+
+class Product(msgspec.Struct, frozen=True, kw_only=True):
+    """A product. `events` are those that it has not been stored with yet."""
+
+    id: str
+    request_id: str
+    body_hash: str
+    sku: str
+    name: str
+    description: str
+    category: str | None
+    tags: list[str]
+    image_url: str | None
+    price: Money
+    initial_stock: int
+    stock: Stock
+    status: ProductStatus
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    sequence: int = 0
+    events: tuple[Event, ...] = ()
+
+    def view(self) -> ProductView:
+        return ProductView(
+            id=self.id,
+            sku=self.sku,
+            name=self.name,
+            description=self.description,
+            category=self.category,
+            tags=self.tags,
+            image_url=self.image_url,
+            price=self.price,
+            stock=self.stock,
+            status=self.status,
+            version=self.version,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+        )
+
+
+def create(request: CreateProduct, *, product_id: str, at: datetime) -> Product:
+    """Return the product that `request` asks for.
+
+    Raises:
+        PriceNotPositive, UnknownCurrency: nobody could pay that.
+    """
+    _check_price(request.price)
+    product = Product(
+        id=product_id,
+        request_id=request.request_id,
+        body_hash=request.body_hash,
+        sku=request.sku or product_id[-12:].upper(),
+        name=request.name.strip(),
+        description=request.description,
+        category=request.category,
+        tags=request.tags,
+        image_url=request.image_url,
+        price=request.price,
+        initial_stock=request.stock,
+        stock=Stock(available=request.stock),
+        status=ProductStatus.ACTIVE,
+        version=1,
+        created_at=at,
+        updated_at=at,
+    )
+    return _with_event(product, ProductCreated(product=product.view()))
+
+
+def update(product: Product, request: UpdateProduct, *, at: datetime) -> Product:
+    """Return `product` with the fields that `request` gives.
+
+    Raises:
+        ProductChanged: it is no longer at the version that the request was made for.
+        PriceNotPositive, UnknownCurrency: nobody could pay the new price.
+    """
+    if request.if_version is not None and request.if_version != product.version:
+        raise ProductChanged(f"the product is at version {product.version} now")
+    if request.price is not UNSET:
+        _check_price(request.price)
+    given = {
+        name: value
+        for name in ("name", "description", "price", "category", "tags", "image_url")
+        if (value := getattr(request, name)) is not UNSET
+    }
+    if request.name is not UNSET:
+        given["name"] = request.name.strip()
+    if all(getattr(product, name) == value for name, value in given.items()):
+        return product
+    changed = msgspec.structs.replace(product, **given, version=product.version + 1, updated_at=at)
+    return _with_event(changed, ProductUpdated(product=changed.view()))
+
+
+def archive(product: Product, *, at: datetime) -> Product:
+    """Return `product` out of the catalogue; unchanged if it is out already."""
+    if product.status is ProductStatus.ARCHIVED:
+        return product
+    archived = msgspec.structs.replace(
+        product, status=ProductStatus.ARCHIVED, version=product.version + 1, updated_at=at
+    )
+    return _with_event(archived, ProductArchived(product=archived.view()))
+
+
+def _check_price(price: Money) -> None:
+    if price.amount == 0:
+        raise PriceNotPositive(
+            "a price is at least one minor unit",
+            errors=[FieldError("price.amount", "not positive")],
+        )
+    if price.currency not in _CURRENCIES:
+        raise UnknownCurrency(
+            f"{price.currency} is not a currency of ISO 4217",
+            errors=[FieldError("price.currency", "not a currency of ISO 4217")],
+        )
+
+
+def _with_event(product: Product, event: Event) -> Product:
+    return msgspec.structs.replace(product, events=(*product.events, event))

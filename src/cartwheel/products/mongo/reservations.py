@@ -1,0 +1,210 @@
+"""Stock held for orders, in MongoDB: collection `reservations`, together with `products`."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pymongo import UpdateOne
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import DuplicateKeyError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from cartwheel.contracts.products import ReserveStock
+from cartwheel.kernel.errors import Refusal
+from cartwheel.kernel.messages import Clock
+from cartwheel.kernel.store import codec, outbox
+from cartwheel.kernel.store.client import Client, Database, Document
+from cartwheel.products.domain import stock
+from cartwheel.products.domain.catalogue import Product
+from cartwheel.products.domain.stock import Ended, ReservationStatus, StoredReservation
+
+BATCH_RUNS = 5
+"""How often a batch is decided anew because another process stored one of its requests."""
+
+
+class MongoReservations:
+    """Stock changes only here, always in one transaction with the reservation that it is for."""
+
+    def __init__(self, client: Client, database: Database) -> None:
+        self._client = client
+        self._products = database["products"]
+        self._reservations = database["reservations"]
+
+    async def hold(
+        self, requests: Sequence[ReserveStock], *, now: Clock
+    ) -> list[StoredReservation | Refusal]:
+        async def decide(session: AsyncClientSession) -> list[StoredReservation | Refusal]:
+            request_ids = [request.request_id for request in requests]
+            decided: dict[str, StoredReservation | Refusal] = {
+                document["request_id"]: codec.from_document(document, StoredReservation)
+                async for document in self._reservations.find(
+                    {"request_id": {"$in": request_ids}}, session=session
+                )
+            }
+            new: dict[str, ReserveStock] = {}
+            for request in requests:
+                if request.request_id not in decided:
+                    new.setdefault(request.request_id, request)
+            wanted = {item.product_id for request in new.values() for item in request.items}
+            found = self._products.find({"_id": {"$in": list(wanted)}}, session=session)
+            products = {
+                document["_id"]: codec.from_document(document, Product) async for document in found
+            }
+            outcomes = stock.allocate(products, list(new.values()), at=now())
+            held = [outcome for outcome in outcomes if isinstance(outcome, StoredReservation)]
+            if held:
+                await self._reservations.insert_many(
+                    [_new(reservation) for reservation in held], session=session
+                )
+                await self._move(
+                    session, ((each, {"available": -1, "reserved": +1}) for each in held)
+                )
+            decided.update(zip(new, outcomes, strict=True))
+            return [decided[request_id] for request_id in request_ids]
+
+        for _ in range(BATCH_RUNS - 1):
+            try:
+                return await self._in_transaction(decide)
+            except DuplicateKeyError:
+                # Another process has just stored one of these requests, which aborted all of
+                # them. The next run finds it.
+                continue
+        return await self._in_transaction(decide)
+
+    async def settle(self, changes: Sequence[tuple[str, Ended, int]], *, now: Clock) -> None:
+        async def apply(session: AsyncClientSession) -> None:
+            before = await self._reserved([order_id for order_id, _, _ in changes], session)
+            after = dict(before)
+            free = await self._free(before.values(), session)
+            for order_id, ended, sequence in changes:
+                old = after[order_id]
+                new = stock.settle(old, ended, order_sequence=sequence, free=free)
+                after[order_id] = new
+                per_piece = stock.stock_moves(old.status, new.status).get("available", 0)
+                for line in new.lines:
+                    if line.product_id in free:
+                        free[line.product_id] += per_piece * line.quantity
+            await self._store(before, after, session, now)
+
+        await self._in_transaction(apply)
+
+    async def give_up(self, order_ids: Sequence[str], *, now: Clock) -> None:
+        async def apply(session: AsyncClientSession) -> None:
+            before = await self._reserved(order_ids, session)
+            after = {order_id: stock.give_up(old) for order_id, old in before.items()}
+            await self._store(before, after, session, now)
+
+        await self._in_transaction(apply)
+
+    async def held_before(self, then: datetime, *, after: str, limit: int) -> list[str]:
+        query = {
+            "status": ReservationStatus.HELD,
+            "held_at": {"$lt": then},
+            "_id": {"$gt": after},
+        }
+        found = self._reservations.find(query, {"_id": 1}).sort("_id").limit(limit)
+        return [document["_id"] async for document in found]
+
+    async def _reserved(
+        self, order_ids: Sequence[str], session: AsyncClientSession
+    ) -> dict[str, StoredReservation]:
+        found = self._reservations.find({"_id": {"$in": list(order_ids)}}, session=session)
+        return {
+            document["_id"]: codec.from_document(document, StoredReservation)
+            async for document in found
+        }
+
+    async def _free(
+        self, reservations: Iterable[StoredReservation], session: AsyncClientSession
+    ) -> dict[str, int]:
+        """Return how many pieces are available of the products whose hold was given up."""
+        wanted = {
+            line.product_id
+            for reservation in reservations
+            if stock.was_given_up(reservation)
+            for line in reservation.lines
+        }
+        if not wanted:
+            return {}
+        found = self._products.find(
+            {"_id": {"$in": list(wanted)}}, {"stock.available": 1}, session=session
+        )
+        return {document["_id"]: document["stock"]["available"] async for document in found}
+
+    async def _store(
+        self,
+        before: Mapping[str, StoredReservation],
+        after: Mapping[str, StoredReservation],
+        session: AsyncClientSession,
+        now: Clock,
+    ) -> None:
+        """Write what has changed, and the stock that goes with it."""
+        changed = [new for order_id, new in after.items() if new is not before[order_id]]
+        if not changed:
+            return
+        await self._reservations.bulk_write(
+            [_update(reservation, now()) for reservation in changed], session=session
+        )
+        await self._move(
+            session,
+            ((new, stock.stock_moves(before[new.id].status, new.status)) for new in changed),
+        )
+
+    async def _move(
+        self,
+        session: AsyncClientSession,
+        moves: Iterable[tuple[StoredReservation, dict[str, int]]],
+    ) -> None:
+        """Change the stock of each reservation's products by so much per reserved piece."""
+        totals: dict[str, Counter[str]] = {}
+        for reservation, per_piece in moves:
+            for line in reservation.lines:
+                total = totals.setdefault(line.product_id, Counter())
+                for where, sign in per_piece.items():
+                    total[f"stock.{where}"] += sign * line.quantity
+        operations = [
+            UpdateOne({"_id": product_id}, {"$inc": dict(total)})
+            for product_id, total in totals.items()
+            if total
+        ]
+        if operations:
+            await self._products.bulk_write(operations, ordered=False, session=session)
+
+    async def _in_transaction(self, work: Any) -> Any:
+        async with self._client.start_session() as session:
+            # The driver runs it again on a conflict, and repeats only the commit when its
+            # result is unknown.
+            return await session.with_transaction(
+                work,
+                read_concern=ReadConcern("snapshot"),
+                write_concern=WriteConcern("majority", j=True),
+            )
+
+
+def _new(reservation: StoredReservation) -> Document:
+    document = codec.to_document(reservation)
+    del document["events"]
+    return document
+
+
+def _update(reservation: StoredReservation, at: datetime) -> UpdateOne:
+    published = outbox.to_publish(
+        reservation.events,
+        source="products",
+        subject=reservation.id,
+        after=reservation.sequence,
+        at=at,
+    )
+    return UpdateOne(
+        {"_id": reservation.id},
+        {
+            "$set": {
+                "status": reservation.status.value,
+                "order_sequence": reservation.order_sequence,
+                "sequence": reservation.sequence + len(published),
+            },
+            "$push": {"outbox": {"$each": published}},
+        },
+    )

@@ -1,0 +1,38 @@
+"""The collections of database `products`, and their indexes."""
+
+from pymongo import ASCENDING
+
+from cartwheel.contracts.products import ProductStatus
+from cartwheel.kernel.store import outbox
+from cartwheel.kernel.store.client import Database, Document
+from cartwheel.products.domain.stock import ReservationStatus
+
+OUTBOXES = ("products", "reservations")
+ACTIVE: Document = {"status": ProductStatus.ACTIVE}
+
+
+async def _create_indexes(database: Database) -> None:
+    products = database["products"]
+    await products.create_index([("request_id", ASCENDING)], name="request_id", unique=True)
+    await products.create_index([("sku", ASCENDING)], name="sku", unique=True)
+    await products.create_index(
+        [("name", ASCENDING)], name="name", unique=True, partialFilterExpression=ACTIVE
+    )
+    await products.create_index([("status", ASCENDING), ("_id", ASCENDING)], name="listing")
+    await outbox.prepare(products)
+    await database["reservations"].create_index(
+        [("request_id", ASCENDING)], name="request_id", unique=True
+    )
+
+
+async def _index_holds(database: Database) -> None:
+    reservations = database["reservations"]
+    await reservations.create_index(
+        [("status", ASCENDING), ("_id", ASCENDING)],
+        name="held",
+        partialFilterExpression={"status": ReservationStatus.HELD},
+    )
+    await outbox.prepare(reservations)
+
+
+MIGRATIONS = (_create_indexes, _index_holds)

@@ -1,0 +1,181 @@
+"""How an order is given up, and what becomes of its money: the rules, without a database."""
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from cartwheel.contracts.orders import (
+    Fulfillment,
+    FulfillmentStatus,
+    InvalidTransition,
+    OrderCanceled,
+    OrderPaymentUnwanted,
+    OrderRefundDue,
+    OrderRefunded,
+    OrderStatus,
+)
+from cartwheel.contracts.payments import Method
+from cartwheel.orders import domain
+from cartwheel.orders.domain import PAYMENT_DEADLINE, Order
+
+from .examples import AT, CAUSE, DECLINED, LATER, TOTAL, order, place, reservation
+
+DEADLINE = AT + PAYMENT_DEADLINE
+A_MOMENT = timedelta(microseconds=1)
+WHY = "Changed my mind."
+
+
+def paid() -> Order:
+    order_paid = domain.pay(order(), TOTAL, payment_id="pay_1", cause=CAUSE, at=LATER)
+    return msgspec.structs.replace(order_paid, events=())
+
+
+def shipped(status: FulfillmentStatus) -> Order:
+    return msgspec.structs.replace(paid(), fulfillment=Fulfillment(status=status))
+
+
+def rejected() -> Order:
+    current = order()
+    for payment_id in ("pay_1", "pay_2", "pay_3"):
+        current = domain.payment_declined(
+            current, DECLINED, payment_id=payment_id, counts=True, cause=CAUSE, at=LATER
+        )
+    return msgspec.structs.replace(current, events=())
+
+
+def cancel(order: Order, *, by_admin: bool = False) -> Order:
+    return domain.cancel(order, reason=WHY, by_admin=by_admin, cause=CAUSE, at=LATER)
+
+
+def cash_begun(order: Order) -> Order:
+    return domain.payment_begun(
+        order, Method.CASH_ON_DELIVERY, payment_id="pay_9", cause=CAUSE, at=LATER
+    )
+
+
+@pytest.mark.parametrize("by_admin", [False, True])
+def test_an_order_that_awaits_payment_is_canceled_and_nothing_given_back(by_admin: bool) -> None:
+    canceled = cancel(order(), by_admin=by_admin)
+
+    assert (canceled.status, canceled.expires_at) == (OrderStatus.CANCELED, None)
+    assert canceled.events == (
+        OrderCanceled(order=canceled.snapshot(), reason=WHY, was_paid=False),
+    )
+
+
+def test_a_paid_order_is_canceled_by_an_admin_and_its_money_given_back() -> None:
+    canceled = cancel(paid(), by_admin=True)
+
+    assert (canceled.status, canceled.refunds_due) == (OrderStatus.CANCELED, ["pay_1"])
+    assert canceled.events == (
+        OrderCanceled(order=canceled.snapshot(), reason=WHY, was_paid=True),
+        OrderRefundDue(order_id=canceled.id, payment_id="pay_1", amount=TOTAL, reason=WHY),
+    )
+
+
+def test_a_paid_order_is_not_its_owners_to_cancel() -> None:
+    with pytest.raises(InvalidTransition, match="PAID"):
+        cancel(paid())
+
+
+@pytest.mark.parametrize("status", [FulfillmentStatus.SHIPPED, FulfillmentStatus.DELIVERED])
+def test_nobody_cancels_what_has_been_shipped(status: FulfillmentStatus) -> None:
+    with pytest.raises(InvalidTransition, match="shipped"):
+        cancel(shipped(status), by_admin=True)
+
+
+@pytest.mark.parametrize("by_admin", [False, True])
+def test_a_rejected_order_is_closed_already(by_admin: bool) -> None:
+    with pytest.raises(InvalidTransition, match="REJECTED"):
+        cancel(rejected(), by_admin=by_admin)
+
+
+@pytest.mark.parametrize("by_admin", [False, True])
+def test_a_canceled_order_stays_as_it_is(by_admin: bool) -> None:
+    canceled = cancel(paid(), by_admin=True)
+
+    assert cancel(canceled, by_admin=by_admin) is canceled
+
+
+def test_an_order_is_given_up_at_its_deadline_and_not_a_moment_before() -> None:
+    waiting = order()
+
+    assert domain.expire(waiting, cause=CAUSE, at=DEADLINE - A_MOMENT) is waiting
+    expired = domain.expire(waiting, cause=CAUSE, at=DEADLINE)
+
+    assert expired.status is OrderStatus.CANCELED
+    [event] = expired.events
+    assert isinstance(event, OrderCanceled)
+    assert (event.reason, event.was_paid) == ("It was not paid in time.", False)
+
+
+def test_a_deployment_has_a_deadline_of_its_own() -> None:
+    request = place(("prd_1", 2))
+
+    placed = domain.place(
+        request, reservation(request), number="no", at=AT, pay_within=timedelta(seconds=7)
+    )
+
+    assert placed.expires_at == AT + timedelta(seconds=7)
+
+
+def test_cash_has_no_deadline() -> None:
+    waiting = cash_begun(order())
+
+    assert domain.expire(waiting, cause=CAUSE, at=AT + timedelta(days=365)) is waiting
+
+
+@pytest.mark.parametrize("ended", [paid(), rejected(), cancel(order())], ids=lambda o: o.status)
+def test_an_order_that_has_ended_has_no_deadline(ended: Order) -> None:
+    assert domain.expire(ended, cause=CAUSE, at=AT + timedelta(days=365)) is ended
+
+
+def test_a_paid_order_whose_goods_are_gone_is_canceled_and_refunded() -> None:
+    canceled = domain.out_of_stock(paid(), cause=CAUSE, at=LATER)
+
+    assert (canceled.status, canceled.refunds_due) == (OrderStatus.CANCELED, ["pay_1"])
+    told = canceled.events[0]
+    assert isinstance(told, OrderCanceled)
+    assert (told.reason, told.was_paid) == ("The goods are sold out.", True)
+
+
+@pytest.mark.parametrize(
+    "other", [order(), rejected(), cancel(order())], ids=lambda order: order.status
+)
+def test_an_order_that_is_not_paid_needs_no_goods(other: Order) -> None:
+    assert domain.out_of_stock(other, cause=CAUSE, at=LATER) is other
+
+
+def test_money_given_back_is_told_once_per_payment() -> None:
+    canceled = cancel(paid(), by_admin=True)
+    done = domain.refunded(canceled, TOTAL, payment_id="pay_1", cause=CAUSE, at=LATER)
+
+    assert done.events[-1] == OrderRefunded(order=done.snapshot(), payment_id="pay_1", amount=TOTAL)
+    assert domain.refunded(done, TOTAL, payment_id="pay_1", cause=CAUSE, at=LATER) is done
+
+
+@pytest.mark.parametrize("ended", [rejected(), cancel(order())], ids=lambda order: order.status)
+def test_cash_begun_as_the_order_ended_is_not_waited_for(ended: Order) -> None:
+    told = cash_begun(ended)
+
+    assert told.status is ended.status
+    assert told.events == (
+        *ended.events,
+        OrderPaymentUnwanted(
+            order_id=ended.id, payment_id="pay_9", reason=f"the order is {ended.status}"
+        ),
+    )
+    assert cash_begun(told) is told
+
+
+def test_cash_that_was_waited_for_is_not_unwanted_when_it_is_told_of_again() -> None:
+    canceled = cancel(cash_begun(order()))
+
+    assert cash_begun(canceled) is canceled
+
+
+def test_cash_that_has_paid_the_order_is_not_unwanted_when_told_of_late() -> None:
+    paid_in_cash = domain.pay(order(), TOTAL, payment_id="pay_9", cause=CAUSE, at=LATER)
+
+    assert cash_begun(paid_in_cash) is paid_in_cash
