@@ -9,8 +9,9 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from cartwheel.kernel.bus import topology
-from cartwheel.kernel.store.client import Client
+from cartwheel.kernel.store.client import Client, Database
 from cartwheel.local.up import System
+from cartwheel.operations.dead_letters.audit import Audit
 from cartwheel.operations.verify.reading import Databases
 
 from ..journeys.outside import mailed
@@ -100,3 +101,8 @@ async def copies(client: Client, bought: Bought) -> AsyncGenerator[Databases]:
     yield copied
     for database in (copied.products, copied.orders, copied.payments, copied.notifications):
         await client.drop_database(database)
+
+
+@pytest.fixture
+def audit(database: Database) -> Audit:
+    return Audit(database)
