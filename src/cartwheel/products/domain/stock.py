@@ -87,19 +87,16 @@ def allocate(
 def _lines(
     products: Mapping[str, Product], request: ReserveStock, free: Mapping[str, int]
 ) -> list[ReservedLine]:
-    unknown: list[FieldError] = []
+    """Return what `request` asks for, a line per product.
+
+    Raises UnknownProduct, MixedCurrencies, InsufficientStock or OrderTooLarge; they name items.
+    """
+    _check_products(products, request)
     wanted: dict[str, int] = {}
     first_at: dict[str, int] = {}
     for index, item in enumerate(request.items):
-        product = products.get(item.product_id)
-        if product is None or product.status is not ProductStatus.ACTIVE:
-            unknown.append(FieldError(f"items[{index}].product_id", "no such product"))
         wanted[item.product_id] = wanted.get(item.product_id, 0) + item.quantity
         first_at.setdefault(item.product_id, index)
-    if unknown:
-        raise UnknownProduct("the order names products that cannot be ordered", errors=unknown)
-    if len({products[product_id].price.currency for product_id in wanted}) > 1:
-        raise MixedCurrencies("all products of an order must be priced in one currency")
     lacking = [
         FieldError(f"items[{first_at[product_id]}].quantity", f"{free[product_id]} available")
         for product_id, quantity in wanted.items()
@@ -117,8 +114,32 @@ def _lines(
         for product_id, quantity in wanted.items()
     ]
     if sum(line.unit_price.amount * line.quantity for line in lines) > MAX_AMOUNT:
-        raise OrderTooLarge(f"an order's total may be at most {MAX_AMOUNT} minor units")
+        raise OrderTooLarge(
+            f"an order's total may be at most {MAX_AMOUNT} minor units",
+            errors=[FieldError("items", "too much")],
+        )
     return lines
+
+
+def _check_products(products: Mapping[str, Product], request: ReserveStock) -> None:
+    unknown: list[FieldError] = []
+    foreign: list[FieldError] = []
+    currency: str | None = None
+    for index, item in enumerate(request.items):
+        field = f"items[{index}].product_id"
+        product = products.get(item.product_id)
+        if product is None or product.status is not ProductStatus.ACTIVE:
+            unknown.append(FieldError(field, "no such product"))
+            continue
+        currency = currency or product.price.currency
+        if product.price.currency != currency:
+            foreign.append(FieldError(field, f"not priced in {currency}"))
+    if unknown:
+        raise UnknownProduct("the order names products that cannot be ordered", errors=unknown)
+    if foreign:
+        raise MixedCurrencies(
+            "all products of an order must be priced in one currency", errors=foreign
+        )
 
 
 class Ended(StrEnum):
