@@ -8,6 +8,7 @@ from typing import Any
 import aio_pika
 import msgspec
 
+from cartwheel.contracts import catalogue
 from cartwheel.local import instance
 from cartwheel.local.up import System
 
@@ -44,10 +45,20 @@ async def table(system: System, *arguments: str) -> list[dict[str, Any]]:
     return msgspec.json.decode(await rabbitmqctl(system, *arguments, "--formatter", "json"))
 
 
+async def queues(system: System, *columns: str) -> dict[str, dict[str, Any]]:
+    """Return what is known of the queues that `cartwheel setup` declared, by name."""
+    listed = await table(system, "list_queues", "name", *columns)
+    return {
+        queue["name"]: queue
+        for queue in listed
+        if any(part in catalogue.SERVICES for part in queue["name"].split("."))
+    }
+
+
 async def left_messages(system: System) -> dict[str, int]:
     """Return how many messages each queue holds, delivered or not, where there are any."""
-    queues = await table(system, "list_queues", "name", "messages")
-    return {queue["name"]: queue["messages"] for queue in queues if queue["messages"]}
+    found = await queues(system, "messages")
+    return {name: queue["messages"] for name, queue in found.items() if queue["messages"]}
 
 
 class Tap:

@@ -61,4 +61,4 @@ async def followed(system: System, trace_id: str, *processes: str) -> None:
         silent = [name for name in processes if not lines_of(system.supervisor.log(name), trace_id)]
         assert silent == []
 
-    await eventually(look, within=5)
+    await eventually(look, within=3)

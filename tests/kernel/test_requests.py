@@ -317,3 +317,49 @@ async def test_a_stopping_service_answers_what_it_has_begun_and_leaves_the_rest(
     assert await first == 1
     await connect(Answerer(SERVICE, [answer(Write, slow)]))
     assert await second == 2
+
+
+async def test_what_is_lost_with_a_process_holds_back_what_comes_after_for_a_second_only(
+    connect: Connect,
+) -> None:
+    async def never(request: Write) -> int:
+        await asyncio.sleep(60)
+        return 0
+
+    async def quick(request: Write) -> int:
+        return request.number
+
+    caller = Caller()
+    await connect(caller)
+    dying = await connect(Answerer(SERVICE, [answer(Write, never)]))
+    lost = [asyncio.create_task(caller.request(Write(number=0), timeout=3)) for _ in range(2)]
+    await asyncio.sleep(0.2)
+    lost.append(asyncio.create_task(caller.request(Write(number=0), timeout=3)))
+    await asyncio.sleep(0.2)
+    await dying.stop()  # with what it had taken
+    await connect(Answerer(SERVICE, [answer(Write, quick)]))
+
+    began = time.monotonic()
+    assert await caller.request(Write(number=7)) == 7
+
+    assert time.monotonic() - began < 2
+    assert await asyncio.gather(*lost, return_exceptions=True)
+
+
+async def test_a_batch_that_is_held_up_holds_back_the_next_for_a_second_only(
+    connect: Connect,
+) -> None:
+    async def sometimes_slow(requests: list[Write]) -> Sequence[int]:
+        if any(request.number == 0 for request in requests):
+            await asyncio.sleep(4)
+        return [request.number for request in requests]
+
+    caller = Caller()
+    await connect(caller, Answerer(SERVICE, [answer_batch(Write, sometimes_slow)]))
+    slow = asyncio.create_task(caller.request(Write(number=0)))
+    await asyncio.sleep(0.2)
+
+    began = time.monotonic()
+    assert await caller.request(Write(number=7)) == 7
+    assert time.monotonic() - began < 2
+    assert await slow == 0

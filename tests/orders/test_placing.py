@@ -142,6 +142,21 @@ async def test_the_same_key_with_another_body_is_refused(orders: Orders, shelf: 
     assert (await shelf.stock(mug)).reserved == 2
 
 
+async def test_no_order_is_made_of_what_was_held_for_another_body(
+    orders: Orders, shelf: Shelf
+) -> None:
+    mug = await shelf.add(stock=10)
+    hold = ReserveStock(
+        request_id="5c0e", order_id=new_id("ord"), body_hash="one", items=place((mug, 2)).items
+    )
+    await orders.bus.request(hold)
+
+    [answer] = await orders.place(place((mug, 3), request_id="5c0e", body_hash="other"))
+
+    assert isinstance(answer, IdempotencyKeyReused)
+    assert await orders.stored() == 0
+
+
 async def test_of_one_key_with_two_bodies_in_a_batch_one_is_refused(
     orders: Orders, shelf: Shelf
 ) -> None:

@@ -1,14 +1,12 @@
 """Tells a part that is away from a message or a line of code that is at fault.
 
 What is at fault is retried and then parked; what waits for a part simply waits, however long.
+Adapters of other technology raise an `Outage` themselves.
 """
 
 import asyncio
 
-import aiohttp
 import aiormq.exceptions
-from botocore.exceptions import ConnectionError as AwsConnectionError
-from botocore.exceptions import HTTPClientError
 from pymongo.errors import (
     ConnectionFailure,
     ExecutionTimeout,
@@ -23,11 +21,8 @@ _AWAY = (
     Outage,
     ConnectionError,
     asyncio.TimeoutError,
-    aiohttp.ClientConnectionError,
     aiormq.exceptions.AMQPConnectionError,
     aiormq.exceptions.ChannelInvalidStateError,
-    AwsConnectionError,
-    HTTPClientError,
     ConnectionFailure,  # server selection, network timeouts and a primary that stepped down too
     ExecutionTimeout,
     WaitQueueTimeoutError,

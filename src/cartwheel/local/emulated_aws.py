@@ -9,8 +9,6 @@ from typing import Any
 
 import aiohttp
 import jwt
-from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession
 
 REGION = "us-east-1"
 POOL = CLIENT = "cartwheel"
@@ -53,6 +51,10 @@ async def prepare(endpoint: str) -> tuple[dict[str, str], bool]:
 
 @asynccontextmanager
 async def _clients(endpoint: str) -> AsyncGenerator[tuple[Any, Any]]:
+    # Here, because it takes as long to import as everything else, and most commands do without.
+    from aiobotocore.config import AioConfig
+    from aiobotocore.session import AioSession
+
     session: Any = AioSession()
     async with AsyncExitStack() as stack:
         cognito, ses = [

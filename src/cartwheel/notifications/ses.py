@@ -7,7 +7,7 @@ from typing import Any
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from cartwheel.kernel.errors import Unavailable
 from cartwheel.notifications.handlers import MailRefused
@@ -48,7 +48,7 @@ class Ses:
 
         Raises:
             MailRefused: SES will not send this mail, now or later.
-            Unavailable: SES is away or wants us to wait; so are botocore's connection errors.
+            Unavailable: SES is away or wants us to wait.
         """
         async with self._room:
             try:
@@ -72,6 +72,8 @@ class Ses:
                 if code in _LATER or status >= 500:
                     raise Unavailable(f"SES asks to wait: {code}") from error
                 raise MailRefused(code) from error
+            except BotoCoreError as error:
+                raise Unavailable(f"SES cannot be reached: {type(error).__name__}") from error
         return answer["MessageId"]
 
     async def probe(self) -> None:

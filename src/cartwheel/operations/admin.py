@@ -3,45 +3,48 @@
 from typing import Any
 
 import msgspec
-from aiobotocore.session import AioSession
-from botocore.exceptions import ClientError
+
+ADMINS = "admin"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cognito_user_pool_id: str
 
 
-class NoSuchUser(Exception):
-    """Nobody has signed up with that mail address."""
-
-
-ADMINS = "admin"
+class NotGranted(Exception):
+    """Cognito did not do it; the message says why."""
 
 
 async def grant(email: str, settings: Settings) -> None:
     """Put the user into the admin group; it shows in tokens from their next log-in on. Repeatable.
 
     Raises:
-        NoSuchUser: nobody has signed up as `email`.
+        NotGranted: nobody has signed up as `email`, or Cognito is away or will not.
     """
+    # Here, because it takes as long to import as everything else, and most commands do without.
+    from aiobotocore.session import AioSession
+    from botocore.exceptions import BotoCoreError, ClientError
+
     pool = settings.cognito_user_pool_id
     session: Any = AioSession()
-    async with session.create_client("cognito-idp", region_name=pool.partition("_")[0]) as cognito:
-        try:
-            await cognito.create_group(UserPoolId=pool, GroupName=ADMINS)
-        except ClientError as error:
-            if _code(error) != "GroupExistsException":
-                raise
-        try:
+    try:
+        async with session.create_client(
+            "cognito-idp", region_name=pool.partition("_")[0]
+        ) as cognito:
+            try:
+                await cognito.create_group(UserPoolId=pool, GroupName=ADMINS)
+            except ClientError as error:
+                if _code(error) != "GroupExistsException":
+                    raise
             await cognito.admin_add_user_to_group(
                 UserPoolId=pool, Username=email.strip().lower(), GroupName=ADMINS
             )
-        except ClientError as error:
-            if _code(error) == "UserNotFoundException":
-                raise NoSuchUser(f"nobody has signed up as {email}") from None
-            raise
+    except ClientError as error:
+        unknown = _code(error) == "UserNotFoundException"
+        raise NotGranted(f"nobody has signed up as {email}" if unknown else str(error)) from None
+    except BotoCoreError as error:
+        raise NotGranted(str(error)) from None
 
 
-def _code(error: ClientError) -> str:
-    response: Any = error.response
-    return response["Error"]["Code"]
+def _code(error: Any) -> str:
+    return error.response["Error"]["Code"]

@@ -63,5 +63,5 @@ admin = typer.Typer(no_args_is_help=True, help="Say who may do what.")
 @admin.command()
 def grant(email: Annotated[str, typer.Argument(help="Of somebody who has signed up.")]) -> None:
     """Put a user into the admin group. They log in again to get a token that says so."""
-    typed.run(admins.grant(email, typed.settings(admins.Settings)), admins.NoSuchUser)
+    typed.run(admins.grant(email, typed.settings(admins.Settings)), admins.NotGranted)
     Console().print(f"[green]✓[/] {escape(email)} is an admin from the next log-in on")

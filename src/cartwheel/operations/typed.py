@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import msgspec
 import typer
 from aiormq.exceptions import AMQPError
-from botocore.exceptions import BotoCoreError, ClientError
 from pymongo.errors import PyMongoError
 from rich.console import Console
 from rich.markup import escape
@@ -20,7 +19,7 @@ from cartwheel.operations.reaching import NotRunning, use_running_instance
 Result = TypeVar("Result")
 Settings = TypeVar("Settings", bound=msgspec.Struct)
 
-_EXPECTED = (NotRunning, Outage, OSError, AMQPError, PyMongoError, BotoCoreError, ClientError)
+_EXPECTED = (NotRunning, Outage, OSError, AMQPError, PyMongoError)
 
 
 def settings(kind: type[Settings]) -> Settings:

@@ -27,6 +27,9 @@ Answer = TypeVar("Answer")
 ON_THE_WIRE = 2
 """Messages of a coalesced lane that may be without an answer; more would make smaller batches."""
 ALONE_ON_THE_WIRE = 256
+PATIENCE = 1.0
+"""Seconds after which a message without its answers no longer keeps others of its lane waiting: the
+process that took it may have died."""
 BATCH = 64
 BATCH_BYTES = 256 * 1024
 LONGEST_LANE = 2_000
@@ -71,19 +74,30 @@ class _Lane:
             batch = self._take()
             if not batch:
                 return
-            self._on_the_wire += 1
-            left = len(batch)
-
-            def one_done(_: asyncio.Future[Any]) -> None:
-                nonlocal left
-                left -= 1
-                if left == 0:
-                    self._on_the_wire -= 1
-                    self.flush()
-
-            for pending in batch:
-                pending.future.add_done_callback(one_done)
+            self._occupy(batch)
             self._caller.send(self._kind, batch)
+
+    def _occupy(self, batch: list[_Pending]) -> None:
+        """Count a message until all of its answers are there, or patience is at its end."""
+        self._on_the_wire += 1
+        left = len(batch)
+
+        def one_done(_: asyncio.Future[Any]) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                impatient.cancel()
+                free()
+
+        def free() -> None:
+            nonlocal left
+            left = -1  # so that answers that come after all do not free it again
+            self._on_the_wire -= 1
+            self.flush()
+
+        impatient = asyncio.get_running_loop().call_later(PATIENCE, free)
+        for pending in batch:
+            pending.future.add_done_callback(one_done)
 
     def _take(self) -> list[_Pending]:
         batch: list[_Pending] = []

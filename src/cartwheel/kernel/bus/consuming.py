@@ -163,6 +163,7 @@ class Consumer:
         handler = row.alone if message.redelivered else row.handler
         try:
             await handler(event)
+            log.info("event handled", type=event.type, subject=event.subject)
         except Refusal as refusal:
             log.info(
                 "event refused",

@@ -19,6 +19,10 @@ from cartwheel.kernel.outages import is_outage
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+PATIENCE = 1.0
+"""Seconds after which the next batch no longer waits for one that is held up: what that one waits
+for may never come."""
+
 BATCH_TIMEOUT = 10.0
 """Seconds for one batch, after which its database counts as away."""
 
@@ -31,6 +35,7 @@ class Lane(Generic[Item, Result]):
         self._limit = limit
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._worker: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[None]] = set()
         # A batch is nobody's in particular: it must not run in one item's trace or deadline.
         self._context = contextvars.copy_context()
 
@@ -52,7 +57,11 @@ class Lane(Generic[Item, Result]):
         await asyncio.sleep(0)
         while self._waiting:
             count = min(self._limit, len(self._waiting))
-            await self._run([self._waiting.popleft() for _ in range(count)])
+            batch = [self._waiting.popleft() for _ in range(count)]
+            running = asyncio.create_task(self._run(batch))
+            self._running.add(running)
+            running.add_done_callback(self._running.discard)
+            await asyncio.wait({running}, timeout=PATIENCE)
         self._worker = None
 
     async def _run(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:

@@ -74,7 +74,7 @@ def _numbers(order: Order) -> Iterator[Violation]:
 
 def _declines(order: Order, payments: Sequence[Payment]) -> Iterator[Violation]:
     counts = Counter(order.declined_payments)
-    declined = {payment.id for payment in payments if payment.counted}
+    declined = {payment.id for payment in payments if payment.was_declined}
     for payment_id, count in counts.items():
         if count > 1:
             sentence = f"order {order.id} counts the declined payment {payment_id} {count} times"

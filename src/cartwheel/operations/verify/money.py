@@ -87,8 +87,6 @@ def _against_ledger(payment: Payment, lines: list[LedgerLine], case: Case) -> It
             yield _wrong(3, case, payment, f"is of {_told(payment)}, but {told} were charged")
     if payment.status in _CAPTURED and not charges:
         yield _wrong(3, case, payment, f"is {payment.status}, but the ledger has no charge for it")
-    if charges and payment.status == "AWAITING_PAYMENT":
-        yield _wrong(3, case, payment, "was charged, and still awaits its verdict here")
     refunds = {line.refund_id: line.amount for line in lines if line.kind == "refund"}
     known = {refund.id for refund in payment.refunds}
     for refund in payment.refunds:
@@ -100,6 +98,8 @@ def _against_ledger(payment: Payment, lines: list[LedgerLine], case: Case) -> It
 
 def _of_itself(takings: Takings, case: Case) -> Iterator[Violation]:
     payment = takings.payment
+    if takings.kept > 0 and payment.status not in _CAPTURED:
+        yield _wrong(3, case, payment, f"was captured, and yet is {payment.status} here")
     if takings.kept < 0:
         yield _wrong(3, case, payment, f"gives back {-takings.kept} more than was captured")
     if payment.status == "REFUNDED" and takings.kept > 0:

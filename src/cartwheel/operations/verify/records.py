@@ -84,6 +84,8 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
+    """`attempt` is which of its order's attempts it has used up, if it has."""
+
     id: str
     order_id: str
     amount: Money
@@ -91,10 +93,15 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     live: bool
     updated_at: datetime
-    counted: bool = False
+    attempt: int | None = None
+    counted: bool = False  # instead of `attempt`, in payments from before there was one
     refunds: tuple[Refund, ...] = ()
     sequence: int = 0
     outbox: tuple[Unpublished, ...] = ()
+
+    @property
+    def was_declined(self) -> bool:
+        return self.status == "REJECTED" and (self.counted or self.attempt is not None)
 
 
 class Mail(msgspec.Struct, frozen=True, kw_only=True):

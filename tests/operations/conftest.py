@@ -1,0 +1,102 @@
+"""Services of the tests' own with queues of their own, and people who have bought something."""
+
+import secrets
+from collections.abc import AsyncGenerator
+
+import aio_pika
+import msgspec
+import pytest
+from aio_pika.abc import AbstractChannel, AbstractConnection
+
+from cartwheel.kernel.bus import topology
+from cartwheel.kernel.store.client import Client
+from cartwheel.local.up import System
+from cartwheel.operations.verify.reading import Databases
+
+from ..journeys.outside import mailed
+from ..journeys.shop import DECLINED_CARD, Shelf, by_card, open_shop
+
+SERVICE = "operations-tests"
+QUEUES = (
+    topology.request_queue(SERVICE),
+    topology.event_queue(SERVICE),
+    topology.dead_queue(SERVICE),
+    *(topology.retry_queue(SERVICE, delay) for delay in topology.RETRY_DELAYS),
+)
+
+
+@pytest.fixture
+async def rabbitmq(system: System) -> AsyncGenerator[AbstractConnection]:
+    async with await aio_pika.connect(system.environment["RABBITMQ_URL"]) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def channel(rabbitmq: AbstractConnection) -> AsyncGenerator[AbstractChannel]:
+    """A channel to look at queues with; the tests' queues exist and are empty."""
+    async with rabbitmq.channel() as opened:
+        await topology.declare(opened, services=[SERVICE], events=[])
+        for name in QUEUES:
+            await (await opened.get_queue(name)).purge()
+        yield opened
+
+
+class Bought(msgspec.Struct, frozen=True, kw_only=True):
+    """What the session's system has stored when all is well: ids of orders, and their product."""
+
+    product: str
+    paid: str
+    in_cash: str
+    rejected: str
+    payment: str
+
+    @property
+    def orders(self) -> list[str]:
+        return [self.paid, self.in_cash, self.rejected]
+
+
+@pytest.fixture(scope="session")
+async def bought(system: System) -> Bought:
+    """Three orders: paid by card, paid in cash, and rejected after three declined payments."""
+    async with open_shop(system.url) as shop:
+        admin, customer = await shop.admin(), await shop.sign_up()
+        product = await Shelf(admin).put_up(stock=10)
+        paid, in_cash, rejected = [(await customer.order(product, 2)).made for _ in range(3)]
+        payment = (await customer.pay(paid)).made
+        cash = (await customer.pay(in_cash, {"type": "cash_on_delivery"})).made
+        assert (await admin.post(f"/payments/{cash['id']}/confirm")).status == 200
+        for _ in range(3):
+            await customer.pay(rejected, by_card(DECLINED_CARD))
+        await customer.sees(rejected, "REJECTED")
+        await mailed(system, customer.email, count=5)
+        await Shelf(admin).comes_to(product, available=6, sold=4)
+    return Bought(
+        product=product["id"],
+        paid=paid["id"],
+        in_cash=in_cash["id"],
+        rejected=rejected["id"],
+        payment=payment["id"],
+    )
+
+
+@pytest.fixture
+async def copies(client: Client, bought: Bought) -> AsyncGenerator[Databases]:
+    """Databases of the test's own, with copies of what was bought, to be tampered with."""
+    originals = Databases.named(client)
+    prefix = f"test_{secrets.token_hex(4)}_"
+    copied = Databases.named(client, prefix)
+    wanted = {
+        "products": {"_id": bought.product},
+        "reservations": {"_id": {"$in": bought.orders}},
+        "orders": {"_id": {"$in": bought.orders}},
+        "payments": {"order_id": {"$in": bought.orders}},
+        "mail": {"order_id": {"$in": bought.orders}},
+    }
+    originally = originals.with_outboxes()
+    for name, collection in copied.with_outboxes().items():
+        documents = await originally[name].find(wanted[name]).to_list()
+        assert documents, name
+        await collection.insert_many(documents)
+    yield copied
+    for database in (copied.products, copied.orders, copied.payments, copied.notifications):
+        await client.drop_database(database)

@@ -1,0 +1,128 @@
+"""An order and what belongs to it, as the services store them when all is well."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from cartwheel.kernel.money import Money
+from cartwheel.operations.verify import effects, mails, money
+from cartwheel.operations.verify.case import Case, Patience
+from cartwheel.operations.verify.records import (
+    Happened,
+    LedgerLine,
+    Line,
+    Mail,
+    Order,
+    Payment,
+    Refund,
+    Reservation,
+    Unpublished,
+)
+from cartwheel.operations.verify.violation import Violation
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+LONG_AGO = NOW - timedelta(hours=1)
+TOTAL = Money(1999, "USD")
+PATIENCE = Patience(grace=timedelta(seconds=60), orphaned_hold=timedelta(minutes=12))
+
+
+def order(status: str = "PAID", *happened: str, **changes: Any) -> Order:
+    events = happened or ("order.placed.v1", *_ENDS[status])
+    given = Order(
+        id="ord_1",
+        status=status,
+        total=TOTAL,
+        lines=(Line(product_id="prd_1", quantity=2),),
+        updated_at=LONG_AGO,
+        paid_by="pay_1" if status == "PAID" else None,
+        sequence=len(events),
+        timeline=tuple(Happened(type=event, at=LONG_AGO) for event in events),
+    )
+    return msgspec.structs.replace(given, **changes)
+
+
+_ENDS: dict[str, tuple[str, ...]] = {
+    "AWAITING_PAYMENT": (),
+    "PAID": ("order.paid.v1",),
+    "REJECTED": ("order.rejected.v1",),
+    "CANCELED": ("order.canceled.v1",),
+}
+
+
+def reservation(status: str = "COMMITTED", **changes: Any) -> Reservation:
+    given = Reservation(
+        id="ord_1",
+        status=status,
+        lines=(Line(product_id="prd_1", quantity=2),),
+        held_at=LONG_AGO,
+        order_sequence=2,
+    )
+    return msgspec.structs.replace(given, **changes)
+
+
+def payment(status: str = "PAID", id: str = "pay_1", **changes: Any) -> Payment:
+    given = Payment(
+        id=id,
+        order_id="ord_1",
+        amount=TOTAL,
+        provider="simulator",
+        status=status,
+        live=status in {"AWAITING_PAYMENT", "PAID"},
+        updated_at=LONG_AGO,
+        sequence=1,
+    )
+    return msgspec.structs.replace(given, **changes)
+
+
+def mail(reason: str = "order.paid.v1", id: str = "evt_1", **changes: Any) -> Mail:
+    given = Mail(id=id, order_id="ord_1", reason=reason, status="SENT", created_at=LONG_AGO)
+    return msgspec.structs.replace(given, **changes)
+
+
+def mails_about(order: Order) -> tuple[Mail, ...]:
+    """Return a mail for each of the order's events that deserve one."""
+    deserving = [entry.type for entry in order.timeline if entry.type in mails.DESERVING]
+    return tuple(mail(reason, f"evt_{number}") for number, reason in enumerate(deserving, start=1))
+
+
+def charge(payment_id: str = "pay_1", amount: int = 1999, **changes: Any) -> LedgerLine:
+    given = LedgerLine(
+        id=1, at=LONG_AGO, kind="charge", payment_id=payment_id, amount=amount, currency="USD"
+    )
+    return msgspec.structs.replace(given, **changes)
+
+
+def refunded(payment_id: str = "pay_1", amount: int = 1999, id: str = "rfd_1") -> LedgerLine:
+    return charge(payment_id, amount, id=2, kind="refund", refund_id=id)
+
+
+def refund(status: str = "SUCCEEDED", amount: int = 1999, id: str = "rfd_1") -> Refund:
+    return Refund(id=id, amount=Money(amount, "USD"), status=status)
+
+
+def unpublished(sequence: int, at: datetime = LONG_AGO) -> Unpublished:
+    return Unpublished(id=f"evt_{sequence}", type="order.paid.v1", sequence=sequence, time=at)
+
+
+def paid(**changes: Any) -> Case:
+    """Return a paid order with all that belongs to it."""
+    case = Case(
+        order_id="ord_1",
+        order=order(),
+        reservation=reservation(),
+        payments=(payment(),),
+        ledger=(charge(),),
+        mails=(mail(),),
+    )
+    return msgspec.structs.replace(case, **changes)
+
+
+def wrong(case: Case) -> list[Violation]:
+    return [*money.check(case), *effects.check(case, PATIENCE, NOW), *mails.check(case)]
+
+
+def told(violations: Sequence[Violation]) -> list[tuple[int, tuple[str, ...]]]:
+    """Return the promises broken, each with the ids concerned."""
+    return [(each.promise, each.ids) for each in violations]

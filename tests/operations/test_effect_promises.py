@@ -1,0 +1,198 @@
+"""What counts as a broken promise about stock, events and mail (2, 5, 6 and 7)."""
+
+from datetime import timedelta
+
+import pytest
+
+from cartwheel.operations.verify import effects, stock
+from cartwheel.operations.verify.case import Case, in_flight
+from cartwheel.operations.verify.records import Line, Product, Stock
+from cartwheel.operations.verify.stock import Reserved
+
+from .papers import (
+    LONG_AGO,
+    NOW,
+    PATIENCE,
+    charge,
+    mail,
+    order,
+    paid,
+    payment,
+    refund,
+    reservation,
+    told,
+    unpublished,
+    wrong,
+)
+
+
+def product(available: int, reserved: int = 0, sold: int = 0) -> Product:
+    counted = Stock(available=available, reserved=reserved, sold=sold)
+    return Product(id="prd_1", initial_stock=10, stock=counted)
+
+
+def added_up(held: int = 0, committed: int = 0) -> Reserved:
+    return Reserved(product_id="prd_1", held=held, committed=committed)
+
+
+def test_stock_that_adds_up_is_well() -> None:
+    assert stock.check(product(5, 3, 2), added_up(3, 2)) == []
+
+
+def test_a_piece_too_many_or_too_few_is_found() -> None:
+    (violation,) = stock.check(product(6, 3, 2), added_up(3, 2))
+    assert told([violation]) == [(2, ("prd_1",))]
+    assert "began with 10 pieces and now has 11" in violation.sentence
+
+
+def test_oversold_stock_is_found() -> None:
+    (violation,) = stock.check(product(-1, 6, 5), added_up(6, 5))
+    assert violation.sentence == "product prd_1 has -1 pieces available"
+
+
+def test_stock_that_its_reservations_do_not_bear_out_is_found() -> None:
+    sentences = [each.sentence for each in stock.check(product(5, 3, 2), added_up(2, 3))]
+    assert sentences == [
+        "product prd_1 has 3 pieces reserved, and its reservations 2",
+        "product prd_1 has 2 pieces sold, and its reservations 3",
+    ]
+
+
+def test_stock_reserved_of_a_product_that_does_not_exist_is_found() -> None:
+    assert told(stock.check(None, added_up(1))) == [(2, ("prd_1",))]
+
+
+@pytest.mark.parametrize(
+    ("status", "reserved"),
+    [
+        ("PAID", "HELD"),
+        ("PAID", "RELEASED"),
+        ("REJECTED", "HELD"),
+        ("REJECTED", "COMMITTED"),
+        ("CANCELED", "COMMITTED"),
+        ("AWAITING_PAYMENT", "COMMITTED"),
+    ],
+)
+def test_a_reservation_that_contradicts_its_order_is_found(status: str, reserved: str) -> None:
+    case = paid(order=order(status), reservation=reservation(reserved, order_sequence=0))
+    assert (5, ("ord_1",)) in told(effects.check(case, PATIENCE, NOW))
+
+
+def test_an_order_without_a_reservation_is_found() -> None:
+    assert told(wrong(paid(reservation=None))) == [(5, ("ord_1",))]
+
+
+def test_a_reservation_of_other_pieces_than_ordered_is_found() -> None:
+    other = (Line(product_id="prd_1", quantity=3),)
+    assert told(wrong(paid(reservation=reservation(lines=other)))) == [(5, ("ord_1",))]
+
+
+def test_a_reservation_that_knows_more_than_its_order_is_found() -> None:
+    assert told(wrong(paid(reservation=reservation(order_sequence=3)))) == [(5, ("ord_1",))]
+
+
+def test_stock_held_for_no_order_is_found_when_the_sweeper_should_have_come() -> None:
+    held = Case(order_id="ord_1", reservation=reservation("HELD", held_at=LONG_AGO))
+    assert told(wrong(held)) == [(5, ("ord_1",))]
+    fresh = NOW - timedelta(minutes=11)
+    assert wrong(Case(order_id="ord_1", reservation=reservation("HELD", held_at=fresh))) == []
+
+
+def test_stock_sold_to_no_order_is_found() -> None:
+    assert told(wrong(Case(order_id="ord_1", reservation=reservation()))) == [(5, ("ord_1",))]
+
+
+def test_an_event_that_is_missing_in_the_timeline_is_found() -> None:
+    assert told(wrong(paid(order=order(sequence=3)))) == [(5, ("ord_1",))]
+
+
+def test_timeline_entries_that_are_no_events_do_not_count() -> None:
+    events = ("order.placed.v1", "address changed", "order.paid.v1")
+    assert wrong(paid(order=order("PAID", *events, sequence=2))) == []
+
+
+def test_an_outbox_with_a_gap_is_found() -> None:
+    lacking = order("PAID", "order.placed.v1", "order.paid.v1", outbox=(unpublished(1),))
+    assert told(wrong(paid(order=lacking))) == [(5, ("ord_1", "evt_1"))]
+    assert wrong(paid(order=order(outbox=(unpublished(2),)))) == []
+
+
+def test_an_event_unpublished_for_long_is_found() -> None:
+    outbox = [unpublished(1), unpublished(2, NOW - timedelta(seconds=59))]
+    (violation,) = effects.unpublished(outbox, "ord_1", PATIENCE, NOW)
+    assert told([violation]) == [(5, ("ord_1", "evt_1"))]
+
+
+def test_a_decline_counted_twice_is_found() -> None:
+    declined = payment("REJECTED", "pay_2", attempt=1)
+    case = paid(order=order(declined_payments=("pay_2", "pay_2")), payments=(payment(), declined))
+    assert told(wrong(case)) == [(5, ("ord_1", "pay_2"))]
+
+
+def test_a_decline_that_never_was_is_found() -> None:
+    case = paid(order=order(declined_payments=("pay_1",)))
+    assert told(wrong(case)) == [(5, ("ord_1", "pay_1"))]
+
+
+def test_a_decline_that_its_order_has_not_heard_of_is_found() -> None:
+    declined = payment("REJECTED", attempt=1)
+    case = Case(
+        order_id="ord_1",
+        order=order("AWAITING_PAYMENT"),
+        reservation=reservation("HELD", order_sequence=0),
+        payments=(declined,),
+    )
+    assert told(wrong(case)) == [(5, ("ord_1", "pay_1"))]
+
+
+def test_payments_for_an_order_that_does_not_exist_are_found() -> None:
+    case = Case(order_id="ord_1", payments=(payment("REJECTED"),))
+    assert told(wrong(case)) == [(5, ("ord_1", "pay_1"))]
+
+
+def test_an_event_that_nobody_was_told_of_is_found() -> None:
+    assert told(wrong(paid(mails=()))) == [(6, ("ord_1",))]
+
+
+def test_a_mail_that_is_still_being_sent_is_found() -> None:
+    assert told(wrong(paid(mails=(mail(status="SENDING"),)))) == [(6, ("ord_1", "evt_1"))]
+
+
+def test_a_mail_too_many_is_found() -> None:
+    case = paid(mails=(mail(), mail(id="evt_2")))
+    assert told(wrong(case)) == [(7, ("ord_1", "evt_1", "evt_2"))]
+
+
+def test_a_mail_about_something_that_did_not_happen_is_found() -> None:
+    case = paid(mails=(mail(), mail("order.rejected.v1", "evt_2")))
+    assert told(wrong(case)) == [(7, ("ord_1", "evt_2"))]
+
+
+def test_a_mail_that_may_have_been_sent_twice_is_no_violation() -> None:
+    assert wrong(paid(mails=(mail(sends=2),))) == []
+
+
+def test_nothing_is_in_flight_about_an_old_order_with_nothing_left_to_do() -> None:
+    assert not in_flight(paid(), PATIENCE, NOW)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"order": order(updated_at=NOW - timedelta(seconds=59))},
+        {"payments": (payment(updated_at=NOW),)},
+        {"ledger": (charge(at=NOW),)},
+        {"mails": (mail(created_at=NOW),)},
+        {"mails": (mail(sent_at=NOW),)},
+        {"reservation": reservation(held_at=NOW)},
+        {"order": order(outbox=(unpublished(2),))},
+        {"payments": (payment(outbox=(unpublished(1),)),)},
+        {"mails": (mail(outbox=(unpublished(1),)),)},
+        {"payments": (payment(refunds=(refund("PENDING"),)),)},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_is_young_unpublished_or_being_refunded_is_in_flight(
+    changes: dict[str, object],
+) -> None:
+    assert in_flight(paid(**changes), PATIENCE, NOW)

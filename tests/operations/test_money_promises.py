@@ -1,0 +1,187 @@
+"""What counts as a broken promise about money (3 and 4)."""
+
+import pytest
+
+from cartwheel.kernel.money import Money
+from cartwheel.operations.verify import money
+from cartwheel.operations.verify.case import Case
+from cartwheel.operations.verify.violation import Violation
+
+from .papers import (
+    charge,
+    mails_about,
+    order,
+    paid,
+    payment,
+    refund,
+    refunded,
+    reservation,
+    told,
+    wrong,
+)
+
+LATE = payment("REJECTED", "pay_2")
+"""A second payment, which the order does not want."""
+
+
+def the_only(case: Case) -> Violation:
+    """Return what is wrong with `case`, which is one thing."""
+    violations = wrong(case)
+    assert len(violations) == 1, violations
+    return violations[0]
+
+
+def closed(status: str = "CANCELED", **changes: object) -> Case:
+    """Return an order that wants no money."""
+    return paid(
+        **{
+            "order": order(status),
+            "reservation": reservation("RELEASED"),
+            "mails": mails_about(order(status)),
+            **changes,
+        }
+    )
+
+
+def test_a_paid_order_with_its_capture_is_well() -> None:
+    assert wrong(paid()) == []
+
+
+def test_an_order_paid_in_cash_needs_no_ledger() -> None:
+    assert wrong(paid(payments=(payment(provider="cash"),), ledger=())) == []
+
+
+def test_a_paid_order_may_be_refunded_in_part() -> None:
+    case = paid(
+        payments=(payment(refunds=(refund(amount=500),)),), ledger=(charge(), refunded(amount=500))
+    )
+    assert wrong(case) == []
+
+
+def test_a_late_capture_that_was_given_back_is_well() -> None:
+    late = payment("REJECTED", "pay_2", refunds=(refund(),))
+    ledger = (charge(), charge("pay_2"), refunded("pay_2"))
+    assert wrong(paid(payments=(payment(), late), ledger=ledger)) == []
+
+
+def test_a_late_capture_may_wait_for_its_refund() -> None:
+    late = payment("REJECTED", "pay_2", refunds=(refund("PENDING"),))
+    assert wrong(paid(payments=(payment(), late), ledger=(charge(), charge("pay_2")))) == []
+
+
+def test_a_refund_that_the_ledger_has_is_not_counted_twice_while_it_is_pending_here() -> None:
+    late = payment("REJECTED", "pay_2", refunds=(refund("PENDING"),))
+    ledger = (charge(), charge("pay_2"), refunded("pay_2"))
+    assert wrong(paid(payments=(payment(), late), ledger=ledger)) == []
+
+
+def test_a_canceled_order_with_its_money_given_back_is_well() -> None:
+    back = payment("REFUNDED", refunds=(refund(),))
+    assert wrong(closed(payments=(back,), ledger=(charge(), refunded()))) == []
+
+
+@pytest.mark.parametrize("status", ["AWAITING_PAYMENT", "REJECTED", "CANCELED"])
+def test_money_kept_for_an_order_that_is_not_paid_is_found(status: str) -> None:
+    assert (3, ("ord_1", "pay_1")) in told(money.check(closed(status)))
+
+
+def test_cash_kept_for_an_order_that_is_not_paid_is_found() -> None:
+    violation = the_only(closed(payments=(payment(provider="cash"),), ledger=()))
+    assert violation.promise == 3
+    assert "is CANCELED, and the money of payment pay_1 is kept" in violation.sentence
+
+
+def test_a_paid_order_whose_money_was_given_back_is_found() -> None:
+    back = payment("REFUNDED", refunds=(refund(),))
+    violation = the_only(paid(payments=(back,), ledger=(charge(), refunded())))
+    assert told([violation]) == [(3, ("ord_1", "pay_1"))]
+    assert "no money is kept" in violation.sentence
+
+
+def test_a_paid_order_without_any_payment_is_found() -> None:
+    assert told([the_only(paid(payments=(), ledger=()))]) == [(3, ("ord_1", "pay_1"))]
+
+
+def test_an_order_paid_by_another_payment_than_it_says_is_found() -> None:
+    violation = the_only(paid(order=order(paid_by="pay_9")))
+    assert "PAID by pay_9" in violation.sentence
+
+
+def test_two_captures_kept_are_found() -> None:
+    case = paid(payments=(payment(), LATE), ledger=(charge(), charge("pay_2")))
+    assert (4, ("ord_1", "pay_1", "pay_2")) in told(wrong(case))
+
+
+def test_two_live_payments_are_found() -> None:
+    waiting = payment("AWAITING_PAYMENT", "pay_2")
+    assert told([the_only(paid(payments=(payment(), waiting)))]) == [
+        (4, ("ord_1", "pay_1", "pay_2"))
+    ]
+
+
+def test_a_payment_whose_liveness_contradicts_its_status_is_found() -> None:
+    violation = the_only(paid(payments=(payment(live=False),)))
+    assert told([violation]) == [(4, ("ord_1", "pay_1"))]
+
+
+def test_a_payment_charged_twice_is_found() -> None:
+    promises = {each.promise for each in wrong(paid(ledger=(charge(), charge(id=2))))}
+    assert 4 in promises
+
+
+def test_a_paid_payment_that_the_ledger_does_not_know_is_found() -> None:
+    sentences = [each.sentence for each in wrong(paid(ledger=()))]
+    assert "payment pay_1 is PAID, but the ledger has no charge for it" in sentences
+
+
+def test_a_charge_that_payments_still_awaits_is_found() -> None:
+    case = closed("AWAITING_PAYMENT", payments=(payment("AWAITING_PAYMENT"),))
+    assert any("was captured, and yet is AWAITING_PAYMENT" in each.sentence for each in wrong(case))
+
+
+def test_a_charge_that_payments_has_rejected_is_found() -> None:
+    violation = the_only(paid(payments=(payment("REJECTED"),)))
+    assert "was captured, and yet is REJECTED" in violation.sentence
+
+
+def test_a_charge_of_another_amount_is_found() -> None:
+    violation = the_only(paid(ledger=(charge(amount=1998),)))
+    assert "is of 1999 USD, but 1998 USD were charged" in violation.sentence
+
+
+def test_a_payment_of_another_amount_than_its_order_is_found() -> None:
+    case = paid(order=order(total=Money(2000, "USD")))
+    assert "its order of 2000 USD" in the_only(case).sentence
+
+
+def test_a_refund_that_the_provider_never_made_is_found() -> None:
+    back = payment(refunds=(refund(amount=500),))
+    assert "rfd_1, which the ledger has not" in the_only(paid(payments=(back,))).sentence
+
+
+def test_a_refund_that_payments_does_not_know_is_found() -> None:
+    violation = the_only(paid(ledger=(charge(), refunded(amount=500))))
+    assert "has no refund rfd_1" in violation.sentence
+
+
+def test_giving_back_more_than_was_captured_is_found() -> None:
+    refunds = (refund(amount=1500), refund("PENDING", amount=1500, id="rfd_2"))
+    case = paid(payments=(payment(refunds=refunds),), ledger=(charge(), refunded(amount=1500)))
+    assert any("gives back 1001 more" in each.sentence for each in wrong(case))
+
+
+def test_a_refunded_payment_of_which_something_is_kept_is_found() -> None:
+    part = payment("REFUNDED", refunds=(refund(amount=500),))
+    case = paid(payments=(part,), ledger=(charge(), refunded(amount=500)))
+    assert any("1499 of it are kept" in each.sentence for each in wrong(case))
+
+
+def test_a_payment_that_is_still_paid_after_all_was_given_back_is_found() -> None:
+    back = payment(refunds=(refund(),))
+    case = paid(payments=(back,), ledger=(charge(), refunded()))
+    assert any("all of it was given back" in each.sentence for each in wrong(case))
+
+
+def test_money_kept_for_an_order_that_does_not_exist_is_found() -> None:
+    case = Case(order_id="ord_1", payments=(payment(),), ledger=(charge(),))
+    assert (3, ("ord_1", "pay_1")) in told(wrong(case))

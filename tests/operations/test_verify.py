@@ -1,0 +1,239 @@
+"""`cartwheel verify` over real databases, the real ledger and real queues.
+
+Nothing is tampered with but copies: other tests' orders live in the system's own databases.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractChannel, AbstractConnection
+
+from cartwheel.kernel.bus import topology
+from cartwheel.local.up import System
+from cartwheel.operations.verify import passes
+from cartwheel.operations.verify.case import Patience
+from cartwheel.operations.verify.ledger import LedgerSettings
+from cartwheel.operations.verify.passes import Excused, World
+from cartwheel.operations.verify.queues import Queues
+from cartwheel.operations.verify.reading import Databases
+from cartwheel.operations.verify.spool import Spool
+from cartwheel.operations.verify.violation import Violation
+
+from ..journeys.command_line import cartwheel
+from .conftest import SERVICE, Bought
+
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+IMPATIENT = Patience(grace=timedelta(0), orphaned_hold=timedelta(0))
+
+
+class OfNotifications(Queues):
+    """The tests' own queues, standing for those of notifications, which really are empty."""
+
+    async def never_empty(self, duration: timedelta) -> frozenset[str]:
+        busy = await super().never_empty(duration)
+        return frozenset({"notifications"}) if busy else busy
+
+
+class Verifier:
+    """Verifies the copies; tells only of what concerns them, as the ledger is everybody's."""
+
+    def __init__(self, system: System, databases: Databases, rabbitmq: AbstractConnection) -> None:
+        environment = system.environment
+        self.databases = databases
+        self._rabbitmq = rabbitmq
+        self._ledger = LedgerSettings(
+            simulator_url=environment["SIMULATOR_URL"],
+            simulator_api_key=environment["SIMULATOR_API_KEY"],
+        )
+
+    async def __call__(
+        self,
+        ours: set[str],
+        *,
+        patience: Patience = IMPATIENT,
+        services: tuple[str, ...] = (),
+        queues: type[Queues] = Queues,
+        again_after: float = 0.1,
+    ) -> tuple[list[Violation], Excused]:
+        found: list[Violation] = []
+
+        def tell(violation: Violation) -> None:
+            if ours.intersection(violation.ids):
+                found.append(violation)
+
+        with Spool() as spool:
+            world = World(
+                databases=self.databases,
+                ledger=self._ledger,
+                queues=queues(self._rabbitmq, services),
+                spool=spool,
+                patience=patience,
+                again_after=timedelta(seconds=again_after),
+            )
+            excused = await passes.verify(world, tell=tell, progress=lambda name, count: None)
+        return found, excused
+
+
+@pytest.fixture
+def verify(system: System, copies: Databases, rabbitmq: AbstractConnection) -> Verifier:
+    return Verifier(system, copies, rabbitmq)
+
+
+def everything(bought: Bought) -> set[str]:
+    return {bought.product, bought.payment, *bought.orders}
+
+
+async def test_the_running_system_keeps_its_promises(system: System, bought: Bought) -> None:
+    ran = await cartwheel(system, "verify", "--json")
+    assert ran.status == 0, ran.output + ran.errors
+    told = msgspec.json.decode(ran.output)
+    assert told["holds"] is True
+    assert told["violations"] == []
+    assert told["looked_at"]["orders"] >= 3
+    assert told["looked_at"]["ledger"] >= 1
+
+
+async def test_copies_of_what_is_well_are_well(verify: Verifier, bought: Bought) -> None:
+    assert await verify(everything(bought)) == ([], Excused())
+
+
+Tamper = Callable[[Databases, Bought], Coroutine[Any, Any, object]]
+
+
+def _order(**changes: object) -> Tamper:
+    return lambda copies, bought: copies.orders["orders"].update_one(
+        {"_id": bought.paid}, {"$set": changes}
+    )
+
+
+def _payment(**changes: object) -> Tamper:
+    return lambda copies, bought: copies.payments["payments"].update_one(
+        {"_id": bought.payment}, {"$set": changes}
+    )
+
+
+def _reservation(**changes: object) -> Tamper:
+    return lambda copies, bought: copies.products["reservations"].update_one(
+        {"_id": bought.paid}, {"$set": changes}
+    )
+
+
+def _product(**changes: object) -> Tamper:
+    return lambda copies, bought: copies.products["products"].update_one(
+        {"_id": bought.product}, {"$set": changes}
+    )
+
+
+STUCK = {"id": "evt_stuck", "type": "order.paid.v1", "sequence": 2, "time": LONG_AGO}
+
+BROKEN: dict[str, tuple[Tamper, set[tuple[int, str]]]] = {
+    "a piece vanished": (_product(**{"stock.available": 5}), {(2, "product")}),
+    "sold, but not by its reservations": (
+        _product(**{"stock.available": 7, "stock.sold": 3}),
+        {(2, "product")},
+    ),
+    "the order's stock was never sold": (
+        _reservation(status="HELD"),
+        {(2, "product"), (5, "paid")},
+    ),
+    "paid, and given up": (_order(status="CANCELED", paid_by=None), {(3, "payment"), (5, "paid")}),
+    "charged, and rejected": (_payment(status="REJECTED", live=False), {(3, "payment")}),
+    "another amount": (_payment(**{"amount.amount": 1}), {(3, "payment")}),
+    "charged, unknown to us": (
+        lambda copies, bought: copies.payments["payments"].delete_one({"_id": bought.payment}),
+        {(3, "payment"), (3, "paid")},
+    ),
+    "an order that is gone": (
+        lambda copies, bought: copies.orders["orders"].delete_one({"_id": bought.paid}),
+        {(3, "payment"), (5, "paid"), (7, "paid")},
+    ),
+    "a reservation that is gone": (
+        lambda copies, bought: copies.products["reservations"].delete_one({"_id": bought.paid}),
+        {(2, "product"), (5, "paid")},
+    ),
+    "a mail that was never sent": (
+        lambda copies, bought: copies.notifications["mail"].delete_one({"order_id": bought.paid}),
+        {(6, "paid")},
+    ),
+    "an event that nobody counted": (_order(sequence=9), {(5, "paid")}),
+    "an event that stays unpublished": (_order(outbox=[STUCK]), {(5, "paid")}),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+async def test_each_kind_of_broken_promise_is_found(
+    verify: Verifier, bought: Bought, fault: str
+) -> None:
+    tamper, expected = BROKEN[fault]
+    await tamper(verify.databases, bought)
+
+    found, _ = await verify(everything(bought))
+
+    names = {bought.product: "product", bought.payment: "payment", bought.paid: "paid"}
+    told = {(each.promise, names[id]) for each in found for id in each.ids if id in names}
+    assert expected <= told, found
+
+
+async def test_what_is_younger_than_the_grace_period_is_in_flight(
+    verify: Verifier, bought: Bought
+) -> None:
+    await _reservation(status="HELD")(verify.databases, bought)
+
+    found, excused = await verify({bought.paid}, patience=Patience(grace=timedelta(hours=1)))
+
+    assert found == []
+    assert excused.in_flight >= 1
+
+
+async def test_what_comes_right_between_the_two_looks_is_not_mentioned(
+    verify: Verifier, bought: Bought
+) -> None:
+    await _order(status="AWAITING_PAYMENT")(verify.databases, bought)
+    verifying = asyncio.create_task(verify({bought.paid}, again_after=2))
+    await asyncio.sleep(1)
+    await _order(status="PAID")(verify.databases, bought)
+
+    assert await verifying == ([], Excused())
+
+
+async def test_an_effect_is_in_flight_while_events_wait_for_the_service_that_lacks_it(
+    verify: Verifier, bought: Bought, channel: AbstractChannel
+) -> None:
+    await verify.databases.notifications["mail"].delete_one({"order_id": bought.paid})
+    retry = topology.retry_queue(SERVICE, topology.RETRY_DELAYS[-1])
+    await channel.default_exchange.publish(_event(bought.paid), retry)
+
+    async def look() -> tuple[list[Violation], Excused]:
+        return await verify({bought.paid}, services=(SERVICE,), queues=OfNotifications)
+
+    assert await look() == ([], Excused(in_flight=1))
+
+    await (await channel.get_queue(retry)).purge()
+    found, excused = await look()
+    assert [each.promise for each in found] == [6]
+    assert excused == Excused()
+
+
+async def test_an_effect_that_waits_for_a_parked_event_is_counted_as_that(
+    verify: Verifier, bought: Bought, channel: AbstractChannel
+) -> None:
+    await verify.databases.notifications["mail"].delete_one({"order_id": bought.paid})
+    dead = topology.dead_queue(SERVICE)
+    await channel.default_exchange.publish(_event(bought.paid), dead)
+
+    assert await verify({bought.paid}, services=(SERVICE,)) == ([], Excused(parked=1))
+    assert (await channel.declare_queue(dead, passive=True)).declaration_result.message_count == 1
+
+
+def _event(subject: str) -> Message:
+    return Message(
+        b"{}",
+        headers={"cloudEvents_type": "order.paid.v1", "cloudEvents_subject": subject},
+        message_id="evt_1",
+        delivery_mode=DeliveryMode.PERSISTENT,
+    )
