@@ -55,26 +55,47 @@ class Buyer:
         order = await self._place_order()
         if order is None:
             return
-        dice = self._random.random()
-        if dice < 0.45:
-            await self._pay(order, by_card())
-        elif dice < 0.60:
-            await self._pay(order, by_card(DECLINED_CARD))
-            await self._pay(order, by_card())
-        elif dice < 0.66:
-            for _ in range(3):
-                await self._pay(order, by_card(DECLINED_CARD))
-        elif dice < 0.76:
-            await self._pay_cash(order)
-        elif dice < 0.84:
-            await self._cancel(order)
-        elif dice < 0.90:
-            await asyncio.gather(self._pay(order, by_card()), self._cancel(order))
-        elif dice < 0.95 and self._admin is not None:
-            await self._pay(order, by_card())
-            await self._admin.cancel_sale(order)
+        await self._random.choices(_ENDINGS, _OUT_OF_100)[0](self, order)
         if self._random.random() < 0.3:
             await self._insist("GET", f"/orders/{order['id']}")
+
+    async def pay(self, order: Any) -> None:
+        await self._pay(order, by_card())
+
+    async def pay_with_another_card(self, order: Any) -> None:
+        await self._pay(order, by_card(DECLINED_CARD))
+        await self._pay(order, by_card())
+
+    async def be_declined(self, order: Any) -> None:
+        for _ in range(3):
+            await self._pay(order, by_card(DECLINED_CARD))
+
+    async def pay_cash(self, order: Any) -> None:
+        payment = await self._pay(order, {"type": "cash_on_delivery"})
+        if payment is not None and self._admin is not None:
+            await self._admin.confirm_cash(payment)
+
+    async def cancel(self, order: Any) -> None:
+        await self._cancel(order)
+
+    async def pay_and_cancel_at_once(self, order: Any) -> None:
+        await asyncio.gather(self.pay(order), self.cancel(order))
+
+    async def pay_by_mistake(self, order: Any) -> None:
+        await self.pay(order)
+        if self._admin is not None:
+            await self._admin.cancel_sale(order)
+
+    async def forget(self, order: Any) -> None:
+        """Do nothing more about the order."""
+
+    async def look_after_the_shop(self, closing: asyncio.Event, products: list[Any]) -> None:
+        """As an administrator, describe products anew every now and then."""
+        while not closing.is_set():
+            product = self._random.choice(products)
+            body = {"description": f"described at {time.time():.0f}"}
+            await self._insist("PATCH", f"/products/{product['id']}", body)
+            await asyncio.sleep(1)
 
     async def cancel_sale(self, order: Any) -> None:
         """As an administrator, cancel what somebody has bought."""
@@ -111,11 +132,6 @@ class Buyer:
         if answered is not None and answered.status == 201 and self._random.random() < 0.1:
             await self._insist("POST", "/payments", body, key=key)
         return answered.answer if answered is not None and answered.status == 201 else None
-
-    async def _pay_cash(self, order: Any) -> None:
-        payment = await self._pay(order, {"type": "cash_on_delivery"})
-        if payment is not None and self._admin is not None:
-            await self._admin.confirm_cash(payment)
 
     async def _cancel(self, order: Any, reason: str | None = None) -> None:
         body = {"reason": reason} if reason else {}
@@ -171,16 +187,31 @@ class Buyer:
         return call
 
 
+_ENDINGS = (
+    Buyer.pay,
+    Buyer.pay_with_another_card,
+    Buyer.be_declined,
+    Buyer.pay_cash,
+    Buyer.cancel,
+    Buyer.pay_and_cancel_at_once,
+    Buyer.pay_by_mistake,
+    Buyer.forget,
+)
+_OUT_OF_100 = (44, 15, 6, 10, 8, 6, 6, 5)
+
+
 def _without_card(body: Any) -> Any:
     """Return `body` with what may be known of its card."""
-    if not isinstance(body, dict) or "number" not in body.get("method", {}):
-        return body
-    return {**body, "method": {"type": "card", "last4": body["method"]["number"][-4:]}}
+    match body:
+        case {"method": {"number": number}}:
+            return {**body, "method": {"type": "card", "last4": number[-4:]}}
+        case _:
+            return body
 
 
 async def put_up_products(admin: Customer) -> list[Any]:
     """Return new products: some plenty, some that will be sold out."""
-    stocks = (100_000, 100_000, 100_000, 5_000, 300, 40)
+    stocks = (100_000, 100_000, 100_000, 5_000, 100, 10)
     return [
         (
             await admin.post(

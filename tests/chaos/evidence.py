@@ -17,9 +17,10 @@ Document = dict[str, Any]
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Documents by their id; `mailed` as the mail service took them."""
+    """Documents by their id; `mailed` as the mail service took them, `healed` in Unix time."""
 
     calls: list[Call]
+    healed: float
     products: dict[str, Document]
     reservations: dict[str, Document]
     orders: dict[str, Document]
@@ -40,6 +41,7 @@ async def collect(rig: Rig, history: History) -> Evidence:
 
         return Evidence(
             calls=history.calls,
+            healed=history.faults[-1].at,
             products=await all_of("products", "products"),
             reservations=await all_of("products", "reservations"),
             orders=await all_of("orders", "orders"),

@@ -28,8 +28,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, tag="call"):
     @property
     def code(self) -> str | None:
         """Return the problem document's code, if that is what was answered."""
-        refused = self.status is not None and self.status >= 400
-        return self.answer.get("code") if refused and isinstance(self.answer, dict) else None
+        if self.status is None or self.status < 400 or self.answer is None:
+            return None
+        return self.answer["code"]
 
 
 class Injected(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
@@ -45,6 +46,7 @@ class History:
     def __init__(self, file: Path) -> None:
         self.calls: list[Call] = []
         self.faults: list[Injected] = []
+        file.parent.mkdir(parents=True, exist_ok=True)
         self._file = file.open("ab")
 
     def add(self, call: Call) -> None:

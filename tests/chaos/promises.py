@@ -6,7 +6,6 @@ those of docs/reliability.md.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import msgspec
 
@@ -15,6 +14,9 @@ from .history import Call
 
 ANSWERS_WITHIN = 16.0
 """Seconds: the deadline of a request (10) after an exchange of the card (5), and 1 to travel."""
+
+BACK_WITHIN = 15.0
+"""Seconds after the last fault in which requests may still fail."""
 
 _MAILED = (
     "order.paid.v1",
@@ -252,9 +254,19 @@ def answers_are_proper_and_in_time(evidence: Evidence) -> Iterator[Violation]:
             yield Violation(10, what, order_of(call))
         if call.took > ANSWERS_WITHIN:
             yield Violation(10, f"{what}, after {call.took:.1f} s", order_of(call))
-        if call.status is not None and 400 <= call.status < 500:
-            if call.code not in _EXPECTED_REFUSALS:
-                yield Violation(10, what, order_of(call))
+        refused = call.status is not None and 400 <= call.status < 500
+        if refused and call.code not in _EXPECTED_REFUSALS:
+            yield Violation(10, what, order_of(call))
+
+
+def the_shop_is_back_soon(evidence: Evidence) -> Iterator[Violation]:
+    """10: once all parts are there again, requests work again."""
+    for call in evidence.calls:
+        late = call.at > evidence.healed + BACK_WITHIN
+        if late and (call.status is None or call.status >= 500):
+            after = call.at - evidence.healed
+            what = f"{call.method} {call.path}: {call.status} {call.code or call.error}"
+            yield Violation(10, f"{what}, {after:.0f} s after all was healed", order_of(call))
 
 
 def everybody_was_answered(evidence: Evidence) -> Iterator[Violation]:
@@ -284,6 +296,7 @@ CHECKS: tuple[Check, ...] = (
     nothing_is_parked,
     one_mail_per_event,
     answers_are_proper_and_in_time,
+    the_shop_is_back_soon,
     everybody_was_answered,
 )
 
@@ -295,10 +308,13 @@ def violations(evidence: Evidence) -> list[Violation]:
 def order_of(call: Call) -> str | None:
     """Return the order that a request is about, if it is known."""
     for content in (call.answer, call.body):
-        if isinstance(content, dict):
-            found: Any = content.get("order_id") or content.get("id")
-            if isinstance(found, str) and found.startswith("ord_"):
-                return found
+        match content:
+            case {"order_id": str(order_id)}:
+                return order_id
+            case {"id": str(order_id)} if order_id.startswith("ord_"):
+                return order_id
+            case _:
+                pass
     return next((part for part in call.path.split("/") if part.startswith("ord_")), None)
 
 

@@ -77,10 +77,8 @@ async def _in_databases(client: mongodb.Client, deadline: bool) -> dict[str, int
 
 
 async def _holds_of_no_order(client: mongodb.Client) -> int:
-    held = [
-        document["_id"]
-        async for document in client["products"]["reservations"].find({"status": "HELD"}, {"_id": 1})
-    ]
+    reservations = client["products"]["reservations"]
+    held = [document["_id"] async for document in reservations.find({"status": "HELD"})]
     known = await client["orders"]["orders"].count_documents({"_id": {"$in": held}})
     return len(held) - known
 

@@ -68,7 +68,6 @@ async def play(plan: Plan, home: Path, console: Console = QUIET) -> Result:
     """Run a round in the folder `home`, which must be empty, and return what came of it."""
     dice = random.Random(plan.seed)  # noqa: S311 repeatable, not secret
     started = time.monotonic()
-    home.mkdir(parents=True, exist_ok=True)
     history = History(home / "history.jsonl")
     settings = {"HOLD_CHECK_AFTER_SECONDS": str(HOLD_CHECK_AFTER), **plan.settings}
     if plan.payment_deadline is not None:
@@ -113,7 +112,8 @@ async def _trade_under_faults(
         await asyncio.sleep(SETTLED)
         closing = asyncio.Event()
         trading = asyncio.gather(
-            *(buyer.buy_until(closing, most=plan.purchases, think=plan.think) for buyer in buyers)
+            boss.look_after_the_shop(closing, products),
+            *(buyer.buy_until(closing, most=plan.purchases, think=plan.think) for buyer in buyers),
         )
         faults = plan.faults(dice)
         try:

@@ -85,8 +85,7 @@ def _logged(logs: Path, ids: tuple[str, ...], traces: set[str]) -> Iterator[Line
                 continue
             if entry.get("event", "").startswith(_LOUD):
                 continue
-            said = {name: value for name, value in entry.items() if name not in ("process", "level")}
-            yield at, file.stem, _brief(said, 400)
+            yield at, file.stem, _brief({**entry, "process": file.stem}, 400)
 
 
 def _brief(content: Any, limit: int = 120) -> str:
