@@ -17,7 +17,7 @@ BREAKING = Path(__file__).parent / "breaking"
 BROKEN: dict[str, tuple[int, list[Fault]]] = {
     "stock": (2, []),
     "idempotency key": (1, []),
-    "ack after effect": (5, [faults.crash("orders", "ack.after", 5)]),
+    "ack after effect": (7, [faults.crash("notifications", "ack.after", 5)]),
     "confirm before clearing": (
         5,
         [faults.break_off("orders", "rabbitmq", 2), faults.break_off("payments", "rabbitmq", 2)],
@@ -33,7 +33,7 @@ async def test_a_broken_guard_is_seen(guard: str, tmp_path: Path) -> None:
     promise, suffered = BROKEN[guard]
     plan = Plan(
         seed=1,
-        faults=lambda _: [*suffered, faults.time_passes(6)],
+        faults=lambda _: [*suffered, faults.time_passes(10)],
         purchases=30,
         think=0.3,
         quiet_within=15,

@@ -29,7 +29,7 @@ from aio_pika.abc import (
 
 from cartwheel.kernel import crash_points
 from cartwheel.kernel.bus import topology, wire
-from cartwheel.kernel.bus.connection import open_channel
+from cartwheel.kernel.bus.connection import CONNECTION_ERRORS, open_channel
 from cartwheel.kernel.bus.lane import Lane
 from cartwheel.kernel.errors import Refusal
 from cartwheel.kernel.ids import new_id
@@ -126,7 +126,7 @@ class Consumer:
     async def _stop_consuming(self) -> None:
         if self._queue is not None and self._tag is not None:
             tag, self._tag = self._tag, None
-            with contextlib.suppress(aiormq.exceptions.AMQPError):  # then there is nothing to stop
+            with contextlib.suppress(*CONNECTION_ERRORS):  # then there is nothing to stop
                 await self._queue.cancel(tag)
 
     async def _on_message(self, message: AbstractIncomingMessage) -> None:
@@ -147,7 +147,7 @@ class Consumer:
                 crash_points.reach("ack.after")
             else:
                 await message.reject(requeue=True)
-        except (aiormq.exceptions.AMQPError, OSError, TimeoutError) as error:
+        except CONNECTION_ERRORS as error:
             # Unacknowledged, so RabbitMQ delivers it again.
             log.warning("event given back with the connection", error=repr(error))
 
@@ -243,5 +243,5 @@ class Consumer:
         finally:
             self._pause = None
         log.info("the part is back: consuming goes on")
-        with contextlib.suppress(aiormq.exceptions.AMQPError):  # then `open` consumes again
+        with contextlib.suppress(*CONNECTION_ERRORS):  # then `open` consumes again
             await self._consume()
