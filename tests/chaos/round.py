@@ -20,6 +20,7 @@ from .promises import Violation, orders_concerned, violations
 from .quiet import NotQuiet, quiet
 from .rig import Rig, rigged
 from .story import story
+from .verified import verified
 
 HOLD_CHECK_AFTER = 20
 SETTLED = 3.0
@@ -81,6 +82,7 @@ async def play(plan: Plan, home: Path, console: Console = QUIET) -> Result:
                     await quiet(
                         rig, within=plan.quiet_within, deadline=plan.payment_deadline is not None
                     )
+                found += await verified(rig)
             except (NotQuiet, TimeoutError) as error:
                 found.append(Violation(5, f"not quiet: {error or 'customers go on for ever'}"))
             evidence = await collect(rig, history)
