@@ -197,8 +197,8 @@ def verdicts_reach_their_orders(evidence: Evidence) -> Iterator[Violation]:
         refunded = any(refund["status"] == "SUCCEEDED" for refund in payment["refunds"])
         if refunded != (payment_id in order["refunded_payments"]):
             yield Violation(5, f"the order never heard of the refund of {payment_id}", order["_id"])
-        counted = payment["counted"] and order["status"] == "AWAITING_PAYMENT"
-        if counted and payment_id not in order["declined_payments"]:
+        rejected = payment["status"] == "REJECTED" and order["status"] == "AWAITING_PAYMENT"
+        if rejected and payment_id not in order["declined_payments"] + order["failed_payments"]:
             yield Violation(5, f"the order never heard of decline {payment_id}", order["_id"])
     for order_id, order in evidence.orders.items():
         for field in ("declined_payments", "refunds_due", "refunded_payments"):
