@@ -13,6 +13,7 @@ class Proxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._refusing = False
+        self._losing = False
         self.port = 0
 
     def cut(self) -> None:
@@ -30,6 +31,10 @@ class Proxy:
         """Keep connections open and pass nothing on."""
         self._flowing.clear()
 
+    def lose_answers(self) -> None:
+        """Let through what is sent there, and nothing that comes back."""
+        self._losing = True
+
     def thaw(self) -> None:
         self._flowing.set()
 
@@ -43,13 +48,19 @@ class Proxy:
             writer.transport.abort()
             return
         self._writers |= {writer, far_writer}
-        await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer))
+        await asyncio.gather(
+            self._pass(reader, far_writer), self._pass(far_reader, writer, back=True)
+        )
         self._writers -= {writer, far_writer}
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, back: bool = False
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 await self._flowing.wait()
+                if back and self._losing:
+                    continue
                 writer.write(data)
                 await writer.drain()
         writer.close()

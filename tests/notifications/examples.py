@@ -7,8 +7,10 @@ from typing import TypeVar
 from cartwheel.contracts.identity import User
 from cartwheel.contracts.orders import (
     Line,
+    OrderCanceled,
     OrderPaid,
     OrderPaymentFailed,
+    OrderRefunded,
     OrderRejected,
     OrderSnapshot,
 )
@@ -56,6 +58,16 @@ def failed(order: OrderSnapshot, *, attempts_left: int = 2) -> OrderPaymentFaile
 
 def rejected(order: OrderSnapshot) -> OrderRejected:
     return OrderRejected(order=order, reason="Your card was declined.")
+
+
+def canceled(
+    order: OrderSnapshot, *, reason: str = "It was not paid in time.", was_paid: bool = False
+) -> OrderCanceled:
+    return OrderCanceled(order=order, reason=reason, was_paid=was_paid)
+
+
+def refunded(order: OrderSnapshot) -> OrderRefunded:
+    return OrderRefunded(order=order, payment_id="pay_1", amount=Money(1050, order.total.currency))
 
 
 def happened(data: Data, order_id: str = "ord_1", sequence: int = 2) -> CloudEvent[Data]:

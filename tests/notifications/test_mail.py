@@ -7,11 +7,17 @@ import pytest
 from cartwheel.contracts.orders import OrderSnapshot
 from cartwheel.notifications.mail import Mail, Told, render
 
-from .examples import failed, paid, rejected, snapshot
+from .examples import canceled, failed, paid, refunded, rejected, snapshot
 
 
 def every_mail(order: OrderSnapshot) -> list[Mail]:
-    events: list[Told] = [paid(order), failed(order), rejected(order)]
+    events: list[Told] = [
+        paid(order),
+        failed(order),
+        rejected(order),
+        canceled(order),
+        refunded(order),
+    ]
     return [render(event) for event in events]
 
 
@@ -36,17 +42,52 @@ def test_every_mail_has_name_number_lines_and_total(kind: str) -> None:
 
 def test_each_event_has_words_of_its_own() -> None:
     order = snapshot()
-    happy, sorry, closed = every_mail(order)
+    happy, sorry, closed, given_up, returned = every_mail(order)
 
     assert "received your payment" in happy.text
     assert "Your card was declined." in sorry.text
     assert "2 attempts are left" in sorry.text
     assert "the order is closed" in closed.text
-    assert len({mail.subject for mail in (happy, sorry, closed)}) == 3
+    assert "was canceled: It was not paid in time." in given_up.text
+    assert "on its way back to you" in returned.text
+    assert len({mail.subject for mail in every_mail(order)}) == 5
 
 
 def test_the_last_attempt_is_one_attempt() -> None:
     assert "1 attempt is left" in render(failed(snapshot(), attempts_left=1)).text
+
+
+@pytest.mark.parametrize("kind", ["text", "html"])
+def test_who_has_paid_a_canceled_order_gets_the_money_back(kind: str) -> None:
+    mail = render(canceled(snapshot(), was_paid=True))
+
+    assert "the money is on its way back to you" in getattr(mail, kind)
+    assert "We have received no payment" not in getattr(mail, kind)
+
+
+@pytest.mark.parametrize("kind", ["text", "html"])
+def test_who_has_not_paid_a_canceled_order_is_not_promised_money(kind: str) -> None:
+    """Nor told that nothing was charged: a payment may be under way."""
+    mail = render(canceled(snapshot(), was_paid=False))
+
+    assert "We have received no payment" in getattr(mail, kind)
+    assert "Should one still be on its way, you get it back" in getattr(mail, kind)
+    assert "You have paid" not in getattr(mail, kind)
+    assert "Nothing was charged" not in getattr(mail, kind)
+
+
+@pytest.mark.parametrize("kind", ["text", "html"])
+def test_a_refund_tells_how_much_goes_back_which_may_be_less_than_the_total(kind: str) -> None:
+    mail = render(refunded(snapshot()))
+
+    assert "$10.50 that you paid" in getattr(mail, kind)
+
+
+def test_a_reason_is_text_and_never_markup() -> None:
+    mail = render(canceled(snapshot(), reason="<b>{{ order.total }}</b> & more"))
+
+    assert "<b>{{ order.total }}</b> & more" in mail.text
+    assert "&lt;b&gt;{{ order.total }}&lt;/b&gt; &amp; more" in mail.html
 
 
 @pytest.mark.parametrize(

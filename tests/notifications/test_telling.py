@@ -15,7 +15,7 @@ from cartwheel.notifications.mongo import MongoMails
 from cartwheel.notifications.ses import open_ses
 
 from .conftest import Notifications, Postbox
-from .examples import AT, failed, happened, paid, rejected, snapshot
+from .examples import AT, canceled, failed, happened, paid, refunded, rejected, snapshot
 
 
 async def outbox(notifications: Notifications, event_id: str) -> list[str]:
@@ -71,6 +71,27 @@ async def test_what_was_sent_to_whom_and_why_is_kept(
     assert kept.message_id
     assert kept.message_id in sent["MessageId"]
     assert kept.text == render(event.data).text
+
+
+async def test_a_canceled_and_refunded_order_is_two_mails_each_sent_once(
+    notifications: Notifications, postbox: Postbox
+) -> None:
+    order = snapshot()
+    events = [happened(canceled(order, was_paid=True)), happened(refunded(order))]
+
+    for event in events * 3:
+        await notifications.tell(event)
+
+    sent = await postbox.of(order.user.email)
+    assert sorted(mail["Subject"] for mail in sent) == [
+        "Order K7QM3-XWD9A: canceled",
+        "Order K7QM3-XWD9A: your money is on its way back",
+    ]
+    reasons = [
+        (mail.reason, mail.sends)
+        for mail in (await notifications.page(ListMail(limit=10, order_id=order.id))).data
+    ]
+    assert sorted(reasons) == [("order.canceled.v1", 1), ("order.refunded.v1", 1)]
 
 
 async def test_a_sent_mail_is_told_of_in_the_same_write(notifications: Notifications) -> None:

@@ -10,7 +10,12 @@ import msgspec
 import pytest
 
 from cartwheel.contracts.identity import Actor
-from cartwheel.contracts.orders import GetPayableOrder
+from cartwheel.contracts.orders import (
+    GetPayableOrder,
+    OrderCanceled,
+    OrderPaymentUnwanted,
+    OrderRefundDue,
+)
 from cartwheel.contracts.payments import (
     CardSummary,
     CardToken,
@@ -22,14 +27,14 @@ from cartwheel.contracts.payments import (
 )
 from cartwheel.kernel.bus.answering import answer
 from cartwheel.kernel.bus.deadline import until
-from cartwheel.kernel.messages import Created, Page
+from cartwheel.kernel.messages import CloudEvent, Created, Page
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.kernel.store import migrations
 from cartwheel.kernel.store.client import Client, Database, Document
-from cartwheel.orders import handlers as orders_handlers
+from cartwheel.orders.handlers import paying as orders_paying
 from cartwheel.orders.mongo import MIGRATIONS as ORDERS
 from cartwheel.orders.mongo import MongoOrders
-from cartwheel.payments import handlers
+from cartwheel.payments.handlers import paying, reading, reconciling, refunding
 from cartwheel.payments.mongo import MIGRATIONS, MongoPayments
 from cartwheel.payments.simulator import SimulatorCards, open_simulator
 
@@ -52,22 +57,40 @@ class Payments(NamedTuple):
     bus: Direct
 
     async def create(self, request: CreatePayment) -> Created[PaymentView]:
-        return await handlers.create_payment(
+        return await paying.create_payment(
             request, payments=self.payments, cards=self.cards, bus=self.bus, now=now
         )
 
     async def confirm(self, payment_id: str, actor: Actor) -> PaymentView:
         request = ConfirmPayment(payment_id=payment_id, actor=actor)
-        return await handlers.confirm_payment(request, payments=self.payments, now=now)
+        return await paying.confirm_payment(request, payments=self.payments, now=now)
 
     async def report(self, request: ReportVerdict) -> None:
-        await handlers.report_verdict(request, payments=self.payments, now=now)
+        await paying.report_verdict(request, payments=self.payments, now=now)
 
     async def reconcile(self, clock: Callable[[], datetime] = later) -> None:
-        await handlers.reconcile(payments=self.payments, cards=self.cards, now=clock)
+        await reconciling.reconcile(payments=self.payments, cards=self.cards, now=clock)
+
+    async def canceled(self, event: CloudEvent[OrderCanceled]) -> None:
+        await refunding.order_canceled(event, payments=self.payments, now=now)
+
+    async def unwanted(self, event: CloudEvent[OrderPaymentUnwanted]) -> None:
+        await refunding.order_payment_unwanted(event, payments=self.payments, now=now)
+
+    async def refund_due(self, event: CloudEvent[OrderRefundDue]) -> None:
+        await refunding.order_refund_due(event, payments=self.payments, now=now)
+
+    async def carry_out_refunds(self) -> None:
+        await refunding.carry_out_refunds(payments=self.payments, cards=self.cards, now=now)
+
+    async def told(self, payment_id: str) -> list[str]:
+        """Return what the payment has told of."""
+        outbox = (await self.document(payment_id))["outbox"]
+        assert [event["sequence"] for event in outbox] == list(range(1, len(outbox) + 1))
+        return [event["type"] for event in outbox]
 
     async def page(self, request: ListPayments) -> Page[PaymentView]:
-        return await handlers.list_payments(request, payments=self.payments)
+        return await reading.list_payments(request, payments=self.payments)
 
     async def of(self, order_id: str) -> list[PaymentView]:
         """Return the payments of an order, newest first."""
@@ -143,7 +166,7 @@ def shop(orders_database: Database, simulator: Simulator) -> Shop:
 @pytest.fixture
 async def payments(database: Database, cards: SimulatorCards, shop: Shop) -> Payments:
     await migrations.apply(database, MIGRATIONS)
-    payable = partial(orders_handlers.get_payable_order, orders=shop.orders, now=now)
+    payable = partial(orders_paying.get_payable_order, orders=shop.orders, now=now)
     bus = Direct(answer(GetPayableOrder, payable))
     return Payments(database, MongoPayments(database), cards, bus)
 

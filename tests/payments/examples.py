@@ -1,17 +1,28 @@
 """Payments, requests and orders to begin with."""
 
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 from uuid import uuid4
 
 import msgspec
 
-from cartwheel.contracts.identity import Actor
-from cartwheel.contracts.orders import PayableOrder
+from cartwheel.contracts.identity import Actor, User
+from cartwheel.contracts.orders import (
+    Line,
+    OrderCanceled,
+    OrderPaymentUnwanted,
+    OrderRefundDue,
+    OrderSnapshot,
+    PayableOrder,
+)
 from cartwheel.contracts.payments import CardSummary, CardToken, CashOnDelivery, CreatePayment
-from cartwheel.kernel.messages import Cause
+from cartwheel.kernel.ids import new_id
+from cartwheel.kernel.messages import Cause, CloudEvent, Event
 from cartwheel.kernel.money import Money
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
+
+Data = TypeVar("Data", bound=Event)
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = AT + timedelta(minutes=1)
@@ -61,3 +72,36 @@ def payment(method: CardToken | CashOnDelivery) -> Payment:
         at=AT,
     )
     return msgspec.structs.replace(made, events=(), cause=None)
+
+
+def happened(data: Data, order_id: str, sequence: int = 2) -> CloudEvent[Data]:
+    return CloudEvent(
+        id=new_id("evt"),
+        type=data.type,
+        source="orders",
+        subject=order_id,
+        sequence=sequence,
+        time=AT,
+        data=data,
+    )
+
+
+def canceled(order_id: str) -> CloudEvent[OrderCanceled]:
+    order = OrderSnapshot(
+        id=order_id,
+        number="K7QM3-XWD9A",
+        user=User(id=ZOE.user_id, name="Zoë", email="zoe@example.com"),
+        lines=[Line(product_id="prd_1", name="Mug", quantity=1, unit_price=TOTAL)],
+        total=TOTAL,
+    )
+    return happened(OrderCanceled(order=order, reason="No more.", was_paid=False), order_id)
+
+
+def refund_due(order_id: str, payment_id: str, amount: Money = TOTAL) -> CloudEvent[OrderRefundDue]:
+    due = OrderRefundDue(order_id=order_id, payment_id=payment_id, amount=amount, reason="too late")
+    return happened(due, order_id, 3)
+
+
+def unwanted(order_id: str, payment_id: str) -> CloudEvent[OrderPaymentUnwanted]:
+    told = OrderPaymentUnwanted(order_id=order_id, payment_id=payment_id, reason="CANCELED")
+    return happened(told, order_id, 3)

@@ -11,7 +11,7 @@ from cartwheel.contracts.payments import (
     PaymentView,
 )
 from cartwheel.kernel.store.cursor import BadCursor
-from cartwheel.payments import handlers
+from cartwheel.payments.handlers import reading
 
 from .conftest import DECLINED, Payments, Shop
 from .examples import ADMIN, EVE, ZOE, create
@@ -19,7 +19,7 @@ from .examples import ADMIN, EVE, ZOE, create
 
 async def seen(payments: Payments, payment: PaymentView, actor: Actor) -> PaymentView:
     request = GetPayment(payment_id=payment.id, actor=actor)
-    return await handlers.get_payment(request, payments=payments.payments)
+    return await reading.get_payment(request, payments=payments.payments)
 
 
 async def test_the_payer_and_an_admin_see_a_payment_and_nobody_else(
@@ -34,7 +34,7 @@ async def test_the_payer_and_an_admin_see_a_payment_and_nobody_else(
 
 async def test_an_unknown_payment_is_not_found(payments: Payments) -> None:
     with pytest.raises(PaymentNotFound):
-        await handlers.get_payment(
+        await reading.get_payment(
             GetPayment(payment_id="pay_none", actor=ADMIN), payments=payments.payments
         )
 

@@ -13,9 +13,13 @@ from cartwheel.contracts.payments import (
     PaymentCaptured,
     PaymentDeclined,
     PaymentPending,
+    PaymentRefunded,
     PaymentStatus,
+    Refund,
+    RefundStatus,
 )
 from cartwheel.kernel.messages import Cause
+from cartwheel.kernel.money import Money
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
 from cartwheel.payments.provider import Captured, Declined, Verdict, Voided
@@ -31,6 +35,14 @@ def settle(payment: Payment, *verdicts: Verdict) -> Payment:
     for verdict in verdicts:
         payment = domain.settle(payment, verdict, cause=CAUSE, at=LATER)
     return payment
+
+
+def refund_due(payment: Payment, amount: Money = TOTAL) -> Payment:
+    return domain.refund_due(payment, amount, reason="too late", cause=CAUSE, at=LATER)
+
+
+def refund_done(payment: Payment) -> Payment:
+    return domain.refund_done(payment, "rfd_1", cause=CAUSE, at=LATER)
 
 
 def test_a_payment_is_of_all_that_the_order_costs() -> None:
@@ -99,11 +111,85 @@ def test_a_voided_payment_gives_its_attempt_back() -> None:
     assert (event.failure.code, event.counts) == ("processing_error", False)
 
 
-@given(st.lists(st.sampled_from([Captured(), SORRY, Voided()]), min_size=1, max_size=6))
+verdicts = st.lists(st.sampled_from([Captured(), SORRY, Voided()]), min_size=1, max_size=6)
+
+
+@given(verdicts)
 def test_the_first_verdict_is_the_last(verdicts: list[Verdict]) -> None:
     first = settle(payment(CARD), verdicts[0])
 
-    assert settle(first, *verdicts[1:]) is first
+    last = settle(first, *verdicts[1:])
+
+    assert (last.status, last.failure, last.live) == (first.status, first.failure, first.live)
+    assert last.events == first.events
+    if first.status is PaymentStatus.PAID or Captured() not in verdicts:
+        assert last is first
+
+
+@given(verdicts)
+def test_money_is_kept_or_refunded_and_never_both(verdicts: list[Verdict]) -> None:
+    last = settle(payment(CARD), *verdicts)
+
+    kept = last.status is PaymentStatus.PAID
+    assert len(last.refunds) == (Captured() in verdicts and not kept)
+    assert kept == (verdicts[0] == Captured())
+
+
+@pytest.mark.parametrize("no", [SORRY, Voided()])
+def test_money_that_comes_after_a_no_is_to_be_refunded_whole(no: Verdict) -> None:
+    rejected = settle(payment(CARD), no)
+
+    late = settle(rejected, Captured())
+
+    assert (late.status, late.live) == (PaymentStatus.REJECTED, False)
+    assert late.refunds == [Refund(id="rfd_1", amount=TOTAL, reason="late capture")]
+    assert late.version == rejected.version + 1
+    assert settle(late, Captured()) is late
+
+
+def test_whoever_asks_for_it_a_payment_is_refunded_once() -> None:
+    due = refund_due(settle(payment(CARD), Captured()))
+
+    assert due.refunds == [Refund(id="rfd_1", amount=TOTAL, reason="too late")]
+    assert refund_due(due) is due
+    assert refund_due(settle(payment(CARD), SORRY, Captured())).refunds[0].reason == "late capture"
+
+
+def test_a_payment_whose_money_went_back_is_refunded() -> None:
+    due = refund_due(settle(payment(CARD), Captured()))
+
+    done = refund_done(due)
+
+    assert (done.status, done.live, done.attempt) == (PaymentStatus.REFUNDED, False, None)
+    assert [refund.status for refund in done.refunds] == [RefundStatus.SUCCEEDED]
+    assert done.events[-1] == PaymentRefunded(
+        payment_id="pay_1", order_id="ord_1", refund_id="rfd_1", amount=TOTAL
+    )
+    assert refund_done(done) is done
+    assert settle(done, Captured(), SORRY, Voided()) is done
+
+
+def test_a_payment_of_which_a_part_went_back_is_still_paid() -> None:
+    due = refund_due(settle(payment(CARD), Captured()), Money(1, "USD"))
+
+    done = refund_done(due)
+
+    assert (done.status, done.live, done.attempt) == (PaymentStatus.PAID, True, 1)
+
+
+def test_a_rejected_payment_stays_rejected_when_its_late_money_went_back() -> None:
+    done = refund_done(settle(payment(CARD), SORRY, Captured()))
+
+    assert (done.status, done.attempt) == (PaymentStatus.REJECTED, 1)
+    assert [refund.status for refund in done.refunds] == [RefundStatus.SUCCEEDED]
+    assert [event.type for event in done.events] == ["payment.declined.v1", "payment.refunded.v1"]
+
+
+def test_cash_that_went_back_is_not_confirmed_again() -> None:
+    done = refund_done(refund_due(settle(payment(CASH), Captured())))
+
+    with pytest.raises(NotConfirmable):
+        domain.confirm_cash(done, cause=BY_ADMIN, at=LATER)
 
 
 @pytest.mark.parametrize("verdict", [Captured(), SORRY, Voided()])

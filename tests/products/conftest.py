@@ -16,7 +16,9 @@ from cartwheel.kernel.messages import Created, Page
 from cartwheel.kernel.store import migrations
 from cartwheel.kernel.store.client import Client, Database, Document
 from cartwheel.products import handlers
-from cartwheel.products.mongo import MIGRATIONS, MongoCatalogue, MongoReservations
+from cartwheel.products.mongo.catalogue import MongoCatalogue
+from cartwheel.products.mongo.reservations import MongoReservations
+from cartwheel.products.mongo.schema import MIGRATIONS
 
 from .examples import create, now
 

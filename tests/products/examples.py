@@ -8,8 +8,8 @@ import msgspec
 from cartwheel.contracts.products import CreateProduct, Item, ReserveStock, Stock
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.money import Money
-from cartwheel.products import domain
-from cartwheel.products.domain import Product
+from cartwheel.products.domain import catalogue
+from cartwheel.products.domain.catalogue import Product
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = datetime(2026, 3, 1, 13, 0, tzinfo=UTC)
@@ -42,7 +42,7 @@ def create(
 
 def product(product_id: str = "prd_1", *, stock: int = 10, price: Money = DOLLARS) -> Product:
     """Return a product that has been stored: nothing about it is left to publish."""
-    made = domain.create(create(stock=stock, price=price), product_id=product_id, at=AT)
+    made = catalogue.create(create(stock=stock, price=price), product_id=product_id, at=AT)
     return msgspec.structs.replace(made, sequence=1, events=())
 
 

@@ -18,7 +18,8 @@ from cartwheel.contracts.products import (
 )
 from cartwheel.kernel.errors import FieldError, Refusal
 from cartwheel.kernel.money import MAX_AMOUNT, Money
-from cartwheel.products.domain import Product, ReservationStatus, StoredReservation, allocate
+from cartwheel.products.domain.catalogue import Product
+from cartwheel.products.domain.stock import ReservationStatus, StoredReservation, allocate
 
 from .examples import AT, DOLLARS, product, reserve
 

@@ -21,7 +21,8 @@ from cartwheel.kernel.messages import Created
 from cartwheel.kernel.money import Money
 from cartwheel.kernel.store.cursor import BadCursor
 from cartwheel.products import handlers
-from cartwheel.products.mongo import MongoCatalogue
+from cartwheel.products.domain import catalogue as rules
+from cartwheel.products.mongo.catalogue import MongoCatalogue
 
 from .conftest import Products
 from .examples import now, reserve
@@ -269,9 +270,7 @@ async def test_a_change_that_comes_too_late_leaves_no_event(products: Products) 
     read = (await catalogue.get([mug.id]))[mug.id]
     await products.update(UpdateProduct(product_id=mug.id, description="Big"))
 
-    late = handlers.domain.update(
-        read, UpdateProduct(product_id=mug.id, description="Small"), at=now()
-    )
+    late = rules.update(read, UpdateProduct(product_id=mug.id, description="Small"), at=now())
     stored = await catalogue.save(late, expected=read)
 
     assert stored is False

@@ -15,13 +15,13 @@ from cartwheel.contracts.products import (
     UpdateProduct,
 )
 from cartwheel.kernel.money import Money
-from cartwheel.products import domain
+from cartwheel.products.domain import catalogue
 
 from .examples import AT, LATER, create, product
 
 
 def test_a_new_product_is_active_with_all_its_stock_available() -> None:
-    made = domain.create(create("Mug", stock=7), product_id="prd_1", at=AT)
+    made = catalogue.create(create("Mug", stock=7), product_id="prd_1", at=AT)
 
     assert made.stock == Stock(available=7, reserved=0, sold=0)
     assert (made.status, made.version) == (ProductStatus.ACTIVE, 1)
@@ -31,7 +31,7 @@ def test_a_new_product_is_active_with_all_its_stock_available() -> None:
 def test_a_product_without_a_sku_gets_one_from_its_id() -> None:
     product_id = "prd_0197a0b1c2d3e4f5a6b7c8d9e0f1a2b3"
 
-    made = domain.create(create("Mug"), product_id=product_id, at=AT)
+    made = catalogue.create(create("Mug"), product_id=product_id, at=AT)
 
     assert made.sku == "C8D9E0F1A2B3"
 
@@ -47,9 +47,9 @@ def test_a_price_that_nobody_could_pay_is_refused(
     price: Money, refusal: type[PriceNotPositive | UnknownCurrency], field: str
 ) -> None:
     with pytest.raises(refusal) as on_create:
-        domain.create(create(price=price), product_id="prd_1", at=AT)
+        catalogue.create(create(price=price), product_id="prd_1", at=AT)
     with pytest.raises(refusal) as on_update:
-        domain.update(product(), UpdateProduct(product_id="prd_1", price=price), at=LATER)
+        catalogue.update(product(), UpdateProduct(product_id="prd_1", price=price), at=LATER)
 
     for refused in (on_create, on_update):
         assert [error.field for error in refused.value.errors] == [field]
@@ -58,7 +58,7 @@ def test_a_price_that_nobody_could_pay_is_refused(
 def test_only_the_given_fields_change() -> None:
     before = product()
 
-    after = domain.update(before, UpdateProduct(product_id="prd_1", description="Big"), at=LATER)
+    after = catalogue.update(before, UpdateProduct(product_id="prd_1", description="Big"), at=LATER)
 
     assert (after.description, after.name, after.price) == ("Big", before.name, before.price)
     assert (after.version, after.updated_at) == (2, LATER)
@@ -69,9 +69,11 @@ def test_only_the_given_fields_change() -> None:
 def test_none_clears_a_field_and_leaving_it_out_keeps_it(
     category: UnsetType | None, expected: str | None
 ) -> None:
-    before = domain.update(product(), UpdateProduct(product_id="prd_1", category="kitchen"), at=AT)
+    before = catalogue.update(
+        product(), UpdateProduct(product_id="prd_1", category="kitchen"), at=AT
+    )
 
-    after = domain.update(
+    after = catalogue.update(
         before, UpdateProduct(product_id="prd_1", category=category, description="Big"), at=LATER
     )
 
@@ -81,26 +83,26 @@ def test_none_clears_a_field_and_leaving_it_out_keeps_it(
 def test_a_change_to_what_it_is_already_is_no_change() -> None:
     before = product()
 
-    after = domain.update(before, UpdateProduct(product_id="prd_1", name=before.name), at=LATER)
+    after = catalogue.update(before, UpdateProduct(product_id="prd_1", name=before.name), at=LATER)
 
     assert after is before
 
 
 def test_a_change_made_for_an_older_version_is_refused() -> None:
     with pytest.raises(ProductChanged):
-        domain.update(product(), UpdateProduct(product_id="prd_1", if_version=2), at=LATER)
+        catalogue.update(product(), UpdateProduct(product_id="prd_1", if_version=2), at=LATER)
 
 
 def test_spaces_around_a_name_are_no_part_of_it() -> None:
-    made = domain.create(create("  Mug "), product_id="prd_1", at=AT)
-    renamed = domain.update(made, UpdateProduct(product_id="prd_1", name=" Cup  "), at=LATER)
+    made = catalogue.create(create("  Mug "), product_id="prd_1", at=AT)
+    renamed = catalogue.update(made, UpdateProduct(product_id="prd_1", name=" Cup  "), at=LATER)
 
     assert (made.name, renamed.name) == ("Mug", "Cup")
 
 
 def test_a_product_is_archived_once() -> None:
-    archived = domain.archive(product(), at=LATER)
+    archived = catalogue.archive(product(), at=LATER)
 
     assert (archived.status, archived.version) == (ProductStatus.ARCHIVED, 2)
     assert archived.events == (ProductArchived(product=archived.view()),)
-    assert domain.archive(archived, at=LATER) is archived
+    assert catalogue.archive(archived, at=LATER) is archived

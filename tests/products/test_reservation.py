@@ -2,95 +2,199 @@
 
 from itertools import permutations
 from random import Random
+from typing import Literal
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cartwheel.products.domain import (
+from cartwheel.contracts.products import StockShortage
+from cartwheel.products.domain.stock import (
+    Ended,
     ReservationStatus,
     StoredReservation,
     allocate,
+    give_up,
     settle,
     stock_moves,
 )
 
 from .examples import AT, product, reserve
 
-HELD, COMMITTED, RELEASED = ReservationStatus
-ENDS = (COMMITTED, RELEASED)
-events = st.lists(st.tuples(st.integers(1, 6), st.sampled_from(ENDS)), max_size=12)
+HELD, COMMITTED, RELEASED, RETURNED = ReservationStatus
+PAID, CLOSED = Ended
+PIECES = 3
+
+Arrival = tuple[int, Ended] | Literal["given up", "bought by others", "put back by others"]
+"""An order's event with its number; the sweeper; or what others do with the free pieces."""
+
+HISTORIES: list[list[tuple[int, Ended]]] = [
+    [(2, PAID)],
+    [(2, CLOSED)],
+    [(2, PAID), (3, CLOSED)],
+    [(4, PAID), (7, CLOSED)],
+]
+"""All that orders ever tells: it is paid once at most, and closed once at most, after that."""
 
 
 def new_reservation() -> StoredReservation:
-    [made] = allocate({"prd_1": product("prd_1")}, [reserve(("prd_1", 3))], at=AT)
+    [made] = allocate({"prd_1": product("prd_1")}, [reserve(("prd_1", PIECES))], at=AT)
     assert isinstance(made, StoredReservation)
     return made
 
 
-def apply(
-    reservation: StoredReservation, *arrived: tuple[int, ReservationStatus]
-) -> tuple[StoredReservation, dict[str, int]]:
-    """Return the reservation after the events, and where its three pieces are then."""
-    pieces = {"available": 7, "reserved": 3, "sold": 0}
-    for sequence, status in arrived:
-        after = settle(reservation, status, order_sequence=sequence)
-        if after is None:
-            continue
-        for where, sign in stock_moves(reservation.status, after.status).items():
-            pieces[where] += sign * 3
-        reservation = after
-    return reservation, pieces
+def given_up() -> StoredReservation:
+    return give_up(new_reservation())
 
 
-@given(events)
-def test_no_piece_appears_or_disappears(arrived: list[tuple[int, ReservationStatus]]) -> None:
-    reservation, pieces = apply(new_reservation(), *arrived)
+class Shop:
+    """One product of ten pieces, three of them in the reservation."""
 
-    assert sum(pieces.values()) == 10
-    assert min(pieces.values()) >= 0
-    assert (
-        pieces
-        == {
-            HELD: {"available": 7, "reserved": 3, "sold": 0},
-            COMMITTED: {"available": 7, "reserved": 0, "sold": 3},
-            RELEASED: {"available": 10, "reserved": 0, "sold": 0},
-        }[reservation.status]
-    )
+    def __init__(self, reservation: StoredReservation | None = None) -> None:
+        self.reservation = reservation or new_reservation()
+        self.others = 0
+        self.pieces = {"available": 7, "reserved": PIECES, "sold": 0}
+
+    def take(self, *arrived: Arrival) -> "Shop":
+        for each in arrived:
+            before = self.reservation
+            if each == "given up":
+                self.reservation = give_up(before)
+            elif isinstance(each, str):
+                moved = self.pieces["available"] if each == "bought by others" else -self.others
+                self.others += moved
+                self.pieces["available"] -= moved
+            else:
+                sequence, ended = each
+                free = {"prd_1": self.pieces["available"]}
+                self.reservation = settle(before, ended, order_sequence=sequence, free=free)
+            for where, sign in stock_moves(before.status, self.reservation.status).items():
+                self.pieces[where] += sign * PIECES
+            assert min(self.pieces.values()) >= 0
+            assert sum(self.pieces.values()) + self.others == 10
+        return self
+
+    @property
+    def shortages(self) -> int:
+        return len(self.reservation.events)
 
 
-@given(st.lists(st.sampled_from(ENDS), min_size=1, max_size=6), st.randoms())
+arrivals = st.lists(
+    st.one_of(
+        st.tuples(st.integers(1, 6), st.sampled_from(Ended)),
+        st.sampled_from(["given up", "bought by others", "put back by others"]),
+    ),
+    max_size=16,
+)
+
+
+@given(arrivals)
+def test_no_piece_appears_or_disappears(arrived: list[Arrival]) -> None:
+    """Also with events that no order would ever tell."""
+    shop = Shop().take(*arrived)
+
+    where = {HELD: "reserved", COMMITTED: "sold", RELEASED: "available", RETURNED: "available"}
+    elsewhere = {name: count for name, count in shop.pieces.items() if name != "available"}
+    assert elsewhere == {
+        name: PIECES * (where[shop.reservation.status] == name) for name in elsewhere
+    }
+
+
+@given(arrivals, arrivals)
+def test_a_closed_order_is_never_served_again(before: list[Arrival], after: list[Arrival]) -> None:
+    closed = Shop().take(*before, (7, CLOSED))
+    status = closed.reservation.status
+
+    closed.take(*after, (8, PAID), "given up", (9, PAID))
+
+    assert status in (RELEASED, RETURNED)
+    assert closed.reservation.status is status
+
+
+@given(st.sampled_from(HISTORIES), st.randoms())
 def test_the_order_of_arrival_and_repeats_do_not_matter(
-    history: list[ReservationStatus], random: Random
+    history: list[tuple[int, Ended]], random: Random
 ) -> None:
-    sent = list(enumerate(history, start=1))
-    arrived = sent * 3
+    arrived: list[Arrival] = [*history * 3]
     random.shuffle(arrived)
-    held = new_reservation()
 
-    assert apply(held, *arrived) == apply(held, *sent)
+    mixed = Shop().take(*arrived)
+    straight = Shop().take(*history)
+
+    assert mixed.pieces == straight.pieces
+    assert mixed.reservation.order_sequence == straight.reservation.order_sequence
+
+
+@given(st.sampled_from(HISTORIES), st.randoms())
+def test_giving_up_at_any_moment_changes_no_end_while_there_is_stock(
+    history: list[tuple[int, Ended]], random: Random
+) -> None:
+    arrived: list[Arrival] = [*history * 2, "given up", "given up"]
+    random.shuffle(arrived)
+
+    assert Shop().take(*arrived).pieces == Shop().take(*history).pieces
 
 
 def test_any_order_of_arrival_ends_the_same() -> None:
-    sent = [(2, COMMITTED), (3, RELEASED), (3, RELEASED)]
+    sent: list[Arrival] = [(2, PAID), (3, CLOSED), (3, CLOSED)]
 
-    ends = {apply(new_reservation(), *arrived)[0].status for arrived in permutations(sent)}
+    ends = {tuple(Shop().take(*arrived).pieces.values()) for arrived in permutations(sent)}
 
-    assert ends == {RELEASED}
+    assert ends == {(10, 0, 0)}
 
 
-def test_the_same_event_again_changes_nothing() -> None:
-    sold = settle(new_reservation(), COMMITTED, order_sequence=2)
+@pytest.mark.parametrize("ended", Ended)
+def test_the_same_event_again_changes_nothing(ended: Ended) -> None:
+    once = settle(new_reservation(), ended, order_sequence=2, free={})
 
-    assert sold is not None
-    assert settle(sold, COMMITTED, order_sequence=2) is None
+    assert settle(once, ended, order_sequence=2, free={}) is once
 
 
 def test_an_older_event_changes_nothing() -> None:
-    free = settle(new_reservation(), RELEASED, order_sequence=3)
+    free = settle(new_reservation(), CLOSED, order_sequence=3, free={})
 
-    assert free is not None
-    assert settle(free, COMMITTED, order_sequence=2) is None
+    assert settle(free, PAID, order_sequence=2, free={"prd_1": 10}) is free
 
 
-def test_a_newer_event_to_the_same_end_moves_no_piece() -> None:
-    assert stock_moves(COMMITTED, COMMITTED) == {}
+def test_a_hold_that_was_given_up_is_taken_anew_when_its_order_is_paid() -> None:
+    sold = settle(given_up(), PAID, order_sequence=2, free={"prd_1": PIECES})
+
+    assert (sold.status, sold.events) == (COMMITTED, ())
+
+
+def test_if_a_piece_is_missing_the_shortage_is_told_once_and_nothing_taken() -> None:
+    short = settle(given_up(), PAID, order_sequence=2, free={"prd_1": PIECES - 1})
+
+    assert short.status is RELEASED
+    assert short.events == (StockShortage(order_id=short.id),)
+    assert settle(short, PAID, order_sequence=2, free={"prd_1": 10}) is short
+
+
+def test_one_product_that_lacks_is_a_shortage_of_the_whole_order() -> None:
+    shop = {name: product(name) for name in ("prd_1", "prd_2")}
+    [made] = allocate(shop, [reserve(("prd_1", 1), ("prd_2", 1))], at=AT)
+    assert isinstance(made, StoredReservation)
+
+    short = settle(give_up(made), PAID, order_sequence=2, free={"prd_1": 9, "prd_2": 0})
+
+    assert (short.status, len(short.events)) == (RELEASED, 1)
+
+
+def test_an_order_canceled_for_its_shortage_has_nothing_to_give_back() -> None:
+    shop = Shop().take("given up", "bought by others", (2, PAID), "put back by others", (3, CLOSED))
+
+    assert (shop.reservation.status, shop.shortages) == (RELEASED, 1)
+    assert shop.pieces == {"available": 10, "reserved": 0, "sold": 0}
+
+
+@pytest.mark.parametrize("status", [COMMITTED, RELEASED, RETURNED])
+def test_only_a_hold_is_given_up(status: ReservationStatus) -> None:
+    settled = msgspec.structs.replace(new_reservation(), status=status)
+
+    assert give_up(settled) is settled
+
+
+@pytest.mark.parametrize("status", ReservationStatus)
+def test_staying_where_one_is_moves_no_piece(status: ReservationStatus) -> None:
+    assert stock_moves(status, status) == {}

@@ -16,7 +16,8 @@ from cartwheel.kernel.errors import Refusal
 from cartwheel.kernel.money import Money
 from cartwheel.kernel.store.client import Client
 from cartwheel.products import handlers
-from cartwheel.products.mongo import MongoReservations
+from cartwheel.products.domain.stock import Ended
+from cartwheel.products.mongo.reservations import MongoReservations
 
 from .conftest import Products
 from .examples import now, reserve
@@ -174,7 +175,7 @@ async def test_after_a_refusal_the_same_request_is_a_new_attempt(products: Produ
     assert isinstance(other, Reservation)
     request = reserve((mug, 3), request_id="5c0e")
     [first] = await products.reserve(request)
-    await products.reservations.settle([(other.order_id, handlers.ReservationStatus.RELEASED, 2)])
+    await products.reservations.settle([(other.order_id, Ended.CLOSED, 2)], now=now)
 
     [second] = await products.reserve(request)
 

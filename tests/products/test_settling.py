@@ -2,22 +2,23 @@
 
 import asyncio
 import random
+from functools import partial
 from itertools import permutations
 from typing import TypeVar
 
 import pytest
 
 from cartwheel.contracts.identity import User
-from cartwheel.contracts.orders import Line, OrderPaid, OrderRejected, OrderSnapshot
+from cartwheel.contracts.orders import Line, OrderCanceled, OrderPaid, OrderRejected, OrderSnapshot
 from cartwheel.contracts.products import Reservation
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.messages import CloudEvent, Event
 from cartwheel.kernel.store.client import Client
 from cartwheel.products import handlers
-from cartwheel.products.mongo import MongoReservations
+from cartwheel.products.mongo.reservations import MongoReservations
 
 from .conftest import Products
-from .examples import AT, DOLLARS, reserve, total
+from .examples import AT, DOLLARS, now, reserve, total
 
 Data = TypeVar("Data", bound=Event)
 
@@ -52,19 +53,26 @@ def rejected(order_id: str, sequence: int = 2) -> CloudEvent[OrderRejected]:
     return event(order_id, sequence, OrderRejected(order=snapshot(order_id), reason="Declined."))
 
 
-async def take(
-    products: Products, *events: CloudEvent[OrderPaid] | CloudEvent[OrderRejected]
-) -> None:
+def canceled(order_id: str, sequence: int = 2) -> CloudEvent[OrderCanceled]:
+    told = OrderCanceled(order=snapshot(order_id), reason="Changed my mind.", was_paid=False)
+    return event(order_id, sequence, told)
+
+
+Told = CloudEvent[OrderPaid] | CloudEvent[OrderRejected] | CloudEvent[OrderCanceled]
+
+
+async def take(products: Products, *events: Told) -> None:
     """Apply the events as the service would, in one batch per type."""
+    commit = partial(handlers.commit_stock, reservations=products.reservations, now=now)
+    release = partial(handlers.release_stock, reservations=products.reservations, now=now)
     for each in events:
-        if isinstance(each.data, OrderPaid):
-            await handlers.commit_stock(
-                [event(each.subject, each.sequence, each.data)], reservations=products.reservations
-            )
-        else:
-            await handlers.release_stock(
-                [event(each.subject, each.sequence, each.data)], reservations=products.reservations
-            )
+        match each.data:
+            case OrderPaid() as data:
+                await commit([event(each.subject, each.sequence, data)])
+            case OrderRejected() as data:
+                await release([event(each.subject, each.sequence, data)])
+            case OrderCanceled() as data:
+                await release([event(each.subject, each.sequence, data)])
 
 
 async def hold(products: Products, product_id: str, quantity: int) -> str:
@@ -101,7 +109,7 @@ async def test_the_same_event_ten_times_counts_once(products: Products) -> None:
     mug = await products.stocked(10)
     order = await hold(products, mug, 3)
 
-    await handlers.commit_stock([paid(order)] * 10, reservations=products.reservations)
+    await handlers.commit_stock([paid(order)] * 10, reservations=products.reservations, now=now)
     await take(products, *[paid(order)] * 3)
 
     assert await stock_of(products, mug) == (7, 0, 3)
@@ -116,7 +124,7 @@ async def test_the_same_event_at_two_processes_at_once_counts_once(
 
     await asyncio.gather(
         *(
-            handlers.commit_stock([paid(order)], reservations=processes[number % 2])
+            handlers.commit_stock([paid(order)], reservations=processes[number % 2], now=now)
             for number in range(10)
         )
     )
@@ -124,13 +132,31 @@ async def test_the_same_event_at_two_processes_at_once_counts_once(
     assert await stock_of(products, mug) == (7, 0, 3)
 
 
-@pytest.mark.parametrize("order_of_arrival", list(permutations(range(3))))
+async def test_a_canceled_orders_pieces_are_free_again(products: Products) -> None:
+    mug = await products.stocked(10)
+    order = await hold(products, mug, 3)
+
+    await take(products, canceled(order))
+
+    assert await stock_of(products, mug) == (10, 0, 0)
+
+
+async def test_a_paid_orders_pieces_come_back_when_it_is_canceled(products: Products) -> None:
+    mug = await products.stocked(10)
+    order = await hold(products, mug, 3)
+
+    await take(products, paid(order, 2), canceled(order, 3))
+
+    assert await stock_of(products, mug) == (10, 0, 0)
+
+
+@pytest.mark.parametrize("order_of_arrival", list(permutations(range(4))))
 async def test_events_in_any_order_end_as_the_last_one_says(
     products: Products, order_of_arrival: tuple[int, ...]
 ) -> None:
     mug = await products.stocked(10)
     order = await hold(products, mug, 3)
-    sent = [rejected(order, 2), paid(order, 3), rejected(order, 4)]
+    sent = [paid(order, 2), canceled(order, 3), paid(order, 2), canceled(order, 3)]
 
     await take(products, *(sent[index] for index in order_of_arrival))
 
@@ -152,7 +178,7 @@ async def test_a_batch_settles_many_orders_of_one_product(products: Products) ->
     orders = [await hold(products, mug, quantity) for quantity in (1, 2, 3)]
 
     await handlers.commit_stock(
-        [paid(order) for order in orders], reservations=products.reservations
+        [paid(order) for order in orders], reservations=products.reservations, now=now
     )
 
     assert await stock_of(products, mug) == (4, 0, 6)

@@ -1,0 +1,309 @@
+"""Money that an order does not want goes back once, whatever fails on the way."""
+
+import asyncio
+
+import pytest
+
+from cartwheel.contracts.payments import (
+    NotConfirmable,
+    PaymentInProgress,
+    PaymentNotFound,
+    PaymentStatus,
+    PaymentView,
+    RefundStatus,
+    ReportVerdict,
+)
+from cartwheel.kernel.errors import OutcomeUnknown, TimedOut, Unavailable
+from cartwheel.kernel.money import Money
+from cartwheel.payments import simulator as payments_simulator
+from cartwheel.payments.mongo import MongoPayments
+from cartwheel.payments.simulator import SimulatorCards, UnexpectedAnswer, open_simulator
+
+from ..proxy import proxy_to
+from ..simulator.conftest import API_KEY
+from .conftest import Payments, Shop
+from .examples import ADMIN, TOTAL, canceled, create, refund_due, unwanted
+
+
+@pytest.fixture
+def other(payments: Payments) -> Payments:
+    """A second process of the service."""
+    return payments._replace(payments=MongoPayments(payments.database))
+
+
+@pytest.fixture
+async def paid(payments: Payments, shop: Shop) -> PaymentView:
+    return (await payments.create(create(await shop.order(), await shop.card()))).made
+
+
+@pytest.fixture
+async def cash(payments: Payments, shop: Shop) -> PaymentView:
+    return (await payments.create(create(await shop.order()))).made
+
+
+async def read(payments: Payments, payment: PaymentView) -> PaymentView:
+    [found] = [each for each in await payments.of(payment.order_id) if each.id == payment.id]
+    return found
+
+
+async def due(payments: Payments, payment: PaymentView) -> None:
+    await payments.refund_due(refund_due(payment.order_id, payment.id))
+
+
+def reported(payment: PaymentView) -> ReportVerdict:
+    return ReportVerdict(provider="simulator", payment_id=payment.id, captured=True)
+
+
+async def test_what_is_due_is_noted_and_then_carried_out(
+    payments: Payments, shop: Shop, paid: PaymentView
+) -> None:
+    await due(payments, paid)
+    noted = await read(payments, paid)
+
+    await payments.carry_out_refunds()
+
+    done = await read(payments, paid)
+    assert noted.status is PaymentStatus.PAID
+    assert [refund.status for refund in noted.refunds] == [RefundStatus.PENDING]
+    assert done.status is PaymentStatus.REFUNDED
+    [refund] = done.refunds
+    assert (refund.status, refund.amount) == (RefundStatus.SUCCEEDED, TOTAL)
+    assert await shop.charges(paid) == ["charge", "refund"]
+    assert await payments.told(paid.id) == ["payment.captured.v1", "payment.refunded.v1"]
+    assert [entry.type for entry in done.timeline][-2:] == ["refund due", "refunded"]
+
+
+async def test_a_refund_that_is_due_ten_times_at_two_processes_is_made_once(
+    payments: Payments, other: Payments, shop: Shop, paid: PaymentView
+) -> None:
+    await asyncio.gather(*(due((payments, other)[number % 2], paid) for number in range(10)))
+    await asyncio.gather(
+        *((payments, other)[number % 2].carry_out_refunds() for number in range(6))
+    )
+    await due(payments, paid)
+    await payments.carry_out_refunds()
+
+    assert await shop.charges(paid) == ["charge", "refund"]
+    assert await payments.told(paid.id) == ["payment.captured.v1", "payment.refunded.v1"]
+    assert len((await read(payments, paid)).refunds) == 1
+
+
+async def test_a_part_that_is_due_leaves_the_rest_paid(
+    payments: Payments, shop: Shop, paid: PaymentView
+) -> None:
+    await payments.refund_due(refund_due(paid.order_id, paid.id, Money(100, "USD")))
+
+    await payments.carry_out_refunds()
+
+    assert (await read(payments, paid)).status is PaymentStatus.PAID
+    entries = await shop.simulator.entries(paid.id)
+    assert [(entry["kind"], entry["amount"]) for entry in entries] == [
+        ("charge", TOTAL.amount),
+        ("refund", 100),
+    ]
+
+
+async def test_while_the_provider_is_away_the_refund_waits(
+    payments: Payments, shop: Shop, paid: PaymentView, unused_tcp_port: int
+) -> None:
+    await due(payments, paid)
+    async with open_simulator(f"http://127.0.0.1:{unused_tcp_port}", API_KEY) as nobody:
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await payments._replace(cards=nobody).carry_out_refunds()
+    waiting = await read(payments, paid)
+
+    await payments.carry_out_refunds()
+
+    assert waiting.status is PaymentStatus.PAID
+    assert (await read(payments, paid)).status is PaymentStatus.REFUNDED
+    assert await shop.charges(paid) == ["charge", "refund"]
+
+
+async def test_a_refund_whose_answer_is_lost_is_not_made_twice(
+    payments: Payments, shop: Shop, paid: PaymentView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider has done it, and its answer is stuck on the way until nobody waits for it."""
+    monkeypatch.setattr(payments_simulator, "ANSWER_WITHIN", 0.5)
+    await due(payments, paid)
+    async with (
+        proxy_to(shop.simulator.url) as (proxy, url),
+        open_simulator(url, API_KEY) as far,
+    ):
+        proxy.lose_answers()
+        with pytest.raises(TimedOut):
+            await payments._replace(cards=far).carry_out_refunds()
+    made = await shop.charges(paid)
+    known = await read(payments, paid)
+
+    await payments.carry_out_refunds()
+
+    assert made == ["charge", "refund"]
+    assert known.status is PaymentStatus.PAID
+    assert (await read(payments, paid)).status is PaymentStatus.REFUNDED
+    assert await shop.charges(paid) == ["charge", "refund"]
+    assert await payments.told(paid.id) == ["payment.captured.v1", "payment.refunded.v1"]
+
+
+async def test_a_process_that_died_after_the_provider_gave_back_is_taken_up(
+    payments: Payments, shop: Shop, paid: PaymentView
+) -> None:
+    class Dying(MongoPayments):
+        async def save(self, payment: object, *, expected: object) -> bool:
+            raise KeyboardInterrupt
+
+    await due(payments, paid)
+    with pytest.raises(KeyboardInterrupt):
+        await payments._replace(payments=Dying(payments.database)).carry_out_refunds()
+
+    await payments.carry_out_refunds()
+
+    assert (await read(payments, paid)).status is PaymentStatus.REFUNDED
+    assert await shop.charges(paid) == ["charge", "refund"]
+    assert await payments.told(paid.id) == ["payment.captured.v1", "payment.refunded.v1"]
+
+
+async def test_a_refund_that_cannot_be_made_keeps_no_other_waiting(
+    payments: Payments, shop: Shop, paid: PaymentView
+) -> None:
+    stuck = (await payments.create(create(await shop.order(), await shop.card()))).made
+    await due(payments, stuck)
+    await due(payments, paid)
+
+    class Confused(SimulatorCards):
+        def __init__(self) -> None:
+            """Of the real one, only `refund` is used."""
+
+        async def refund(self, payment_id: str, refund_id: str, amount: Money) -> None:
+            if payment_id == stuck.id:
+                raise UnexpectedAnswer("neither yes nor no")
+            await payments.cards.refund(payment_id, refund_id, amount)
+
+    await payments._replace(cards=Confused()).carry_out_refunds()
+
+    assert (await read(payments, stuck)).status is PaymentStatus.PAID
+    assert (await read(payments, paid)).status is PaymentStatus.REFUNDED
+
+
+async def test_a_refund_of_an_unknown_payment_is_refused(payments: Payments) -> None:
+    with pytest.raises(PaymentNotFound):
+        await payments.refund_due(refund_due("ord_1", "pay_none"))
+
+
+async def test_a_refunded_order_that_still_awaits_payment_keeps_its_attempts(
+    payments: Payments, paid: PaymentView
+) -> None:
+    await due(payments, paid)
+
+    await payments.carry_out_refunds()
+
+    assert await payments.payments.declines(paid.order_id) == 0
+
+
+async def test_money_captured_after_the_payment_was_given_up_is_refunded_in_the_same_write(
+    payments: Payments, shop: Shop
+) -> None:
+    """Its webhook comes late, and ten times."""
+    order_id = await shop.order()
+    await shop.fault("drop")
+    with pytest.raises(OutcomeUnknown):
+        await payments.create(create(order_id, await shop.card()))
+    await payments.reconcile()
+    [rejected] = await payments.of(order_id)
+
+    await asyncio.gather(*(payments.report(reported(rejected)) for _ in range(10)))
+
+    document = await payments.document(rejected.id)
+    assert (document["status"], document["live"]) == ("REJECTED", False)
+    assert [refund["status"] for refund in document["refunds"]] == ["PENDING"]
+    assert document["refunds"][0]["amount"] == {"amount": TOTAL.amount, "currency": "USD"}
+    assert [entry["type"] for entry in document["timeline"]].count("refund due") == 1
+    assert await payments.told(rejected.id) == ["payment.declined.v1"]
+
+
+async def test_the_late_money_of_a_rejected_payment_goes_back_and_another_one_pays(
+    payments: Payments, shop: Shop
+) -> None:
+    """The provider says no, and has charged: its answer was lost, and its yes comes last."""
+    order_id = await shop.order()
+    await shop.fault("charge_then_drop")
+    with pytest.raises(OutcomeUnknown):
+        await payments.create(create(order_id, await shop.card()))
+    [left] = await payments.of(order_id)
+    await payments.report(ReportVerdict(provider="simulator", payment_id=left.id, captured=False))
+    other = (await payments.create(create(order_id, await shop.card()))).made
+    await payments.report(reported(left))
+
+    await payments.carry_out_refunds()
+
+    rejected = await read(payments, left)
+    assert rejected.status is PaymentStatus.REJECTED
+    assert [refund.status for refund in rejected.refunds] == [RefundStatus.SUCCEEDED]
+    assert (await read(payments, other)).status is PaymentStatus.PAID
+    assert await shop.charges(left) == ["charge", "refund"]
+    assert await shop.charges(other) == ["charge"]
+    assert await payments.told(left.id) == ["payment.declined.v1", "payment.refunded.v1"]
+
+
+async def test_cash_is_not_expected_for_a_canceled_order(
+    payments: Payments, cash: PaymentView
+) -> None:
+    for _ in range(3):
+        await payments.canceled(canceled(cash.order_id))
+
+    rejected = await read(payments, cash)
+    assert rejected.status is PaymentStatus.REJECTED
+    assert rejected.failure is not None
+    assert rejected.failure.code == "order_canceled"
+    assert await payments.told(cash.id) == ["payment.pending.v1", "payment.declined.v1"]
+    with pytest.raises(NotConfirmable):
+        await payments.confirm(cash.id, ADMIN)
+
+
+async def test_cash_begun_as_its_order_was_canceled_is_called_off(
+    payments: Payments, shop: Shop
+) -> None:
+    order_id = await shop.order()
+    await payments.canceled(canceled(order_id))
+    cash = (await payments.create(create(order_id))).made
+
+    for _ in range(3):
+        await payments.unwanted(unwanted(order_id, cash.id))
+
+    assert (await read(payments, cash)).status is PaymentStatus.REJECTED
+    assert await payments.told(cash.id) == ["payment.pending.v1", "payment.declined.v1"]
+
+
+async def test_another_orders_cash_is_still_expected(
+    payments: Payments, shop: Shop, cash: PaymentView
+) -> None:
+    await payments.canceled(canceled(await shop.order()))
+
+    assert await read(payments, cash) == cash
+
+
+async def test_a_charge_under_way_is_left_to_end_by_itself(payments: Payments, shop: Shop) -> None:
+    order_id = await shop.order()
+    await shop.fault("charge_then_drop")
+    with pytest.raises(OutcomeUnknown):
+        await payments.create(create(order_id, await shop.card()))
+    [left] = await payments.of(order_id)
+
+    await payments.canceled(canceled(order_id))
+    await payments.unwanted(unwanted(order_id, left.id))
+
+    assert await payments.of(order_id) == [left]
+    with pytest.raises(PaymentInProgress):
+        await payments.create(create(order_id))
+
+
+async def test_cash_that_was_confirmed_is_given_back_by_hand(
+    payments: Payments, shop: Shop, cash: PaymentView
+) -> None:
+    await payments.confirm(cash.id, ADMIN)
+    await due(payments, cash)
+
+    await payments.carry_out_refunds()
+
+    assert (await read(payments, cash)).status is PaymentStatus.REFUNDED
+    assert await shop.charges(cash) == []

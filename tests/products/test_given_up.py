@@ -1,0 +1,275 @@
+"""Holds that nobody wants are given up; an order that is paid after all takes its pieces anew."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import NamedTuple
+
+import pytest
+
+from cartwheel.contracts.orders import GetOrderStatuses
+from cartwheel.contracts.products import Reservation
+from cartwheel.kernel.bus.answering import answer
+from cartwheel.kernel.errors import TimedOut
+from cartwheel.kernel.ids import new_number
+from cartwheel.kernel.messages import Answer, Cause, Request
+from cartwheel.kernel.store import client as mongodb
+from cartwheel.kernel.store import migrations
+from cartwheel.kernel.store.client import Client, Database
+from cartwheel.orders import domain as orders_rules
+from cartwheel.orders.domain import Order
+from cartwheel.orders.handlers import reading
+from cartwheel.orders.mongo import MIGRATIONS as ORDERS
+from cartwheel.orders.mongo import MongoOrders
+from cartwheel.products import handlers
+from cartwheel.products.mongo.reservations import MongoReservations
+
+from ..orders import examples as orders_examples
+from ..orders.conftest import Direct
+from .conftest import Products
+from .examples import AT, now, reserve
+from .test_settling import canceled, hold, paid, stock_of, take
+
+CAUSE = Cause(by="test")
+OLD = timedelta(minutes=10)
+LATER = AT + OLD + timedelta(seconds=1)
+
+Step = Callable[[Order], Order]
+
+
+def as_it_is(order: Order) -> Order:
+    return order
+
+
+def pay(order: Order) -> Order:
+    return orders_rules.pay(order, order.total, payment_id="pay_1", cause=CAUSE, at=AT)
+
+
+def cancel(order: Order) -> Order:
+    return orders_rules.cancel(order, reason="No more.", by_admin=True, cause=CAUSE, at=AT)
+
+
+def reject(order: Order) -> Order:
+    for payment_id in ("pay_1", "pay_2", "pay_3"):
+        order = orders_rules.payment_declined(
+            order,
+            orders_examples.DECLINED,
+            payment_id=payment_id,
+            counts=True,
+            cause=CAUSE,
+            at=AT,
+        )
+    return order
+
+
+class OrdersSide(NamedTuple):
+    """Orders with its own database, and the bus on which it answers."""
+
+    orders: MongoOrders
+    bus: Direct
+
+    async def store(self, held: Reservation, become: Step = as_it_is) -> str:
+        """Store the order that the hold is for, and what has become of it since."""
+        request = orders_examples.place((held.lines[0].product_id, held.lines[0].quantity))
+        order = orders_rules.place(request, held, number=new_number(), at=AT)
+        await self.orders.add([become(order)])
+        return held.order_id
+
+
+@pytest.fixture
+async def orders(client: Client, database: Database) -> AsyncGenerator[OrdersSide]:
+    beside = mongodb.database(client, f"{database.name}_orders")
+    await migrations.apply(beside, ORDERS)
+    stored = MongoOrders(beside)
+    statuses = partial(reading.get_order_statuses, orders=stored)
+    yield OrdersSide(stored, Direct(answer(GetOrderStatuses, statuses)))
+    await client.drop_database(beside.name)
+
+
+async def sweep(products: Products, orders: OrdersSide, at: datetime = LATER) -> None:
+    await handlers.give_up_holds(
+        reservations=products.reservations, bus=orders.bus, now=lambda: at, older_than=OLD
+    )
+
+
+async def held(products: Products, product_id: str, quantity: int = 3) -> Reservation:
+    [answer] = await products.reserve(reserve((product_id, quantity)))
+    assert isinstance(answer, Reservation)
+    return answer
+
+
+async def given_up(products: Products, product_id: str, quantity: int = 3) -> str:
+    """Return the id of an order whose hold was given up."""
+    order_id = await hold(products, product_id, quantity)
+    await products.reservations.give_up([order_id], now=now)
+    return order_id
+
+
+async def shortages(products: Products, order_id: str) -> list[tuple[int, str, str]]:
+    document = await products.database["reservations"].find_one({"_id": order_id})
+    assert document
+    return [
+        (event["sequence"], event["type"], event["subject"]) for event in document.get("outbox", [])
+    ]
+
+
+async def test_a_hold_whose_order_was_never_stored_is_given_up(
+    products: Products, orders: OrdersSide
+) -> None:
+    mug = await products.stocked(10)
+    await held(products, mug)
+
+    await sweep(products, orders)
+
+    assert await stock_of(products, mug) == (10, 0, 0)
+
+
+@pytest.mark.parametrize("closed", [cancel, reject])
+async def test_a_hold_whose_order_is_closed_is_given_up(
+    products: Products, orders: OrdersSide, closed: Step
+) -> None:
+    mug = await products.stocked(10)
+    await orders.store(await held(products, mug), closed)
+
+    await sweep(products, orders)
+
+    assert await stock_of(products, mug) == (10, 0, 0)
+
+
+@pytest.mark.parametrize("wanted", [as_it_is, pay])
+async def test_a_hold_whose_order_wants_it_is_kept_however_old(
+    products: Products, orders: OrdersSide, wanted: Step
+) -> None:
+    mug = await products.stocked(10)
+    await orders.store(await held(products, mug), wanted)
+
+    await sweep(products, orders, AT + timedelta(days=365))
+
+    assert await stock_of(products, mug) == (7, 3, 0)
+
+
+async def test_a_young_hold_may_still_get_its_order(products: Products, orders: OrdersSide) -> None:
+    mug = await products.stocked(10)
+    await held(products, mug)
+
+    await sweep(products, orders, AT + OLD)
+
+    assert await stock_of(products, mug) == (7, 3, 0)
+
+
+async def test_without_an_answer_of_orders_nothing_is_given_up(
+    products: Products, orders: OrdersSide
+) -> None:
+    mug = await products.stocked(10)
+    await held(products, mug)
+
+    class Away(Direct):
+        async def request(self, request: Request[Answer]) -> Answer:
+            raise TimedOut("no answer")
+
+    with pytest.raises(TimedOut):
+        await sweep(products, orders._replace(bus=Away()))
+
+    assert await stock_of(products, mug) == (7, 3, 0)
+
+
+async def test_what_is_kept_does_not_hide_what_is_not(
+    products: Products, orders: OrdersSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Orders is asked about a few at a time."""
+    monkeypatch.setattr(handlers, "HOLDS_AT_ONCE", 2)
+    mug = await products.stocked(20)
+    for number in range(10):
+        reservation = await held(products, mug, 1)
+        if number not in (5, 9):
+            await orders.store(reservation)
+
+    await sweep(products, orders)
+
+    assert await stock_of(products, mug) == (12, 8, 0)
+
+
+async def test_two_processes_that_give_up_at_once_free_each_piece_once(
+    products: Products, orders: OrdersSide, client: Client
+) -> None:
+    mug = await products.stocked(10)
+    for _ in range(3):
+        await held(products, mug)
+    other = products._replace(reservations=MongoReservations(client, products.database))
+
+    await asyncio.gather(*(sweep(each, orders) for each in (products, other) * 3))
+
+    assert await stock_of(products, mug) == (10, 0, 0)
+
+
+async def test_a_paid_order_takes_its_pieces_anew(products: Products) -> None:
+    mug = await products.stocked(10)
+    order = await given_up(products, mug)
+
+    await take(products, paid(order), paid(order))
+
+    assert await stock_of(products, mug) == (7, 0, 3)
+    assert await shortages(products, order) == []
+
+
+async def test_a_paid_order_whose_pieces_are_gone_is_told_of_once_in_the_same_write(
+    products: Products,
+) -> None:
+    mug = await products.stocked(4)
+    order = await given_up(products, mug)
+    await hold(products, mug, 2)
+
+    await take(products, *[paid(order)] * 10)
+
+    assert await stock_of(products, mug) == (2, 2, 0)
+    assert await shortages(products, order) == [(1, "stock.shortage.v1", order)]
+    document = await products.database["reservations"].find_one({"_id": order})
+    assert document
+    assert (document["status"], document["sequence"]) == ("RELEASED", 1)
+
+
+async def test_the_cancellation_that_follows_a_shortage_frees_nothing_again(
+    products: Products,
+) -> None:
+    mug = await products.stocked(4)
+    order = await given_up(products, mug)
+    await hold(products, mug, 2)
+
+    await take(products, paid(order, 2), canceled(order, 3), canceled(order, 3), paid(order, 2))
+
+    assert await stock_of(products, mug) == (2, 2, 0)
+
+
+async def test_of_two_paid_orders_in_one_batch_the_last_pieces_go_to_the_first(
+    products: Products,
+) -> None:
+    mug = await products.stocked(5)
+    first, second = await given_up(products, mug), await given_up(products, mug)
+
+    await handlers.commit_stock(
+        [paid(first), paid(second)], reservations=products.reservations, now=now
+    )
+
+    assert await stock_of(products, mug) == (2, 0, 3)
+    assert await shortages(products, first) == []
+    assert len(await shortages(products, second)) == 1
+
+
+async def test_pieces_taken_anew_while_others_reserve_are_never_promised_twice(
+    products: Products, client: Client
+) -> None:
+    mug = await products.stocked(6)
+    orders = [await given_up(products, mug) for _ in range(4)]
+    other = products._replace(reservations=MongoReservations(client, products.database))
+
+    await asyncio.gather(
+        *(take((products, other)[number % 2], paid(order)) for number, order in enumerate(orders)),
+        *((other, products)[number % 2].reserve(reserve((mug, 2))) for number in range(4)),
+    )
+
+    available, reserved, sold = await stock_of(products, mug)
+    told = [order for order in orders if await shortages(products, order)]
+    assert available + reserved + sold == 6
+    assert available >= 0
+    assert sold == 3 * (len(orders) - len(told))
