@@ -186,6 +186,7 @@ def test_nothing_is_in_flight_about_an_old_order_with_nothing_left_to_do() -> No
         {"mails": (mail(sent_at=NOW),)},
         {"reservation": reservation(held_at=NOW)},
         {"order": order(outbox=(unpublished(2),))},
+        {"reservation": reservation(outbox=(unpublished(1),))},
         {"payments": (payment(outbox=(unpublished(1),)),)},
         {"mails": (mail(outbox=(unpublished(1),)),)},
         {"payments": (payment(refunds=(refund("PENDING"),)),)},

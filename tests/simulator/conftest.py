@@ -66,7 +66,7 @@ class Simulator:
             async with asyncio.timeout(15):
                 said = await asyncio.get_running_loop().sock_recv(ready, 100)
         assert said == b"READY=1", self.log.read_text()
-        port = re.findall(r'"port": (\d+)', self.log.read_text())[-1]
+        port = re.findall(r'"port": ?(\d+)', self.log.read_text())[-1]
         self.url = f"http://127.0.0.1:{port}"
         self._session = aiohttp.ClientSession(
             self.url, headers={"Authorization": f"Bearer {API_KEY}"}

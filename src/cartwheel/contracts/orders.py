@@ -30,7 +30,7 @@ class FulfillmentStatus(StrEnum):
 _Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S")]
 
 
-class ShippingAddress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ShippingAddress(msgspec.Struct, frozen=True, kw_only=True):
     name: _Text
     street: _Text
     number: Annotated[str, Meta(min_length=1, max_length=20)]

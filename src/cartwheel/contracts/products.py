@@ -169,7 +169,7 @@ class ListProducts(Request[Page[ProductView]], frozen=True, kw_only=True):
     cursor: str | None = None
 
 
-class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Item(msgspec.Struct, frozen=True, kw_only=True):
     """So many pieces of a product."""
 
     product_id: str

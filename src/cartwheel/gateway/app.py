@@ -98,8 +98,9 @@ async def _serve(given: GatewaySettings, stop: asyncio.Event) -> None:
     connection = Connection(given.rabbitmq_url, process="gateway")
     bus = Caller()
     connection.add(bus)
-    await connection.start()
     try:
+        if not await process.unless_stopped(connection.start(), stop):
+            return
         async with assembled(
             given, bus=bus, is_ready=lambda: connection.is_up and not stop.is_set()
         ) as app:

@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import uvloop
@@ -123,14 +123,19 @@ async def serve(
         if probe is not None:
             await probe()
 
-    await _wait_for_database(built_on, migrations)
     answerer = Answerer(built_on.process, answers)
     consumer = Consumer(built_on.process, on, probe=probe_all)
     publisher = Publisher(frozenset(event.type for event in events if event.consumers))
     relay = Relay(built_on.database, publishes_from, publisher)
     for use in (publisher, answerer, *([consumer] if on else [])):
         built_on.connection.add(use)
-    await built_on.connection.start()
+
+    async def begin() -> None:
+        await _wait_for_database(built_on, migrations)
+        await built_on.connection.start()
+
+    if not await unless_stopped(begin(), stop):
+        return
     relay.start()
     running = [asyncio.create_task(_repeat(job)) for job in jobs]
     notify("READY=1")
@@ -147,6 +152,20 @@ async def serve(
     except TimeoutError:
         log.warning("work in hand was not finished in time")
     await relay.stop()
+
+
+async def unless_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
+    """Do `work`, which may wait long for others; return False if `stop` was set before its end."""
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        working.result()
+        return True
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    return False
 
 
 async def _wait_for_database(built_on: Parts, migrations: Sequence[schema.Migration]) -> None:

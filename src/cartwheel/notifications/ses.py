@@ -7,7 +7,8 @@ from typing import Any
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnection
 
 from cartwheel.kernel.errors import Unavailable
 from cartwheel.notifications.handlers import MailRefused
@@ -72,7 +73,7 @@ class Ses:
                 if code in _LATER or status >= 500:
                     raise Unavailable(f"SES asks to wait: {code}") from error
                 raise MailRefused(code) from error
-            except BotoCoreError as error:
+            except (NoConnection, HTTPClientError) as error:
                 raise Unavailable(f"SES cannot be reached: {type(error).__name__}") from error
         return answer["MessageId"]
 

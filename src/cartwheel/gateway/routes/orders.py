@@ -8,12 +8,12 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta
 
 from cartwheel.contracts import orders as contract
-from cartwheel.contracts.orders import OrderStatus, OrderView, ShippingAddress, TimelineEntry
-from cartwheel.contracts.products import Item
+from cartwheel.contracts.orders import OrderStatus, OrderView, TimelineEntry
 from cartwheel.gateway.bus import Bus
 from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import Asking
 from cartwheel.gateway.paging import Cursor, Limit
+from cartwheel.gateway.strict import Item, ShippingAddress
 from cartwheel.kernel.errors import Forbidden
 from cartwheel.kernel.messages import Page
 
@@ -50,7 +50,7 @@ async def place_order(
             request_id=request_id(identity, key),
             body_hash=body_hash(data),
             user=await identity.profile(),
-            items=data.items,
+            items=[*data.items],
             shipping_address=data.shipping_address,
         )
     )

@@ -8,7 +8,6 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter, SkipValidation
 
 from cartwheel.contracts import payments as contract
-from cartwheel.contracts.orders import ShippingAddress
 from cartwheel.contracts.payments import CardSummary, PaymentStatus, PaymentView
 from cartwheel.gateway.bus import Bus
 from cartwheel.gateway.card import Card
@@ -16,6 +15,7 @@ from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, re
 from cartwheel.gateway.identity import Asking, admin
 from cartwheel.gateway.paging import Cursor, Limit
 from cartwheel.gateway.simulator import CardTokens
+from cartwheel.gateway.strict import ShippingAddress
 from cartwheel.kernel.messages import Page
 
 Tokens = NamedDependency[SkipValidation[CardTokens]]

@@ -42,10 +42,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         return {self.order_id, *(payment.id for payment in self.payments)}
 
     def unpublished(self) -> Iterator[Unpublished]:
-        if self.order:
-            yield from self.order.outbox
-        for owner in (*self.payments, *self.mails):
-            yield from owner.outbox
+        for owner in (self.order, self.reservation, *self.payments, *self.mails):
+            yield from owner.outbox if owner else ()
 
     def newest(self) -> datetime | None:
         """Return when something about it was last written."""

@@ -58,15 +58,13 @@ async def verify(world: World, *, tell: Tell, progress: Progress) -> Excused:
     """
     await ledger.fetch(world.ledger, world.spool)
     await _first_look(world, progress)
-    busy = await world.queues.never_empty(
-        world.again_after if world.spool.any_suspects() else timedelta()
-    )
-    excused = Excused()
     if not world.spool.any_suspects():
-        return excused
+        return Excused()
+    busy = await world.queues.never_empty(world.again_after)
     await ledger.fetch(world.ledger, world.spool)
     await world.queues.note_parked(world.spool)
     progress("looking again", 0)
+    excused = Excused()
     await _orders_again(world, busy, excused, tell)
     await _products_again(world, tell)
     await _outboxes_again(world, tell)
