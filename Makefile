@@ -7,7 +7,7 @@ PYTHON ?= python3
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --upgrade
 
-.PHONY: help up down demo reset test check fix lock bench clean
+.PHONY: help up down demo reset test chaos guards check fix lock bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -26,6 +26,12 @@ reset: $(READY) ## delete all data, after asking (ARGS=--yes does not ask)
 
 test: $(READY) ## run the whole suite on the real parts (ARGS="-k name" for some)
 	@$(BIN)/pytest $(ARGS)
+
+chaos: $(READY) ## the crash suite's long form (SEED=7 ROUNDS=10; some minutes a round)
+	@SEED=$(SEED) ROUNDS=$(ROUNDS) $(BIN)/python -m tests.chaos
+
+guards: $(READY) ## break each guard in turn and see the crash suite go red (some minutes)
+	@GUARDS=1 $(BIN)/pytest tests/chaos/test_broken_guards.py $(ARGS)
 
 check: $(READY) ## read-only: format, lint, types, import rules
 	@$(BIN)/ruff format --check .

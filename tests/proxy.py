@@ -18,7 +18,7 @@ class Proxy:
 
     def cut(self) -> None:
         """Reset every connection; new ones are let through."""
-        for writer in self._writers:
+        for writer in list(self._writers):
             writer.transport.abort()
 
     def refuse(self, refusing: bool = True) -> None:
@@ -42,7 +42,11 @@ class Proxy:
         if self._refusing:
             writer.transport.abort()
             return
-        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        try:
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
+        except OSError:  # nobody is there: so it looks from this side, too
+            writer.transport.abort()
+            return
         self._writers |= {writer, far_writer}
         await asyncio.gather(
             self._pass(reader, far_writer), self._pass(far_reader, writer, back=True)

@@ -253,6 +253,38 @@ async def test_while_a_part_is_away_events_wait_and_none_is_parked(
     assert await count(channel, RETRY) == 0
 
 
+async def test_waiting_for_a_part_counts_as_no_delivery_even_if_its_probe_succeeds(
+    connect: Connect, channel: AbstractChannel
+) -> None:
+    """Each time an event is given back it comes nearer to being parked."""
+    tries = 0
+
+    async def handle(_: CloudEvent[Happened]) -> None:
+        nonlocal tries
+        tries += 1
+        raise Unavailable("SES asks to wait")
+
+    connection = await connect(Consumer(SERVICE, [on(Happened, handle)], probe=probe))
+    await publish(connect, happened(1))
+
+    async def tried_again() -> None:
+        assert tries >= 3
+
+    await eventually(tried_again)
+    await connection.stop()
+
+    queue = await channel.get_queue(topology.event_queue(SERVICE))
+
+    async def given_back() -> AbstractIncomingMessage:
+        message = await queue.get(fail=False)
+        assert message is not None
+        return message
+
+    message = await eventually(given_back)
+    await message.ack()
+    assert message.headers["x-delivery-count"] == 1
+
+
 async def test_a_redelivered_event_is_handled_past_the_batch(
     connect: Connect, channel: AbstractChannel
 ) -> None:

@@ -55,6 +55,21 @@ async def test_a_killed_process_is_started_again(
     assert [text for text in console.said if "good was ended by SIGKILL" in text]
 
 
+async def test_what_a_process_gets_for_its_next_start_it_gets_once(
+    supervisor: Supervisor, command: Make
+) -> None:
+    await supervisor.run(command("good"))
+    supervisor.next_time("good", {"ONCE": "1"})
+
+    await supervisor.kill("good")
+    await supervisor.ready("good")
+    assert psutil.Process(supervisor.pid("good")).environ()["ONCE"] == "1"
+    await supervisor.kill("good")
+    await supervisor.ready("good")
+
+    assert "ONCE" not in psutil.Process(supervisor.pid("good")).environ()
+
+
 async def test_a_process_that_keeps_dying_is_started_again_with_growing_delays(
     supervisor: Supervisor, command: Make, console: Any
 ) -> None:

@@ -12,9 +12,11 @@ import asyncio
 import shutil
 import time
 from asyncio.subprocess import Process
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+
+import msgspec
 
 from cartwheel.local import leftovers, notify
 from cartwheel.local.command import Command, how_it_ended, kill_session, spawn, tail
@@ -41,6 +43,7 @@ class _Kept:
         self.ready = asyncio.Event()
         self.unwanted = asyncio.Event()
         self.keeper: asyncio.Task[None] | None = None
+        self.next_time: Mapping[str, str] = {}
 
 
 class Supervisor:
@@ -136,6 +139,10 @@ class Supervisor:
         """
         await asyncio.gather(*(self._end(self._kept[name], limit) for name in names))
 
+    def next_time(self, name: str, environment: Mapping[str, str]) -> None:
+        """Give the process `environment` as well the next time it is started, and only then."""
+        self._kept[name].next_time = environment
+
     async def kill(self, name: str) -> None:
         """Kill -9 the process with its helpers; it will be started again by itself.
 
@@ -196,10 +203,12 @@ class Supervisor:
         """Run the process to its end; return whether it became ready."""
         name = kept.command.name
         socket = self.sockets / name
+        extra, kept.next_time = kept.next_time, {}
+        command = msgspec.structs.replace(
+            kept.command, environment={**kept.command.environment, **extra}
+        )
         with notify.listening(socket) as receiver:
-            kept.process = await spawn(
-                kept.command, home=self.home, log=self.log(name), socket=socket
-            )
+            kept.process = await spawn(command, home=self.home, log=self.log(name), socket=socket)
             if kept.unwanted.is_set():  # since before there was a process to stop
                 kept.process.terminate()
             probe = kept.command.probe

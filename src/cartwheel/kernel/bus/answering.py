@@ -11,13 +11,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import aio_pika
-import aiormq.exceptions
 import msgspec
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 
 from cartwheel.kernel import crash_points
 from cartwheel.kernel.bus import topology, wire
-from cartwheel.kernel.bus.connection import open_channel
+from cartwheel.kernel.bus.connection import CONNECTION_ERRORS, open_channel
 from cartwheel.kernel.bus.deadline import until
 from cartwheel.kernel.bus.lane import Lane
 from cartwheel.kernel.errors import Refusal
@@ -85,7 +84,7 @@ class Answerer:
         """Take nothing new, and return when all that was taken is answered."""
         self._stopping = True
         if self._stop_consuming is not None:
-            with contextlib.suppress(aiormq.exceptions.AMQPError):  # then there is nothing to stop
+            with contextlib.suppress(*CONNECTION_ERRORS):  # then there is nothing to stop
                 await self._stop_consuming()
         while self._in_hand:
             await asyncio.wait(self._in_hand)
@@ -105,7 +104,7 @@ class Answerer:
                 crash_points.reach("ack.before")
                 await message.ack()
                 crash_points.reach("ack.after")
-            except aiormq.exceptions.AMQPError:
+            except CONNECTION_ERRORS:
                 return  # the connection is gone, and RabbitMQ gives the message to somebody else
             await self._answer_each(message)
 

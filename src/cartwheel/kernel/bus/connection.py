@@ -19,7 +19,15 @@ HEARTBEAT = 10
 """Seconds; a frozen broker is given up after two of them without a sign of life."""
 
 CONNECT_TIMEOUT = 5.0
-LONGEST_PAUSE = 2.0
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
+
+CONNECTION_ERRORS = (
+    OSError,
+    TimeoutError,
+    aiormq.exceptions.AMQPError,
+    aiormq.exceptions.ChannelInvalidStateError,  # a RuntimeError: the channel has just closed
+)
+"""What anything done on a connection may raise when it goes."""
 
 
 class ConnectionUse(Protocol):
@@ -70,6 +78,7 @@ class Connection:
         self._uses: list[ConnectionUse] = []
         self._task: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
+        self._stopping = False
 
     @property
     def is_up(self) -> bool:
@@ -89,13 +98,14 @@ class Connection:
             self._task.result()
 
     async def stop(self) -> None:
+        self._stopping = True
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
     async def _keep(self) -> None:
-        pause = 0.1
+        pause = SHORTEST_PAUSE
         while True:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -105,29 +115,34 @@ class Connection:
                         heartbeat=HEARTBEAT,
                         client_properties={"connection_name": self._process},
                     )
-            except (OSError, TimeoutError, aiormq.exceptions.AMQPError) as error:
-                log.warning("waiting for RabbitMQ", error=str(error) or type(error).__name__)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+                await self._use_until_lost(connection)
+                pause = SHORTEST_PAUSE
                 continue
-            try:
-                await self._use(connection)
-                pause = 0.1
+            except asyncio.CancelledError:
+                # The library cancels what waits for a connection that goes; that is not for us.
+                if self._stopping:
+                    raise
+                log.warning("waiting for RabbitMQ", error="cancelled")
             except aiormq.exceptions.ChannelNotFoundEntity as error:
                 log.error("a queue is missing: run `cartwheel setup`", error=str(error))
-                await asyncio.sleep(LONGEST_PAUSE)
+                pause = LONGEST_PAUSE
             except Exception as error:
                 # Whatever it is: a process without a connection is of no use, so it goes on trying.
-                log.warning("cannot use RabbitMQ", error=str(error) or type(error).__name__)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
-            finally:
-                self._up.clear()
-                for use in self._uses:
-                    use.lost()
-                with contextlib.suppress(Exception):
-                    async with asyncio.timeout(1):
-                        await connection.close()
+                # (StopAsyncIteration, say: aiormq, when it is closed before its first frame.)
+                log.warning("waiting for RabbitMQ", error=str(error) or type(error).__name__)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _use_until_lost(self, connection: AbstractConnection) -> None:
+        try:
+            await self._use(connection)
+        finally:
+            self._up.clear()
+            for use in self._uses:
+                use.lost()
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(1):
+                    await connection.close()
 
     async def _use(self, connection: AbstractConnection) -> None:
         async with asyncio.timeout(CONNECT_TIMEOUT):

@@ -4,8 +4,10 @@
     retried    the event's handling failed: again after 5 s, 60 s, 60 s
     parked     it failed four times, cannot be read, or killed its reader: in `dead.<service>`,
                with reason, stack, attempts and origin
-    waiting    a part is away (database, mail): the consumer stops, gives back what it holds, and
-               goes on when a probe succeeds, however long that takes
+    waiting    a part is away (database, mail): the consumer keeps what it holds (at most
+               `PREFETCH`, so no more comes) and goes on when a probe succeeds, however long
+               that takes. Given back, each event would count as delivered again, and a part
+               that is away for a minute would park it
 
 At least once, in any order: handlers guard their effect in the same write as the effect.
 """
@@ -29,10 +31,9 @@ from aio_pika.abc import (
 
 from cartwheel.kernel import crash_points
 from cartwheel.kernel.bus import topology, wire
-from cartwheel.kernel.bus.connection import open_channel
+from cartwheel.kernel.bus.connection import CONNECTION_ERRORS, open_channel
 from cartwheel.kernel.bus.lane import Lane
 from cartwheel.kernel.errors import Refusal
-from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.messages import CloudEvent, Event
 from cartwheel.kernel.outages import is_outage
 from cartwheel.kernel.telemetry import continue_trace, log
@@ -41,8 +42,8 @@ Data = TypeVar("Data", bound=Event)
 
 PREFETCH = 64
 PUBLISH_TIMEOUT = 10.0
-LONGEST_PAUSE = 5.0
-"""Seconds between two probes of a part that is away."""
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
+"""Seconds between two probes of a part that is away, or two tries after probes that succeeded."""
 
 ATTEMPTS = "attempts"
 Probe = Callable[[], Awaitable[object]]
@@ -94,17 +95,20 @@ class Consumer:
         self._tag: str | None = None
         self._in_hand: set[asyncio.Task[None]] = set()
         self._pause: asyncio.Task[None] | None = None
+        self._pause_for = SHORTEST_PAUSE
+        self._connection_number = 0
         self._stopping = False
 
     async def open(self, connection: AbstractConnection) -> AbstractChannel:
         channel = await open_channel(connection, confirms=True, prefetch=PREFETCH)
         self._channel = channel
         self._queue = await channel.get_queue(topology.event_queue(self._service), ensure=False)
-        if self._pause is None:
-            await self._consume()
+        if not self._stopping:
+            self._tag = await self._queue.consume(self._on_message)
         return channel
 
     def lost(self) -> None:
+        self._connection_number += 1
         self._channel = None
         self._queue = None
         self._tag = None
@@ -114,20 +118,11 @@ class Consumer:
         self._stopping = True
         if self._pause is not None:
             self._pause.cancel()
-        await self._stop_consuming()
+        if self._queue is not None and self._tag is not None:
+            with contextlib.suppress(*CONNECTION_ERRORS):
+                await self._queue.cancel(self._tag)
         while self._in_hand:
             await asyncio.wait(self._in_hand)
-
-    async def _consume(self) -> None:
-        if self._queue is not None and self._tag is None and not self._stopping:
-            self._tag = new_id("consumer")  # chosen here, so that nobody consumes a second time
-            await self._queue.consume(self._on_message, consumer_tag=self._tag)
-
-    async def _stop_consuming(self) -> None:
-        if self._queue is not None and self._tag is not None:
-            tag, self._tag = self._tag, None
-            with contextlib.suppress(aiormq.exceptions.AMQPError):  # then there is nothing to stop
-                await self._queue.cancel(tag)
 
     async def _on_message(self, message: AbstractIncomingMessage) -> None:
         # The library cancels this callback with its channel; the work itself must go on.
@@ -136,18 +131,22 @@ class Consumer:
         task.add_done_callback(self._in_hand.discard)
 
     async def _handle(self, message: AbstractIncomingMessage) -> None:
+        connection = self._connection_number
         try:
-            if self._pause is not None or self._stopping:
-                await message.reject(requeue=True)
-                return
-            if await self._done_with(message):
-                # Ack after the effect is stored: a crash between the two repeats the event.
-                crash_points.reach("ack.before")
-                await message.ack()
-                crash_points.reach("ack.after")
-            else:
-                await message.reject(requeue=True)
-        except (aiormq.exceptions.AMQPError, OSError, TimeoutError) as error:
+            while connection == self._connection_number:
+                if self._pause is not None:
+                    await asyncio.wait({self._pause})
+                elif self._stopping:
+                    await message.reject(requeue=True)
+                    return
+                elif await self._done_with(message):
+                    self._pause_for = SHORTEST_PAUSE
+                    # Ack after the effect is stored: a crash between the two repeats the event.
+                    crash_points.reach("ack.before")
+                    await message.ack()
+                    crash_points.reach("ack.after")
+                    return
+        except CONNECTION_ERRORS as error:
             # Unacknowledged, so RabbitMQ delivers it again.
             log.warning("event given back with the connection", error=repr(error))
 
@@ -229,19 +228,16 @@ class Consumer:
             self._pause = asyncio.create_task(self._wait_for_parts())
 
     async def _wait_for_parts(self) -> None:
-        pause = 0.5
         try:
-            await self._stop_consuming()
             while True:
-                await asyncio.sleep(pause)
+                await asyncio.sleep(self._pause_for)
+                # Longer each time, also when the probe succeeds and the handlers fail all the same.
+                self._pause_for = min(self._pause_for * 2, LONGEST_PAUSE)
                 try:
                     await self._probe()
                     break
                 except Exception as error:
                     log.warning("still waiting for a part", error=repr(error))
-                pause = min(pause * 2, LONGEST_PAUSE)
         finally:
             self._pause = None
         log.info("the part is back: consuming goes on")
-        with contextlib.suppress(aiormq.exceptions.AMQPError):  # then `open` consumes again
-            await self._consume()

@@ -55,6 +55,7 @@ class Relay:
         self._dirty: set[Dirty] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._stopping = False
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -63,6 +64,7 @@ class Relay:
         """Finish the batch in hand and give the lease up."""
         if self._task is None:
             return
+        self._stopping = True
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
@@ -77,13 +79,17 @@ class Relay:
                     log.info("relay active")
                     await self._be_active()
                     log.warning("relay lost its lease")
-                await asyncio.sleep(1)
+            except asyncio.CancelledError:
+                # aiormq may cancel what waits for a connection that goes; that is not for us.
+                if self._stopping:
+                    raise
+                log.warning("relay waits", error="cancelled")
             except Exception as error:
                 if is_outage(error):
                     log.warning("relay waits", error=repr(error))
                 else:
                     log.exception("relay failed and starts again")
-                await asyncio.sleep(1)
+            await asyncio.sleep(1)
 
     async def _be_active(self) -> None:
         """Publish until the lease is lost or something fails."""

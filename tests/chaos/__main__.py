@@ -1,0 +1,78 @@
+"""The long form: `make chaos SEED=7 ROUNDS=10`, or `python -m tests.chaos`.
+
+Each round has a seed of its own, SEED and the numbers after it; `SEED=8 ROUNDS=1` is the second
+round of `SEED=7` again. The folder of a red round stays.
+"""
+
+import asyncio
+import os
+import random
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from cartwheel.kernel import telemetry
+from cartwheel.local.console import Console
+
+from . import faults
+from .faults import CRASHES, Fault
+from .round import Plan, play
+
+FOLDER = Path(".chaos")
+OTHERS = 14
+"""Faults of a round besides the crashes at named points."""
+
+CRASHES_A_ROUND = 4
+
+
+def crashes_of(seed: int) -> list[tuple[str, str]]:
+    """Return the named points of a round; nine rounds in a row go through all of them."""
+    first = seed * CRASHES_A_ROUND
+    return [CRASHES[(first + number) % len(CRASHES)] for number in range(CRASHES_A_ROUND)]
+
+
+def plan_of(seed: int) -> Plan:
+    def drawn(dice: random.Random) -> list[Fault]:
+        return faults.long(dice, crashes_of(seed), OTHERS)
+
+    dice = random.Random(-seed)  # noqa: S311 repeatable, not secret
+    return Plan(
+        seed=seed,
+        faults=drawn,
+        customers=24,
+        purchases=200,
+        think=1.2,
+        payment_deadline=dice.choice([None, 20]),
+    )
+
+
+async def run(seed: int, rounds: int) -> int:
+    console = Console()
+    red = 0
+    for number in range(rounds):
+        plan = plan_of(seed + number)
+        home = FOLDER / f"seed-{plan.seed}"
+        shutil.rmtree(home, ignore_errors=True)
+        console.say(f"round {number + 1} of {rounds}: seed {plan.seed}")
+        result = await play(plan, home.absolute(), console)
+        console.say(str(result))
+        (FOLDER / "results.txt").open("a").write(f"{result}\n")
+        if result.found:
+            red += 1
+            console.say(f"✗ again: make chaos SEED={plan.seed} ROUNDS=1; everything is in {home}")
+        else:
+            shutil.rmtree(home)
+    console.say(f"{'✗' if red else '✓'} {rounds - red} of {rounds} rounds without a violation")
+    return 1 if red else 0
+
+
+def main() -> None:
+    telemetry.configure("chaos", "CRITICAL")
+    seed = int(os.environ.get("SEED") or time.time() % 1_000_000)
+    rounds = int(os.environ.get("ROUNDS") or 3)
+    sys.exit(asyncio.run(run(seed, rounds)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Breaks one guard in the process that starts with this folder on its PYTHONPATH.
+
+Python imports `sitecustomize` before anything else. `BREAK` names the guard; nothing of this is in
+the product, and nothing of the product knows it.
+"""
+
+import asyncio
+import os
+import sys
+import uuid
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+
+def sell_what_is_not_there() -> None:
+    """products: allocate without looking at the stock."""
+    rules: Any = import_module("cartwheel.products.domain.stock")
+    msgspec: Any = import_module("msgspec")
+    allocate = rules.allocate
+
+    def careless(products: Any, requests: Any, *, at: Any) -> Any:
+        plenty = {
+            product_id: msgspec.structs.replace(
+                product, stock=msgspec.structs.replace(product.stock, available=10**9)
+            )
+            for product_id, product in products.items()
+        }
+        return allocate(plenty, requests, at=at)
+
+    rules.allocate = careless
+
+
+def forget_idempotency_keys() -> None:
+    """gateway: every request is a new one."""
+    idempotency: Any = import_module("cartwheel.gateway.idempotency")
+
+    def another(_identity: Any, _key: Any) -> str:
+        return str(uuid.uuid4())
+
+    idempotency.request_id = another
+
+
+def acknowledge_before_the_effect() -> None:
+    """Everywhere: an event is acknowledged first and handled then."""
+    consuming: Any = import_module("cartwheel.kernel.bus.consuming")
+    crash_points: Any = import_module("cartwheel.kernel.crash_points")
+
+    async def handle(self: Any, message: Any) -> None:
+        await message.ack()
+        crash_points.reach("ack.after")
+        await self._done_with(message)
+
+    consuming.Consumer._handle = handle
+
+
+def clear_the_outbox_before_the_confirm() -> None:
+    """Everywhere: an event counts as published as soon as it is being sent."""
+    relay: Any = import_module("cartwheel.kernel.store.relay")
+    msgspec: Any = import_module("msgspec")
+
+    async def publish_one(self: Any, document: Any) -> list[str]:
+        for stored in document["outbox"]:
+            event = msgspec.convert(stored, relay.StoredEvent)
+            task = asyncio.create_task(self._publisher.publish(event))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return [stored["id"] for stored in document["outbox"]]
+
+    relay.Relay._publish_one = publish_one
+
+
+def charge_again_to_find_out() -> None:
+    """payments: when the provider does not answer, charge under a new key."""
+    simulator: Any = import_module("cartwheel.payments.simulator")
+    errors: Any = import_module("cartwheel.kernel.errors")
+    msgspec: Any = import_module("msgspec")
+    create, confirm = simulator.SimulatorCards.create, simulator.SimulatorCards.confirm
+    charges: dict[str, Any] = {}
+
+    async def remember(self: Any, charge: Any) -> str:
+        reference: str = await create(self, charge)
+        charges[reference] = charge
+        return reference
+
+    async def insist(self: Any, reference: str) -> Any:
+        try:
+            return await confirm(self, reference)
+        except errors.Outage:
+            charge = charges[reference]
+            another = msgspec.structs.replace(charge, payment_id=f"{charge.payment_id}0")
+            return await confirm(self, await create(self, another))
+
+    simulator.SimulatorCards.create = remember
+    simulator.SimulatorCards.confirm = insist
+
+
+def mail_whatever_was_mailed() -> None:
+    """notifications: do not look whether an event's mail has been sent."""
+    mongo: Any = import_module("cartwheel.notifications.mongo")
+    claim = mongo.MongoMails.claim
+
+    async def always(self: Any, event: Any, mail: Any, *, now: Any) -> bool:
+        await claim(self, event, mail, now=now)
+        return True
+
+    mongo.MongoMails.claim = always
+
+
+BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
+    "stock": ("cartwheel.products", sell_what_is_not_there),
+    "idempotency key": ("cartwheel.gateway", forget_idempotency_keys),
+    "ack after effect": ("cartwheel", acknowledge_before_the_effect),
+    "confirm before clearing": ("cartwheel", clear_the_outbox_before_the_confirm),
+    "charge once": ("cartwheel.payments", charge_again_to_find_out),
+    "mail once": ("cartwheel.notifications", mail_whatever_was_mailed),
+}
+
+if guard := os.environ.get("BREAK"):
+    where, break_it = BREAKABLE[guard]
+    if any(word.startswith(where) for word in sys.orig_argv):
+        break_it()

@@ -1,0 +1,231 @@
+"""Customers who behave as good clients do: the same request again, under the same key, until
+there is an answer; and who note everything."""
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+
+from ..journeys.shop import ADDRESS, DECLINED_CARD, Customer, Shop, by_card
+from .history import Call, History
+
+PATIENCE = 150.0
+"""Seconds for which a customer repeats a request; after that the system counts as stuck."""
+
+ANSWER_LIMIT = 30.0
+"""Seconds until a customer hangs up. The system promises to answer long before."""
+
+PAUSE = 0.4
+_UNDECIDED = "payment_in_progress"
+
+
+class Buyer:
+    """One customer, with requests and moods of their own; several may share an account."""
+
+    def __init__(
+        self,
+        account: Customer,
+        history: History,
+        *,
+        name: str,
+        products: list[Any],
+        admin: "Buyer | None" = None,
+        seed: str = "",
+    ) -> None:
+        self.name = name
+        self._account = account
+        self._history = history
+        self._products = products
+        self._admin = admin
+        self._random = random.Random(f"{seed}/{name}")  # noqa: S311 repeatable, not secret
+
+    async def buy_until(self, closing: asyncio.Event, *, most: int, think: float) -> None:
+        """Buy again and again, `most` times at most, and finish what was begun."""
+        for _ in range(most):
+            if closing.is_set():
+                return
+            await self.buy()
+            await asyncio.sleep(self._random.uniform(0.2, 1.8) * think)
+
+    async def buy(self) -> None:
+        order = await self._place_order()
+        if order is None:
+            return
+        await self._random.choices(_ENDINGS, _OUT_OF_100)[0](self, order)
+        if self._random.random() < 0.3:
+            await self._insist("GET", f"/orders/{order['id']}")
+
+    async def pay(self, order: Any) -> None:
+        await self._pay(order, by_card())
+
+    async def pay_with_another_card(self, order: Any) -> None:
+        await self._pay(order, by_card(DECLINED_CARD))
+        await self._pay(order, by_card())
+
+    async def be_declined(self, order: Any) -> None:
+        for _ in range(3):
+            await self._pay(order, by_card(DECLINED_CARD))
+
+    async def pay_cash(self, order: Any) -> None:
+        payment = await self._pay(order, {"type": "cash_on_delivery"})
+        if payment is not None and self._admin is not None:
+            await self._admin.confirm_cash(payment)
+
+    async def cancel(self, order: Any) -> None:
+        await self._cancel(order)
+
+    async def pay_and_cancel_at_once(self, order: Any) -> None:
+        await asyncio.gather(self.pay(order), self.cancel(order))
+
+    async def pay_by_mistake(self, order: Any) -> None:
+        await self.pay(order)
+        if self._admin is not None:
+            await self._admin.cancel_sale(order)
+
+    async def forget(self, order: Any) -> None:
+        """Do nothing more about the order."""
+
+    async def look_after_the_shop(self, closing: asyncio.Event, products: list[Any]) -> None:
+        """As an administrator, describe products anew every now and then."""
+        while not closing.is_set():
+            product = self._random.choice(products)
+            body = {"description": f"described at {time.time():.0f}"}
+            await self._insist("PATCH", f"/products/{product['id']}", body)
+            await asyncio.sleep(1)
+
+    async def cancel_sale(self, order: Any) -> None:
+        """As an administrator, cancel what somebody has bought."""
+        await self._cancel(order, reason="sold by mistake")
+
+    async def confirm_cash(self, payment: Any) -> None:
+        """As an administrator, say that the cash is there."""
+        await self._insist("POST", f"/payments/{payment['id']}/confirm")
+
+    async def _place_order(self) -> Any | None:
+        chosen = self._random.sample(self._products, self._random.choice([1, 1, 1, 2]))
+        items = [
+            {"product_id": product["id"], "quantity": self._random.choice([1, 1, 2, 3])}
+            for product in chosen
+        ]
+        key = f"{self.name}-{secrets.token_hex(6)}"
+        body = {"items": items}
+        if self._random.random() < 0.08:  # an impatient one, who clicks twice
+            first, second = await asyncio.gather(
+                self._insist("POST", "/orders", body, key=key),
+                self._insist("POST", "/orders", body, key=key),
+            )
+            answered = first or second
+        else:
+            answered = await self._insist("POST", "/orders", body, key=key)
+        if answered is not None and answered.status == 201 and self._random.random() < 0.1:
+            await self._insist("POST", "/orders", body, key=key)
+        return answered.answer if answered is not None and answered.status == 201 else None
+
+    async def _pay(self, order: Any, method: Mapping[str, Any]) -> Any | None:
+        key = f"{self.name}-{secrets.token_hex(6)}"
+        body = {"order_id": order["id"], "method": dict(method), "shipping_address": ADDRESS}
+        answered = await self._insist("POST", "/payments", body, key=key)
+        if answered is not None and answered.status == 201 and self._random.random() < 0.1:
+            await self._insist("POST", "/payments", body, key=key)
+        return answered.answer if answered is not None and answered.status == 201 else None
+
+    async def _cancel(self, order: Any, reason: str | None = None) -> None:
+        body = {"reason": reason} if reason else {}
+        await self._insist("POST", f"/orders/{order['id']}/cancel", body)
+
+    async def _insist(
+        self, method: str, path: str, body: Any = None, *, key: str | None = None
+    ) -> Call | None:
+        """Ask until there is an answer that asking again would not change; None if none comes."""
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            call = await self._call(method, path, body, key)
+            final = call.status is not None and call.status < 500
+            if final and call.code != _UNDECIDED:
+                return call
+            if call.code == _UNDECIDED and call.answer["detail"].startswith("the order has"):
+                return call  # another payment of the order, not this one
+            await asyncio.sleep(self._random.uniform(0.5, 1.5) * PAUSE)
+        return None
+
+    async def _call(self, method: str, path: str, body: Any, key: str | None) -> Call:
+        sent = time.time()
+        status, answer, error, trace = None, None, None, None
+        try:
+            reply = await self._account.shop.call(
+                method,
+                path,
+                body,
+                token=self._account.token,
+                headers={"Idempotency-Key": key} if key else {},
+                timeout=ANSWER_LIMIT,
+            )
+            status, answer = reply.status, reply.body
+            trace = reply.headers.get("X-Request-Id")
+        except TimeoutError:
+            error = "no answer"
+        except (aiohttp.ClientError, OSError) as failure:
+            error = repr(failure)
+        call = Call(
+            at=sent,
+            took=time.time() - sent,
+            who=self._account.id,
+            method=method,
+            path=path,
+            key=key,
+            body=_without_card(body),
+            status=status,
+            answer=answer,
+            error=error,
+            trace=trace,
+        )
+        self._history.add(call)
+        return call
+
+
+_ENDINGS = (
+    Buyer.pay,
+    Buyer.pay_with_another_card,
+    Buyer.be_declined,
+    Buyer.pay_cash,
+    Buyer.cancel,
+    Buyer.pay_and_cancel_at_once,
+    Buyer.pay_by_mistake,
+    Buyer.forget,
+)
+_OUT_OF_100 = (44, 15, 6, 10, 8, 6, 6, 5)
+
+
+def _without_card(body: Any) -> Any:
+    """Return `body` with what may be known of its card."""
+    match body:
+        case {"method": {"number": number}}:
+            return {**body, "method": {"type": "card", "last4": number[-4:]}}
+        case _:
+            return body
+
+
+async def put_up_products(admin: Customer) -> list[Any]:
+    """Return new products: some plenty, some that will be sold out."""
+    stocks = (100_000, 100_000, 100_000, 5_000, 100, 10)
+    return [
+        (
+            await admin.post(
+                "/products",
+                {
+                    "name": f"Thing {number} {secrets.token_hex(4)}",
+                    "price": {"amount": 1000 + 37 * number, "currency": "USD"},
+                    "stock": stock,
+                },
+            )
+        ).made
+        for number, stock in enumerate(stocks)
+    ]
+
+
+async def accounts(shop: Shop, count: int) -> list[Customer]:
+    return [await shop.sign_up(f"Customer {number}") for number in range(count)]

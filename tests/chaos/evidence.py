@@ -1,0 +1,81 @@
+"""All that is to be known after a round: databases, the provider's ledger, mail, parked events."""
+
+from typing import Any
+
+import aio_pika
+import aiohttp
+import msgspec
+
+from cartwheel.kernel.bus import topology
+from cartwheel.kernel.store import client as mongodb
+
+from ..journeys.outside import ledger
+from .history import Call, History
+from .rig import SERVICES, Rig
+
+Document = dict[str, Any]
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Documents by their id; `mailed` as the mail service took them, `healed` in Unix time."""
+
+    calls: list[Call]
+    healed: float
+    products: dict[str, Document]
+    reservations: dict[str, Document]
+    orders: dict[str, Document]
+    payments: dict[str, Document]
+    mails: dict[str, Document]
+    ledger: list[Document]
+    mailed: list[Document]
+    parked: list[Document]
+
+
+async def collect(rig: Rig, history: History) -> Evidence:
+    environment = rig.system.environment
+    async with mongodb.connect(environment["MONGODB_URI"], process="tests") as client:
+
+        async def all_of(database: str, name: str) -> dict[str, Document]:
+            collection = mongodb.database(client, database)[name]
+            return {document["_id"]: document async for document in collection.find()}
+
+        return Evidence(
+            calls=history.calls,
+            healed=history.faults[-1].at,
+            products=await all_of("products", "products"),
+            reservations=await all_of("products", "reservations"),
+            orders=await all_of("orders", "orders"),
+            payments=await all_of("payments", "payments"),
+            mails=await all_of("notifications", "mail"),
+            ledger=await ledger(rig.system),
+            mailed=await _mailed(environment["AWS_ENDPOINT_URL"]),
+            parked=await _parked(environment["RABBITMQ_URL"]),
+        )
+
+
+async def _mailed(endpoint: str) -> list[Document]:
+    async with (
+        aiohttp.ClientSession(endpoint) as http,
+        http.get("/_ministack/ses/messages") as response,
+    ):
+        accounts: dict[str, list[Document]] = (await response.json())["messages"]
+    return [
+        message
+        for messages in accounts.values()
+        for message in messages
+        if message["Type"] == "v2.SendEmail"
+    ]
+
+
+async def _parked(url: str) -> list[Document]:
+    """Look at the parked messages; they go back when the connection closes."""
+    found: list[Document] = []
+    async with await aio_pika.connect(url) as connection, connection.channel() as channel:
+        for service in SERVICES:
+            queue = await channel.get_queue(topology.dead_queue(service))
+            while message := await queue.get(fail=False):
+                headers = {str(name): value for name, value in message.headers.items()}
+                found.append(
+                    {"queue": queue.name, "headers": headers, "body": message.body.decode()}
+                )
+    return found

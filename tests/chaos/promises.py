@@ -1,0 +1,333 @@
+"""The promises of the shop, as pure functions: evidence in, violations out.
+
+Each is about what must hold once the system is quiet, whatever happened before. The numbers are
+those of docs/reliability.md.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from .evidence import Document, Evidence
+from .history import Call
+
+ANSWERS_WITHIN = 16.0
+"""Seconds: the deadline of a request (10) after an exchange of the card (5), and 1 to travel."""
+
+BACK_WITHIN = 15.0
+"""Seconds after the last fault in which requests may still fail."""
+
+_MAILED = (
+    "order.paid.v1",
+    "order.payment_failed.v1",
+    "order.rejected.v1",
+    "order.canceled.v1",
+    "order.refunded.v1",
+)
+_STOCK_OF = {
+    "AWAITING_PAYMENT": ("HELD", "RELEASED"),
+    "PAID": ("COMMITTED",),
+    "REJECTED": ("RELEASED", "RETURNED"),
+    "CANCELED": ("RELEASED", "RETURNED"),
+}
+_EXPECTED_REFUSALS = ("insufficient_stock", "invalid_transition", "payment_in_progress")
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """A broken promise: its number, what is wrong, and the order concerned, if it is one's."""
+
+    promise: int
+    what: str
+    order_id: str | None = None
+
+
+Check = Callable[[Evidence], Iterable[Violation]]
+
+
+def accepted_orders_are_kept(evidence: Evidence) -> Iterator[Violation]:
+    """1: what a 201 said is what is stored."""
+    for call in _answered(evidence, "POST", "/orders", 201):
+        said = call.answer
+        order = evidence.orders.get(said["id"])
+        if order is None:
+            yield Violation(1, f"order {said['id']} was accepted and is gone", said["id"])
+            continue
+        for field in ("number", "lines", "total", "user"):
+            if order[field] != said[field]:
+                yield Violation(1, f"order's {field} is {order[field]}, not as said", said["id"])
+
+
+def accepted_payments_are_kept(evidence: Evidence) -> Iterator[Violation]:
+    """1: a payment that was answered exists, and its verdict stands."""
+    after = {
+        "AWAITING_PAYMENT": ("AWAITING_PAYMENT", "PAID", "REFUNDED", "REJECTED"),
+        "PAID": ("PAID", "REFUNDED"),
+        "REFUNDED": ("REFUNDED",),
+        "REJECTED": ("REJECTED",),
+    }
+    for call in evidence.calls:
+        made = call.method == "POST" and call.path == "/payments" and call.status == 201
+        confirmed = call.path.endswith("/confirm") and call.status == 200
+        if not made and not confirmed:
+            continue
+        said = call.answer
+        payment = evidence.payments.get(said["id"])
+        if payment is None:
+            yield Violation(1, f"payment {said['id']} was answered and is gone", said["order_id"])
+        elif payment["status"] not in after[said["status"]]:
+            what = f"payment {said['id']} was {said['status']} and is {payment['status']}"
+            yield Violation(1, what, said["order_id"])
+        elif payment["amount"] != said["amount"]:
+            yield Violation(1, f"payment {said['id']} has another amount", said["order_id"])
+
+
+def cancellations_are_kept(evidence: Evidence) -> Iterator[Violation]:
+    """1: an order that was answered as canceled is."""
+    for call in evidence.calls:
+        if not call.path.endswith("/cancel") or call.status != 200:
+            continue
+        order = evidence.orders.get(call.answer["id"])
+        if order is None or order["status"] != "CANCELED":
+            yield Violation(1, "an order was canceled and is not", call.answer["id"])
+
+
+def what_was_accepted_is_found(evidence: Evidence) -> Iterator[Violation]:
+    """1: a customer who was told of an order finds it at once."""
+    for call in evidence.calls:
+        if call.method == "GET" and call.status is not None and 400 <= call.status < 500:
+            yield Violation(
+                1, f"an accepted order was answered {call.status}", call.path.split("/")[-1]
+            )
+
+
+def one_order_per_key(evidence: Evidence) -> Iterator[Violation]:
+    """1: a repeated request has made one order, and nobody has an order nobody asked for."""
+    made: dict[tuple[str, str | None], set[str]] = defaultdict(set)
+    for call in _answered(evidence, "POST", "/orders", 201):
+        made[call.who, call.key].add(call.answer["id"])
+    for (_, key), orders in made.items():
+        if len(orders) > 1:
+            yield Violation(1, f"key {key} made {len(orders)} orders", min(orders))
+    asked = {(call.who, call.key) for call in evidence.calls if call.path == "/orders"}
+    if len(evidence.orders) > len(asked):
+        yield Violation(1, f"{len(asked)} orders were asked for, {len(evidence.orders)} exist")
+
+
+def stock_adds_up(evidence: Evidence) -> Iterator[Violation]:
+    """2: never oversold, and every piece is accounted for by a reservation."""
+    pieces: dict[str, Counter[str]] = defaultdict(Counter)
+    for reservation in evidence.reservations.values():
+        for line in reservation["lines"]:
+            pieces[line["product_id"]][reservation["status"]] += line["quantity"]
+    for product_id, product in evidence.products.items():
+        stock = product["stock"]
+        if sum(stock.values()) != product["initial_stock"] or min(stock.values()) < 0:
+            yield Violation(2, f"{product_id} began with {product['initial_stock']}: {stock}")
+        reserved = pieces[product_id]
+        if (stock["reserved"], stock["sold"]) != (reserved["HELD"], reserved["COMMITTED"]):
+            yield Violation(2, f"{product_id} has {stock}, its reservations {dict(reserved)}")
+
+
+def reservations_follow_their_orders(evidence: Evidence) -> Iterator[Violation]:
+    """2, 5: what became of an order became of its goods."""
+    for order_id, order in evidence.orders.items():
+        reservation = evidence.reservations.get(order_id)
+        if reservation is None:
+            yield Violation(2, "an order has no reservation", order_id)
+        elif reservation["status"] not in _STOCK_OF[order["status"]]:
+            what = f"an order is {order['status']}, its goods are {reservation['status']}"
+            yield Violation(5, what, order_id)
+
+
+def paid_orders_have_one_capture(evidence: Evidence) -> Iterator[Violation]:
+    """3, 4: PAID means one capture of the total that is kept; all other money went back."""
+    kept = _kept(evidence)
+    for order_id, order in evidence.orders.items():
+        amounts = kept.get(order_id, [])
+        if order["status"] == "PAID" and amounts != [order["total"]["amount"]]:
+            what = f"a PAID order of {order['total']['amount']} has kept {amounts}"
+            yield Violation(4 if len(amounts) > 1 else 3, what, order_id)
+        if order["status"] != "PAID" and amounts:
+            yield Violation(3, f"an order is {order['status']} and has kept {amounts}", order_id)
+
+
+def _kept(evidence: Evidence) -> dict[str | None, list[int]]:
+    """Return, by order, the captures less what went back: the provider's, and cash."""
+    left: Counter[str] = Counter()
+    for line in evidence.ledger:
+        if line["kind"] == "charge":
+            left[line["payment_id"]] += line["amount"]
+        elif line["kind"] == "refund":
+            left[line["payment_id"]] -= line["amount"]
+    for payment_id, payment in evidence.payments.items():
+        if payment["method"] == "cash_on_delivery" and payment["status"] == "PAID":
+            left[payment_id] += payment["amount"]["amount"]
+    kept: dict[str | None, list[int]] = defaultdict(list)
+    for payment_id, amount in left.items():
+        if amount:
+            kept[evidence.payments.get(payment_id, {}).get("order_id")].append(amount)
+    return kept
+
+
+def nobody_was_charged_for_nothing(evidence: Evidence) -> Iterator[Violation]:
+    """3: whatever the provider took belongs to a payment, which says the same."""
+    charged = {line["payment_id"] for line in evidence.ledger if line["kind"] == "charge"}
+    for payment_id in charged - evidence.payments.keys():
+        yield Violation(3, f"the provider charged {payment_id}, which does not exist")
+    for payment_id, payment in evidence.payments.items():
+        if payment["method"] != "card":
+            continue
+        said = payment["status"] in ("PAID", "REFUNDED") or bool(payment["refunds"])
+        if said != (payment_id in charged):
+            what = f"payment {payment_id} is {payment['status']}, charged: {payment_id in charged}"
+            yield Violation(3, what, payment["order_id"])
+
+
+def verdicts_reach_their_orders(evidence: Evidence) -> Iterator[Violation]:
+    """5: every payment's end is known to its order, once."""
+    for payment_id, payment in evidence.payments.items():
+        order = evidence.orders.get(payment["order_id"])
+        if order is None:
+            yield Violation(5, f"payment {payment_id} pays no order", payment["order_id"])
+            continue
+        captured = payment["status"] in ("PAID", "REFUNDED")
+        if captured and payment_id not in (order["paid_by"], *order["refunds_due"]):
+            yield Violation(5, f"the order never heard of capture {payment_id}", order["_id"])
+        refunded = any(refund["status"] == "SUCCEEDED" for refund in payment["refunds"])
+        if refunded != (payment_id in order["refunded_payments"]):
+            yield Violation(5, f"the order never heard of the refund of {payment_id}", order["_id"])
+        rejected = payment["status"] == "REJECTED" and order["status"] == "AWAITING_PAYMENT"
+        if rejected and payment_id not in order["declined_payments"] + order["failed_payments"]:
+            yield Violation(5, f"the order never heard of decline {payment_id}", order["_id"])
+    for order_id, order in evidence.orders.items():
+        for field in ("declined_payments", "refunds_due", "refunded_payments"):
+            if len(set(order[field])) < len(order[field]):
+                yield Violation(5, f"{field} counts a payment twice", order_id)
+
+
+def nothing_waits_for_ever(evidence: Evidence) -> Iterator[Violation]:
+    """3: a closed order has no payment that is still awaited."""
+    for payment_id, payment in evidence.payments.items():
+        order = evidence.orders.get(payment["order_id"], {})
+        if payment["status"] == "AWAITING_PAYMENT" and order.get("status") != "AWAITING_PAYMENT":
+            what = f"the order is {order.get('status')}, and {payment_id} is still awaited"
+            yield Violation(3, what, payment["order_id"])
+
+
+def nothing_is_parked(evidence: Evidence) -> Iterator[Violation]:
+    """6: no fault of these is an event's own."""
+    for parked in evidence.parked:
+        headers = parked["headers"]
+        what = f"{parked['queue']} holds {headers.get('cloudEvents_type')}: {headers.get('reason')}"
+        yield Violation(6, what, str(headers.get("cloudEvents_subject")))
+
+
+def one_mail_per_event(evidence: Evidence) -> Iterator[Violation]:
+    """7: each event that deserves a mail has one; those sent twice are counted."""
+    noted: dict[str, Counter[str]] = defaultdict(Counter)
+    claims: Counter[tuple[str, str]] = Counter()
+    for mail in evidence.mails.values():
+        noted[mail["order_id"]][mail["reason"]] += 1
+        claims[mail["order_number"], mail["subject"]] += mail["sends"]
+        if mail["status"] != "SENT":
+            yield Violation(7, f"a mail of {mail['reason']} is {mail['status']}", mail["order_id"])
+    for order_id, order in evidence.orders.items():
+        due = Counter(entry["type"] for entry in order["timeline"] if entry["type"] in _MAILED)
+        if due != noted[order_id]:
+            what = f"mails are due for {dict(due)}, there are {dict(noted[order_id])}"
+            yield Violation(7, what, order_id)
+    sent = Counter(message["Subject"] for message in evidence.mailed)
+    wanted = Counter(mail["subject"] for mail in evidence.mails.values())
+    numbers = {order["number"]: order_id for order_id, order in evidence.orders.items()}
+    for (number, subject), most in claims.items():
+        if not wanted[subject] <= sent[subject] <= most:
+            what = f"{sent[subject]} mails {subject!r} for {wanted[subject]} events, {most} tries"
+            yield Violation(7, what, numbers.get(number))
+
+
+def answers_are_proper_and_in_time(evidence: Evidence) -> Iterator[Violation]:
+    """10: outages are 503 or 504 within the deadline, and no refusal is a fault's doing."""
+    for call in evidence.calls:
+        what = f"{call.method} {call.path}: {call.status} {call.code or call.error}"
+        if call.status is not None and call.status >= 500 and call.status not in (503, 504):
+            yield Violation(10, what, order_of(call))
+        if call.took > ANSWERS_WITHIN:
+            yield Violation(10, f"{what}, after {call.took:.1f} s", order_of(call))
+        refused = call.status is not None and 400 <= call.status < 500
+        if refused and call.code not in _EXPECTED_REFUSALS:
+            yield Violation(10, what, order_of(call))
+
+
+def the_shop_is_back_soon(evidence: Evidence) -> Iterator[Violation]:
+    """10: once all parts are there again, requests work again."""
+    for call in evidence.calls:
+        late = call.at > evidence.healed + BACK_WITHIN
+        if late and (call.status is None or call.status >= 500):
+            after = call.at - evidence.healed
+            what = f"{call.method} {call.path}: {call.status} {call.code or call.error}"
+            yield Violation(10, f"{what}, {after:.0f} s after all was healed", order_of(call))
+
+
+def everybody_was_answered(evidence: Evidence) -> Iterator[Violation]:
+    """1: under one key, whoever asks long enough gets an answer."""
+    last: dict[tuple[str, str, str | None], Call] = {}
+    for call in evidence.calls:
+        last[call.who, call.path, call.key] = call
+    for call in last.values():
+        if call.status is None or call.status >= 500:
+            yield Violation(
+                1, f"{call.method} {call.path} never got more than {call.status}", order_of(call)
+            )
+
+
+CHECKS: tuple[Check, ...] = (
+    accepted_orders_are_kept,
+    accepted_payments_are_kept,
+    cancellations_are_kept,
+    what_was_accepted_is_found,
+    one_order_per_key,
+    stock_adds_up,
+    reservations_follow_their_orders,
+    paid_orders_have_one_capture,
+    nobody_was_charged_for_nothing,
+    verdicts_reach_their_orders,
+    nothing_waits_for_ever,
+    nothing_is_parked,
+    one_mail_per_event,
+    answers_are_proper_and_in_time,
+    the_shop_is_back_soon,
+    everybody_was_answered,
+)
+
+
+def violations(evidence: Evidence) -> list[Violation]:
+    return [violation for check in CHECKS for violation in check(evidence)]
+
+
+def order_of(call: Call) -> str | None:
+    """Return the order that a request is about, if it is known."""
+    for content in (call.answer, call.body):
+        match content:
+            case {"order_id": str(order_id)}:
+                return order_id
+            case {"id": str(order_id)} if order_id.startswith("ord_"):
+                return order_id
+            case _:
+                pass
+    return next((part for part in call.path.split("/") if part.startswith("ord_")), None)
+
+
+def _answered(evidence: Evidence, method: str, path: str, status: int) -> list[Call]:
+    return [
+        call
+        for call in evidence.calls
+        if (call.method, call.path, call.status) == (method, path, status)
+    ]
+
+
+def orders_concerned(found: Iterable[Violation]) -> list[str]:
+    return list(dict.fromkeys(each.order_id for each in found if each.order_id))
+
+
+__all__ = ["CHECKS", "Document", "Violation", "order_of", "orders_concerned", "violations"]

@@ -1,0 +1,99 @@
+"""Waiting until the system has nothing left to do by itself, and saying what it still does."""
+
+import asyncio
+import time
+from typing import Any
+
+import aio_pika
+
+from cartwheel.kernel.bus import topology
+from cartwheel.kernel.store import client as mongodb
+from cartwheel.kernel.store.outbox import UNPUBLISHED
+
+from .rig import SERVICES, Rig
+
+OUTBOXES = {
+    "products": ("products", "reservations"),
+    "orders": ("orders",),
+    "payments": ("payments",),
+    "notifications": ("mail",),
+}
+_WANTED: dict[tuple[str, str, str], dict[str, Any]] = {
+    ("refunds to be made", "payments", "payments"): {"refunds.status": "PENDING"},
+    ("card payments without a verdict", "payments", "payments"): {
+        "status": "AWAITING_PAYMENT",
+        "method": "card",
+    },
+    ("mails being sent", "notifications", "mail"): {"status": "SENDING"},
+}
+LOOKS = 3
+"""So often in a row, a second apart, nothing may be left: what a consumer has in hand is in no
+queue that can be counted."""
+
+
+class NotQuiet(AssertionError):
+    """Something is still going on; the message says what."""
+
+
+async def quiet(rig: Rig, *, within: float, deadline: bool) -> None:
+    """Return when nothing is left to do.
+
+    Args:
+        deadline: the payment deadline is short, so that no order may await it for ever.
+
+    Raises:
+        NotQuiet: after `within` seconds there is.
+    """
+    until = time.monotonic() + within
+    looks = 0
+    environment = rig.system.environment
+    async with (
+        mongodb.connect(environment["MONGODB_URI"], process="tests") as client,
+        await aio_pika.connect(environment["RABBITMQ_URL"]) as connection,
+        connection.channel() as channel,
+    ):
+        while looks < LOOKS:
+            left = {**await _in_databases(client, deadline), **await _in_queues(channel)}
+            looks = 0 if left else looks + 1
+            if left and time.monotonic() > until:
+                raise NotQuiet(f"{within:.0f} s after the last fault there are still {left}")
+            await asyncio.sleep(1)
+
+
+async def _in_databases(client: mongodb.Client, deadline: bool) -> dict[str, int]:
+    left = {
+        f"unpublished {name}": await client[database][name].count_documents(UNPUBLISHED)
+        for database, names in OUTBOXES.items()
+        for name in names
+    }
+    for (what, database, name), query in _WANTED.items():
+        left[what] = await client[database][name].count_documents(query)
+    if deadline:
+        left["orders to be given up"] = await client["orders"]["orders"].count_documents(
+            {"status": "AWAITING_PAYMENT", "expires_at": {"$ne": None}}
+        )
+    left["holds of no order"] = await _holds_of_no_order(client)
+    return {what: count for what, count in left.items() if count}
+
+
+async def _holds_of_no_order(client: mongodb.Client) -> int:
+    reservations = client["products"]["reservations"]
+    held = [document["_id"] async for document in reservations.find({"status": "HELD"})]
+    known = await client["orders"]["orders"].count_documents({"_id": {"$in": held}})
+    return len(held) - known
+
+
+async def _in_queues(channel: Any) -> dict[str, int]:
+    names = [
+        name
+        for service in SERVICES
+        for name in (
+            topology.event_queue(service),
+            *(topology.retry_queue(service, delay) for delay in topology.RETRY_DELAYS),
+        )
+    ]
+    counts = {
+        name: (await channel.declare_queue(name, passive=True)).declaration_result.message_count
+        for name in names
+    }
+    return {name: count for name, count in counts.items() if count}

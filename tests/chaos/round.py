@@ -1,0 +1,161 @@
+"""One round: start, sell under faults, heal, wait until quiet, and check the promises."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from cartwheel.local.console import QUIET, Console
+
+from ..journeys.shop import open_shop
+from .customers import PATIENCE, Buyer, accounts, put_up_products
+from .evidence import Evidence, collect
+from .faults import Fault, heal, inject
+from .history import History
+from .promises import Violation, orders_concerned, violations
+from .quiet import NotQuiet, quiet
+from .rig import Rig, rigged
+from .story import story
+from .verified import verified
+
+HOLD_CHECK_AFTER = 20
+SETTLED = 3.0
+"""RabbitMQ writes what was declared a little later (docs/operations.md); until then it stays up."""
+
+STORIES = 3
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A round. `payment_deadline` is in seconds; None leaves the 15 minutes."""
+
+    seed: int
+    faults: Callable[[random.Random], list[Fault]]
+    customers: int = 20
+    purchases: int = 40
+    think: float = 1.0
+    payment_deadline: int | None = None
+    quiet_within: float = 240.0
+    settings: Mapping[str, str] = {}
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    plan: Plan
+    requests: int
+    answers: Counter[str]
+    orders: Counter[str]
+    payments: Counter[str]
+    faults: int
+    seconds: float
+    found: list[Violation]
+    stories: list[str]
+
+    def __str__(self) -> str:
+        what = (
+            f"seed {self.plan.seed}: {self.requests} requests, {self.faults} faults in"
+            f" {self.seconds:.0f} s; answers {_counted(self.answers)};"
+            f" orders {_counted(self.orders)}; payments {_counted(self.payments)};"
+            f" {len(self.found)} violations"
+        )
+        told = [f"  promise {each.promise}: {each.what} ({each.order_id})" for each in self.found]
+        kinds = [f"{what}", *told[:40], *(f"\n{text}" for text in self.stories)]
+        return "\n".join(kinds)
+
+
+async def play(plan: Plan, home: Path, console: Console = QUIET) -> Result:
+    """Run a round in the folder `home`, which must be empty, and return what came of it."""
+    dice = random.Random(plan.seed)  # noqa: S311 repeatable, not secret
+    started = time.monotonic()
+    history = History(home / "history.jsonl")
+    settings = {"HOLD_CHECK_AFTER_SECONDS": str(HOLD_CHECK_AFTER), **plan.settings}
+    if plan.payment_deadline is not None:
+        settings["PAYMENT_DEADLINE_SECONDS"] = str(plan.payment_deadline)
+    try:
+        async with rigged(home, settings=settings, console=console) as rig:
+            found: list[Violation] = []
+            try:
+                await _trade_under_faults(rig, plan, history, dice, console)
+                with console.doing("waiting until quiet"):
+                    await quiet(
+                        rig, within=plan.quiet_within, deadline=plan.payment_deadline is not None
+                    )
+                found += await verified(rig)
+            except (NotQuiet, TimeoutError) as error:
+                found.append(Violation(5, f"not quiet: {error or 'customers go on for ever'}"))
+            evidence = await collect(rig, history)
+    finally:
+        history.close()
+    found += violations(evidence)
+    return _result(plan, evidence, history, found, home / "logs", time.monotonic() - started)
+
+
+async def _trade_under_faults(
+    rig: Rig, plan: Plan, history: History, dice: random.Random, console: Console
+) -> None:
+    async with open_shop(rig.system.url) as shop:
+        admin = await shop.admin()
+        people = await accounts(shop, 4)
+        products = await put_up_products(admin)
+        boss = Buyer(admin, history, name="admin", products=[])
+        buyers = [
+            Buyer(
+                people[number % len(people)],
+                history,
+                name=f"customer-{number}",
+                products=products,
+                admin=boss,
+                seed=str(plan.seed),
+            )
+            for number in range(plan.customers)
+        ]
+        await asyncio.sleep(SETTLED)
+        closing = asyncio.Event()
+        trading = asyncio.gather(
+            boss.look_after_the_shop(closing, products),
+            *(buyer.buy_until(closing, most=plan.purchases, think=plan.think) for buyer in buyers),
+        )
+        faults = plan.faults(dice)
+        try:
+            with console.doing(f"{plan.customers} customers, {len(faults)} faults"):
+                await inject(rig, faults, history, dice)
+            with console.doing("healing"):
+                await heal(rig)
+                history.fault("healed")
+            closing.set()
+            with console.doing("customers finish"):
+                async with asyncio.timeout(PATIENCE + 60):
+                    await trading
+        finally:
+            trading.cancel()
+
+
+def _result(
+    plan: Plan,
+    evidence: Evidence,
+    history: History,
+    found: list[Violation],
+    logs: Path,
+    seconds: float,
+) -> Result:
+    stories = [
+        f"The story of {order_id}:\n{story(order_id, evidence, history, logs)}"
+        for order_id in orders_concerned(found)
+    ]
+    return Result(
+        plan=plan,
+        requests=len(history.calls),
+        answers=Counter(str(call.status or "none") for call in history.calls),
+        orders=Counter(order["status"] for order in evidence.orders.values()),
+        payments=Counter(payment["status"] for payment in evidence.payments.values()),
+        faults=len(history.faults),
+        seconds=seconds,
+        found=found,
+        stories=sorted(stories, key=len)[:STORIES],
+    )
+
+
+def _counted(counter: Counter[str]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in sorted(counter.items()))

@@ -1,0 +1,16 @@
+"""The short form of the crash suite; `make chaos` runs the long one."""
+
+from pathlib import Path
+
+from . import faults
+from .round import Plan, play
+
+SEED = 20_260_701
+
+
+async def test_nothing_is_lost_and_nothing_done_twice_whatever_is_killed(tmp_path: Path) -> None:
+    plan = Plan(seed=SEED, faults=faults.short, think=0.6)
+
+    result = await play(plan, tmp_path / "system")
+
+    assert not result.found, str(result)
