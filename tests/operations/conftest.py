@@ -49,34 +49,42 @@ class Bought(msgspec.Struct, frozen=True, kw_only=True):
     paid: str
     in_cash: str
     rejected: str
+    canceled: str
     payment: str
+    refunded: str
 
     @property
     def orders(self) -> list[str]:
-        return [self.paid, self.in_cash, self.rejected]
+        return [self.paid, self.in_cash, self.rejected, self.canceled]
 
 
 @pytest.fixture(scope="session")
 async def bought(system: System) -> Bought:
-    """Three orders: paid by card, paid in cash, and rejected after three declined payments."""
+    """Four orders: paid by card, paid in cash, rejected, and canceled after it was paid by card."""
     async with open_shop(system.url) as shop:
         admin, customer = await shop.admin(), await shop.sign_up()
         product = await Shelf(admin).put_up(stock=10)
-        paid, in_cash, rejected = [(await customer.order(product, 2)).made for _ in range(3)]
-        payment = (await customer.pay(paid)).made
+        paid, in_cash, rejected, canceled = [
+            (await customer.order(product, 2)).made for _ in range(4)
+        ]
+        payment, refunded = [(await customer.pay(order)).made for order in (paid, canceled)]
+        await customer.sees(canceled, "PAID")
+        await admin.post(f"/orders/{canceled['id']}/cancel", {"reason": "a test"})
         cash = (await customer.pay(in_cash, {"type": "cash_on_delivery"})).made
         assert (await admin.post(f"/payments/{cash['id']}/confirm")).status == 200
         for _ in range(3):
             await customer.pay(rejected, by_card(DECLINED_CARD))
         await customer.sees(rejected, "REJECTED")
-        await mailed(system, customer.email, count=5)
+        await mailed(system, customer.email, count=8)
         await Shelf(admin).comes_to(product, available=6, sold=4)
     return Bought(
         product=product["id"],
         paid=paid["id"],
         in_cash=in_cash["id"],
         rejected=rejected["id"],
+        canceled=canceled["id"],
         payment=payment["id"],
+        refunded=refunded["id"],
     )
 
 

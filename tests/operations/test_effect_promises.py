@@ -117,6 +117,13 @@ def test_an_outbox_with_a_gap_is_found() -> None:
     assert wrong(paid(order=order(outbox=(unpublished(2),)))) == []
 
 
+def test_a_reservation_may_have_events_of_its_own() -> None:
+    short = reservation(sequence=1, outbox=(unpublished(1),))
+    assert wrong(paid(reservation=short)) == []
+    gap = reservation(sequence=2, outbox=(unpublished(1),))
+    assert told(wrong(paid(reservation=gap))) == [(5, ("ord_1", "evt_1"))]
+
+
 def test_an_event_unpublished_for_long_is_found() -> None:
     outbox = [unpublished(1), unpublished(2, NOW - timedelta(seconds=59))]
     (violation,) = effects.unpublished(outbox, "ord_1", PATIENCE, NOW)

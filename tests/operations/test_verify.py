@@ -85,7 +85,7 @@ def verify(system: System, copies: Databases, rabbitmq: AbstractConnection) -> V
 
 
 def everything(bought: Bought) -> set[str]:
-    return {bought.product, bought.payment, *bought.orders}
+    return {bought.product, bought.payment, bought.refunded, *bought.orders}
 
 
 async def test_the_running_system_keeps_its_promises(system: System, bought: Bought) -> None:
@@ -94,7 +94,7 @@ async def test_the_running_system_keeps_its_promises(system: System, bought: Bou
     told = msgspec.json.decode(ran.output)
     assert told["holds"] is True
     assert told["violations"] == []
-    assert told["looked_at"]["orders"] >= 3
+    assert told["looked_at"]["orders"] >= 4
     assert told["looked_at"]["ledger"] >= 1
 
 
@@ -154,6 +154,18 @@ BROKEN: dict[str, tuple[Tamper, set[tuple[int, str]]]] = {
         {(3, "payment"), (3, "paid")},
     ),
     "charged, and known to nobody here": (_forget_payment, {(3, "payment")}),
+    "a refund that was forgotten": (
+        lambda copies, bought: copies.payments["payments"].update_one(
+            {"_id": bought.refunded}, {"$set": {"refunds": []}}
+        ),
+        {(3, "refunded")},
+    ),
+    "returned, but not closed": (
+        lambda copies, bought: copies.orders["orders"].update_one(
+            {"_id": bought.canceled}, {"$set": {"status": "PAID"}}
+        ),
+        {(3, "canceled"), (5, "canceled")},
+    ),
     "an order that is gone": (
         lambda copies, bought: copies.orders["orders"].delete_one({"_id": bought.paid}),
         {(3, "payment"), (5, "paid"), (7, "paid")},
@@ -180,7 +192,13 @@ async def test_each_kind_of_broken_promise_is_found(
 
     found, _ = await verify(everything(bought))
 
-    names = {bought.product: "product", bought.payment: "payment", bought.paid: "paid"}
+    names = {
+        bought.product: "product",
+        bought.payment: "payment",
+        bought.paid: "paid",
+        bought.refunded: "refunded",
+        bought.canceled: "canceled",
+    }
     told = {(each.promise, names[id]) for each in found for id in each.ids if id in names}
     assert expected <= told, found
 

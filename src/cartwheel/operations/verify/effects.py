@@ -33,6 +33,8 @@ def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
             wrong += _agrees(order, reservation)
     elif reservation is not None:
         wrong += _orphaned(reservation, patience, now)
+    if reservation is not None:
+        wrong += outbox_is_the_end(reservation.outbox, reservation.sequence, reservation.id)
     for payment in case.payments:
         wrong += outbox_is_the_end(payment.outbox, payment.sequence, payment.id)
     for mail in case.mails:

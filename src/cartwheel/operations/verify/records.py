@@ -55,6 +55,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     lines: tuple[Line, ...]
     held_at: datetime
     order_sequence: int = 0
+    sequence: int = 0
     outbox: tuple[Unpublished, ...] = ()
 
 
