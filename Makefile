@@ -25,7 +25,7 @@ reset: $(READY) ## delete all data, after asking (ARGS=--yes does not ask)
 	@exec $(BIN)/cartwheel reset $(ARGS)
 
 test: $(READY) ## run the whole suite on the real parts (ARGS="-k name" for some)
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 chaos: $(READY) ## the crash suite's long form (SEED=7 ROUNDS=10; some minutes a round)
 	@SEED=$(SEED) ROUNDS=$(ROUNDS) $(BIN)/python -m tests.chaos

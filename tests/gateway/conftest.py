@@ -133,10 +133,12 @@ async def running(
 @asynccontextmanager
 async def cut_off() -> AsyncGenerator[cognito.Cognito]:
     """A Cognito that nobody answers for."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-        async with cognito.connect(region="eu-west-1", client_id=CLIENT) as users:
-            yield users
+    async with AsyncExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:  # read when the client is made
+            patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+            connecting = cognito.connect(region="eu-west-1", client_id=CLIENT)
+            users = await stack.enter_async_context(connecting)
+        yield users
 
 
 def probe_app(

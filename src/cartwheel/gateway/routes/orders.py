@@ -93,14 +93,19 @@ async def get_timeline(order_id: FromPath[str], identity: Asking, bus: Bus) -> l
 
 @post("/{order_id:str}/cancel", status_code=200)
 async def cancel_order(
-    order_id: str, data: JSONBody[Cancellation], identity: Asking, bus: Bus
+    order_id: FromPath[str],
+    identity: Asking,
+    bus: Bus,
+    data: JSONBody[Cancellation | None] = None,
 ) -> OrderView:
     """Give an order up: its owner while it awaits payment, an administrator also a paid one.
 
     Money that was taken is given back. Administrators say why. May be repeated.
     """
     return await bus.request(
-        contract.CancelOrder(order_id=order_id, actor=identity.actor, reason=data.reason)
+        contract.CancelOrder(
+            order_id=order_id, actor=identity.actor, reason=data.reason if data else None
+        )
     )
 
 

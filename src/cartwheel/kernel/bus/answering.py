@@ -132,9 +132,7 @@ class Answerer:
             with until(asked.deadline):
                 result = await row.handler(request)
             ready.add(wire.Answered(asked.id, wire.Outcome.DONE, msgspec.Raw(wire.encode(result))))
-            # What changes nothing is worth a line only to somebody who looks closely.
-            tell = log.debug if row.kind.read else log.info
-            tell("answered", request=row.kind.type, ms=_ms_since(began))
+            log.info("answered", request=row.kind.type, ms=_ms_since(began))
         except Refusal as refusal:
             log.info("refused", request=row and row.kind.type, code=refusal.code)
             ready.add(wire.Answered(asked.id, wire.Outcome.REFUSED, wire.write_refusal(refusal)))

@@ -33,6 +33,7 @@ from cartwheel.kernel import crash_points
 from cartwheel.kernel.bus import topology, wire
 from cartwheel.kernel.bus.connection import CONNECTION_ERRORS, open_channel
 from cartwheel.kernel.bus.lane import Lane
+from cartwheel.kernel.clock import utc_now
 from cartwheel.kernel.errors import Refusal
 from cartwheel.kernel.messages import CloudEvent, Event
 from cartwheel.kernel.outages import is_outage
@@ -205,6 +206,7 @@ class Consumer:
                 "reason": str(error)[:1000] or type(error).__name__,
                 "stack": "".join(traceback.format_exception(error))[-8000:],
                 "origin": topology.event_queue(self._service),
+                "parked_at": utc_now().isoformat(),
             },
         )
 
