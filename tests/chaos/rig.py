@@ -9,7 +9,7 @@ import msgspec
 
 from cartwheel.local.console import QUIET, Console
 from cartwheel.local.parts import side_by_side
-from cartwheel.local.processes import PROCESSES, command
+from cartwheel.local.processes import PROCESSES, Process, command
 from cartwheel.local.supervisor import Supervisor
 from cartwheel.local.up import System, running
 
@@ -42,9 +42,9 @@ class Rig(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def rigged(
-    home: Path, *, settings: Mapping[str, str], console: Console = QUIET
+    home: Path, *, settings: Mapping[str, str], gateways: int = 1, console: Console = QUIET
 ) -> AsyncGenerator[Rig]:
-    """Yield the running system; `settings` go to every process."""
+    """Yield the running system; `settings` go to every process, `gateways` share one port."""
     async with (
         running(home, given={}, processes=(), console=console) as system,
         AsyncExitStack() as stack,
@@ -53,8 +53,10 @@ async def rigged(
         commands = [
             command(process, {**system.environment, **settings}) for process in PROCESSES[:1]
         ]
-        for process in PROCESSES[1:]:
-            environment = {**system.environment, **settings}
+        gateway = next(process for process in PROCESSES if process.name == "gateway")
+        more = [Process(f"gateway-{number}", gateway.argv) for number in range(2, gateways + 1)]
+        for process in (*PROCESSES[1:], *more):
+            environment = {**system.environment, **settings, "SHARE_PORT": str(bool(more))}
             for part, variable in PARTS.items():
                 proxy, url = await stack.enter_async_context(proxy_to(environment[variable]))
                 proxies[process.name, part] = proxy
@@ -64,7 +66,9 @@ async def rigged(
         try:
             yield Rig(home, system, proxies)
         finally:
-            await system.supervisor.stop(*OWN)  # while they still reach their parts
+            await system.supervisor.stop(
+                *OWN, *(process.name for process in more)
+            )  # while they still reach their parts
 
 
 def _directly(uri: str) -> str:

@@ -35,6 +35,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     faults: Callable[[random.Random], list[Fault]]
     customers: int = 20
+    gateways: int = 1
     purchases: int = 40
     think: float = 1.0
     payment_deadline: int | None = None
@@ -74,7 +75,7 @@ async def play(plan: Plan, home: Path, console: Console = QUIET) -> Result:
     if plan.payment_deadline is not None:
         settings["PAYMENT_DEADLINE_SECONDS"] = str(plan.payment_deadline)
     try:
-        async with rigged(home, settings=settings, console=console) as rig:
+        async with rigged(home, settings=settings, gateways=plan.gateways, console=console) as rig:
             found: list[Violation] = []
             try:
                 await _trade_under_faults(rig, plan, history, dice, console)

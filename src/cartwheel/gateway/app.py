@@ -104,7 +104,14 @@ async def _serve(given: GatewaySettings, stop: asyncio.Event) -> None:
         async with assembled(
             given, bus=bus, is_ready=lambda: connection.is_up and not stop.is_set()
         ) as app:
-            await serve(app, given.host, given.port, started=_started, stop=stop)
+            await serve(
+                app,
+                given.host,
+                given.port,
+                started=_started,
+                stop=stop,
+                share_port=given.share_port,
+            )
     finally:
         # Last: answers to the requests in hand came over it.
         await connection.stop()

@@ -25,6 +25,7 @@ async def serve(
     *,
     started: Callable[[], None],
     stop: asyncio.Event,
+    share_port: bool = False,
     protocol: type[BoundedProtocol] = BoundedProtocol,
 ) -> None:
     """Serve `app` until `stop` is set, then let requests in hand finish, for GRACE seconds.
@@ -35,7 +36,7 @@ async def serve(
     Raises:
         OSError: the port is taken, or may not be used.
     """
-    listener = socket.create_server((host, port), backlog=BACKLOG)
+    listener = socket.create_server((host, port), backlog=BACKLOG, reuse_port=share_port)
     server = _Server(
         uvicorn.Config(
             Traced(app),

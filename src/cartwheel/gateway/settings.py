@@ -4,10 +4,14 @@ import msgspec
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`cognito_issuer` and `cognito_jwks_url` are only for an emulator of AWS."""
+    """`cognito_issuer` and `cognito_jwks_url` are only for an emulator of AWS.
+
+    With `share_port`, several gateways may listen on one port and the kernel spreads connections.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8000
+    share_port: bool = False
     log_level: str = "INFO"
     rabbitmq_url: str
     simulator_url: str
