@@ -22,6 +22,8 @@ BROKEN: dict[str, tuple[int, list[Fault]]] = {
         5,
         [faults.break_off("orders", "rabbitmq", 2), faults.break_off("payments", "rabbitmq", 2)],
     ),
+    "journal": (1, [faults.kill("mongod")] * 4),
+    "outbox": (5, [faults.crash("orders", "commit.after", 20)] * 2),
     "charge once": (3, [faults.provider(3, 2)]),
     "mail once": (7, [faults.crash("notifications", "ack.before", 5)]),
 }

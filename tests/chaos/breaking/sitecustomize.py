@@ -69,6 +69,43 @@ def clear_the_outbox_before_the_confirm() -> None:
     relay.Relay._publish_one = publish_one
 
 
+def answer_before_the_journal() -> None:
+    """Everywhere: a write is acknowledged while it is only in mongod's memory."""
+    client: Any = import_module("cartwheel.kernel.store.client")
+    concern: Any = import_module("pymongo.write_concern").WriteConcern
+
+    def hasty(*_: Any, **__: Any) -> Any:
+        return concern(1, j=False)
+
+    client.WriteConcern = hasty
+    if any(word.startswith("cartwheel.products") for word in sys.orig_argv):
+        reservations: Any = import_module("cartwheel.products.mongo.reservations")
+        reservations.WriteConcern = hasty
+
+
+def publish_past_the_outbox() -> None:
+    """orders: events are kept in memory, beside the write, until they are published."""
+    outbox: Any = import_module("cartwheel.kernel.store.outbox")
+    relay: Any = import_module("cartwheel.kernel.store.relay")
+    msgspec: Any = import_module("msgspec")
+    to_publish = outbox.to_publish
+    kept: list[Any] = []
+
+    def keep(*given: Any, **named: Any) -> list[Any]:
+        kept.extend(to_publish(*given, **named))
+        return []
+
+    async def publish(self: Any) -> None:
+        while True:
+            await asyncio.sleep(0.2)
+            await self._publisher.opened()
+            while kept:
+                await self._publisher.publish(msgspec.convert(kept.pop(0), relay.StoredEvent))
+
+    outbox.to_publish = keep
+    relay.Relay._run = publish
+
+
 def charge_again_to_find_out() -> None:
     """payments: when the provider does not answer, charge under a new key."""
     simulator: Any = import_module("cartwheel.payments.simulator")
@@ -111,6 +148,8 @@ BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "idempotency key": ("cartwheel.gateway", forget_idempotency_keys),
     "ack after effect": ("cartwheel", acknowledge_before_the_effect),
     "confirm before clearing": ("cartwheel", clear_the_outbox_before_the_confirm),
+    "journal": ("cartwheel", answer_before_the_journal),
+    "outbox": ("cartwheel.orders", publish_past_the_outbox),
     "charge once": ("cartwheel.payments", charge_again_to_find_out),
     "mail once": ("cartwheel.notifications", mail_whatever_was_mailed),
 }
