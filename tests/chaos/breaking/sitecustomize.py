@@ -106,6 +106,19 @@ def mail_whatever_was_mailed() -> None:
     mongo.MongoMails.claim = always
 
 
+def stumble_over_one_customer() -> None:
+    """notifications: fail on the mails to one customer, as a bug would."""
+    handlers: Any = import_module("cartwheel.notifications.handlers")
+    render = handlers.render
+
+    def stumble(event: Any) -> Any:
+        if event.order.user.email == "poisoned@example.com":
+            raise ZeroDivisionError("by zero")
+        return render(event)
+
+    handlers.render = stumble
+
+
 BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "stock": ("cartwheel.products", sell_what_is_not_there),
     "idempotency key": ("cartwheel.gateway", forget_idempotency_keys),
@@ -113,6 +126,7 @@ BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "confirm before clearing": ("cartwheel", clear_the_outbox_before_the_confirm),
     "charge once": ("cartwheel.payments", charge_again_to_find_out),
     "mail once": ("cartwheel.notifications", mail_whatever_was_mailed),
+    "one customer": ("cartwheel.notifications", stumble_over_one_customer),
 }
 
 if guard := os.environ.get("BREAK"):
