@@ -143,6 +143,19 @@ def mail_whatever_was_mailed() -> None:
     mongo.MongoMails.claim = always
 
 
+def stumble_over_one_customer() -> None:
+    """notifications: fail on the mails to one customer, as a bug would."""
+    handlers: Any = import_module("cartwheel.notifications.handlers")
+    render = handlers.render
+
+    def stumble(event: Any) -> Any:
+        if event.order.user.email == "poisoned@example.com":
+            raise ZeroDivisionError("by zero")
+        return render(event)
+
+    handlers.render = stumble
+
+
 BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "stock": ("cartwheel.products", sell_what_is_not_there),
     "idempotency key": ("cartwheel.gateway", forget_idempotency_keys),
@@ -152,6 +165,7 @@ BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "outbox": ("cartwheel.orders", publish_past_the_outbox),
     "charge once": ("cartwheel.payments", charge_again_to_find_out),
     "mail once": ("cartwheel.notifications", mail_whatever_was_mailed),
+    "one customer": ("cartwheel.notifications", stumble_over_one_customer),
 }
 
 if guard := os.environ.get("BREAK"):

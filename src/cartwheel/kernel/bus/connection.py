@@ -16,7 +16,8 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from cartwheel.kernel.telemetry import log
 
 HEARTBEAT = 10
-"""Seconds; a frozen broker is given up after two of them without a sign of life."""
+"""Seconds. RabbitMQ gives up a silent client after two of them; aiormq a silent RabbitMQ only after
+3 * (HEARTBEAT + 1), so until then requests to a frozen one wait for their deadline."""
 
 CONNECT_TIMEOUT = 5.0
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
