@@ -393,3 +393,30 @@ async def test_consuming_goes_on_after_the_queue_was_deleted_and_set_up_again(
         assert seen == [1]
 
     await eventually(handled)
+
+
+async def test_a_probe_or_a_handler_that_hangs_is_given_up_and_tried_again(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consuming, "PROBE_WITHIN", 0.3)
+    monkeypatch.setattr(consuming, "HANDLE_WITHIN", 0.3)
+    hung = {"handler": False, "probe": False}
+    done: list[int] = []
+
+    async def hang_once(what: str) -> None:
+        if not hung[what]:
+            hung[what] = True
+            await asyncio.sleep(3600)
+
+    async def handle(event: CloudEvent[Happened]) -> None:
+        await hang_once("handler")
+        done.append(event.data.number)
+
+    await connect(Consumer(SERVICE, [on(Happened, handle)], probe=lambda: hang_once("probe")))
+    await publish(connect, happened(1))
+
+    async def handled() -> None:
+        assert done == [1]
+
+    await eventually(handled)
+    assert hung == {"handler": True, "probe": True}

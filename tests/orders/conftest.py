@@ -56,7 +56,7 @@ class Direct:
         self.table = table
 
     async def request(self, request: Request[Answer]) -> Answer:
-        with until(time.time() + 10):
+        async with until(time.time() + 10):
             [handler] = [row.handler for row in self.table if row.kind is type(request)]
             return await handler(request)
 

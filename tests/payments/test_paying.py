@@ -225,8 +225,9 @@ async def test_a_repeat_of_a_payment_that_goes_on_too_long_is_told_so(
 
     await eventually(begun)
 
-    with until(time.time() + 1.2), pytest.raises(PaymentInProgress):
-        await payments.create(request)
+    async with until(time.time() + 1.2):
+        with pytest.raises(PaymentInProgress):
+            await payments.create(request)
 
     assert (await running).made.status is PaymentStatus.PAID
     assert await shop.charges(*await payments.of(order_id)) == ["charge"]

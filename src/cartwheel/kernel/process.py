@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequ
 from typing import Any, TypeVar
 
 import msgspec
+import pymongo
 import uvloop
 
 from cartwheel.kernel import telemetry
@@ -171,7 +172,8 @@ async def unless_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -
 async def _wait_for_database(built_on: Parts, migrations: Sequence[schema.Migration]) -> None:
     while True:
         try:
-            await schema.check(built_on.database, migrations)
+            with pymongo.timeout(mongodb.SERVER_SELECTION_TIMEOUT):
+                await schema.check(built_on.database, migrations)
             return
         except Exception as error:
             if not is_outage(error):

@@ -32,7 +32,7 @@ async def setup(settings: Settings) -> dict[str, int]:
         connection.channel() as channel,
     ):
         await topology.declare(channel, services=catalogue.SERVICES, events=catalogue.EVENTS)
-    async with mongodb.connect(settings.mongodb_uri, process="setup") as client:
+    async with mongodb.connect(settings.mongodb_uri, process="setup", timeout=None) as client:
         return {
             name: await migrations.apply(mongodb.database(client, name), steps)
             for name, steps in DATABASES.items()

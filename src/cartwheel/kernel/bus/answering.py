@@ -129,7 +129,7 @@ class Answerer:
                 raise LookupError("nobody here answers that")
             request = wire.request_decoder(row.kind).decode(asked.body)
             continue_trace(request.traceparent)
-            with until(asked.deadline):
+            async with until(asked.deadline):
                 result = await row.handler(request)
             ready.add(wire.Answered(asked.id, wire.Outcome.DONE, msgspec.Raw(wire.encode(result))))
             log.info("answered", request=row.kind.type, ms=_ms_since(began))

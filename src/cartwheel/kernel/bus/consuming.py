@@ -14,6 +14,7 @@ At least once, in any order: handlers guard their effect in the same write as th
 
 import asyncio
 import contextlib
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
@@ -32,6 +33,7 @@ from aio_pika.abc import (
 from cartwheel.kernel import crash_points
 from cartwheel.kernel.bus import topology, wire
 from cartwheel.kernel.bus.connection import CONNECTION_ERRORS, open_channel
+from cartwheel.kernel.bus.deadline import until
 from cartwheel.kernel.bus.lane import Lane
 from cartwheel.kernel.clock import utc_now
 from cartwheel.kernel.errors import Refusal
@@ -43,6 +45,10 @@ Data = TypeVar("Data", bound=Event)
 
 PREFETCH = 64
 PUBLISH_TIMEOUT = 10.0
+HANDLE_WITHIN = 20.0
+"""Seconds for one event, after which the part it waits for counts as away."""
+
+PROBE_WITHIN = 5.0
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 """Seconds between two probes of a part that is away, or two tries after probes that succeeded."""
 
@@ -162,7 +168,8 @@ class Consumer:
         row = self._table[event.type]
         handler = row.alone if message.redelivered else row.handler
         try:
-            await handler(event)
+            async with until(time.time() + HANDLE_WITHIN):
+                await handler(event)
             log.info("event handled", type=event.type, subject=event.subject)
         except Refusal as refusal:
             log.info(
@@ -236,7 +243,8 @@ class Consumer:
                 # Longer each time, also when the probe succeeds and the handlers fail all the same.
                 self._pause_for = min(self._pause_for * 2, LONGEST_PAUSE)
                 try:
-                    await self._probe()
+                    async with until(time.time() + PROBE_WITHIN):
+                        await self._probe()
                     break
                 except Exception as error:
                     log.warning("still waiting for a part", error=repr(error))

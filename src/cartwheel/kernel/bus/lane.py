@@ -66,7 +66,7 @@ class Lane(Generic[Item, Result]):
 
     async def _run(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
-            with until(time.time() + BATCH_TIMEOUT):
+            async with until(time.time() + BATCH_TIMEOUT):
                 results = await self._handler([item for item, _ in batch])
         except Exception as error:
             if len(batch) == 1 or is_outage(error):

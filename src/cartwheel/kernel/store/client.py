@@ -20,6 +20,8 @@ Database = AsyncDatabase[Document]
 Client = AsyncMongoClient[Document]
 
 SERVER_SELECTION_TIMEOUT = 5.0
+TIMEOUT = 10.0
+"""Seconds for one operation, its repetitions included."""
 
 
 class _Commits(CommandListener):
@@ -39,12 +41,17 @@ class _Commits(CommandListener):
         pass
 
 
-def connect(uri: str, *, process: str) -> Client:
-    """Return a client. It connects when first used, and again whenever it has to."""
+def connect(uri: str, *, process: str, timeout: float | None = TIMEOUT) -> Client:
+    """Return a client. It connects when first used, and again whenever it has to.
+
+    `timeout` (seconds) is for each operation that runs under no deadline of its own: the relay,
+    jobs, leases. Without one, the driver may wait for ever for what was lost with a connection.
+    """
     return AsyncMongoClient(
         uri,
         appname=f"cartwheel-{process}",
         serverSelectionTimeoutMS=int(SERVER_SELECTION_TIMEOUT * 1000),
+        **({} if timeout is None else {"timeoutMS": int(timeout * 1000)}),
         tz_aware=True,
         event_listeners=[_Commits()] if crash_points.armed() else [],
     )

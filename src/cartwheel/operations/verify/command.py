@@ -53,7 +53,7 @@ async def _verify(
     settings: Settings, patience: Patience, again_after: timedelta, report: Report
 ) -> None:
     async with (
-        mongodb.connect(settings.mongodb_uri, process="verify") as client,
+        mongodb.connect(settings.mongodb_uri, process="verify", timeout=None) as client,
         queues.reach(settings.rabbitmq_url) as waiting,
     ):
         with Spool() as spool:
