@@ -1,7 +1,7 @@
 """Payments on the real MongoDB, with the real simulator, and the real handlers of orders."""
 
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
@@ -172,7 +172,7 @@ async def payments(database: Database, cards: SimulatorCards, shop: Shop) -> Pay
 
 
 @pytest.fixture(autouse=True)
-def _deadline() -> Generator[None]:
+async def _deadline() -> AsyncGenerator[None]:
     """Requests come with a deadline; it ends the waiting for a payment that is still running."""
-    with until(time.time() + 10):
+    async with until(time.time() + 10):
         yield

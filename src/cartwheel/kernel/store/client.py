@@ -47,11 +47,12 @@ def connect(uri: str, *, process: str, timeout: float | None = TIMEOUT) -> Clien
     `timeout` (seconds) is for each operation that runs under no deadline of its own: the relay,
     jobs, leases. Without one, the driver may wait for ever for what was lost with a connection.
     """
+    options: dict[str, Any] = {} if timeout is None else {"timeoutMS": int(timeout * 1000)}
     return AsyncMongoClient(
         uri,
         appname=f"cartwheel-{process}",
         serverSelectionTimeoutMS=int(SERVER_SELECTION_TIMEOUT * 1000),
-        **({} if timeout is None else {"timeoutMS": int(timeout * 1000)}),
+        **options,
         tz_aware=True,
         event_listeners=[_Commits()] if crash_points.armed() else [],
     )
