@@ -15,7 +15,7 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
-from cartwheel.kernel.errors import Outage, TimedOut
+from cartwheel.kernel.errors import Outage
 
 _AWAY = (
     Outage,
@@ -35,10 +35,3 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, PyMongoError) and error.timeout:
         return True
     return isinstance(error, _AWAY)
-
-
-def is_timeout(error: BaseException) -> bool:
-    """Return whether `error` means that time ran out, with the outcome unknown."""
-    return isinstance(error, TimedOut | TimeoutError) or (
-        isinstance(error, PyMongoError) and error.timeout
-    )

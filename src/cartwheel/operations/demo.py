@@ -143,7 +143,9 @@ async def _buy(
                 "stock": 10,
             },
             token=admin_tokens["access_token"],
-            show=lambda made: f"{made['id']}, {_money(made['price'])}, {made['stock']}",
+            show=lambda made: (
+                f"{made['id']}, {_money(made['price'])}, {made['stock']['available']} available"
+            ),
         )
         for name, amount in (("Wooden top", 1999), ("Tin robot", 4250))
     ]
@@ -191,7 +193,9 @@ async def _buy(
             },
         },
         token=token,
-        show=lambda made: f"{made['id']}: {made['status']}, {made['card']}",
+        show=lambda made: (
+            f"{made['id']}: {made['status']}, {made['card']['brand']} {made['card']['last4']}"
+        ),
     )
 
     async def paid() -> bool | None:

@@ -25,7 +25,6 @@ from cartwheel.kernel.outages import is_outage
 from cartwheel.kernel.telemetry import continue_trace, log
 
 Kind = TypeVar("Kind", bound=Request[Any])
-Answer = TypeVar("Answer")
 
 MESSAGES_AT_ONCE = 64
 """Messages in hand; the rest stays with RabbitMQ, which forgets them after their deadline."""
