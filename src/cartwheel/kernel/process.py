@@ -11,7 +11,6 @@ import contextlib
 import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -30,7 +29,6 @@ from cartwheel.kernel.outages import is_outage
 from cartwheel.kernel.settings import BadSettings, read
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.kernel.store import migrations as schema
-from cartwheel.kernel.store import watchdog
 from cartwheel.kernel.store.relay import Relay
 from cartwheel.kernel.telemetry import log
 
@@ -141,8 +139,6 @@ async def serve(
         return
     relay.start()
     running = [asyncio.create_task(_repeat(job)) for job in jobs]
-    ping = partial(built_on.client.admin.command, "ping")
-    running.append(asyncio.create_task(watchdog.watch(ping)))
     notify("READY=1")
     log.info("ready")
     await stop.wait()
