@@ -17,10 +17,11 @@ from cartwheel.local.console import Console
 
 from . import faults
 from .faults import CRASHES, Fault
+from .rig import OWN
 from .round import Plan, play
 
 FOLDER = Path(".chaos")
-OTHERS = 14
+OTHERS = 16
 """Faults of a round besides the crashes at named points."""
 
 CRASHES_A_ROUND = 4
@@ -44,6 +45,7 @@ def plan_of(seed: int) -> Plan:
         purchases=200,
         think=1.2,
         payment_deadline=dice.choice([None, 20]),
+        numbers={OWN[seed % len(OWN)]: 2},
     )
 
 

@@ -3,15 +3,22 @@
 import asyncio
 import contextlib
 import random
+import time
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import aio_pika
 import aiohttp
 import msgspec
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from pymongo.errors import PyMongoError
 
+from cartwheel.kernel.bus import topology
 from cartwheel.kernel.crash_points import POINTS
 from cartwheel.kernel.store import client as mongodb
+from cartwheel.local import rabbitmq
 
 from .history import History
 from .rig import OWN, PARTS, SERVICES, Rig
@@ -20,6 +27,8 @@ Run = Callable[[Rig], Awaitable[None]]
 
 READY_WITHIN = 60.0
 CRASH_WITHIN = 12.0
+COPY = "x-copy"
+"""The header of an event that `disorder` has given back."""
 
 _REACHED: dict[str, tuple[str, ...]] = {
     "gateway": ("send",),
@@ -154,6 +163,75 @@ def step_down(seconds: int) -> Fault:
     return Fault(f"the primary steps down for {seconds} s", run)
 
 
+def disorder(service: str, seconds: float) -> Fault:
+    """About half of the events for `service` reach it twice, late and in any order."""
+
+    async def run(rig: Rig) -> None:
+        name = topology.event_queue(service)
+        dice = random.Random(seconds)  # noqa: S311 repeatable, not secret
+        held: list[AbstractIncomingMessage] = []
+
+        async def hold(message: AbstractIncomingMessage) -> None:
+            held.append(message)
+
+        async def give_back(channel: AbstractChannel) -> None:
+            taken = [
+                message for message in held for _ in range(1 if COPY in message.headers else 2)
+            ]
+            held.clear()
+            dice.shuffle(taken)
+            for message in taken:
+                copy = Message(
+                    message.body,
+                    headers={**message.headers, COPY: True},
+                    message_id=message.message_id,
+                    content_type=message.content_type,
+                    delivery_mode=DeliveryMode.PERSISTENT,
+                )
+                await channel.default_exchange.publish(copy, name)
+            for message in dict.fromkeys(taken):
+                await message.ack()
+
+        async with (
+            await aio_pika.connect(rig.system.environment["RABBITMQ_URL"]) as connection,
+            connection.channel() as channel,
+        ):
+            queue = await channel.get_queue(name, ensure=False)
+            tag = await queue.consume(hold)
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                await asyncio.sleep(dice.uniform(0.1, 1.5))
+                await give_back(channel)
+            await queue.cancel(tag)
+            await give_back(channel)
+
+    return Fault(f"events for {service} come twice and in disorder for {seconds:.1f} s", run)
+
+
+def alarm(seconds: float) -> Fault:
+    """RabbitMQ is out of memory: it accepts nothing more until that is over."""
+
+    async def run(rig: Rig) -> None:
+        await _watermark(rig, "absolute", "1")
+        await asyncio.sleep(seconds)
+        await _watermark(rig, "0.4")
+
+    return Fault(f"RabbitMQ is full for {seconds:.1f} s", run)
+
+
+async def _watermark(rig: Rig, *limit: str) -> None:
+    control = await asyncio.create_subprocess_exec(
+        "/usr/lib/rabbitmq/bin/rabbitmqctl",
+        "set_vm_memory_high_watermark",
+        *limit,
+        env=rabbitmq.environment(rig.home),
+        stdout=DEVNULL,
+        stderr=PIPE,
+    )
+    _, errors = await control.communicate()
+    assert control.returncode == 0, errors.decode()
+
+
 def provider(count: int, seconds: float) -> Fault:
     async def run(rig: Rig) -> None:
         with contextlib.suppress(aiohttp.ClientError):
@@ -197,6 +275,8 @@ def short(dice: random.Random) -> list[Fault]:
         cut(None, "rabbitmq"),
         cut(None, "mongod"),
         freeze(None, "rabbitmq", dice.uniform(5, 6)),
+        refuse("notifications", "aws", 3),
+        disorder(dice.choice(SERVICES), 3),
         *(crash(name, point, dice.randint(2, 6)) for name, point in dice.sample(CRASHES, 2)),
     ]
     dice.shuffle(rest)
@@ -214,16 +294,12 @@ def long(dice: random.Random, crashes: list[tuple[str, str]], count: int) -> lis
         lambda: kill(dice.choice(OWN)),
         lambda: kill(dice.choice(["rabbitmq", "mongod", "simulator"])),
         lambda: restart(dice.choice(OWN)),
-        lambda: cut(dice.choice([None, *SERVICES]), dice.choice(list(PARTS))),
-        lambda: refuse(
-            dice.choice([None, *SERVICES]), dice.choice(list(PARTS)), dice.uniform(1, 12)
-        ),
-        lambda: freeze(
-            dice.choice([None, *SERVICES]), dice.choice(list(PARTS)), dice.uniform(2, 15)
-        ),
-        lambda: break_off(
-            dice.choice([None, *SERVICES]), dice.choice(list(PARTS)), dice.uniform(1, 6)
-        ),
+        lambda: cut(*_way(dice)),
+        lambda: refuse(*_way(dice), dice.uniform(1, 12)),
+        lambda: freeze(*_way(dice), dice.uniform(2, 15)),
+        lambda: break_off(*_way(dice), dice.uniform(1, 6)),
+        lambda: disorder(dice.choice(SERVICES), dice.uniform(2, 8)),
+        lambda: alarm(dice.uniform(1, 12)),
         lambda: step_down(dice.randint(2, 8)),
     ]
     faults = [crash(name, point, dice.randint(1, 20)) for name, point in crashes]
@@ -231,6 +307,12 @@ def long(dice: random.Random, crashes: list[tuple[str, str]], count: int) -> lis
     faults += [provider(dice.randint(1, 8), dice.uniform(1, 20)) for _ in range(2)]
     dice.shuffle(faults)
     return faults
+
+
+def _way(dice: random.Random) -> tuple[str | None, str]:
+    """Return from whom (None: from all) to which part; only notifications uses AWS all the time."""
+    part = dice.choice(list(PARTS))
+    return "notifications" if part == "aws" else dice.choice([None, *SERVICES]), part
 
 
 async def _ready(rig: Rig, *names: str) -> None:

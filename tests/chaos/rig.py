@@ -9,7 +9,7 @@ import msgspec
 
 from cartwheel.local.console import QUIET, Console
 from cartwheel.local.parts import side_by_side
-from cartwheel.local.processes import PROCESSES, Process, command
+from cartwheel.local.processes import PROCESSES, command, copies
 from cartwheel.local.supervisor import Supervisor
 from cartwheel.local.up import System, running
 
@@ -17,7 +17,7 @@ from ..proxy import Proxy, proxy_to
 
 SERVICES = ("products", "orders", "payments", "notifications")
 OWN = (*SERVICES, "gateway")
-PARTS = {"rabbitmq": "RABBITMQ_URL", "mongod": "MONGODB_URI"}
+PARTS = {"rabbitmq": "RABBITMQ_URL", "mongod": "MONGODB_URI", "aws": "AWS_ENDPOINT_URL"}
 
 
 class Rig(msgspec.Struct, frozen=True):
@@ -42,33 +42,36 @@ class Rig(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def rigged(
-    home: Path, *, settings: Mapping[str, str], gateways: int = 1, console: Console = QUIET
+    home: Path,
+    *,
+    settings: Mapping[str, str],
+    numbers: Mapping[str, int] = {},
+    console: Console = QUIET,
 ) -> AsyncGenerator[Rig]:
-    """Yield the running system; `settings` go to every process, `gateways` share one port."""
+    """Yield the running system; `settings` go to every process, `numbers` says of which there are
+    several copies (those of the gateway share one port)."""
     async with (
         running(home, given={}, processes=(), console=console) as system,
         AsyncExitStack() as stack,
     ):
         proxies: dict[tuple[str, str], Proxy] = {}
-        commands = [
-            command(process, {**system.environment, **settings}) for process in PROCESSES[:1]
-        ]
-        gateway = next(process for process in PROCESSES if process.name == "gateway")
-        more = [Process(f"gateway-{number}", gateway.argv) for number in range(2, gateways + 1)]
-        for process in (*PROCESSES[1:], *more):
-            environment = {**system.environment, **settings, "SHARE_PORT": str(bool(more))}
-            for part, variable in PARTS.items():
-                proxy, url = await stack.enter_async_context(proxy_to(environment[variable]))
-                proxies[process.name, part] = proxy
-                environment[variable] = _directly(url) if part == "mongod" else url
-            commands.append(command(process, environment))
+        shared = {**system.environment, **settings, "SHARE_PORT": str("gateway" in numbers)}
+        simulator, *own = PROCESSES
+        commands = [command(simulator, shared)]
+        for process in own:
+            for copy in copies(process, numbers.get(process.name, 1)):
+                environment = dict(shared)
+                for part, variable in PARTS.items():
+                    proxy, url = await stack.enter_async_context(proxy_to(environment[variable]))
+                    proxies[copy.name, part] = proxy
+                    environment[variable] = _directly(url) if part == "mongod" else url
+                commands.append(command(copy, environment))
         await side_by_side(system.supervisor.run(one) for one in commands)
         try:
             yield Rig(home, system, proxies)
         finally:
-            await system.supervisor.stop(
-                *OWN, *(process.name for process in more)
-            )  # while they still reach their parts
+            # While they still reach their parts.
+            await system.supervisor.stop(*{process for process, _ in proxies})
 
 
 def _directly(uri: str) -> str:

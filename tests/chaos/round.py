@@ -30,12 +30,16 @@ STORIES = 3
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A round. `payment_deadline` is in seconds; None leaves the 15 minutes."""
+    """A round.
+
+    `payment_deadline` is in seconds, None leaves the 15 minutes; `numbers` says of which processes
+    there are several copies.
+    """
 
     seed: int
     faults: Callable[[random.Random], list[Fault]]
     customers: int = 20
-    gateways: int = 1
+    numbers: Mapping[str, int] = {}
     purchases: int = 40
     think: float = 1.0
     payment_deadline: int | None = None
@@ -75,7 +79,7 @@ async def play(plan: Plan, home: Path, console: Console = QUIET) -> Result:
     if plan.payment_deadline is not None:
         settings["PAYMENT_DEADLINE_SECONDS"] = str(plan.payment_deadline)
     try:
-        async with rigged(home, settings=settings, gateways=plan.gateways, console=console) as rig:
+        async with rigged(home, settings=settings, numbers=plan.numbers, console=console) as rig:
             found: list[Violation] = []
             try:
                 await _trade_under_faults(rig, plan, history, dice, console)

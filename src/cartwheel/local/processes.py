@@ -38,6 +38,15 @@ PROCESSES = (
     Process("gateway", _module("cartwheel.gateway.app")),
 )
 
+
+def copies(process: Process, count: int) -> tuple[Process, ...]:
+    """Return `count` of `process`, the first under its own name, the others with a number."""
+    more = (
+        Process(f"{process.name}-{n}", process.argv, process.layer) for n in range(2, count + 1)
+    )
+    return (process, *more)
+
+
 _OWN_AWS_ACCOUNT = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION")
 """Would lead the AWS client past the emulator."""
 

@@ -15,7 +15,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from cartwheel.kernel.telemetry import log
 
-HEARTBEAT = 10
+HEARTBEAT = 5
 """Seconds. RabbitMQ gives up a silent client after two of them; aiormq a silent RabbitMQ only after
 3 * (HEARTBEAT + 1), so until then requests to a frozen one wait for their deadline."""
 
