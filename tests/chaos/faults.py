@@ -18,7 +18,6 @@ from pymongo.errors import PyMongoError
 from cartwheel.kernel.bus import topology
 from cartwheel.kernel.crash_points import POINTS
 from cartwheel.kernel.store import client as mongodb
-from cartwheel.local import rabbitmq
 
 from .history import History
 from .rig import OWN, PARTS, SERVICES, Rig
@@ -224,7 +223,7 @@ async def _watermark(rig: Rig, *limit: str) -> None:
         "/usr/lib/rabbitmq/bin/rabbitmqctl",
         "set_vm_memory_high_watermark",
         *limit,
-        env=rabbitmq.environment(rig.home),
+        env=rig.supervisor.command("rabbitmq").environment,
         stdout=DEVNULL,
         stderr=PIPE,
     )

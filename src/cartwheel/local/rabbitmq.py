@@ -50,15 +50,13 @@ async def provide(supervisor: Supervisor) -> dict[str, str]:
         Command(
             name="rabbitmq",
             argv=(find() or "rabbitmq-server",),
-            environment=environment(home),
+            environment=_environment(home, folder),
         )
     )
     return {"RABBITMQ_URL": f"amqp://guest:guest@127.0.0.1:{port}/"}
 
 
-def environment(home: Path) -> dict[str, str]:
-    """Return what RabbitMQ's programs need to know of the node of the instance in `home`."""
-    folder = home / "rabbitmq"
+def _environment(home: Path, folder: Path) -> dict[str, str]:
     # The node's data lie under its name, so the name is remembered rather than derived from the
     # folder: an instance that has been moved finds its messages again.
     node = instance.remember(home, "rabbitmq_node", lambda: f"cartwheel-{secrets.token_hex(3)}")

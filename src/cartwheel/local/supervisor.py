@@ -63,6 +63,10 @@ class Supervisor:
         """Return the file that gets what the process writes."""
         return self.home / "logs" / f"{name}.log"
 
+    def command(self, name: str) -> Command:
+        """Return how the process is started."""
+        return self._kept[name].command
+
     def pid(self, name: str) -> int:
         """Return the process id.
 

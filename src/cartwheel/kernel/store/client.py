@@ -1,11 +1,7 @@
 """The client of a service's own database, with the guarantees that the promises need."""
 
-import asyncio
-import sys
-from collections.abc import Awaitable
 from typing import Any
 
-import pymongo.lock
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.monitoring import (
@@ -26,22 +22,6 @@ Client = AsyncMongoClient[Document]
 SERVER_SELECTION_TIMEOUT = 5.0
 TIMEOUT = 10.0
 """Seconds for one operation, its repetitions included."""
-
-
-async def _wait_for(condition: Awaitable[bool], seconds: float | None) -> bool:
-    """What `asyncio.wait_for` is from Python 3.12 on.
-
-    Before, it waited in a task of its own. When its caller was cancelled twice (by a deadline and a
-    job's end, say), that task stayed behind, took the lock that it was waiting for, the topology's
-    or a pool's, and never gave it back: the client answered no call any more
-    (https://github.com/python/cpython/pull/98518).
-    """
-    async with asyncio.timeout(seconds):
-        return await condition
-
-
-if sys.version_info < (3, 12):
-    pymongo.lock.wait_for = _wait_for  # pyright: ignore[reportPrivateImportUsage] because this is a repair
 
 
 class _Commits(CommandListener):

@@ -1,16 +1,16 @@
-"""MongoDB's driver survives that its callers are cancelled."""
+"""Who is cancelled while waiting stops, and leaves nothing behind, on Python 3.11 too."""
 
 import asyncio
 
 from pymongo.lock import (
-    _async_cond_wait,  # pyright: ignore[reportPrivateUsage] because its locks are not to be had otherwise
+    _async_cond_wait,  # pyright: ignore[reportPrivateUsage] because the driver's locks are not to be had otherwise
     _async_create_condition,  # pyright: ignore[reportPrivateUsage]
     _async_create_lock,  # pyright: ignore[reportPrivateUsage]
 )
 
-from cartwheel.kernel.store import client as mongodb
+import cartwheel.kernel
 
-assert mongodb  # whoever has it may cancel what waits for the driver
+assert cartwheel.kernel  # which repairs it for everybody
 
 
 async def test_a_caller_that_is_cancelled_twice_leaves_no_lock_taken() -> None:
@@ -32,3 +32,18 @@ async def test_a_caller_that_is_cancelled_twice_leaves_no_lock_taken() -> None:
 
     async with asyncio.timeout(1), lock:
         pass
+
+
+async def test_a_caller_that_is_cancelled_as_its_wait_ends_stops() -> None:
+    came = asyncio.Event()
+
+    async def wait() -> None:
+        await asyncio.wait_for(came.wait(), 10)
+
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(0.01)
+    came.set()
+    waiting.cancel()
+    await asyncio.wait({waiting})
+
+    assert waiting.cancelled()

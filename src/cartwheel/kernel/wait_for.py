@@ -1,0 +1,33 @@
+"""Gives Python 3.11 the `asyncio.wait_for` of Python 3.12, which MongoDB's and RabbitMQ's clients
+wait with.
+
+The old one waits in a task of its own, with two faults
+(https://github.com/python/cpython/pull/98518). A caller that is cancelled as the wait ends goes on
+as if it had not been: what ought to stop does not. And of a caller that is cancelled twice that
+task stays behind: waiting for a condition, it takes the lock of pymongo's topology or pool and
+never gives it back, after which the client answers no call any more.
+"""
+
+import asyncio
+import sys
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import pymongo.lock
+
+Result = TypeVar("Result")
+
+
+async def wait_for(awaitable: Awaitable[Result], timeout: float | None) -> Result:
+    """Return what `awaitable` returns.
+
+    Raises:
+        TimeoutError: `timeout` seconds have passed; it has been cancelled.
+    """
+    async with asyncio.timeout(timeout):
+        return await awaitable
+
+
+if sys.version_info < (3, 12):
+    asyncio.wait_for = asyncio.tasks.wait_for = wait_for
+    pymongo.lock.wait_for = wait_for  # pyright: ignore[reportPrivateImportUsage] because it has taken the old one by name
