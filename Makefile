@@ -28,7 +28,8 @@ test: $(READY) ## run the whole suite on the real parts (ARGS="-k name" for some
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 chaos: $(READY) ## the crash suite's long form (SEED=7 ROUNDS=10; some minutes a round)
-	@LONG=1 $(BIN)/pytest -rP tests/chaos/test_frozen.py tests/chaos/test_poison.py
+	@LONG=1 $(BIN)/pytest -rP tests/chaos/test_frozen.py tests/chaos/test_poison.py \
+		tests/chaos/test_rolling_restart.py
 	@SEED=$(SEED) ROUNDS=$(ROUNDS) $(BIN)/python -m tests.chaos
 
 guards: $(READY) ## break each guard in turn and see the crash suite go red (some minutes)

@@ -11,6 +11,7 @@ import pytest
 from . import faults
 from .faults import Fault
 from .round import Plan, play
+from .test_rolling_restart import failures, roll_out
 
 BREAKING = Path(__file__).parent / "breaking"
 
@@ -29,7 +30,10 @@ BROKEN: dict[str, tuple[int, list[Fault]]] = {
 }
 
 
-@pytest.mark.skipif(not os.environ.get("GUARDS"), reason="takes minutes: make guards")
+long = pytest.mark.skipif(not os.environ.get("GUARDS"), reason="takes minutes: make guards")
+
+
+@long
 @pytest.mark.parametrize("guard", BROKEN)
 async def test_a_broken_guard_is_seen(guard: str, tmp_path: Path) -> None:
     promise, suffered = BROKEN[guard]
@@ -39,12 +43,20 @@ async def test_a_broken_guard_is_seen(guard: str, tmp_path: Path) -> None:
         purchases=30,
         think=0.3,
         quiet_within=15,
-        settings={
-            "BREAK": guard,
-            "PYTHONPATH": f"{BREAKING}:{os.environ.get('PYTHONPATH', '')}",
-        },
+        settings=_broken(guard),
     )
 
     result = await play(plan, tmp_path / "system")
 
     assert promise in {violation.promise for violation in result.found}, str(result)
+
+
+@long
+async def test_a_stop_that_drops_what_is_in_hand_is_seen(tmp_path: Path) -> None:
+    result = await roll_out(tmp_path / "system", _broken("finish what is in hand"))
+
+    assert failures(result) - {"503"}, str(result)
+
+
+def _broken(guard: str) -> dict[str, str]:
+    return {"BREAK": guard, "PYTHONPATH": f"{BREAKING}:{os.environ.get('PYTHONPATH', '')}"}

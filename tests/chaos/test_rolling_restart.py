@@ -1,29 +1,38 @@
 """A new version is rolled out: every process is stopped by SIGTERM and started, one at a time."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from .faults import restart
 from .rig import OWN
-from .round import Plan, play
+from .round import Plan, Result, play
 
 
 @pytest.mark.skipif(not os.environ.get("LONG"), reason="takes over a minute: `make chaos` runs it")
 async def test_a_rolling_restart_loses_nothing_and_fails_nothing(tmp_path: Path) -> None:
+    result = await roll_out(tmp_path / "system")
+
+    assert not result.found, str(result)
+    # A connection that was just made to a gateway that stops is closed without an answer, and the
+    # customer's next try reaches the other one; nothing else is noticed.
+    assert failures(result) <= {"503"}, str(result)
+    assert result.requests > 300
+
+
+async def roll_out(home: Path, settings: Mapping[str, str] = {}) -> Result:
     plan = Plan(
         seed=1,
         faults=lambda _: [restart(name) for name in (*OWN, "gateway-2")],
         numbers={"gateway": 2},
         think=0.5,
+        settings=settings,
     )
+    return await play(plan, home)
 
-    result = await play(plan, tmp_path / "system")
 
-    assert not result.found, str(result)
-    # A connection that was just made to a gateway that stops is closed without an answer, and the
-    # customer's next try reaches the other one; nothing else is noticed.
-    failed = {status for status in result.answers if status.startswith("5")}
-    assert failed <= {"503"}, str(result)
-    assert result.requests > 300
+def failures(result: Result) -> set[str]:
+    """Return the server's errors among its answers."""
+    return {status for status in result.answers if status.startswith("5")}

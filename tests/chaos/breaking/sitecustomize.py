@@ -156,6 +156,16 @@ def stumble_over_one_customer() -> None:
     handlers.render = stumble
 
 
+def stop_without_finishing() -> None:
+    """The services: at SIGTERM, drop what is in hand."""
+
+    async def drop(_: Any) -> None:
+        pass
+
+    for module, name in (("answering", "Answerer"), ("consuming", "Consumer")):
+        getattr(import_module(f"cartwheel.kernel.bus.{module}"), name).drain = drop
+
+
 BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "stock": ("cartwheel.products", sell_what_is_not_there),
     "idempotency key": ("cartwheel.gateway", forget_idempotency_keys),
@@ -165,6 +175,7 @@ BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "outbox": ("cartwheel.orders", publish_past_the_outbox),
     "charge once": ("cartwheel.payments", charge_again_to_find_out),
     "mail once": ("cartwheel.notifications", mail_whatever_was_mailed),
+    "finish what is in hand": ("cartwheel", stop_without_finishing),
     "one customer": ("cartwheel.notifications", stumble_over_one_customer),
 }
 
