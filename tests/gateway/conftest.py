@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 import structlog
 from litestar import Litestar, Router
@@ -43,6 +44,9 @@ ELSEWHERE = {
 
 class NoBus:
     async def request(self, request: Request[Answer]) -> Answer:
+        raise NotImplementedError(request.type)
+
+    async def request_raw(self, request: Request[Any]) -> msgspec.Raw:
         raise NotImplementedError(request.type)
 
 

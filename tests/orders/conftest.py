@@ -29,7 +29,6 @@ from cartwheel.contracts.payments import (
 )
 from cartwheel.contracts.products import CreateProduct, ReserveStock, Stock, StockShortage
 from cartwheel.kernel.bus.answering import Answers, answer_batch
-from cartwheel.kernel.bus.deadline import until
 from cartwheel.kernel.errors import Outage, Refusal
 from cartwheel.kernel.messages import Answer, CloudEvent, Created, Page, Request
 from cartwheel.kernel.money import Money
@@ -56,9 +55,8 @@ class Direct:
         self.table = table
 
     async def request(self, request: Request[Answer]) -> Answer:
-        async with until(time.time() + 10):
-            [handler] = [row.handler for row in self.table if row.kind is type(request)]
-            return await handler(request)
+        [handler] = [row.handler for row in self.table if row.kind is type(request)]
+        return await handler(request, time.time() + 10)
 
 
 class Orders(NamedTuple):

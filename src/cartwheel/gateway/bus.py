@@ -1,9 +1,26 @@
 """The bus as route handlers get it: they ask services, and know nothing else of them."""
 
+from typing import Any, Protocol
+
+from litestar import Response
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
+from msgspec import Raw
 
-from cartwheel.kernel.messages import Asks
+from cartwheel.kernel.messages import Answer, Asks, Request
 
-Bus = NamedDependency[SkipValidation[Asks]]
+
+class AsksRaw(Asks, Protocol):
+    async def request_raw(self, request: Request[Any]) -> Raw:
+        """Return the answer as the JSON that came; raises what `request` does."""
+        ...
+
+
+Bus = NamedDependency[SkipValidation[AsksRaw]]
 """The type of the `bus` argument."""
+
+
+async def handed_on(request: Request[Answer], bus: AsksRaw) -> Response[Answer]:
+    """Answer with what the service answers, as it came: it is JSON already."""
+    answer: Any = bytes(await bus.request_raw(request))
+    return Response(answer, media_type="application/json")

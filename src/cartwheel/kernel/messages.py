@@ -34,7 +34,8 @@ Clock = Callable[[], datetime]
 class Request(msgspec.Struct, Generic[Answer], frozen=True, kw_only=True):
     """Asks `service` for something.
 
-    `read` requests change nothing and may be sent again. Requests wait for each other in the
+    `read` requests change nothing and may be sent again; the same one, waiting twice, is sent once.
+    Requests wait for each other in the
     caller and travel together where `coalesced`; those that make the service call somebody outside
     are not, since one slow answer would hold back its neighbours.
     `traceparent` is filled in by the caller's bus.

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from cartwheel.contracts import orders as contract
 from cartwheel.contracts.orders import OrderStatus, OrderView, TimelineEntry
-from cartwheel.gateway.bus import Bus
+from cartwheel.gateway.bus import Bus, handed_on
 from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import Asking
 from cartwheel.gateway.paging import Cursor, Limit
@@ -65,30 +65,33 @@ async def list_orders(
     cursor: Cursor = None,
     status: WithStatus = None,
     user_id: OfUser = None,
-) -> Page[OrderView]:
+) -> Response[Page[OrderView]]:
     """List one's own orders, newest first; for administrators everybody's."""
     if not identity.admin and user_id not in (None, identity.user_id):
         raise Forbidden("Only administrators see others' orders.")
-    return await bus.request(
+    return await handed_on(
         contract.ListOrders(
             limit=limit,
             cursor=cursor,
             status=status,
             user_id=user_id if identity.admin else identity.user_id,
-        )
+        ),
+        bus,
     )
 
 
 @get("/{order_id:str}")
-async def get_order(order_id: FromPath[str], identity: Asking, bus: Bus) -> OrderView:
+async def get_order(order_id: FromPath[str], identity: Asking, bus: Bus) -> Response[OrderView]:
     """Show an order."""
-    return await bus.request(contract.GetOrder(order_id=order_id, actor=identity.actor))
+    return await handed_on(contract.GetOrder(order_id=order_id, actor=identity.actor), bus)
 
 
 @get("/{order_id:str}/timeline")
-async def get_timeline(order_id: FromPath[str], identity: Asking, bus: Bus) -> list[TimelineEntry]:
+async def get_timeline(
+    order_id: FromPath[str], identity: Asking, bus: Bus
+) -> Response[list[TimelineEntry]]:
     """Tell what happened to an order: what, when, by whom; oldest first."""
-    return await bus.request(contract.GetTimeline(order_id=order_id, actor=identity.actor))
+    return await handed_on(contract.GetTimeline(order_id=order_id, actor=identity.actor), bus)
 
 
 @post("/{order_id:str}/cancel", status_code=200)

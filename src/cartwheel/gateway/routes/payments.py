@@ -9,7 +9,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter, SkipValidation
 
 from cartwheel.contracts import payments as contract
 from cartwheel.contracts.payments import CardSummary, PaymentStatus, PaymentView
-from cartwheel.gateway.bus import Bus
+from cartwheel.gateway.bus import Bus, handed_on
 from cartwheel.gateway.card import Card
 from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import Asking, admin
@@ -96,23 +96,26 @@ async def list_payments(
     cursor: Cursor = None,
     order_id: OfOrder = None,
     status: WithStatus = None,
-) -> Page[PaymentView]:
+) -> Response[Page[PaymentView]]:
     """The payment history: one's own, newest first; for administrators everybody's."""
-    return await bus.request(
+    return await handed_on(
         contract.ListPayments(
             limit=limit,
             cursor=cursor,
             order_id=order_id,
             status=status,
             user_id=None if identity.admin else identity.user_id,
-        )
+        ),
+        bus,
     )
 
 
 @get("/{payment_id:str}")
-async def get_payment(payment_id: FromPath[str], identity: Asking, bus: Bus) -> PaymentView:
+async def get_payment(
+    payment_id: FromPath[str], identity: Asking, bus: Bus
+) -> Response[PaymentView]:
     """Show a payment."""
-    return await bus.request(contract.GetPayment(payment_id=payment_id, actor=identity.actor))
+    return await handed_on(contract.GetPayment(payment_id=payment_id, actor=identity.actor), bus)
 
 
 router = Router(

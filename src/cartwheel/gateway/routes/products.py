@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from cartwheel.contracts import products as contract
 from cartwheel.contracts.products import ProductView
-from cartwheel.gateway.bus import Bus
+from cartwheel.gateway.bus import Bus, handed_on
 from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import Asking, admin
 from cartwheel.gateway.paging import Cursor, Limit
@@ -65,9 +65,11 @@ async def create_product(
 
 
 @get("/")
-async def list_products(bus: Bus, limit: Limit = 20, cursor: Cursor = None) -> Page[ProductView]:
+async def list_products(
+    bus: Bus, limit: Limit = 20, cursor: Cursor = None
+) -> Response[Page[ProductView]]:
     """List the active products, newest first."""
-    return await bus.request(contract.ListProducts(limit=limit, cursor=cursor))
+    return await handed_on(contract.ListProducts(limit=limit, cursor=cursor), bus)
 
 
 @get("/{product_id:str}")

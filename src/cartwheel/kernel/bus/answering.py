@@ -31,15 +31,21 @@ MESSAGES_AT_ONCE = 64
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """A row of a service's table: requests of `kind` are answered by `handler`."""
+    """A row of a service's table: requests of `kind` are answered by `handler`, until their
+    deadline (Unix time, seconds)."""
 
     kind: type[Request[Any]]
-    handler: Callable[[Any], Awaitable[Any]]
+    handler: Callable[[Any, float], Awaitable[Any]]
 
 
 def answer(kind: type[Kind], handler: Callable[[Kind], Awaitable[object]]) -> Answers:
     """Answer each request of `kind` by itself, many at once."""
-    return Answers(kind, handler)
+
+    async def in_time(request: Kind, deadline: float) -> object:
+        async with until(deadline):
+            return await handler(request)
+
+    return Answers(kind, in_time)
 
 
 def answer_batch(
@@ -51,7 +57,8 @@ def answer_batch(
     """Answer requests of `kind` together: `handler` gets a list and returns, in its order, an
     answer or a refusal for each."""
     lane: Lane[Kind, object] = Lane(handler, limit=limit)
-    return Answers(kind, lane.submit)
+    # A batch has a limit of its own, since it is nobody's in particular.
+    return Answers(kind, lambda request, _: lane.submit(request))
 
 
 class Answerer:
@@ -128,10 +135,9 @@ class Answerer:
                 raise LookupError("nobody here answers that")
             request = wire.request_decoder(row.kind).decode(asked.body)
             continue_trace(request.traceparent)
-            async with until(asked.deadline):
-                result = await row.handler(request)
+            result = await row.handler(request, asked.deadline)
             ready.add(wire.Answered(asked.id, wire.Outcome.DONE, msgspec.Raw(wire.encode(result))))
-            log.info("answered", request=row.kind.type, ms=_ms_since(began))
+            log.debug("answered", request=row.kind.type, ms=_ms_since(began))
         except Refusal as refusal:
             log.info("refused", request=row and row.kind.type, code=refusal.code)
             ready.add(wire.Answered(asked.id, wire.Outcome.REFUSED, wire.write_refusal(refusal)))

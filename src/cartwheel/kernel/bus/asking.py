@@ -43,13 +43,29 @@ class RemoteFailure(Exception):
 
 
 class _Pending:
-    __slots__ = ("body", "deadline", "future", "kind")
+    """A request and the JSON that answers it; `same` tells which others may share that answer."""
 
-    def __init__(self, kind: type[Request[Any]], body: bytes, until: float) -> None:
+    __slots__ = ("body", "deadline", "future", "kind", "same", "wanted_by")
+
+    def __init__(
+        self, kind: type[Request[Any]], body: bytes, until: float, same: bytes | None
+    ) -> None:
         self.kind = kind
         self.body = body
         self.deadline = until
-        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.same = same
+        self.wanted_by = 0
+        self.future: asyncio.Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
+
+    async def answer(self) -> msgspec.Raw:
+        """Return the answer; once the last one who waits gives up, it is not wanted any more."""
+        self.wanted_by += 1
+        try:
+            return await asyncio.shield(self.future)
+        finally:
+            self.wanted_by -= 1
+            if not self.wanted_by:
+                self.future.cancel()
 
 
 class _Lane:
@@ -61,12 +77,16 @@ class _Lane:
         self._batch = BATCH if kind.coalesced else 1
         self._window = ON_THE_WIRE if kind.coalesced else ALONE_ON_THE_WIRE
         self.waiting: deque[_Pending] = deque()
+        self.shared: dict[bytes, _Pending] = {}
+        """Reads that wait here, by what they ask."""
         self._on_the_wire = 0
 
     def put(self, pending: _Pending) -> None:
         if len(self.waiting) >= LONGEST_LANE:
             raise Overloaded(f"{len(self.waiting)} requests wait for {self._kind.service} already")
         self.waiting.append(pending)
+        if pending.same is not None:
+            self.shared[pending.same] = pending
         self.flush()
 
     def flush(self) -> None:
@@ -104,6 +124,8 @@ class _Lane:
         size = 0
         while self.waiting and len(batch) < self._batch and size < BATCH_BYTES:
             pending = self.waiting.popleft()
+            if pending.same is not None:
+                self.shared.pop(pending.same, None)
             if not pending.future.done():  # its caller may have given up meanwhile
                 batch.append(pending)
                 size += len(pending.body)
@@ -134,6 +156,7 @@ class Caller:
         self._opened.clear()
         for lane in self._lanes.values():
             lane.waiting, waiting = deque(), lane.waiting
+            lane.shared.clear()
             for pending in waiting:
                 _fail(pending, Unavailable("RabbitMQ is away"))
         for pending in list(self._pending.values()):
@@ -153,6 +176,16 @@ class Caller:
             OutcomeUnknown, TimedOut: perhaps done.
             RemoteFailure: the service has a bug.
         """
+        answer = await self.request_raw(request, timeout=timeout)
+        try:
+            return wire.answer_decoder(type(request)).decode(answer)
+        except msgspec.DecodeError as error:
+            raise RemoteFailure(f"unreadable answer from {request.service}: {error}") from error
+
+    async def request_raw(
+        self, request: Request[Any], *, timeout: float = topology.REQUEST_DEADLINE
+    ) -> msgspec.Raw:
+        """Return the service's answer as JSON; all else is as with `request`."""
         until = time.time() + deadline.left(timeout)
         try:
             async with asyncio.timeout(until - time.time()):
@@ -169,17 +202,21 @@ class Caller:
         except TimeoutError:
             raise TimedOut(f"{request.service} did not answer in time") from None
 
-    async def _ask(self, request: Request[Answer], until: float) -> Answer:
+    async def _ask(self, request: Request[Any], until: float) -> msgspec.Raw:
         if self._channel is None:
             raise Unavailable("RabbitMQ is away")
         kind = type(request)
         lane = self._lanes.get(kind)
         if lane is None:
             lane = self._lanes[kind] = _Lane(kind, self)
-        traced = msgspec.structs.replace(request, traceparent=traceparent())
-        pending = _Pending(kind, wire.encode(traced), until)
-        lane.put(pending)
-        return await pending.future
+        same = wire.encode(request) if kind.read and kind.coalesced else None
+        pending = lane.shared.get(same) if same is not None else None
+        if pending is None or pending.future.done():
+            traced = msgspec.structs.replace(request, traceparent=traceparent())
+            pending = _Pending(kind, wire.encode(traced), until, same)
+            lane.put(pending)
+        pending.deadline = max(pending.deadline, until)
+        return await pending.answer()
 
     def send(self, kind: type[Request[Any]], batch: list[_Pending]) -> None:
         task = asyncio.create_task(self._send(kind, batch))
@@ -238,10 +275,7 @@ class Caller:
             try:
                 _settle(pending, answered)
             except msgspec.DecodeError as error:
-                _fail(
-                    pending,
-                    RemoteFailure(f"unreadable answer from {pending.kind.service}: {error}"),
-                )
+                _fail(pending, RemoteFailure(f"unreadable: {error}"))
 
 
 class _ConnectionLost(Exception):
@@ -257,7 +291,7 @@ def _settle(pending: _Pending, answered: wire.Answered) -> None:
     kind = pending.kind
     match answered.outcome:
         case wire.Outcome.DONE:
-            pending.future.set_result(wire.answer_decoder(kind).decode(answered.body))
+            pending.future.set_result(answered.body)
         case wire.Outcome.REFUSED:
             pending.future.set_exception(wire.read_refusal(answered.body))
         case wire.Outcome.OUTAGE:
