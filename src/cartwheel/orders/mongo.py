@@ -9,13 +9,12 @@ from pymongo.errors import BulkWriteError
 
 from cartwheel.contracts.orders import ListOrders, OrderStatus, OrderView, TimelineEntry
 from cartwheel.kernel.messages import Page
-from cartwheel.kernel.store import codec, outbox
+from cartwheel.kernel.store import codec, group, outbox
 from cartwheel.kernel.store import cursor as cursors
 from cartwheel.kernel.store.client import Database, Document
 from cartwheel.orders.domain import Order
 
 OUTBOXES = ("orders",)
-_DUPLICATE_KEY = 11000
 _NOT_NEEDED = {"timeline": 0, "outbox": 0}
 
 
@@ -42,6 +41,8 @@ MIGRATIONS = (_create_indexes, _index_deadlines)
 class MongoOrders:
     def __init__(self, database: Database) -> None:
         self._orders = database["orders"]
+        self._finds = group.finds(self._orders, "_id", **_NOT_NEEDED)
+        self._saves = group.saves(self._orders)
 
     async def add(self, orders: Sequence[Order]) -> list[Order]:
         if not orders:
@@ -51,11 +52,15 @@ class MongoOrders:
             return list(orders)
         except BulkWriteError as error:
             failed = error.details["writeErrors"]
-            if any(fault["code"] != _DUPLICATE_KEY for fault in failed):
+            if any(fault["code"] != group.DUPLICATE_KEY for fault in failed):
                 raise
         # Some were stored before, by another process or another attempt: those are the answer.
         stored = await self.made_by([order.request_id for order in orders])
         return [stored[order.request_id] for order in orders]
+
+    async def find(self, order_id: str) -> Order | None:
+        document = await self._finds.submit(order_id)
+        return codec.from_document(document, Order) if document else None
 
     async def get(self, order_ids: Sequence[str]) -> dict[str, Order]:
         return await self._find({"_id": {"$in": list(set(order_ids))}}, key="_id")
@@ -71,17 +76,14 @@ class MongoOrders:
 
     async def save(self, order: Order, *, expected: Order) -> bool:
         happened = _happened(order)
-        result = await self._orders.update_one(
-            {"_id": order.id, "version": expected.version},
-            {
-                "$set": {**_state(order), "sequence": happened["sequence"]},
-                "$push": {
-                    "timeline": {"$each": happened["timeline"]},
-                    "outbox": {"$each": happened["outbox"]},
-                },
-            },
+        return await self._saves.submit(
+            group.Save(
+                order.id,
+                expected.version,
+                {**_state(order), "sequence": happened["sequence"]},
+                {name: {"$each": happened[name]} for name in ("timeline", "outbox")},
+            )
         )
-        return result.matched_count == 1
 
     async def page(self, request: ListOrders) -> Page[OrderView]:
         query: Document = {}

@@ -1,14 +1,15 @@
 """Payments in MongoDB, database `payments`."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import datetime
 
 from pymongo import ASCENDING
-from pymongo.errors import DuplicateKeyError
 
 from cartwheel.contracts.payments import ListPayments, PaymentStatus, PaymentView, RefundStatus
+from cartwheel.kernel.lane import Lane
 from cartwheel.kernel.messages import Page
-from cartwheel.kernel.store import codec, outbox
+from cartwheel.kernel.store import codec, group, outbox
 from cartwheel.kernel.store import cursor as cursors
 from cartwheel.kernel.store.client import Database, Document
 from cartwheel.payments.domain import Payment
@@ -54,41 +55,42 @@ MIGRATIONS = (_create_indexes, _number_attempts, _index_refunds)
 class MongoPayments:
     def __init__(self, database: Database) -> None:
         self._payments = database["payments"]
+        self._inserts = group.inserts(self._payments)
+        self._finds = group.finds(self._payments, "_id", outbox=0)
+        self._finds_by_request = group.finds(self._payments, "request_id", outbox=0)
+        self._counts = Lane(self._count_declines)
+        self._saves = group.saves(self._payments)
 
     async def add(self, payment: Payment) -> bool:
-        try:
-            await self._payments.insert_one(
-                {"_id": payment.id, **_state(payment), **_happened(payment)}
-            )
-        except DuplicateKeyError:
-            return False
-        return True
+        return await self._inserts.submit(
+            {"_id": payment.id, **_state(payment), **_happened(payment)}
+        )
 
     async def get(self, payment_id: str) -> Payment | None:
-        return await self._find_one({"_id": payment_id})
+        return _payment(await self._finds.submit(payment_id))
 
     async def made_by(self, request_id: str) -> Payment | None:
-        return await self._find_one({"request_id": request_id})
-
-    async def _find_one(self, query: Document) -> Payment | None:
-        document = await self._payments.find_one(query, {"outbox": 0})
-        return None if document is None else codec.from_document(document, Payment)
+        return _payment(await self._finds_by_request.submit(request_id))
 
     async def declines(self, order_id: str) -> int:
-        return await self._payments.count_documents(
-            {"order_id": order_id, "attempt": {"$gt": 0}, "live": False}
-        )
+        return await self._counts.submit(order_id)
+
+    async def _count_declines(self, order_ids: list[str]) -> list[int]:
+        declined = {"order_id": {"$in": order_ids}, "attempt": {"$gt": 0}, "live": False}
+        found = self._payments.find(declined, {"_id": 0, "order_id": 1})
+        counts = Counter([document["order_id"] async for document in found])
+        return [counts[order_id] for order_id in order_ids]
 
     async def save(self, payment: Payment, *, expected: Payment) -> bool:
         happened = _happened(payment)
-        result = await self._payments.update_one(
-            {"_id": payment.id, "version": expected.version},
-            {
-                "$set": {**_state(payment), "sequence": happened["sequence"]},
-                "$push": {"outbox": {"$each": happened["outbox"]}},
-            },
+        return await self._saves.submit(
+            group.Save(
+                payment.id,
+                expected.version,
+                {**_state(payment), "sequence": happened["sequence"]},
+                {"outbox": {"$each": happened["outbox"]}},
+            )
         )
-        return result.matched_count == 1
 
     async def page(self, request: ListPayments) -> Page[PaymentView]:
         query: Document = {
@@ -124,6 +126,10 @@ class MongoPayments:
         }
         async for document in self._payments.find(query, {"outbox": 0}):
             yield codec.from_document(document, Payment)
+
+
+def _payment(document: Document) -> Payment | None:
+    return codec.from_document(document, Payment) if document else None
 
 
 def _state(payment: Payment) -> Document:

@@ -4,7 +4,6 @@ connection   one connection, kept; all that uses it is opened anew after a loss
 topology     the queues and exchanges, declared by `cartwheel setup`, checked by processes
 wire         how requests, answers and events look as bytes
 deadline     until when the work at hand makes sense
-lane         one batch of a kind in flight, the next one filling meanwhile
 asking       the caller's side of requests
 answering    the service's side of requests
 publishing   events out, confirmed

@@ -18,8 +18,8 @@ from cartwheel.kernel import crash_points
 from cartwheel.kernel.bus import topology, wire
 from cartwheel.kernel.bus.connection import CONNECTION_ERRORS, open_channel
 from cartwheel.kernel.bus.deadline import until
-from cartwheel.kernel.bus.lane import Lane
 from cartwheel.kernel.errors import Refusal
+from cartwheel.kernel.lane import Lane
 from cartwheel.kernel.messages import Request
 from cartwheel.kernel.outages import is_outage
 from cartwheel.kernel.telemetry import continue_trace, log

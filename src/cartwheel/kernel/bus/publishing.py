@@ -2,7 +2,8 @@
 
 import asyncio
 
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+import aiormq.abc
+from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from cartwheel.kernel import crash_points
 from cartwheel.kernel.bus import topology
@@ -10,26 +11,23 @@ from cartwheel.kernel.bus.connection import open_channel
 from cartwheel.kernel.bus.wire import StoredEvent, write_event
 from cartwheel.kernel.errors import Unavailable
 
-CONFIRM_TIMEOUT = 10.0
-"""Seconds. A publish in flight when the broker goes can hang; the relay simply publishes again."""
-
 
 class Publisher:
     """Publishes events. Open it on a `Connection`."""
 
     def __init__(self, consumed: frozenset[str]) -> None:
         self._consumed = consumed
-        self._exchange: AbstractExchange | None = None
+        self._channel: aiormq.abc.AbstractChannel | None = None
         self._opened = asyncio.Event()
 
     async def open(self, connection: AbstractConnection) -> AbstractChannel:
         channel = await open_channel(connection, confirms=True)
-        self._exchange = await channel.get_exchange(topology.EXCHANGE, ensure=False)
+        self._channel = await channel.get_underlay_channel()
         self._opened.set()
         return channel
 
     def lost(self) -> None:
-        self._exchange = None
+        self._channel = None
         self._opened.clear()
 
     async def opened(self) -> None:
@@ -37,18 +35,25 @@ class Publisher:
         await self._opened.wait()
 
     async def publish(self, event: StoredEvent) -> None:
-        """Publish `event`; when this returns, RabbitMQ has it on disk.
+        """Publish `event`; when this returns, RabbitMQ has it on disk. It may hang with the
+        connection, so give it a limit.
 
         Raises:
             Unavailable: there is no connection.
             aiormq.exceptions.PublishError: it has consumers, but no queue: the topology is missing.
             Exception: the connection failed meanwhile; it may or may not have been published.
         """
-        if self._exchange is None:
+        if self._channel is None:
             raise Unavailable("RabbitMQ is away")
+        message = write_event(event)
         crash_points.reach("publish.before")
-        async with asyncio.timeout(CONFIRM_TIMEOUT):
-            await self._exchange.publish(
-                write_event(event), event.type, mandatory=event.type in self._consumed
-            )
+        # Not waiting for the socket lets many events leave in one write; the confirm is waited for.
+        await self._channel.basic_publish(
+            message.body,
+            exchange=topology.EXCHANGE,
+            routing_key=event.type,
+            properties=message.properties,
+            mandatory=event.type in self._consumed,
+            wait=False,  # pyright: ignore[reportCallIssue] because aiormq's interface lacks it
+        )
         crash_points.reach("publish.after")

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 
 import msgspec
 from aiormq.exceptions import PublishError
-from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 
 from cartwheel.kernel.bus.publishing import Publisher
@@ -29,6 +28,9 @@ from cartwheel.kernel.telemetry import log
 
 SWEEP_EVERY = 5.0
 RENEW_EVERY = lease.LENGTH / 3
+CONFIRM_TIMEOUT = 10.0
+"""Seconds. A publish in flight when the broker goes can hang; it is simply repeated."""
+
 BATCH = 256
 """Documents whose outboxes are read, published and cleared together."""
 
@@ -156,18 +158,20 @@ class Relay:
     async def _publish(self, collection: AsyncCollection[Document], ids: list[str]) -> None:
         query = {"_id": {"$in": ids}, **UNPUBLISHED}
         found = await collection.find(query, {"outbox": 1}).to_list()
-        published = await asyncio.gather(*(self._publish_one(document) for document in found))
-        clear = [
-            UpdateOne({"_id": document["_id"]}, {"$pull": {"outbox": {"id": {"$in": event_ids}}}})
-            for document, event_ids in zip(found, published, strict=True)
-            if event_ids
-        ]
-        if clear:
-            await collection.bulk_write(clear, ordered=False)
-        if any(
-            len(event_ids) < len(document["outbox"])
-            for document, event_ids in zip(found, published, strict=True)
-        ):
+        if not found:
+            return
+        publishing = [asyncio.create_task(self._publish_one(document)) for document in found]
+        _, late = await asyncio.wait(publishing, timeout=CONFIRM_TIMEOUT)
+        for task in late:
+            task.cancel()
+        done = [task for task in publishing if task not in late]
+        published = [event_id for task in done for event_id in task.result()]
+        if published:
+            await collection.update_many(
+                {"_id": {"$in": [document["_id"] for document in found]}},
+                {"$pull": {"outbox": {"id": {"$in": published}}}},
+            )
+        if len(published) < sum(len(document["outbox"]) for document in found):
             # What was confirmed is taken out all the same; the sweep brings the rest back.
             await asyncio.sleep(0.5)
 

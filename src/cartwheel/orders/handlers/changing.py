@@ -17,7 +17,7 @@ async def change(order_id: str, change: Callable[[Order], Order], orders: Orders
 
 
 async def find(order_id: str, orders: Orders) -> Order:
-    order = (await orders.get([order_id])).get(order_id)
+    order = await orders.find(order_id)
     if order is None:
         raise OrderNotFound("there is no such order")
     return order

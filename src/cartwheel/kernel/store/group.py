@@ -1,0 +1,92 @@
+"""Reads and writes of single documents that come at the same time, done together.
+
+A durable write waits for the journal, which costs nearly the same for one document as for many.
+Each kind has a lane (`kernel/lane.py`): one command under way, the next one filling meanwhile.
+"""
+
+from collections.abc import Sequence
+
+import bson
+import msgspec
+from bson.codec_options import CodecOptions
+from pymongo import UpdateOne
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import BulkWriteError
+
+from cartwheel.kernel.lane import Lane
+from cartwheel.kernel.store.client import Document
+
+DUPLICATE_KEY = 11000
+_AS_READ: CodecOptions[Document] = CodecOptions(tz_aware=True)
+
+
+class Save(msgspec.Struct, frozen=True):
+    """A document's next state, if it is still at version `expected`; `push` adds to its lists."""
+
+    id: str
+    expected: int
+    state: Document
+    push: Document
+
+
+def finds(collection: AsyncCollection[Document], key: str, **without: int) -> Lane[str, Document]:
+    """Return a lane that finds documents by `key`, empty where there is none; fields `without` are
+    left out."""
+
+    async def find(values: list[str]) -> Sequence[Document]:
+        cursor = collection.find({key: {"$in": values}}, without or None)
+        found = {document[key]: document async for document in cursor}
+        return [found.get(value, {}) for value in values]
+
+    return Lane(find)
+
+
+def inserts(collection: AsyncCollection[Document]) -> Lane[Document, bool]:
+    """Return a lane that inserts; the result is False for what a unique index keeps out."""
+
+    async def insert(documents: list[Document]) -> Sequence[bool]:
+        kept_out: set[int] = set()
+        try:
+            await collection.insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            for fault in error.details["writeErrors"]:
+                if fault["code"] != DUPLICATE_KEY:
+                    raise
+                kept_out.add(fault["index"])
+        return [number not in kept_out for number in range(len(documents))]
+
+    return Lane(insert)
+
+
+def saves(collection: AsyncCollection[Document]) -> Lane[Save, bool]:
+    """Return a lane that saves; the result is False for what is no longer as expected."""
+
+    async def save(changes: list[Save]) -> Sequence[bool]:
+        result = await collection.bulk_write(
+            [
+                UpdateOne(
+                    {"_id": change.id, "version": change.expected},
+                    {"$set": change.state, "$push": change.push},
+                )
+                for change in changes
+            ],
+            ordered=False,
+        )
+        if result.matched_count in (0, len(changes)):
+            return [result.matched_count > 0] * len(changes)
+        # MongoDB tells how many, not which. One that left just this state behind has done it, or
+        # another has done the same.
+        found = collection.find({"_id": {"$in": [change.id for change in changes]}})
+        stored = {document["_id"]: document async for document in found}
+        return [
+            _as_read(change.state).items() <= stored.get(change.id, {}).items()
+            for change in changes
+        ]
+
+    return Lane(save)
+
+
+def _as_read(document: Document) -> Document:
+    """Return what comes back when `document` was stored: times in milliseconds."""
+    stored = bson.encode(document)
+    return bson.decode(stored, _AS_READ)  # pyright: ignore[reportUnknownMemberType] because of one of its overloads
