@@ -1,6 +1,6 @@
 """What was sent to whom, and why, in MongoDB, database `notifications`."""
 
-from pymongo import ASCENDING, ReturnDocument
+from pymongo import ASCENDING, UpdateOne
 
 from cartwheel.contracts.notifications import (
     ListMail,
@@ -10,6 +10,7 @@ from cartwheel.contracts.notifications import (
     NotificationSent,
 )
 from cartwheel.kernel.ids import new_id
+from cartwheel.kernel.lane import Lane
 from cartwheel.kernel.messages import Clock, CloudEvent, Event, Page
 from cartwheel.kernel.store import codec, outbox
 from cartwheel.kernel.store import cursor as cursors
@@ -37,6 +38,8 @@ class MongoMails:
 
     def __init__(self, database: Database) -> None:
         self._mail = database["mail"]
+        self._claims = Lane(self._claim)
+        self._endings = Lane(self._end)
 
     async def claim(self, event: CloudEvent[Told], mail: Mail, *, now: Clock) -> bool:
         token = new_id("claim")
@@ -70,25 +73,24 @@ class MongoMails:
             "created_at": {"$ifNull": ["$created_at", now()]},
             "claimed_until": {"$add": ["$$NOW", CLAIM * 1000]},
         }
-        found: Document | None = await self._mail.find_one_and_update(
-            {"_id": event.id},
-            [
-                {
-                    "$set": {
-                        name: {"$cond": [claimable, value, f"${name}"]}
-                        for name, value in update.items()
-                    }
-                }
-            ],
-            upsert=True,
-            return_document=ReturnDocument.AFTER,
-            projection={"status": 1, "claimed_by": 1},
-        )
-        if found is None or found["claimed_by"] == token:
+        mine = {name: {"$cond": [claimable, value, f"${name}"]} for name, value in update.items()}
+        found = await self._claims.submit((event.id, mine))
+        if found["claimed_by"] == token:
             return True
         if found["status"] == MailStatus.SENDING:
             raise StillSending(f"mail for {event.id}")
         return False
+
+    async def _claim(self, claims: list[tuple[str, Document]]) -> list[Document]:
+        """Claim mails; return whose they are now, and how far they have got."""
+        await self._mail.bulk_write(
+            [UpdateOne({"_id": event_id}, [{"$set": mine}], True) for event_id, mine in claims],
+            ordered=False,
+        )
+        event_ids = [event_id for event_id, _ in claims]
+        found = self._mail.find({"_id": {"$in": event_ids}}, {"status": 1, "claimed_by": 1})
+        mails = {document["_id"]: document async for document in found}
+        return [mails[event_id] for event_id in event_ids]
 
     async def sent(self, event: CloudEvent[Told], message_id: str, *, now: Clock) -> None:
         told = NotificationSent(order_id=event.data.order.id, reason=event.type)
@@ -110,10 +112,16 @@ class MongoMails:
             at=now(),
             cause=event.cause(),
         )
-        await self._mail.update_one(
-            {"_id": event.id, "status": MailStatus.SENDING},
-            {"$set": state, "$push": {"outbox": {"$each": published}}},
+        await self._endings.submit(
+            UpdateOne(
+                {"_id": event.id, "status": MailStatus.SENDING},
+                {"$set": state, "$push": {"outbox": {"$each": published}}},
+            )
         )
+
+    async def _end(self, endings: list[UpdateOne]) -> list[None]:
+        await self._mail.bulk_write(endings, ordered=False)
+        return [None] * len(endings)
 
     async def release(self, event: CloudEvent[Told]) -> None:
         await self._mail.update_one(

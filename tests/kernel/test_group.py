@@ -1,0 +1,67 @@
+"""What is read and written together ends as if each had been alone."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from cartwheel.kernel.ids import new_id
+from cartwheel.kernel.store import client as mongodb
+from cartwheel.kernel.store import group
+from cartwheel.local.up import System
+
+AT = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+@pytest.fixture
+async def things(system: System) -> AsyncGenerator[Any]:
+    async with mongodb.connect(system.environment["MONGODB_URI"], process="tests") as client:
+        collection = mongodb.database(client, "tests")[new_id("things")]
+        yield collection
+        await collection.drop()
+
+
+async def test_each_finds_its_own_or_nothing(things: Any) -> None:
+    await things.insert_many([{"_id": str(number), "secret": 1} for number in range(5)])
+    lane = group.finds(things, "_id", secret=0)
+
+    found = await asyncio.gather(*(lane.submit(str(number)) for number in range(7)))
+
+    assert found == [{"_id": str(number)} for number in range(5)] + [{}, {}]
+
+
+async def test_what_a_unique_index_keeps_out_harms_no_other(things: Any) -> None:
+    await things.insert_one({"_id": "3"})
+    lane = group.inserts(things)
+
+    inserted = await asyncio.gather(*(lane.submit({"_id": str(number)}) for number in range(6)))
+
+    assert inserted == [True, True, True, False, True, True]
+    assert await things.count_documents({}) == 6
+
+
+def save(thing: str, expected: int, by: str) -> group.Save:
+    state = {"version": expected + 1, "by": by, "at": AT, "lines": [{"price": 1}]}
+    return group.Save(thing, expected, state, {"outbox": {"$each": [by]}})
+
+
+async def test_of_those_who_expect_the_same_version_one_saves(things: Any) -> None:
+    await things.insert_many([{"_id": name, "version": 1, "outbox": []} for name in "ab"])
+    lane = group.saves(things)
+
+    saved = await asyncio.gather(
+        lane.submit(save("a", 1, "first")),
+        lane.submit(save("b", 1, "alone")),
+        lane.submit(save("a", 1, "second")),
+        lane.submit(save("c", 1, "of nothing")),
+    )
+
+    assert saved == [True, True, False, False]
+    stored = {thing["_id"]: thing async for thing in things.find()}
+    assert stored["a"]["by"] == "first"
+    assert stored["a"]["outbox"] == ["first"]
+    assert stored["b"]["outbox"] == ["alone"]
+    assert await lane.submit(save("a", 2, "third"))
+    assert not await lane.submit(save("a", 2, "fourth"))
