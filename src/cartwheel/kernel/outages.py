@@ -8,6 +8,7 @@ import asyncio
 
 import aiormq.exceptions
 from pymongo.errors import (
+    ConfigurationError,
     ConnectionFailure,
     ExecutionTimeout,
     PyMongoError,
@@ -30,8 +31,16 @@ _AWAY = (
 )
 
 
+_STARTING = "Sessions are not supported"
+"""What the driver says of a mongod that has been started and is not yet a member of its set."""
+
+
 def is_outage(error: BaseException) -> bool:
     """Return whether `error` passes by itself once a part is back."""
     if isinstance(error, PyMongoError) and error.timeout:
         return True
-    return isinstance(error, _AWAY)
+    if isinstance(error, ConfigurationError):
+        return str(error).startswith(_STARTING)
+    # A plain OSError is a connection that the driver has closed; files that cannot be read have
+    # classes of their own.
+    return isinstance(error, _AWAY) or type(error) is OSError
