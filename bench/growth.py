@@ -3,10 +3,9 @@
 Each curve has a system of its own, in a folder of its own, whose end `cartwheel verify` looks at.
 """
 
-import math
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ from bench.load import load
 from bench.results import Grown
 from bench.scenarios import SCENARIOS, Bench
 from bench.shop import Shop, described, open_shop
-from bench.usage import OWN, memory
-from cartwheel.contracts.products import Stock
+from bench.usage import memory
+from cartwheel.contracts.products import ProductStatus, Stock
 from cartwheel.kernel.clock import utc_now
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.money import Money
@@ -30,7 +29,6 @@ from cartwheel.local.console import Console
 from cartwheel.local.processes import PROCESSES, copies
 from cartwheel.local.up import System, running
 from cartwheel.products.domain.catalogue import Product
-from cartwheel.contracts.products import ProductStatus
 
 COPIES = (1, 2, 4)
 CONNECTIONS = 128
@@ -77,9 +75,7 @@ async def _system(console: Console, count: int) -> AsyncGenerator[tuple[System, 
     ]
     with tempfile.TemporaryDirectory(prefix="cartwheel-bench-") as folder:
         async with (
-            running(
-                Path(folder), given={}, processes=tuple(processes), console=console
-            ) as system,
+            running(Path(folder), given={}, processes=tuple(processes), console=console) as system,
             open_shop(system) as shop,
         ):
             yield system, shop
@@ -126,9 +122,7 @@ async def _catalogues(console: Console, shop: Shop, seconds: float) -> list[Grow
             filling = time.monotonic() - began
             with console.doing(f"list of 20 out of {size:,} products"):
                 await load(shop.url, "list.lua", data, connections=1, seconds=1)
-                loaded = await load(
-                    shop.url, "list.lua", data, connections=1, seconds=seconds
-                )
+                loaded = await load(shop.url, "list.lua", data, connections=1, seconds=seconds)
             if wrong := loaded.unexpected():
                 raise WentWrong(f"list of 20 out of {size:,} products: {wrong}")
             figures = {

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -113,8 +113,8 @@ def lua(value: Any) -> str:
             return msgspec.json.encode(value).decode()
         case int() | float():
             return str(value)
-        case Mapping():
-            fields: Mapping[str, Any] = value
+        case dict():
+            fields = cast("dict[str, Any]", value)
             return "{" + ",".join(f"[{lua(k)}]={lua(v)}" for k, v in fields.items()) + "}"
         case _:
             return "{" + ",".join(lua(item) for item in value) + "}"

@@ -150,9 +150,7 @@ def _peaks(result: Result) -> Table:
     names = (*OWN, *PARTS)
     table = _table("peak resident memory, MiB", "scenario", "conn.", *names, "ours")
     for each in result.measured:
-        peaks = {
-            name: max(run.peak_mib.get(name, 0) for run in each.runs) for name in names
-        }
+        peaks = {name: max(run.peak_mib.get(name, 0) for run in each.runs) for name in names}
         ours = sum(peaks[name] for name in OWN)
         figures = (*peaks.values(), ours)
         table.add_row(each.scenario, str(each.connections), *(f"{size:.0f}" for size in figures))
@@ -271,21 +269,30 @@ def _panel(panel: Any, name: str, result: Result, earlier: Sequence[Result]) -> 
         panel.plot(
             [places[each.connections] for each in theirs],
             [each.run.per_second for each in theirs],
-            **{"marker": "o", "markersize": 3, "linewidth": 1, "alpha": 0.8},
+            marker="o",
+            markersize=3,
+            linewidth=1,
+            alpha=0.8,
             color=("#7da7d9", "#9fbfe0", "#bdd3ea", "#d7e4f2")[age],
             label=f"{old.at[:10]} {old.commit}",
         )
     panel.plot(
         [places[each.connections] for each in mine],
         [each.run.per_second for each in mine],
-        **{"marker": "o", "linewidth": 2, "color": "#b3261e", "label": "this result"},
+        marker="o",
+        linewidth=2,
+        color="#b3261e",
+        label="this result",
     )
     with_floor = [each for each in mine if each.floor]
     if with_floor:
         panel.plot(
             [places[each.connections] for each in with_floor],
             [each.floor.per_second for each in with_floor if each.floor],
-            **{"marker": "_", "linestyle": "--", "color": "#666666", "label": "floor"},
+            marker="_",
+            linestyle="--",
+            color="#666666",
+            label="floor",
         )
     panel.set_xticks(list(places.values()), [str(connections) for connections in places])
     panel.set_ylim(bottom=0)

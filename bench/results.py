@@ -116,7 +116,5 @@ def store(result: Result, path: Path) -> None:
 
 def stored(folder: Path) -> list[Result]:
     """Return the results in `folder`, oldest first."""
-    found = [
-        msgspec.json.decode(path.read_bytes(), type=Result) for path in folder.glob("*.json")
-    ]
+    found = [msgspec.json.decode(path.read_bytes(), type=Result) for path in folder.glob("*.json")]
     return sorted(found, key=lambda result: result.at)

@@ -2,7 +2,7 @@
 
     make bench                                        everything, about ten minutes
     make bench ARGS="--only b,c --connections 32"     some of it
-    make bench ARGS="--growth"                        how cost grows with copies, products and orders
+    make bench ARGS="--growth"                        how cost grows: copies, products, orders
 
 The load comes from wrk over 127.0.0.1. Figures from two machines, or two days, say little about
 each other; a scenario's ratio to its floor, taken in the same minute, does. The result is stored
@@ -20,10 +20,11 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import aiohttp
 import msgspec
 
 from bench import growth, machine, report, results
-from bench.floors.measure import FloorFailed, floors
+from bench.floors.measure import Bare, FloorFailed, floors
 from bench.load import LoadFailed, require_wrk
 from bench.results import Grown, Measured, Result, StartUp
 from bench.scenarios import SCENARIOS, Bench, WentWrong, emulator_rate
@@ -49,6 +50,7 @@ _FAILURES = (
     CannotStart,
     packages.Missing,
     TimeoutError,
+    aiohttp.ClientError,
 )
 """What ends the whole with a message instead of a traceback; nothing is stored then."""
 
@@ -162,16 +164,16 @@ async def _scenarios(chosen: Options, console: Console, found: Found) -> str:
     """Fill `found`; return what `cartwheel verify` says."""
     with tempfile.TemporaryDirectory(prefix="cartwheel-bench-") as folder:
         home = Path(folder)
+        first = second = 0.0
         if "g" in chosen.only:
-            first = time.monotonic()
+            began = time.monotonic()
             async with running(home, given={}, console=console):
-                first = time.monotonic() - first
-        second = time.monotonic()
+                first = time.monotonic() - began
+        began = time.monotonic()
         async with running(home, given={}, console=console) as system:
+            second = time.monotonic() - began
             if "g" in chosen.only:
-                found.start_up = StartUp(
-                    first_s=round(first, 2), second_s=round(time.monotonic() - second, 2)
-                )
+                found.start_up = StartUp(first_s=round(first, 2), second_s=round(second, 2))
                 await asyncio.sleep(_PAUSE)
                 found.idle = memory(system.supervisor)
             found.versions = await machine.versions(system)
@@ -217,7 +219,7 @@ async def _compare_with_emulator(found: Found, measuring: Bench) -> None:
 
 
 @asynccontextmanager
-async def _floors(system: System, *, wanted: bool) -> AsyncGenerator:
+async def _floors(system: System, *, wanted: bool) -> AsyncGenerator[Bare | None]:
     if not wanted:
         yield None
         return

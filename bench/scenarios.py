@@ -26,6 +26,9 @@ _DRAIN = 120.0
 _BUSY = 0.8
 """Share of a core above which a process of one thread counts as what limits the rest."""
 
+_LOOKS = 10
+"""How often a flash sale's end is looked at: wrk goes away with some attempts undecided."""
+
 _REFUSAL = 330
 """Bytes of a 409 `insufficient_stock`."""
 
@@ -182,9 +185,8 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
             note=_note(scenario, middle),
         )
 
-    async def _run(
-        self, scenario: Scenario, connections: int, seconds: float, *, seed: int
-    ) -> Run:
+    async def _run(self, scenario: Scenario, connections: int, seconds: float, *, seed: int) -> Run:
+        """Return what a run came to; `seed` 0 is the warm-up, of which less is asked."""
         shop, data = self.shop, self.shop.data | scenario.data
         if scenario.name == "e":
             data["flash"] = await shop.put_up_flash_sale()
@@ -208,7 +210,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         if paid is not None:
             count, rate = paid.mails, paid.mails / (paid.last - began)
             details = _of_purchases(loaded, at_the_end, paid, ended, used, began)
-        if scenario.name == "e":
+        if scenario.name == "e" and seed:
             details = await self._of_sale(data["flash"], loaded)
         elapsed = time.time() - began
         return Run(
@@ -239,8 +241,13 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
 
     async def _of_sale(self, product_id: str, loaded: Load) -> dict[str, float]:
         """Check that every piece was sold, and none twice."""
-        held, ordered = await self.shop.flash_sold(product_id)
         answered = loaded.statuses.get("201", 0)
+        held = ordered = 0
+        for _ in range(_LOOKS):
+            held, ordered = await self.shop.flash_sold(product_id)
+            if held == ordered == FLASH_PIECES:
+                break
+            await asyncio.sleep(0.5)
         if not answered == held == ordered == FLASH_PIECES:
             raise WentWrong(
                 f"of {FLASH_PIECES} pieces {answered} were answered 201, {held} are held and "

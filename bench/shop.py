@@ -33,12 +33,11 @@ OUTBOXES = (
     ("payments", "payments"),
     ("notifications", "mail"),
 )
-_WORDS = (
-    "solid beech wood walnut sanded smooth oiled by hand rounded edges water based paint cotton "
-    "cord steel axle felt pads made in small batches tested for children from three years packed "
-    "without plastic spare parts available replaceable wheels magnetic couplings fits common rails "
-    "bright colours natural finish quiet bearings stores flat easy to clean"
-).split()
+_WORDS = """\
+solid beech wood walnut sanded smooth oiled by hand rounded edges water based paint cotton cord
+steel axle felt pads made in small batches tested for children from three years packed without
+plastic spare parts available replaceable wheels magnetic couplings fits common rails bright
+colours natural finish quiet bearings stores flat easy to clean"""
 _THINGS = ("top", "robot", "crane", "locomotive", "abacus", "kite", "puzzle", "xylophone", "barge")
 _MATERIALS = ("Wooden", "Tin", "Felt", "Beech", "Walnut", "Paper", "Brass", "Cork", "Linen")
 
@@ -89,9 +88,8 @@ class Shop:
             aiohttp.ClientResponseError: the status is 400 or above.
         """
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        sent = {} if body is None else {"json": body}
         async with self._http.request(
-            method, f"/api/v1{path}", headers=headers, **sent
+            method, f"/api/v1{path}", headers=headers, json=body
         ) as response:
             response.raise_for_status()
             return await response.json() if response.status != 204 else None
@@ -128,11 +126,11 @@ class Shop:
 
     async def flash_sold(self, product_id: str) -> tuple[int, int]:
         """Return how many pieces the stock says are held, and how many orders there are of it."""
-        stock: dict[str, int] = (await self.call("GET", f"/products/{product_id}"))["stock"]
+        product = await self.call("GET", f"/products/{product_id}", token=self._admin)
         newest = self._mongo["orders"]["orders"].find().sort("_id", -1).limit(2 * FLASH_PIECES)
         lines = [order["lines"] async for order in newest]
         ordered = sum(line["product_id"] == product_id for order in lines for line in order)
-        return FLASH_PIECES - stock["available"], ordered
+        return product["stock"]["reserved"], ordered
 
     async def settled(self, *, within: float = 60.0) -> None:
         """Return when nothing is left to publish.
@@ -213,7 +211,7 @@ async def open_shop(system: System) -> AsyncGenerator[Shop]:
 def described(number: int) -> dict[str, Any]:
     """Return an offer as shops have them: 300 to 700 characters of description, tags, an image."""
     chance = random.Random(number)
-    words = " ".join(chance.choices(_WORDS, k=chance.randint(50, 115)))
+    words = " ".join(chance.choices(_WORDS.split(), k=chance.randint(50, 115)))
     thing = chance.choice(_THINGS)
     return {
         "name": f"{chance.choice(_MATERIALS)} {thing} no. {number}",

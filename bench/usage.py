@@ -19,7 +19,7 @@ _LOOK_EVERY = 0.5
 """Seconds between two looks at the memory."""
 
 
-class Used(msgspec.Struct):
+class Used(msgspec.Struct, kw_only=True):
     """Of each name: CPU-seconds, and the largest resident memory seen, in MiB. `others` is what
     the rest of the machine took meanwhile, in CPU-seconds: noise, and the load generator."""
 
@@ -40,7 +40,7 @@ class Memory(msgspec.Struct, frozen=True):
 async def watching(supervisor: Supervisor) -> AsyncGenerator[Used]:
     """Yield what is filled in when the body has ended."""
     processes = _processes(supervisor)
-    used = Used({}, {})
+    used = Used()
     before, machine_before = _cpu(processes), _busy()
     looking = asyncio.create_task(_look(processes, used))
     try:
@@ -69,7 +69,7 @@ _KINDS = ("rss", "pss", "uss")
 
 def _processes(supervisor: Supervisor) -> dict[str, list[psutil.Process]]:
     """Return each process with its helpers; copies (`orders-2`) go with the first."""
-    found: dict[str, list[psutil.Process]] = defaultdict(list)
+    found: defaultdict[str, list[psutil.Process]] = defaultdict(list)
     for name in supervisor.names:
         top = psutil.Process(supervisor.pid(name))
         found[name.partition("-")[0]] += [top, *top.children(recursive=True)]
@@ -89,8 +89,8 @@ def _cpu(processes: Mapping[str, list[psutil.Process]]) -> dict[str, float]:
 
 def _busy() -> float:
     """Return the CPU-seconds that the whole machine has worked."""
-    times = psutil.cpu_times()
-    return times.user + times.nice + times.system + times.irq + times.softirq
+    times = psutil.cpu_times()._asdict()
+    return sum(times[kind] for kind in ("user", "nice", "system", "irq", "softirq"))
 
 
 async def _look(processes: Mapping[str, list[psutil.Process]], used: Used) -> None:

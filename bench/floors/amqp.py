@@ -48,7 +48,7 @@ async def ask(url: str, in_flight: int, reply_size: int, seconds: float) -> None
     channel = await connection.channel(publisher_confirms=False)
     body = str(reply_size).encode().ljust(_REQUEST_SIZE)
     waiting: dict[str, asyncio.Future[None]] = {}
-    count = 0
+    count, over = 0, False
 
     async def on_reply(message: DeliveredMessage) -> None:
         waiting.pop(message.header.properties.correlation_id or "").set_result(None)
@@ -58,8 +58,8 @@ async def ask(url: str, in_flight: int, reply_size: int, seconds: float) -> None
     async def one_after_the_other(name: str) -> None:
         nonlocal count
         properties = Basic.Properties(correlation_id=name, reply_to="amq.rabbitmq.reply-to")
-        while True:
-            waiting[name] = answered = asyncio.get_running_loop().create_future()
+        while not over:
+            answered = waiting[name] = asyncio.get_running_loop().create_future()
             await channel.basic_publish(body, routing_key=QUEUE, properties=properties)
             await answered
             count += 1
@@ -69,9 +69,8 @@ async def ask(url: str, in_flight: int, reply_size: int, seconds: float) -> None
     before, began = count, time.perf_counter()
     await asyncio.sleep(seconds)
     sys.stdout.write(f"{(count - before) / (time.perf_counter() - began)}\n")
-    for asker in askers:
-        asker.cancel()
-    await asyncio.gather(*askers, return_exceptions=True)
+    over = True
+    await asyncio.gather(*askers)
     await connection.close()
 
 

@@ -66,8 +66,8 @@ class Bare:
             url = self._environment["RABBITMQ_URL"]
             replier = await _start("bench.floors.amqp", "replier", url)
             try:
-                assert replier.stdout is not None
-                await replier.stdout.readline()
+                if replier.stdout is None or not await replier.stdout.readline():
+                    raise FloorFailed("the bare replier ended")
                 numbers = (str(connections), str(size), str(self._seconds))
                 self._known[key] = await _printed("bench.floors.amqp", "requester", url, *numbers)
             finally:
