@@ -200,6 +200,8 @@ async def _loaded(chosen: Options, console: Console, found: Found, system: Syste
             for scenario in SCENARIOS:
                 if scenario.name not in chosen.only:
                     continue
+                if bare is not None:
+                    bare.forget()
                 for connections in scenario.connections:
                     if connections in chosen.connections:
                         found.measured.append(await measuring.measure(scenario, connections))
