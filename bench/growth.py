@@ -43,15 +43,17 @@ class WentWrong(Exception):
     """`cartwheel verify` found something after a curve."""
 
 
-async def curves(console: Console, *, seconds: float) -> tuple[list[Grown], str]:
-    """Return all points, and `clean`.
+async def curves(console: Console, *, seconds: float) -> tuple[list[Grown], dict[str, str], str]:
+    """Return all points, the versions of what was measured, and `clean`.
 
     Raises:
         WentWrong: it is not.
     """
     found: list[Grown] = []
+    versions: dict[str, str] = {}
     for count in COPIES:
         async with _system(console, count) as (system, shop):
+            versions = await machine.versions(system)
             await shop.furnish(console)
             found.append(await _with_copies(console, shop, count, seconds))
             await _check(console, system)
@@ -62,7 +64,7 @@ async def curves(console: Console, *, seconds: float) -> tuple[list[Grown], str]
         await shop.furnish(console)
         found += await _many_orders(console, shop)
         await _check(console, system)
-    return found, "clean"
+    return found, versions, "clean"
 
 
 @asynccontextmanager

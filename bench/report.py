@@ -184,7 +184,8 @@ def _memory(result: Result) -> Table:
 
 
 def _growth(result: Result) -> Table:
-    table = _table("how cost grows", "curve", "at", "figures")
+    table = _table("how cost grows", "curve", "at")
+    table.add_column("figures")
     for each in result.growth:
         figures = ", ".join(f"{name} {value:,.1f}" for name, value in each.figures.items())
         table.add_row(each.curve, f"{each.at:,}", figures)
@@ -240,7 +241,8 @@ def draw(result: Result, earlier: Sequence[Result], path: Path) -> Path | None:
     figure, axes = pyplot.subplots(
         rows, columns, figsize=(4 * columns, 3.4 * rows), squeeze=False, layout="constrained"
     )
-    shown = sorted(earlier, key=lambda old: old.at)[-_SHOWN_EARLIER:]
+    with_rates = [old for old in earlier if old.measured]
+    shown = sorted(with_rates, key=lambda old: old.at)[-_SHOWN_EARLIER:]
     for panel, name in zip(axes.flat, names, strict=False):
         _panel(panel, name, result, shown)
     for panel in axes.flat[len(names) :]:

@@ -120,7 +120,9 @@ async def bench(chosen: Options, console: Console) -> int:
     verdict = "not run"
     try:
         if chosen.growth:
-            found.growth, verdict = await growth.curves(console, seconds=chosen.seconds)
+            found.growth, found.versions, verdict = await growth.curves(
+                console, seconds=chosen.seconds
+            )
         else:
             verdict = await _scenarios(chosen, console, found)
     except _FAILURES as failure:
