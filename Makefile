@@ -45,12 +45,14 @@ fix: $(READY) ## repair format and lint
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: $(READY) ## renew requirements.lock and requirements-ministack.lock
+lock: $(READY) ## renew requirements.lock, requirements-ministack.lock and requirements-bench.lock
 	@$(COMPILE) --group dev pyproject.toml -o requirements.lock
 	@printf 'ministack==1.5.33\ncryptography\n' | $(COMPILE) - -o requirements-ministack.lock
+	@$(COMPILE) --group bench -c requirements.lock -o requirements-bench.lock
 
-bench: $(READY) ## measure the running system (needs wrk; its own folder, some minutes)
-	@$(BIN)/python bench/run.py
+bench: $(READY) ## measure the system (needs wrk; ten minutes; ARGS=--help tells more)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bench.lock
+	@$(BIN)/python -m bench.run $(ARGS)
 
 clean: ## delete the virtual environment (the data stays: see `cartwheel reset`)
 	rm -rf $(VENV)

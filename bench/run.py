@@ -1,115 +1,248 @@
-"""`make bench`: how many requests a second the running system answers, and how fast.
+"""`make bench`: starts the system in a folder of its own, loads it, and says what came of it.
 
-Starts the system in a folder of its own, warms it up, and loads it over 127.0.0.1 with wrk. So
-far there is one scenario: reading one order, through gateway, RabbitMQ, orders and MongoDB. Figures
-from two machines, or two days, say little about each other; ratios within one run do.
+    make bench                                        everything, about ten minutes
+    make bench ARGS="--only b,c --connections 32"     some of it
+    make bench ARGS="--growth"                        how cost grows: copies, products, orders
+
+The load comes from wrk over 127.0.0.1. Figures from two machines, or two days, say little about
+each other; a scenario's ratio to its floor, taken in the same minute, does. The result is stored
+in bench/results, beside a chart; `cartwheel verify` has the last word.
 """
 
+import argparse
 import asyncio
-import re
-import shutil
+import os
 import sys
 import tempfile
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import msgspec
-from rich.console import Console
-from rich.table import Table
 
-from cartwheel.local.console import Console as Progress
-from cartwheel.local.emulated_aws import ADMIN, PASSWORD
+from bench import growth, machine, report, results
+from bench.floors.measure import Bare, FloorFailed, floors
+from bench.load import LoadFailed, require_wrk
+from bench.results import Grown, Measured, Result, StartUp
+from bench.scenarios import SCENARIOS, Bench, WentWrong, emulator_rate
+from bench.shop import open_shop
+from bench.usage import Memory, memory
+from cartwheel.local import packages
+from cartwheel.local.console import Console
+from cartwheel.local.supervisor import CannotStart
 from cartwheel.local.up import System, running
 
-CONNECTIONS = (1, 32, 128)
-WARM_UP = 3
-SECONDS = 8
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "bench" / "results"
+_FLOOR_SECONDS = 2.0
+_PAUSE = 3.0
+"""Seconds of rest before the idle system's memory is read."""
+
+NEVER = str(24 * 3600)
+_FAILURES = (
+    WentWrong,
+    LoadFailed,
+    FloorFailed,
+    growth.WentWrong,
+    CannotStart,
+    packages.Missing,
+    TimeoutError,
+    aiohttp.ClientError,
+)
+"""What ends the whole with a message instead of a traceback; nothing is stored then."""
+
+_NAMES = (*(scenario.name for scenario in SCENARIOS), "g")
 
 
-class Result(msgspec.Struct, frozen=True):
-    connections: int
-    per_second: float
-    p50: str
-    p99: str
-    errors: int
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    only: tuple[str, ...]
+    connections: tuple[int, ...]
+    seconds: float
+    times: int
+    floors: bool
+    growth: bool
+    results: Path
 
 
-async def main() -> None:
-    wrk = shutil.which("wrk")
-    if wrk is None:
-        sys.exit("The load comes from wrk, which is not installed: apt-get install wrk")
-    progress = Progress()
+class Found(msgspec.Struct):
+    """What has been measured so far."""
+
+    measured: list[Measured] = []
+    start_up: StartUp | None = None
+    idle: dict[str, Memory] = {}
+    after_load: dict[str, Memory] = {}
+    growth: list[Grown] = []
+    versions: dict[str, str] = {}
+
+
+def options(words: Sequence[str] | None = None) -> Options:
+    parser = argparse.ArgumentParser(
+        prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    scenarios = "; ".join(f"{each.name} = {each.title}" for each in SCENARIOS)
+    parser.add_argument(
+        "--only",
+        default=",".join(_NAMES),
+        help=f"scenarios, by commas: {scenarios}; g = memory and start-up".replace("%", "%%"),
+    )
+    parser.add_argument(
+        "--connections", default="1,32,128,512", help="of these, those a scenario makes sense at"
+    )
+    parser.add_argument("--seconds", type=float, default=5, help="of each run (default 5)")
+    parser.add_argument("--times", type=int, default=3, help="runs; the median counts (default 3)")
+    parser.add_argument("--no-floors", action="store_true", help="without what bare parts can do")
+    parser.add_argument("--growth", action="store_true", help="the curves instead of the scenarios")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="where results are (default bench/results)"
+    )
+    given = parser.parse_args(words)
+    only = tuple(given.only.split(","))
+    if unknown := set(only) - set(_NAMES):
+        parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
+    return Options(
+        only=only,
+        connections=tuple(int(number) for number in given.connections.split(",")),
+        seconds=given.seconds,
+        times=given.times,
+        floors=not given.no_floors,
+        growth=given.growth,
+        results=given.results,
+    )
+
+
+async def bench(chosen: Options, console: Console) -> int:
+    """Measure, show and store; return the exit status."""
+    began, found = time.time(), Found()
+    load_before = list(os.getloadavg())
+    verdict = "not run"
+    try:
+        if chosen.growth:
+            found.growth, found.versions, verdict = await growth.curves(
+                console, seconds=chosen.seconds
+            )
+        else:
+            verdict = await _scenarios(chosen, console, found)
+    except _FAILURES as failure:
+        report.show_failure(str(failure) or "the system did not come to rest in time")
+        return 1
+    result = Result(
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=machine.commit(ROOT),
+        machine=machine.described(),
+        versions=found.versions,
+        options={
+            "only": chosen.only,
+            "connections": chosen.connections,
+            "seconds": chosen.seconds,
+            "times": chosen.times,
+            "floors": chosen.floors,
+        },
+        load_average={"before": load_before, "after": list(os.getloadavg())},
+        took_s=round(time.time() - began, 1),
+        measured=found.measured,
+        start_up=found.start_up,
+        idle=found.idle,
+        after_load=found.after_load,
+        growth=found.growth,
+        verify=verdict,
+    )
+    earlier = results.stored(chosen.results)
+    report.show(result, earlier)
+    if verdict != "clean":
+        report.show_failure(f"cartwheel verify: {verdict}")
+        return 1
+    path = results.name_for(chosen.results, f"{datetime.now(UTC):%Y-%m-%d}")
+    results.store(result, path)
+    console.say(f"stored {path}")
+    if chart := report.draw(result, earlier, chosen.results / "chart.png"):
+        console.say(f"drew {chart}")
+    return 0
+
+
+async def _scenarios(chosen: Options, console: Console, found: Found) -> str:
+    """Fill `found`; return what `cartwheel verify` says."""
     with tempfile.TemporaryDirectory(prefix="cartwheel-bench-") as folder:
-        async with running(Path(folder), given={}, console=progress) as system:
-            token, order_id = await _an_order(system)
-            url = f"{system.url}/api/v1/orders/{order_id}"
-            await _load(wrk, url, token, connections=32, seconds=WARM_UP)
-            results: list[Result] = []
-            for connections in CONNECTIONS:
-                with progress.doing(f"get one order, {connections} connections"):
-                    results.append(await _load(wrk, url, token, connections, SECONDS))
-    _show(results)
+        home = Path(folder)
+        first = second = 0.0
+        if "g" in chosen.only:
+            began = time.monotonic()
+            async with running(home, given={}, console=console):
+                first = time.monotonic() - began
+        began = time.monotonic()
+        async with running(home, given={}, console=console) as system:
+            second = time.monotonic() - began
+            if "g" in chosen.only:
+                found.start_up = StartUp(first_s=round(first, 2), second_s=round(second, 2))
+                await asyncio.sleep(_PAUSE)
+                found.idle = memory(system.supervisor)
+            found.versions = await machine.versions(system)
+            await _loaded(chosen, console, found, system)
+            if "g" in chosen.only:
+                found.after_load = memory(system.supervisor)
+            with console.doing("cartwheel verify"):
+                return await machine.verified(system)
 
 
-async def _an_order(system: System) -> tuple[str, str]:
-    """Return an administrator's token and the id of an order of theirs."""
-    async with aiohttp.ClientSession(system.url) as http:
-
-        async def post(path: str, body: dict[str, Any], token: str = "") -> Any:
-            headers = {"Authorization": f"Bearer {token}"} if token else {}
-            async with http.post(f"/api/v1{path}", json=body, headers=headers) as response:
-                response.raise_for_status()
-                return await response.json()
-
-        tokens = await post("/auth/login", {"email": ADMIN, "password": PASSWORD})
-        token = tokens["access_token"]
-        price = {"amount": 1999, "currency": "USD"}
-        product = await post("/products", {"name": "Top", "price": price, "stock": 10}, token)
-        items = [{"product_id": product["id"], "quantity": 2}]
-        return token, (await post("/orders", {"items": items}, token))["id"]
-
-
-async def _load(wrk: str, url: str, token: str, connections: int, seconds: int) -> Result:
-    """Load `url` with that many connections for so long."""
-    process = await asyncio.create_subprocess_exec(
-        wrk,
-        *("-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", "10s"),
-        *("-H", f"Authorization: Bearer {token}", url),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    printed = (await process.communicate())[0].decode()
-    errors = re.search(r"Non-2xx or 3xx responses: (\d+)", printed)
-    return Result(
-        connections=connections,
-        per_second=float(_found(r"Requests/sec:\s+([\d.]+)", printed)),
-        p50=_found(r"\n\s+50%\s+(\S+)", printed),
-        p99=_found(r"\n\s+99%\s+(\S+)", printed),
-        errors=int(errors[1]) if errors else 0,
-    )
+async def _loaded(chosen: Options, console: Console, found: Found, system: System) -> None:
+    """Run the chosen scenarios."""
+    async with open_shop(system) as shop:
+        await shop.furnish(console)
+        await shop.settled()
+        async with _floors(system, wanted=chosen.floors) as bare:
+            measuring = Bench(
+                shop=shop,
+                console=console,
+                seconds=chosen.seconds,
+                times=chosen.times,
+                bare=bare,
+            )
+            for scenario in SCENARIOS:
+                if scenario.name not in chosen.only:
+                    continue
+                if bare is not None:
+                    bare.forget()
+                for connections in scenario.connections:
+                    if connections in chosen.connections:
+                        found.measured.append(await measuring.measure(scenario, connections))
+                if scenario.name == "d":
+                    await _compare_with_emulator(found, measuring)
 
 
-def _found(pattern: str, text: str) -> str:
-    match = re.search(pattern, text)
-    if match is None:
-        raise ValueError(f"wrk printed no {pattern}:\n{text}")
-    return match[1]
+async def _compare_with_emulator(found: Found, measuring: Bench) -> None:
+    """Note at the purchases how many mails MiniStack takes when it has nothing else to do."""
+    with measuring.console.doing("how many mails MiniStack takes"):
+        rate = await emulator_rate(measuring.shop, measuring.seconds)
+    for number, each in enumerate(found.measured):
+        if each.scenario == "d":
+            said = f"MiniStack alone takes {rate:,.0f} mails/s"
+            note = f"{each.note}; {said}" if each.note else said
+            found.measured[number] = msgspec.structs.replace(each, note=note)
 
 
-def _show(results: list[Result]) -> None:
-    table = Table(title="get one order", title_justify="left")
-    for column in ("connections", "requests/s", "p50", "p99", "errors"):
-        table.add_column(column, justify="right")
-    for result in results:
-        table.add_row(
-            str(result.connections),
-            f"{result.per_second:,.0f}",
-            result.p50,
-            result.p99,
-            str(result.errors),
-        )
-    Console().print(table)
+@asynccontextmanager
+async def _floors(system: System, *, wanted: bool) -> AsyncGenerator[Bare | None]:
+    if not wanted:
+        yield None
+        return
+    async with floors(system, seconds=_FLOOR_SECONDS) as bare:
+        yield bare
+
+
+def main() -> None:
+    chosen = options()
+    require_wrk()
+    # The orders of a run are never paid; that they expire 15 minutes later is not its subject.
+    os.environ["PAYMENT_DEADLINE_SECONDS"] = NEVER
+    try:
+        status = asyncio.run(bench(chosen, Console()))
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped; nothing was stored\n")
+        status = 130
+    sys.exit(status)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

@@ -1,0 +1,120 @@
+"""What was measured, as `bench/results/<date>.json` holds it. Rates are per second."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench.usage import Memory
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a scenario."""
+
+    per_second: float
+    requests: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+    statuses: dict[str, int]
+    errors: dict[str, int]
+    """What came back that should not have, and how often."""
+    cpu: dict[str, float]
+    """CPU-seconds per 1,000 requests, of each process."""
+    peak_mib: dict[str, float]
+    generator_busy: float
+    """Share of one core that wrk took; near 1, wrk was the limit."""
+    others_busy: float
+    """Cores that everything else on the machine took meanwhile, wrk not counted: noise."""
+    details: dict[str, float] = {}
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a floor was measured alone, and how often one request needs it."""
+
+    name: str
+    times: float
+    per_second: float
+
+
+class Floor(msgspec.Struct, frozen=True, kw_only=True):
+    per_second: float
+    parts: list[Part]
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """A scenario at a number of connections; `run` is the median one of `runs`."""
+
+    scenario: str
+    title: str
+    unit: str
+    connections: int
+    run: Run
+    runs: list[Run]
+    floor: Floor | None
+    ratio: float | None
+    """This system's rate by the floor's."""
+    note: str | None = None
+
+
+class StartUp(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds from nothing to ready, everything being installed; `first_s` in an empty folder."""
+
+    first_s: float
+    second_s: float
+
+
+class Grown(msgspec.Struct, frozen=True, kw_only=True):
+    """One point of a curve: what was measured, at how much of what."""
+
+    curve: str
+    at: int
+    figures: dict[str, float]
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    at: str
+    commit: str
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    options: dict[str, Any]
+    load_average: dict[str, list[float]]
+    took_s: float
+    measured: list[Measured]
+    start_up: StartUp | None
+    idle: dict[str, Memory]
+    after_load: dict[str, Memory]
+    growth: list[Grown]
+    verify: str
+
+
+def median(runs: Sequence[Run]) -> Run:
+    """Return the run in the middle by rate; of an even number the slower of the two."""
+    return sorted(runs, key=lambda run: run.per_second)[(len(runs) - 1) // 2]
+
+
+def combined(parts: Sequence[Part]) -> Floor:
+    """Return the rate at which all `parts` can be done one after the other."""
+    seconds = sum(part.times / part.per_second for part in parts)
+    return Floor(per_second=1 / seconds, parts=list(parts))
+
+
+def name_for(folder: Path, date: str) -> Path:
+    """Return a file for a result of `date` that is not there yet."""
+    path, number = folder / f"{date}.json", 1
+    while path.exists():
+        number += 1
+        path = folder / f"{date}-{number}.json"
+    return path
+
+
+def store(result: Result, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+
+
+def stored(folder: Path) -> list[Result]:
+    """Return the results in `folder`, oldest first."""
+    found = [msgspec.json.decode(path.read_bytes(), type=Result) for path in folder.glob("*.json")]
+    return sorted(found, key=lambda result: result.at)

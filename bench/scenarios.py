@@ -1,0 +1,338 @@
+"""What is measured: each scenario with its load, what it may answer, and what its floor is made of.
+
+A floor's parts name what one request needs at least, where a gateway, products, orders and payments
+are processes that talk over RabbitMQ and have a database each. They are added up as if done one
+after the other; this system overlaps them and handles many requests in one write, so that it may
+be above its floor where many are under way.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+import msgspec
+
+from bench.floors.measure import Bare
+from bench.load import Load, load
+from bench.results import Floor, Measured, Part, Run, combined, median
+from bench.shop import FLASH_PIECES, Paid, Shop
+from bench.usage import Used, watching
+from cartwheel.local.console import Console
+
+_WARM_UP = 1.0
+_DRAIN = 120.0
+"""Seconds for the mails of a run to go out."""
+
+_BUSY = 0.8
+"""Share of a core above which a process of one thread counts as what limits the rest."""
+
+_LOOKS = 10
+"""How often a flash sale's end is looked at: wrk goes away with some attempts undecided."""
+
+_REFUSAL = 330
+"""Bytes of a 409 `insufficient_stock`."""
+
+
+class Need(msgspec.Struct, frozen=True):
+    """A part of a floor: `http`, `amqp`, or a method of `floors.mongo.Work`; so often a request."""
+
+    part: str
+    times: float = 1
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """`answers` are paths whose answers are as long as this scenario's, with their shares."""
+
+    name: str
+    title: str
+    script: str
+    connections: tuple[int, ...]
+    expected: tuple[str, ...] = ("200",)
+    status: int = 200
+    answers: tuple[tuple[str, float], ...] = ()
+    needs: tuple[Need, ...]
+    unit: str = "requests"
+    data: dict[str, Any] = {}
+
+
+_LIST, _ORDER, _PRODUCT = "/products?limit={}", "/orders/{order}", "/products/{product}"
+SCENARIOS = (
+    Scenario(
+        name="a20",
+        title="list of 20 products",
+        script="list.lua",
+        connections=(1, 32, 128, 512),
+        answers=((_LIST.format(20), 1),),
+        needs=(Need("http"), Need("amqp"), Need("list_20")),
+        data={"limit": 20},
+    ),
+    Scenario(
+        name="a100",
+        title="list of 100 products",
+        script="list.lua",
+        connections=(1, 32, 128),
+        answers=((_LIST.format(100), 1),),
+        needs=(Need("http"), Need("amqp"), Need("list_100")),
+        data={"limit": 100},
+    ),
+    Scenario(
+        name="b",
+        title="get one order",
+        script="get_order.lua",
+        connections=(1, 32, 128, 512),
+        answers=((_ORDER, 1),),
+        needs=(Need("http"), Need("amqp"), Need("get_order")),
+    ),
+    Scenario(
+        name="c",
+        title="place an order of two lines",
+        script="place_order.lua",
+        connections=(1, 32, 128, 512),
+        expected=("201",),
+        status=201,
+        answers=((_ORDER, 1),),
+        # Two round trips: to orders, and from there to products.
+        needs=(Need("http"), Need("amqp", 2), Need("reserve"), Need("insert")),
+    ),
+    Scenario(
+        name="d",
+        title="full purchase: order, card, PAID, mail",
+        script="purchase.lua",
+        connections=(32, 128),
+        expected=("order 201", "payment 201"),
+        status=201,
+        answers=((_ORDER, 1),),
+        # Beside the order: one more round trip; the payment is stored and changed twice, the order
+        # and its stock are changed once each. Nothing is counted for the mail or the card's
+        # provider, which any system would wait for.
+        needs=(
+            Need("http", 2),
+            Need("amqp", 3),
+            Need("reserve"),
+            Need("insert", 2),
+            Need("update", 4),
+        ),
+        unit="purchases",
+    ),
+    Scenario(
+        name="e",
+        title=f"flash sale of {FLASH_PIECES} pieces",
+        script="flash_sale.lua",
+        connections=(512,),
+        expected=("201", "409"),
+        status=409,
+        # Nearly all are refused: asked at orders and at products, which looks at the stock.
+        needs=(Need("http"), Need("amqp", 2), Need("get_product")),
+        unit="attempts",
+    ),
+    Scenario(
+        name="f",
+        title="90 % reads, 10 % orders",
+        script="mixed.lua",
+        connections=(32, 128, 512),
+        expected=("200", "201"),
+        answers=((_ORDER, 0.4), (_LIST.format(20), 0.3), (_PRODUCT, 0.3)),
+        needs=(
+            Need("http"),
+            Need("amqp", 1.1),
+            Need("get_order", 0.3),
+            Need("list_20", 0.3),
+            Need("get_product", 0.3),
+            Need("reserve", 0.1),
+            Need("insert", 0.1),
+        ),
+    ),
+)
+
+
+class WentWrong(Exception):
+    """A scenario did not do what it is there to do, however fast."""
+
+
+class Bench(msgspec.Struct, frozen=True, kw_only=True):
+    """Measures scenarios on `shop`, `times` runs of `seconds` each."""
+
+    shop: Shop
+    console: Console
+    seconds: float
+    times: int
+    bare: Bare | None = None
+
+    async def measure(self, scenario: Scenario, connections: int) -> Measured:
+        """Return the runs and, with `bare`, the floor, taken right after them.
+
+        Raises:
+            WentWrong: something was answered that should not have been.
+        """
+        what = f"{scenario.name}: {scenario.title}, {connections} connections"
+        with self.console.doing(f"{what}: warm-up"):
+            await self._run(scenario, connections, _WARM_UP, seed=0)
+        runs: list[Run] = []
+        for number in range(1, self.times + 1):
+            with self.console.doing(f"{what}: run {number} of {self.times}"):
+                run = await self._run(scenario, connections, self.seconds, seed=number)
+            if run.errors:
+                raise WentWrong(f"{what}: {run.errors} of {run.requests} requests")
+            self.console.say(f"  {run.per_second:,.0f} {scenario.unit}/s")
+            runs.append(run)
+        floor = None
+        if self.bare is not None:
+            with self.console.doing(f"{what}: floor"):
+                floor = await self._floor(self.bare, scenario, connections)
+        middle = median(runs)
+        return Measured(
+            scenario=scenario.name,
+            title=scenario.title,
+            unit=scenario.unit,
+            connections=connections,
+            run=middle,
+            runs=runs,
+            floor=floor,
+            ratio=middle.per_second / floor.per_second if floor else None,
+            note=_note(scenario, middle),
+        )
+
+    async def _run(self, scenario: Scenario, connections: int, seconds: float, *, seed: int) -> Run:
+        """Return what a run came to; `seed` 0 is the warm-up, of which less is asked."""
+        shop, data = self.shop, self.shop.data | scenario.data
+        if scenario.name == "e":
+            data["flash"] = await shop.put_up_flash_sale()
+        began = time.time()
+        async with watching(shop.system.supervisor) as used:
+            loaded = await load(
+                shop.url,
+                scenario.script,
+                data,
+                connections=connections,
+                seconds=seconds,
+                seed=seed,
+            )
+            ended = time.time()
+            at_the_end = await shop.paid_since(began)
+            if scenario.status != 200 or "201" in scenario.expected:
+                # What a request leaves to be done afterwards belongs to what it costs.
+                await shop.settled()
+            paid = await self._drained(began) if scenario.name == "d" else None
+        count, rate, details = loaded.requests, loaded.per_second, {}
+        if paid is not None:
+            count, rate = paid.mails, paid.mails / (paid.last - began)
+            details = _of_purchases(loaded, at_the_end, paid, ended, used, began)
+        if scenario.name == "e" and seed:
+            details = await self._of_sale(data["flash"], loaded)
+        elapsed = time.time() - began
+        return Run(
+            per_second=rate,
+            requests=loaded.requests,
+            seconds=loaded.seconds,
+            p50_ms=loaded.p50_ms,
+            p99_ms=loaded.p99_ms,
+            statuses=loaded.statuses,
+            errors=loaded.unexpected(*scenario.expected),
+            cpu={name: 1000 * cpu / max(count, 1) for name, cpu in used.cpu.items()},
+            peak_mib=used.peak_mib,
+            generator_busy=loaded.generator_cpu / loaded.seconds,
+            others_busy=max(0.0, used.others - loaded.generator_cpu) / elapsed,
+            details=details,
+        )
+
+    async def _drained(self, began: float) -> Paid:
+        """Return when every order that was paid since `began` has had its mail."""
+        async with asyncio.timeout(_DRAIN):
+            while True:
+                await self.shop.settled(within=_DRAIN)
+                before = await self.shop.paid_since(began)
+                await asyncio.sleep(0.5)
+                after = await self.shop.paid_since(began)
+                if before == after and after.orders == after.mails:
+                    return after
+
+    async def _of_sale(self, product_id: str, loaded: Load) -> dict[str, float]:
+        """Check that every piece was sold, and none twice."""
+        answered = loaded.statuses.get("201", 0)
+        held = ordered = 0
+        for _ in range(_LOOKS):
+            held, ordered = await self.shop.flash_sold(product_id)
+            if held == ordered == FLASH_PIECES:
+                break
+            await asyncio.sleep(0.5)
+        if not answered == held == ordered == FLASH_PIECES:
+            raise WentWrong(
+                f"of {FLASH_PIECES} pieces {answered} were answered 201, {held} are held and "
+                f"{ordered} are in orders"
+            )
+        return {"sold": answered, "refused": loaded.statuses.get("409", 0)}
+
+    async def _floor(self, bare: Bare, scenario: Scenario, connections: int) -> Floor:
+        size = await self._answer_size(scenario)
+        parts: list[Part] = []
+        for need in scenario.needs:
+            match need.part:
+                case "http":
+                    rate = await bare.http(
+                        # The script of purchases depends on its answers; its requests are alike.
+                        "place_order.lua" if scenario.name == "d" else scenario.script,
+                        self.shop.data | scenario.data | {"flash": self.shop.products[0]},
+                        connections=connections,
+                        size=size,
+                        status=scenario.status,
+                    )
+                case "amqp":
+                    rate = await bare.amqp(connections=connections, size=size)
+                case work:
+                    rate = await bare.mongo(work, connections=connections)
+            parts.append(Part(name=need.part, times=need.times, per_second=rate))
+        return combined(parts)
+
+    async def _answer_size(self, scenario: Scenario) -> int:
+        """Return the mean length of the scenario's answers, in bytes."""
+        places = {"order": self.shop.orders[0], "product": self.shop.products[0]}
+        sizes = [
+            await self.shop.size_of(path.format(**places)) * share
+            for path, share in scenario.answers
+        ]
+        return round(sum(sizes)) or _REFUSAL
+
+
+def _of_purchases(
+    loaded: Load, at_the_end: Paid, paid: Paid, ended: float, used: Used, began: float
+) -> dict[str, float]:
+    """Return what else there is to say of purchases; `backlog` is orders paid without a mail."""
+    took = paid.last - began
+    return {
+        "placed": loaded.statuses.get("order 201", 0),
+        "paid": paid.orders,
+        "mails": paid.mails,
+        "unpaid_at_end": loaded.statuses.get("payment 201", 0) - at_the_end.orders,
+        "backlog_at_end": at_the_end.orders - at_the_end.mails,
+        "drain_s": max(0.0, paid.last - ended),
+        "ministack_busy": used.cpu.get("ministack", 0.0) / took,
+        "simulator_busy": used.cpu.get("simulator", 0.0) / took,
+    }
+
+
+def _note(scenario: Scenario, run: Run) -> str | None:
+    notes: list[str] = []
+    if run.generator_busy > _BUSY:
+        notes.append(f"wrk took {run.generator_busy:.0%} of a core: it may be the limit")
+    if run.details.get("ministack_busy", 0) > _BUSY:
+        notes.append("MiniStack, the emulator that takes the mails, is the bottleneck")
+    return "; ".join(notes) or None
+
+
+async def emulator_rate(shop: Shop, seconds: float) -> float:
+    """Return how many mails per second MiniStack takes when nothing else goes on.
+
+    Raises:
+        WentWrong: it refuses them.
+    """
+    environment = shop.system.environment
+    loaded = await load(
+        environment["AWS_ENDPOINT_URL"],
+        "mail.lua",
+        {"sender": environment["SES_SENDER"].rpartition("<")[2].rstrip(">")},
+        connections=16,
+        seconds=seconds,
+    )
+    if wrong := loaded.unexpected():
+        raise WentWrong(f"MiniStack refused mails: {wrong}")
+    return loaded.per_second

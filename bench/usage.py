@@ -1,0 +1,104 @@
+"""What each process of the system takes: CPU time, and memory at its peak.
+
+A part that starts helpers (RabbitMQ's `beam.smp` runs beneath a shell script) is counted with them.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, suppress
+
+import msgspec
+import psutil
+
+from cartwheel.local.supervisor import Supervisor
+
+OWN = ("gateway", "products", "orders", "payments", "notifications")
+PARTS = ("mongod", "rabbitmq", "simulator", "ministack")
+_LOOK_EVERY = 0.5
+"""Seconds between two looks at the memory."""
+
+
+class Used(msgspec.Struct, kw_only=True):
+    """Of each name: CPU-seconds, and the largest resident memory seen, in MiB. `others` is what
+    the rest of the machine took meanwhile, in CPU-seconds: noise, and the load generator."""
+
+    cpu: dict[str, float] = {}
+    peak_mib: dict[str, float] = {}
+    others: float = 0.0
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """Of one process with its helpers, in MiB: resident, proportional and unshared."""
+
+    rss: float
+    pss: float
+    uss: float
+
+
+@asynccontextmanager
+async def watching(supervisor: Supervisor) -> AsyncGenerator[Used]:
+    """Yield what is filled in when the body has ended."""
+    processes = _processes(supervisor)
+    used = Used()
+    before, machine_before = _cpu(processes), _busy()
+    looking = asyncio.create_task(_look(processes, used))
+    try:
+        yield used
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+    after, machine_after = _cpu(processes), _busy()
+    used.cpu = {name: after[name] - before[name] for name in after}
+    used.others = max(0.0, machine_after - machine_before - sum(used.cpu.values()))
+
+
+def memory(supervisor: Supervisor) -> dict[str, Memory]:
+    """Return what each process takes now."""
+    found: dict[str, Memory] = {}
+    for name, processes in _processes(supervisor).items():
+        infos = [process.memory_full_info() for process in processes]
+        found[name] = Memory(
+            *(round(sum(getattr(info, kind) for info in infos) / 2**20, 1) for kind in _KINDS)
+        )
+    return found
+
+
+_KINDS = ("rss", "pss", "uss")
+
+
+def _processes(supervisor: Supervisor) -> dict[str, list[psutil.Process]]:
+    """Return each process with its helpers; copies (`orders-2`) go with the first."""
+    found: defaultdict[str, list[psutil.Process]] = defaultdict(list)
+    for name in supervisor.names:
+        top = psutil.Process(supervisor.pid(name))
+        found[name.partition("-")[0]] += [top, *top.children(recursive=True)]
+    return found
+
+
+def _cpu(processes: Mapping[str, list[psutil.Process]]) -> dict[str, float]:
+    totals: dict[str, float] = {}
+    for name, each in processes.items():
+        totals[name] = 0.0
+        for process in each:
+            with suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                totals[name] += times.user + times.system
+    return totals
+
+
+def _busy() -> float:
+    """Return the CPU-seconds that the whole machine has worked."""
+    times = psutil.cpu_times()._asdict()
+    return sum(times[kind] for kind in ("user", "nice", "system", "irq", "softirq"))
+
+
+async def _look(processes: Mapping[str, list[psutil.Process]], used: Used) -> None:
+    while True:
+        for name, each in processes.items():
+            resident = 0
+            for process in each:
+                with suppress(psutil.NoSuchProcess):
+                    resident += process.memory_info().rss
+            used.peak_mib[name] = max(used.peak_mib.get(name, 0.0), round(resident / 2**20, 1))
+        await asyncio.sleep(_LOOK_EVERY)
