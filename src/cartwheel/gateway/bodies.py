@@ -33,7 +33,8 @@ class JsonRequest(Request[Any, Any, Any]):
         """
         if isinstance(self._body, bytes):
             return self._body
-        if (self.content_length or 0) > MAX_BODY:
+        length = _header(self.scope, b"content-length")
+        if length.isdigit() and int(length) > MAX_BODY:
             raise _too_large()
         chunks: list[bytes] = []
         size = 0
@@ -59,7 +60,8 @@ class JsonRequest(Request[Any, Any, Any]):
             Invalid: it is JSON, but not of that shape; names the field.
             HTTPException: 415, or 400 when it is no JSON.
         """
-        if self.content_type[0].lower() != "application/json":
+        kind = _header(self.scope, b"content-type").partition(b";")[0]
+        if kind.strip().lower() != b"application/json":
             raise HTTPException(status_code=415, detail="Send application/json.")
         body = await self.body()
         try:
@@ -93,6 +95,11 @@ def fault(message: str) -> FieldError:
         if named := pattern.fullmatch(text):
             return FieldError(f"{path}.{named[1]}" if path else named[1], sentence)
     return FieldError(path, plain(text))
+
+
+def _header(scope: Any, name: bytes) -> bytes:
+    """Return a header's value, empty if it is not there; Litestar would parse all of them."""
+    return next((value for key, value in scope["headers"] if key == name), b"")
 
 
 def _too_large() -> HTTPException:

@@ -33,8 +33,9 @@ from cartwheel.kernel.store import migrations as schema
 from cartwheel.kernel.store.relay import Relay
 from cartwheel.kernel.telemetry import log
 
-GARBAGE = 20_000
-"""Objects made, less those freed, until the collector looks for cycles."""
+GARBAGE = 200_000
+"""Objects made, less those freed, until the collector looks for cycles: more than hundreds of
+requests in hand hold, which would be looked through in vain, time and again."""
 
 FINISH_WITHIN = 6.0
 """Seconds that work in hand may take after SIGTERM."""
