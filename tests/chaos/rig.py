@@ -55,12 +55,7 @@ async def rigged(
         AsyncExitStack() as stack,
     ):
         proxies: dict[tuple[str, str], Proxy] = {}
-        shared = {
-            **system.environment,
-            "LOG_LEVEL": "DEBUG",  # for the stories
-            "SHARE_PORT": str("gateway" in numbers),
-            **settings,
-        }
+        shared = {**system.environment, **settings, "SHARE_PORT": str("gateway" in numbers)}
         simulator, *own = PROCESSES
         commands = [command(simulator, shared)]
         for process in own:

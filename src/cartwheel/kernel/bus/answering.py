@@ -137,7 +137,8 @@ class Answerer:
             continue_trace(request.traceparent)
             result = await row.handler(request, asked.deadline)
             ready.add(wire.Answered(asked.id, wire.Outcome.DONE, msgspec.Raw(wire.encode(result))))
-            log.debug("answered", request=row.kind.type, ms=_ms_since(began))
+            tell = log.debug if row.kind.read else log.info
+            tell("answered", request=row.kind.type, ms=_ms_since(began))
         except Refusal as refusal:
             log.info("refused", request=row and row.kind.type, code=refusal.code)
             ready.add(wire.Answered(asked.id, wire.Outcome.REFUSED, wire.write_refusal(refusal)))

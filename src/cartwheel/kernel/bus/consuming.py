@@ -170,7 +170,7 @@ class Consumer:
         try:
             async with until(time.time() + HANDLE_WITHIN):
                 await handler(event)
-            log.debug("event handled", type=event.type, subject=event.subject)
+            log.info("event handled", type=event.type, subject=event.subject)
         except Refusal as refusal:
             log.info(
                 "event refused",
