@@ -41,19 +41,21 @@ async def test_a_payment_is_found_by_its_request_id_up_to_the_mail(
 
 
 async def test_a_trace_that_the_client_has_begun_goes_on(
-    system: System, customer: Customer
+    system: System, customer: Customer, shelf: Shelf
 ) -> None:
+    product = await shelf.put_up()
     trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
 
     answer = await customer.shop.call(
-        "GET",
+        "POST",
         "/orders",
+        {"items": [{"product_id": product["id"], "quantity": 1}]},
         token=customer.token,
         headers={"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"},
     )
 
     assert answer.headers["X-Request-Id"] == trace_id
-    await followed(system, trace_id, "gateway", "orders")
+    await followed(system, trace_id, "gateway", "orders", "products")
 
 
 async def followed(system: System, trace_id: str, *processes: str) -> None:
