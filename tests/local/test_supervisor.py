@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 
@@ -53,6 +54,23 @@ async def test_a_killed_process_is_started_again(
 
     assert supervisor.pid("good") != first
     assert [text for text in console.said if "good was ended by SIGKILL" in text]
+
+
+async def test_a_process_whose_program_is_away_for_a_moment_is_started_when_it_is_back(
+    supervisor: Supervisor, command: Make, console: Any, tmp_path: Path
+) -> None:
+    good = command("good")
+    program = tmp_path / "program"
+    program.symlink_to(good.argv[0])
+    await supervisor.run(msgspec.structs.replace(good, argv=(str(program), *good.argv[1:])))
+
+    program.unlink()
+    await supervisor.kill("good")
+    await asyncio.sleep(0.8)
+    program.symlink_to(good.argv[0])
+    await asyncio.wait_for(supervisor.ready("good"), 5)
+
+    assert [text for text in console.said if "good could not be started" in text]
 
 
 async def test_what_a_process_gets_for_its_next_start_it_gets_once(

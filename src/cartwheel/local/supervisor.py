@@ -199,7 +199,10 @@ class Supervisor:
                 await asyncio.wait_for(kept.unwanted.wait(), delay)
                 return
             started = time.monotonic()
-            await self._run_once(kept)
+            try:
+                await self._run_once(kept)
+            except OSError as error:  # no memory left, say: it is tried again like the rest
+                self.console.say(f"{name} could not be started: {error}")
             well = time.monotonic() - started >= GOOD_RUN
             delay = FIRST_DELAY if well else min(2 * delay, LONGEST_DELAY)
 
