@@ -74,7 +74,7 @@ def create_app(
                 "webhook_secret": provide_secret,
             }.items()
         },
-        middleware=[verifier.middleware],
+        guards=[verifier.guard],
         request_class=JsonRequest,
         request_max_body_size=MAX_BODY,
         exception_handlers={Exception: respond},

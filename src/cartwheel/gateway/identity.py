@@ -22,7 +22,6 @@ from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import SkipValidation
-from litestar.types import ASGIApp, Receive, Send
 
 from cartwheel.contracts.identity import Actor, User
 from cartwheel.gateway.jwks import KeySet
@@ -130,16 +129,13 @@ class Verifier:
             REMEMBERED, ttu=lambda _key, seen, _now: seen.claims.exp, timer=time.time
         )
 
-    def middleware(self, app: ASGIApp) -> ASGIApp:
-        """Let nobody through to `app` without a token, except to public routes (and for OPTIONS,
-        which only tells the methods). Litestar's guards would copy the route each time."""
-
-        async def identified(scope: Any, receive: Receive, send: Send) -> None:
-            if not scope["route_handler"].opt.get("public") and scope["method"] != "OPTIONS":
-                scope["user"] = await self.identify(scope["headers"])
-            await app(scope, receive, send)
-
-        return identified
+    async def guard(self, connection: Connection, handler: BaseRouteHandler) -> None:
+        """Let nobody through without a token, except to public routes (and for OPTIONS, which
+        only tells the methods)."""
+        scope: Any = connection.scope
+        if handler.opt.get("public") or scope["method"] == "OPTIONS":
+            return
+        scope["user"] = await self.identify(scope["headers"])
 
     async def identify(self, headers: list[tuple[bytes, bytes]]) -> Identity:
         """Return who sent `headers`.
@@ -185,10 +181,10 @@ class Verifier:
 
 
 def admin(connection: Connection, _: BaseRouteHandler) -> None:
-    """Guard of routes for administrators, after `Verifier.middleware`."""
+    """Guard of routes for administrators, after `Verifier.guard`."""
     scope: Any = connection.scope
     identity: Identity | None = scope.get("user")
-    if identity is None:  # which lets public routes and OPTIONS through
+    if identity is None:  # the guard before this one lets public routes and OPTIONS through
         raise Unauthenticated(ANONYMOUS)
     if not identity.admin:
         raise Forbidden("Only administrators may do this.")

@@ -2,8 +2,7 @@
 
 import asyncio
 
-import aiormq.abc
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 
 from cartwheel.kernel import crash_points
 from cartwheel.kernel.bus import topology
@@ -17,17 +16,17 @@ class Publisher:
 
     def __init__(self, consumed: frozenset[str]) -> None:
         self._consumed = consumed
-        self._channel: aiormq.abc.AbstractChannel | None = None
+        self._exchange: AbstractExchange | None = None
         self._opened = asyncio.Event()
 
     async def open(self, connection: AbstractConnection) -> AbstractChannel:
         channel = await open_channel(connection, confirms=True)
-        self._channel = await channel.get_underlay_channel()
+        self._exchange = await channel.get_exchange(topology.EXCHANGE, ensure=False)
         self._opened.set()
         return channel
 
     def lost(self) -> None:
-        self._channel = None
+        self._exchange = None
         self._opened.clear()
 
     async def opened(self) -> None:
@@ -43,17 +42,10 @@ class Publisher:
             aiormq.exceptions.PublishError: it has consumers, but no queue: the topology is missing.
             Exception: the connection failed meanwhile; it may or may not have been published.
         """
-        if self._channel is None:
+        if self._exchange is None:
             raise Unavailable("RabbitMQ is away")
-        message = write_event(event)
         crash_points.reach("publish.before")
-        # Not waiting for the socket lets many events leave in one write; the confirm is waited for.
-        await self._channel.basic_publish(
-            message.body,
-            exchange=topology.EXCHANGE,
-            routing_key=event.type,
-            properties=message.properties,
-            mandatory=event.type in self._consumed,
-            wait=False,  # pyright: ignore[reportCallIssue] because aiormq's interface lacks it
+        await self._exchange.publish(
+            write_event(event), event.type, mandatory=event.type in self._consumed
         )
         crash_points.reach("publish.after")
