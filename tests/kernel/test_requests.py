@@ -118,6 +118,41 @@ async def test_a_slow_answer_holds_back_none_that_came_in_the_same_message(
     assert await slow == "slow"
 
 
+async def test_the_same_reads_that_wait_are_asked_once_and_the_same_writes_each(
+    connect: Connect,
+) -> None:
+    asked: list[str | int] = []
+    release = asyncio.Event()
+
+    async def read(request: Echo) -> str:
+        asked.append(request.text)
+        await release.wait()
+        return request.text
+
+    async def write(request: Write) -> int:
+        asked.append(request.number)
+        await release.wait()
+        return len(asked)
+
+    caller = Caller()
+    await connect(caller, Answerer(SERVICE, [answer(Echo, read), answer(Write, write)]))
+    numbers = range(asking.ON_THE_WIRE)
+    first_reads = [asyncio.create_task(caller.request(Echo(text=str(n)))) for n in numbers]
+    first_writes = [asyncio.create_task(caller.request(Write(number=n))) for n in numbers]
+    await asyncio.sleep(0)
+    reads = [asyncio.create_task(caller.request(Echo(text="same"))) for _ in range(20)]
+    writes = [asyncio.create_task(caller.request(Write(number=7))) for _ in range(3)]
+    await asyncio.sleep(0)
+
+    reads[0].cancel()  # the others go on waiting for what the first one has asked
+    release.set()
+
+    assert await asyncio.gather(*reads[1:]) == ["same"] * 19
+    await asyncio.gather(*first_reads, *first_writes, *writes)
+    assert asked.count("same") == 1
+    assert asked.count(7) == 3
+
+
 async def test_one_bad_request_harms_none_of_its_batch(connect: Connect) -> None:
     async def divide(requests: list[Write]) -> Sequence[int | Refusal]:
         return [
