@@ -1,6 +1,6 @@
 """What counts as a broken promise about stock, events and mail (2, 5, 6 and 7)."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -89,6 +89,19 @@ def test_a_reservation_of_other_pieces_than_ordered_is_found() -> None:
 
 def test_a_reservation_that_knows_more_than_its_order_is_found() -> None:
     assert told(wrong(paid(reservation=reservation(order_sequence=3)))) == [(5, ("ord_1",))]
+
+
+def test_an_order_that_nobody_gives_up_after_its_deadline_is_found() -> None:
+    def awaiting(expires_at: datetime | None) -> Case:
+        return Case(
+            order_id="ord_1",
+            order=order("AWAITING_PAYMENT", expires_at=expires_at),
+            reservation=reservation("HELD", order_sequence=0),
+        )
+
+    assert told(wrong(awaiting(LONG_AGO))) == [(5, ("ord_1",))]
+    assert wrong(awaiting(NOW - timedelta(seconds=80))) == []
+    assert wrong(awaiting(None)) == []
 
 
 def test_stock_held_for_no_order_is_found_when_the_sweeper_should_have_come() -> None:

@@ -3,12 +3,15 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cartwheel.contracts.orders import OrderStatus
 from cartwheel.operations.verify.case import Case, Patience
 from cartwheel.operations.verify.records import Order, Payment, Reservation, Unpublished
 from cartwheel.operations.verify.violation import Violation
+
+_LATE = timedelta(seconds=30)
+"""After the deadline, and the grace period, an order that nobody has paid is canceled for sure."""
 
 _EVENT = re.compile(r"order\..+\.v\d+")
 _RESERVED: dict[str, frozenset[str]] = {
@@ -27,6 +30,7 @@ def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
     if order is not None:
         wrong += _numbers(order)
         wrong += _declines(order, case.payments)
+        wrong += _overdue(order, patience, now)
         if reservation is None:
             wrong.append(_wrong(f"order {order.id} has no reservation", order.id))
         else:
@@ -88,6 +92,14 @@ def _declines(order: Order, payments: Sequence[Payment]) -> Iterator[Violation]:
         for payment_id in declined - counts.keys():
             sentence = f"order {order.id} does not know that payment {payment_id} was declined"
             yield _wrong(sentence, order.id, payment_id, awaits=("orders",))
+
+
+def _overdue(order: Order, patience: Patience, now: datetime) -> Iterator[Violation]:
+    if order.status != OrderStatus.AWAITING_PAYMENT or order.expires_at is None:
+        return
+    if now - order.expires_at > patience.grace + _LATE:
+        sentence = f"order {order.id} still awaits payment, which was due {order.expires_at:%F %T}"
+        yield _wrong(sentence, order.id, awaits=("orders",))
 
 
 def _agrees(order: Order, reservation: Reservation) -> Iterator[Violation]:

@@ -72,6 +72,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     total: Money
     lines: tuple[Line, ...]
     updated_at: datetime
+    expires_at: datetime | None = None
     declined_payments: tuple[str, ...] = ()
     paid_by: str | None = None
     sequence: int = 0
