@@ -73,7 +73,10 @@ def main() -> None:
     telemetry.configure("chaos", "CRITICAL")
     seed = int(os.environ.get("SEED") or time.time() % 1_000_000)
     rounds = int(os.environ.get("ROUNDS") or 3)
-    sys.exit(asyncio.run(run(seed, rounds)))
+    try:
+        sys.exit(asyncio.run(run(seed, rounds)))
+    except KeyboardInterrupt:  # everything that ran has been stopped
+        sys.exit(130)
 
 
 if __name__ == "__main__":
