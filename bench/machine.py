@@ -1,10 +1,8 @@
 """Where a result comes from: the machine, the versions, the commit; and what `verify` says."""
 
 import asyncio
-import os
 import platform
 import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import psutil
 from pymongo import AsyncMongoClient
 
 from cartwheel.local.up import System
+from tests.journeys.command_line import cartwheel
 
 _LIBRARIES = ("litestar", "uvicorn", "httptools", "uvloop", "msgspec", "aio-pika", "pymongo")
 
@@ -69,17 +68,10 @@ async def versions(system: System) -> dict[str, str]:
 
 async def verified(system: System) -> str:
     """Return `clean`, or what `cartwheel verify` finds wrong, everything being at rest."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cartwheel.cli", "verify", "--json", "--grace", "0"),
-        env={**os.environ, "CARTWHEEL_HOME": str(system.supervisor.home), "COLUMNS": "200"},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await process.communicate()
-    if process.returncode == 0:
+    ran = await cartwheel(system, "verify", "--json", "--grace", "0")
+    if ran.status == 0:
         return "clean"
-    if process.returncode != 1:
-        return f"failed: {errors.decode()[-1000:]}"
-    found: list[Any] = msgspec.json.decode(output)["violations"]
+    if ran.status != 1:
+        return f"failed: {ran.errors[-1000:]}"
+    found: list[Any] = msgspec.json.decode(ran.output)["violations"]
     return f"{len(found)} violations, the first: {found[0]['sentence']} {found[0]['ids']}"

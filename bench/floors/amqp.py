@@ -10,8 +10,6 @@ acknowledgements. The requester prints round trips per second.
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable
-from typing import Any
 
 import aiormq
 import uvloop
@@ -74,15 +72,13 @@ async def ask(url: str, in_flight: int, reply_size: int, seconds: float) -> None
     await connection.close()
 
 
-def main() -> None:
+async def main() -> None:
     role, url, *numbers = sys.argv[1:]
-    work: Awaitable[Any]
     if role == "replier":
-        work = reply(url)
+        await reply(url)
     else:
-        work = ask(url, int(numbers[0]), int(numbers[1]), float(numbers[2]))
-    uvloop.run(work)  # type: ignore[arg-type]
+        await ask(url, int(numbers[0]), int(numbers[1]), float(numbers[2]))
 
 
 if __name__ == "__main__":
-    main()
+    uvloop.run(main())

@@ -11,11 +11,10 @@ from typing import Any
 import aio_pika
 import aiohttp
 import msgspec
-from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from pymongo.errors import PyMongoError
 
-from cartwheel.kernel.bus import topology
+from cartwheel.kernel.bus import topology, wire
 from cartwheel.kernel.crash_points import POINTS
 from cartwheel.kernel.store import client as mongodb
 
@@ -180,13 +179,7 @@ def disorder(service: str, seconds: float) -> Fault:
             held.clear()
             dice.shuffle(taken)
             for message in taken:
-                copy = Message(
-                    message.body,
-                    headers={**message.headers, COPY: True},
-                    message_id=message.message_id,
-                    content_type=message.content_type,
-                    delivery_mode=DeliveryMode.PERSISTENT,
-                )
+                copy = wire.copy_of(message, {**message.headers, COPY: True})
                 await channel.default_exchange.publish(copy, name)
             for message in dict.fromkeys(taken):
                 await message.ack()

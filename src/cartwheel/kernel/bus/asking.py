@@ -180,7 +180,7 @@ class Caller:
         try:
             return wire.answer_decoder(type(request)).decode(answer)
         except msgspec.DecodeError as error:
-            raise RemoteFailure(f"unreadable answer from {request.service}: {error}") from error
+            raise _unreadable(type(request), error) from error
 
     async def request_raw(
         self, request: Request[Any], *, timeout: float = topology.REQUEST_DEADLINE
@@ -275,7 +275,7 @@ class Caller:
             try:
                 _settle(pending, answered)
             except msgspec.DecodeError as error:
-                _fail(pending, RemoteFailure(f"unreadable: {error}"))
+                _fail(pending, _unreadable(pending.kind, error))
 
 
 class _ConnectionLost(Exception):
@@ -285,6 +285,10 @@ class _ConnectionLost(Exception):
 def _fail(pending: _Pending, error: Exception) -> None:
     if not pending.future.done():
         pending.future.set_exception(error)
+
+
+def _unreadable(kind: type[Request[Any]], error: Exception) -> RemoteFailure:
+    return RemoteFailure(f"unreadable answer from {kind.service}: {error}")
 
 
 def _settle(pending: _Pending, answered: wire.Answered) -> None:

@@ -19,7 +19,6 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-import aio_pika
 import aiormq.exceptions
 import msgspec
 from aio_pika.abc import (
@@ -222,13 +221,7 @@ class Consumer:
     ) -> None:
         if self._channel is None:
             raise aiormq.exceptions.ChannelInvalidStateError("the channel is gone")
-        copy = aio_pika.Message(
-            message.body,
-            headers={**message.headers, **headers},
-            message_id=message.message_id,
-            content_type=message.content_type,
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-        )
+        copy = wire.copy_of(message, {**message.headers, **headers})
         async with asyncio.timeout(PUBLISH_TIMEOUT):
             await self._channel.default_exchange.publish(copy, queue, mandatory=True)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import aio_pika
 import msgspec
-from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.abc import AbstractIncomingMessage, HeadersType
 from msgspec import Raw
 
 from cartwheel.kernel.errors import (
@@ -155,6 +155,17 @@ def write_event(event: StoredEvent) -> aio_pika.Message:
         headers=headers,
         message_id=event.id,
         content_type="application/json",
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+    )
+
+
+def copy_of(message: AbstractIncomingMessage, headers: HeadersType) -> aio_pika.Message:
+    """Return `message` to be sent once more, persistent, with `headers` in place of its own."""
+    return aio_pika.Message(
+        message.body,
+        headers=headers,
+        message_id=message.message_id,
+        content_type=message.content_type,
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
     )
 

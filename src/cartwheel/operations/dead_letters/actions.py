@@ -10,10 +10,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
-import aio_pika
 from aio_pika.abc import AbstractConnection
 
-from cartwheel.kernel.bus import topology
+from cartwheel.kernel.bus import topology, wire
 from cartwheel.operations.dead_letters import queue
 from cartwheel.operations.dead_letters.audit import Action, Audit, Line
 from cartwheel.operations.dead_letters.parked import Parked
@@ -119,13 +118,7 @@ async def _settle(
 
 async def _publish(letter: Letter) -> None:
     """Send the message to its service's queue; when this returns, RabbitMQ has it on disk."""
-    message = aio_pika.Message(
-        letter.parked.body,
-        headers=letter.parked.headers_to_replay(),
-        message_id=letter.delivery.message_id,
-        content_type=letter.delivery.content_type,
-        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-    )
+    message = wire.copy_of(letter.delivery, letter.parked.headers_to_replay())
     async with asyncio.timeout(_CONFIRM_WITHIN):
         await letter.channel.default_exchange.publish(
             message, topology.event_queue(letter.parked.service), mandatory=True
