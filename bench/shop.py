@@ -12,6 +12,7 @@ import msgspec
 from pymongo import AsyncMongoClient
 
 from bench.load import load
+from cartwheel.kernel.ids import earliest_id
 from cartwheel.local.console import Console
 from cartwheel.local.emulated_aws import ADMIN, PASSWORD
 from cartwheel.local.up import System
@@ -147,13 +148,12 @@ class Shop:
 
     async def paid_since(self, moment: float) -> Paid:
         """Return what has become of the orders placed since `moment` (seconds since 1970)."""
-        after = f"{int(moment * 1000):012x}"
         orders = await self._mongo["orders"]["orders"].count_documents(
-            {"status": "PAID", "_id": {"$gt": f"ord_{after}"}}
+            {"status": "PAID", "_id": {"$gt": earliest_id("ord", moment)}}
         )
         grouped = await self._mongo["notifications"]["mail"].aggregate(
             [
-                {"$match": {"_id": {"$gt": f"evt_{after}"}, "status": "SENT"}},
+                {"$match": {"_id": {"$gt": earliest_id("evt", moment)}, "status": "SENT"}},
                 {"$match": {"reason": "order.paid.v1"}},
                 {"$group": {"_id": None, "count": {"$sum": 1}, "last": {"$max": "$sent_at"}}},
             ]

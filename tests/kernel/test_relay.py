@@ -43,7 +43,7 @@ async def seen(connect: Connect) -> list[tuple[str, int]]:
 async def relay_of(database: Database, connect: Connect) -> Relay:
     publisher = Publisher(frozenset({Happened.type, Unheard.type}))
     await connect(publisher)
-    return Relay(database, ["things"], publisher)
+    return Relay(database, ["things"], publisher, outboxes)
 
 
 def thing(name: str, events: Sequence[Event]) -> Document:

@@ -11,6 +11,7 @@ from cartwheel.contracts.notifications import ListMail, MailView
 from cartwheel.kernel.messages import CloudEvent, Page
 from cartwheel.kernel.store import migrations
 from cartwheel.kernel.store.client import Database, Document
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.local.up import System
 from cartwheel.notifications import handlers
 from cartwheel.notifications.handlers import Sender
@@ -104,4 +105,4 @@ async def ses(system: System) -> AsyncGenerator[Ses]:
 @pytest.fixture
 async def notifications(database: Database, ses: Ses) -> Notifications:
     await migrations.apply(database, MIGRATIONS)
-    return Notifications(database, MongoMails(database), ses)
+    return Notifications(database, MongoMails(database, Outboxes()), ses)

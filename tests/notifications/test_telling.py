@@ -8,6 +8,7 @@ from cartwheel.contracts.notifications import ListMail, MailStatus
 from cartwheel.kernel.errors import Unavailable
 from cartwheel.kernel.store.client import Database
 from cartwheel.kernel.store.cursor import BadCursor
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.local.up import System
 from cartwheel.notifications.handlers import Sender, StillSending
 from cartwheel.notifications.mail import Mail, render
@@ -136,7 +137,10 @@ async def test_one_event_at_many_processes_at_once_sends_one_mail(
     notifications: Notifications, postbox: Postbox
 ) -> None:
     event = happened(paid(snapshot()))
-    processes = [notifications._replace(mails=MongoMails(notifications.database)) for _ in range(4)]
+    processes = [
+        notifications._replace(mails=MongoMails(notifications.database, Outboxes()))
+        for _ in range(4)
+    ]
 
     results = await asyncio.gather(
         *(processes[number % 4].tell(event) for number in range(20)), return_exceptions=True

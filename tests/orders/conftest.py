@@ -35,6 +35,7 @@ from cartwheel.kernel.money import Money
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.kernel.store import migrations
 from cartwheel.kernel.store.client import Client, Database, Document
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.orders.domain import PAYMENT_DEADLINE
 from cartwheel.orders.handlers import ending, paying, placing, reading
 from cartwheel.orders.mongo import MIGRATIONS, MongoOrders
@@ -167,16 +168,16 @@ async def products_database(client: Client, database: Database) -> AsyncGenerato
 
 @pytest.fixture
 def shelf(products_database: Database) -> Shelf:
-    return Shelf(MongoCatalogue(products_database))
+    return Shelf(MongoCatalogue(products_database, Outboxes()))
 
 
 @pytest.fixture
 async def orders(client: Client, database: Database, products_database: Database) -> Orders:
     await migrations.apply(database, MIGRATIONS)
-    reservations = MongoReservations(client, products_database)
+    reservations = MongoReservations(client, products_database, Outboxes())
     reserve = partial(products_handlers.reserve_stock, reservations=reservations, now=now)
     bus = Direct(answer_batch(ReserveStock, reserve))
-    return Orders(database, MongoOrders(database), bus)
+    return Orders(database, MongoOrders(database, Outboxes()), bus)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from cartwheel.contracts.orders import (
     ReasonRequired,
 )
 from cartwheel.kernel.money import Money
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.orders.domain import PAYMENT_DEADLINE
 from cartwheel.orders.handlers import reading
 from cartwheel.orders.handlers.ending import OVERDUE_AT_ONCE
@@ -38,7 +39,7 @@ CANCELED_WHEN_PAID = ["order.paid.v1", "order.canceled.v1", "order.refund_due.v1
 @pytest.fixture
 def other(orders: Orders) -> Orders:
     """A second process of the service."""
-    return orders._replace(orders=MongoOrders(orders.database))
+    return orders._replace(orders=MongoOrders(orders.database, Outboxes()))
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from cartwheel.contracts.orders import (
 )
 from cartwheel.contracts.payments import Method
 from cartwheel.kernel.money import Money
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.orders.mongo import MongoOrders
 
 from .conftest import Orders, Shelf
@@ -44,7 +45,7 @@ async def test_a_capture_pays_the_order_and_tells_it_in_one_write(
 async def test_the_same_capture_ten_times_at_two_processes_pays_once(
     orders: Orders, order: OrderView
 ) -> None:
-    other = orders._replace(orders=MongoOrders(orders.database))
+    other = orders._replace(orders=MongoOrders(orders.database, Outboxes()))
     event = captured(order.id, amount=order.total)
 
     await asyncio.gather(

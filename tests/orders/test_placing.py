@@ -17,6 +17,7 @@ from cartwheel.kernel.errors import IdempotencyKeyReused, OutcomeUnknown, TimedO
 from cartwheel.kernel.ids import new_id, new_number
 from cartwheel.kernel.messages import Answer, Created, Request
 from cartwheel.kernel.money import Money
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.orders import domain
 from cartwheel.orders.mongo import MongoOrders
 
@@ -27,7 +28,7 @@ from .examples import ADDRESS, AT, ZOE, place
 @pytest.fixture
 def other(orders: Orders) -> Orders:
     """A second process of the service."""
-    return orders._replace(orders=MongoOrders(orders.database))
+    return orders._replace(orders=MongoOrders(orders.database, Outboxes()))
 
 
 def made(answers: Placed) -> list[Created[OrderView]]:

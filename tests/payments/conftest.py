@@ -31,6 +31,7 @@ from cartwheel.kernel.messages import CloudEvent, Created, Page
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.kernel.store import migrations
 from cartwheel.kernel.store.client import Client, Database, Document
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.orders.handlers import paying as orders_paying
 from cartwheel.orders.mongo import MIGRATIONS as ORDERS
 from cartwheel.orders.mongo import MongoOrders
@@ -160,7 +161,7 @@ async def orders_database(client: Client, database: Database) -> AsyncGenerator[
 
 @pytest.fixture
 def shop(orders_database: Database, simulator: Simulator) -> Shop:
-    return Shop(MongoOrders(orders_database), simulator)
+    return Shop(MongoOrders(orders_database, Outboxes()), simulator)
 
 
 @pytest.fixture
@@ -168,7 +169,7 @@ async def payments(database: Database, cards: SimulatorCards, shop: Shop) -> Pay
     await migrations.apply(database, MIGRATIONS)
     payable = partial(orders_paying.get_payable_order, orders=shop.orders, now=now)
     bus = Direct(answer(GetPayableOrder, payable))
-    return Payments(database, MongoPayments(database), cards, bus)
+    return Payments(database, MongoPayments(database, Outboxes()), cards, bus)
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,7 @@ from cartwheel.contracts.payments import (
 from cartwheel.kernel.bus.deadline import until
 from cartwheel.kernel.errors import IdempotencyKeyReused
 from cartwheel.kernel.messages import Created
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.payments.mongo import MongoPayments
 
 from ..orders import examples as orders_examples
@@ -37,7 +38,7 @@ Attempt = Created[PaymentView] | BaseException
 @pytest.fixture
 def other(payments: Payments) -> Payments:
     """A second process of the service."""
-    return payments._replace(payments=MongoPayments(payments.database))
+    return payments._replace(payments=MongoPayments(payments.database, Outboxes()))
 
 
 def made(attempts: list[Attempt]) -> list[Created[PaymentView]]:

@@ -15,6 +15,7 @@ from cartwheel.contracts.payments import (
 )
 from cartwheel.kernel.errors import OutcomeUnknown, TimedOut, Unavailable
 from cartwheel.kernel.money import Money
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.payments import simulator as payments_simulator
 from cartwheel.payments.mongo import MongoPayments
 from cartwheel.payments.simulator import SimulatorCards, UnexpectedAnswer, open_simulator
@@ -28,7 +29,7 @@ from .examples import ADMIN, TOTAL, canceled, create, refund_due, unwanted
 @pytest.fixture
 def other(payments: Payments) -> Payments:
     """A second process of the service."""
-    return payments._replace(payments=MongoPayments(payments.database))
+    return payments._replace(payments=MongoPayments(payments.database, Outboxes()))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from cartwheel.kernel.errors import Refusal
 from cartwheel.kernel.messages import Created, Page
 from cartwheel.kernel.store import migrations
 from cartwheel.kernel.store.client import Client, Database, Document
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.products import handlers
 from cartwheel.products.mongo.catalogue import MongoCatalogue
 from cartwheel.products.mongo.reservations import MongoReservations
@@ -61,4 +62,8 @@ class Products(NamedTuple):
 @pytest.fixture
 async def products(client: Client, database: Database) -> Products:
     await migrations.apply(database, MIGRATIONS)
-    return Products(database, MongoCatalogue(database), MongoReservations(client, database))
+    return Products(
+        database,
+        MongoCatalogue(database, Outboxes()),
+        MongoReservations(client, database, Outboxes()),
+    )

@@ -20,6 +20,7 @@ from cartwheel.kernel.errors import IdempotencyKeyReused
 from cartwheel.kernel.messages import Created
 from cartwheel.kernel.money import Money
 from cartwheel.kernel.store.cursor import BadCursor
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.products import handlers
 from cartwheel.products.domain import catalogue as rules
 from cartwheel.products.mongo.catalogue import MongoCatalogue
@@ -266,7 +267,7 @@ async def test_the_outbox_tells_each_change_in_order(products: Products) -> None
 
 async def test_a_change_that_comes_too_late_leaves_no_event(products: Products) -> None:
     mug = (await products.make(name="Mug")).made
-    catalogue = MongoCatalogue(products.database)
+    catalogue = MongoCatalogue(products.database, Outboxes())
     read = (await catalogue.get([mug.id]))[mug.id]
     await products.update(UpdateProduct(product_id=mug.id, description="Big"))
 

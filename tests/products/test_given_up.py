@@ -17,6 +17,7 @@ from cartwheel.kernel.messages import Answer, Cause, Request
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.kernel.store import migrations
 from cartwheel.kernel.store.client import Client, Database
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.orders import domain as orders_rules
 from cartwheel.orders.domain import Order
 from cartwheel.orders.handlers import reading
@@ -81,7 +82,7 @@ class OrdersSide(NamedTuple):
 async def orders(client: Client, database: Database) -> AsyncGenerator[OrdersSide]:
     beside = mongodb.database(client, f"{database.name}_orders")
     await migrations.apply(beside, ORDERS)
-    stored = MongoOrders(beside)
+    stored = MongoOrders(beside, Outboxes())
     statuses = partial(reading.get_order_statuses, orders=stored)
     yield OrdersSide(stored, Direct(answer(GetOrderStatuses, statuses)))
     await client.drop_database(beside.name)
@@ -196,7 +197,7 @@ async def test_two_processes_that_give_up_at_once_free_each_piece_once(
     mug = await products.stocked(10)
     for _ in range(3):
         await held(products, mug)
-    other = products._replace(reservations=MongoReservations(client, products.database))
+    other = products._replace(reservations=MongoReservations(client, products.database, Outboxes()))
 
     await asyncio.gather(*(sweep(each, orders) for each in (products, other) * 3))
 
@@ -261,7 +262,7 @@ async def test_pieces_taken_anew_while_others_reserve_are_never_promised_twice(
 ) -> None:
     mug = await products.stocked(6)
     orders = [await given_up(products, mug) for _ in range(4)]
-    other = products._replace(reservations=MongoReservations(client, products.database))
+    other = products._replace(reservations=MongoReservations(client, products.database, Outboxes()))
 
     await asyncio.gather(
         *(take((products, other)[number % 2], paid(order)) for number, order in enumerate(orders)),

@@ -15,6 +15,7 @@ from cartwheel.contracts.products import (
 from cartwheel.kernel.errors import Refusal
 from cartwheel.kernel.money import Money
 from cartwheel.kernel.store.client import Client
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.products import handlers
 from cartwheel.products.domain.stock import Ended
 from cartwheel.products.mongo.reservations import MongoReservations
@@ -26,7 +27,7 @@ from .examples import now, reserve
 @pytest.fixture
 def other(client: Client, products: Products) -> Products:
     """A second process of the service, on the same database."""
-    return products._replace(reservations=MongoReservations(client, products.database))
+    return products._replace(reservations=MongoReservations(client, products.database, Outboxes()))
 
 
 async def stock_of(products: Products, product_id: str) -> tuple[int, int, int]:

@@ -14,6 +14,7 @@ from cartwheel.contracts.products import Reservation
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.messages import CloudEvent, Event
 from cartwheel.kernel.store.client import Client
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.products import handlers
 from cartwheel.products.mongo.reservations import MongoReservations
 
@@ -120,7 +121,7 @@ async def test_the_same_event_at_two_processes_at_once_counts_once(
 ) -> None:
     mug = await products.stocked(10)
     order = await hold(products, mug, 3)
-    processes = [products.reservations, MongoReservations(client, products.database)]
+    processes = [products.reservations, MongoReservations(client, products.database, Outboxes())]
 
     await asyncio.gather(
         *(
@@ -190,7 +191,7 @@ async def test_no_piece_is_lost_whatever_happens_at_once(
     mug = await products.stocked(30)
     processes = [
         products,
-        products._replace(reservations=MongoReservations(client, products.database)),
+        products._replace(reservations=MongoReservations(client, products.database, Outboxes())),
     ]
     orders = [await hold(products, mug, 2) for _ in range(8)]
     chance = random.Random(7)  # noqa: S311 a test repeats itself, it keeps no secret

@@ -16,6 +16,11 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{uuid_utils.uuid7().hex}"
 
 
+def earliest_id(prefix: str, moment: float) -> str:
+    """Return what sorts before each id made at `moment` (Unix time, seconds) or later."""
+    return f"{prefix}_{int(moment * 1000):012x}"
+
+
 def new_number() -> str:
     """Return a random number such as `K7QM3-XWD9A`: 50 bits, to be read out on the phone."""
     characters = "".join(secrets.choice(_SPEAKABLE) for _ in range(10))

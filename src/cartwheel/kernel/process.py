@@ -2,7 +2,7 @@
 
 Start: settings are read (or named, if missing), logs begin, MongoDB and RabbitMQ are waited for,
 work starts, the supervisor is told READY=1. Stop (SIGTERM, Ctrl-C): nothing new is taken, what has
-not begun is given back, what has is finished within 6 s, the relay gives up its lease, and the
+not begun is given back, what has is finished within 6 s, its events are published, and the
 connections close last.
 """
 
@@ -30,6 +30,7 @@ from cartwheel.kernel.outages import is_outage
 from cartwheel.kernel.settings import BadSettings, read
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.kernel.store import migrations as schema
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.kernel.store.relay import Relay
 from cartwheel.kernel.telemetry import log
 
@@ -64,6 +65,7 @@ class Parts(msgspec.Struct, frozen=True):
     database: mongodb.Database
     connection: Connection
     bus: Caller
+    outboxes: Outboxes
 
 
 Settings = TypeVar("Settings", bound=msgspec.Struct)
@@ -104,7 +106,7 @@ async def parts(process: str, settings: ServiceSettings) -> AsyncGenerator[Parts
     bus = Caller()
     connection.add(bus)
     try:
-        yield Parts(process, client, mongodb.database(client, process), connection, bus)
+        yield Parts(process, client, mongodb.database(client, process), connection, bus, Outboxes())
     finally:
         await connection.stop()
         await client.close()
@@ -136,7 +138,7 @@ async def serve(
     answerer = Answerer(built_on.process, answers)
     consumer = Consumer(built_on.process, on, probe=probe_all)
     publisher = Publisher(frozenset(event.type for event in events if event.consumers))
-    relay = Relay(built_on.database, publishes_from, publisher)
+    relay = Relay(built_on.database, publishes_from, publisher, built_on.outboxes)
     for use in (publisher, answerer, *([consumer] if on else [])):
         built_on.connection.add(use)
 

@@ -29,7 +29,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         process.parts("notifications", settings) as parts,
         open_ses(sender=settings.ses_sender) as ses,
     ):
-        mails = mongo.MongoMails(parts.database)
+        mails = mongo.MongoMails(parts.database, parts.outboxes)
         tell = partial(handlers.tell_customer, mails=mails, sender=ses, now=utc_now)
         await process.serve(
             parts,

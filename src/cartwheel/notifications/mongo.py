@@ -15,6 +15,7 @@ from cartwheel.kernel.messages import Clock, CloudEvent, Event, Page
 from cartwheel.kernel.store import codec, outbox
 from cartwheel.kernel.store import cursor as cursors
 from cartwheel.kernel.store.client import Database, Document
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.notifications.handlers import StillSending
 from cartwheel.notifications.mail import Mail, Told
 
@@ -36,8 +37,9 @@ MIGRATIONS = (_create_indexes,)
 class MongoMails:
     """A mail bears the id of the event that it tells of: one mail per event."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, outboxes: Outboxes) -> None:
         self._mail = database["mail"]
+        self._outboxes = outboxes
         self._claims = Lane(self._claim)
         self._endings = Lane(self._end)
 
@@ -118,6 +120,7 @@ class MongoMails:
                 {"$set": state, "$push": {"outbox": {"$each": published}}},
             )
         )
+        self._outboxes.filled("mail", [event.id])
 
     async def _end(self, endings: list[UpdateOne]) -> list[None]:
         await self._mail.bulk_write(endings, ordered=False)

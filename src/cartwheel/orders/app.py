@@ -35,7 +35,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     async with process.parts("orders", settings) as parts:
-        orders = mongo.MongoOrders(parts.database)
+        orders = mongo.MongoOrders(parts.database, parts.outboxes)
         await process.serve(
             parts,
             stop,

@@ -1,17 +1,19 @@
 """Orders in MongoDB, database `orders`."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 from pymongo import ASCENDING
-from pymongo.errors import BulkWriteError
 
 from cartwheel.contracts.orders import ListOrders, OrderStatus, OrderView, TimelineEntry
 from cartwheel.kernel.messages import Page
 from cartwheel.kernel.store import codec, group, outbox
 from cartwheel.kernel.store import cursor as cursors
+from cartwheel.kernel.store.aggregates import Aggregates
 from cartwheel.kernel.store.client import Database, Document
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.orders.domain import Order
 
 OUTBOXES = ("orders",)
@@ -39,21 +41,17 @@ MIGRATIONS = (_create_indexes, _index_deadlines)
 
 
 class MongoOrders:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, outboxes: Outboxes) -> None:
         self._orders = database["orders"]
+        self._aggregates = Aggregates(self._orders, source="orders", outboxes=outboxes)
         self._finds = group.finds(self._orders, "_id", **_NOT_NEEDED)
-        self._saves = group.saves(self._orders)
 
     async def add(self, orders: Sequence[Order]) -> list[Order]:
-        if not orders:
-            return []
-        try:
-            await self._orders.insert_many([_new(order) for order in orders], ordered=False)
+        added = await asyncio.gather(
+            *(self._aggregates.insert(order, _entries(order)) for order in orders)
+        )
+        if all(added):
             return list(orders)
-        except BulkWriteError as error:
-            failed = error.details["writeErrors"]
-            if any(fault["code"] != group.DUPLICATE_KEY for fault in failed):
-                raise
         # Some were stored before, by another process or another attempt: those are the answer.
         stored = await self.made_by([order.request_id for order in orders])
         return [stored[order.request_id] for order in orders]
@@ -75,15 +73,7 @@ class MongoOrders:
         }
 
     async def save(self, order: Order, *, expected: Order) -> bool:
-        happened = _happened(order)
-        return await self._saves.submit(
-            group.Save(
-                order.id,
-                expected.version,
-                {**_state(order), "sequence": happened["sequence"]},
-                {name: {"$each": happened[name]} for name in ("timeline", "outbox")},
-            )
-        )
+        return await self._aggregates.save(order, expected=expected, lists=_entries(order))
 
     async def page(self, request: ListOrders) -> Page[OrderView]:
         query: Document = {}
@@ -109,22 +99,10 @@ class MongoOrders:
         return msgspec.convert(document["timeline"] if document else [], list[TimelineEntry])
 
 
-def _new(order: Order) -> Document:
-    return {"_id": order.id, **_state(order), **_happened(order)}
-
-
-def _state(order: Order) -> Document:
-    document = codec.to_document(order)
-    for name in ("_id", "events", "cause", "sequence"):
-        del document[name]
-    return document
-
-
-def _happened(order: Order) -> Document:
-    """Return what an order's new events add to it: timeline, outbox, and their last number."""
+def _entries(order: Order) -> dict[str, list[Document]]:
+    """Return what an order's new events add to its timeline."""
     by = order.cause.by if order.cause else "orders"
     return {
-        "sequence": order.sequence + len(order.events),
         "timeline": [
             {
                 "type": event.type,
@@ -133,13 +111,5 @@ def _happened(order: Order) -> Document:
                 "note": getattr(event, "reason", None),
             }
             for event in order.events
-        ],
-        "outbox": outbox.to_publish(
-            order.events,
-            source="orders",
-            subject=order.id,
-            after=order.sequence,
-            at=order.updated_at,
-            cause=order.cause,
-        ),
+        ]
     }

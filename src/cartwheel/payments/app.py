@@ -28,7 +28,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         process.parts("payments", settings) as parts,
         open_simulator(settings.simulator_url, settings.simulator_api_key) as cards,
     ):
-        payments = mongo.MongoPayments(parts.database)
+        payments = mongo.MongoPayments(parts.database, parts.outboxes)
         await process.serve(
             parts,
             stop,

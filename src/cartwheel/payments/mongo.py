@@ -11,7 +11,9 @@ from cartwheel.kernel.lane import Lane
 from cartwheel.kernel.messages import Page
 from cartwheel.kernel.store import codec, group, outbox
 from cartwheel.kernel.store import cursor as cursors
+from cartwheel.kernel.store.aggregates import Aggregates
 from cartwheel.kernel.store.client import Database, Document
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.payments.domain import Payment
 
 OUTBOXES = ("payments",)
@@ -53,18 +55,15 @@ MIGRATIONS = (_create_indexes, _number_attempts, _index_refunds)
 
 
 class MongoPayments:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, outboxes: Outboxes) -> None:
         self._payments = database["payments"]
-        self._inserts = group.inserts(self._payments)
+        self._aggregates = Aggregates(self._payments, source="payments", outboxes=outboxes)
         self._finds = group.finds(self._payments, "_id", outbox=0)
         self._finds_by_request = group.finds(self._payments, "request_id", outbox=0)
         self._counts = Lane(self._count_declines)
-        self._saves = group.saves(self._payments)
 
     async def add(self, payment: Payment) -> bool:
-        return await self._inserts.submit(
-            {"_id": payment.id, **_state(payment), **_happened(payment)}
-        )
+        return await self._aggregates.insert(payment)
 
     async def get(self, payment_id: str) -> Payment | None:
         return _payment(await self._finds.submit(payment_id))
@@ -82,15 +81,7 @@ class MongoPayments:
         return [counts[order_id] for order_id in order_ids]
 
     async def save(self, payment: Payment, *, expected: Payment) -> bool:
-        happened = _happened(payment)
-        return await self._saves.submit(
-            group.Save(
-                payment.id,
-                expected.version,
-                {**_state(payment), "sequence": happened["sequence"]},
-                {"outbox": {"$each": happened["outbox"]}},
-            )
-        )
+        return await self._aggregates.save(payment, expected=expected)
 
     async def page(self, request: ListPayments) -> Page[PaymentView]:
         query: Document = {
@@ -130,24 +121,3 @@ class MongoPayments:
 
 def _payment(document: Document) -> Payment | None:
     return codec.from_document(document, Payment) if document else None
-
-
-def _state(payment: Payment) -> Document:
-    document = codec.to_document(payment)
-    for name in ("_id", "events", "cause", "sequence"):
-        del document[name]
-    return document
-
-
-def _happened(payment: Payment) -> Document:
-    return {
-        "sequence": payment.sequence + len(payment.events),
-        "outbox": outbox.to_publish(
-            payment.events,
-            source="payments",
-            subject=payment.id,
-            after=payment.sequence,
-            at=payment.updated_at,
-            cause=payment.cause,
-        ),
-    }

@@ -30,8 +30,8 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     async with process.parts("products", settings) as parts:
-        catalogue = MongoCatalogue(parts.database)
-        stock = MongoReservations(parts.client, parts.database)
+        catalogue = MongoCatalogue(parts.database, parts.outboxes)
+        stock = MongoReservations(parts.client, parts.database, parts.outboxes)
         commit = partial(handlers.commit_stock, reservations=stock, now=utc_now)
         release = partial(handlers.release_stock, reservations=stock, now=utc_now)
         await process.serve(

@@ -10,7 +10,7 @@ from cartwheel.kernel.store.client import Document
 Value = TypeVar("Value")
 
 
-def to_document(value: msgspec.Struct) -> Document:
+def to_document(value: object) -> Document:
     document: Document = msgspec.to_builtins(value, builtin_types=(datetime,))
     if "id" in document:
         document = {"_id": document.pop("id"), **document}

@@ -66,7 +66,7 @@ def saves(collection: AsyncCollection[Document]) -> Lane[Save, bool]:
             [
                 UpdateOne(
                     {"_id": change.id, "version": change.expected},
-                    {"$set": change.state, "$push": change.push},
+                    {"$set": change.state} | ({"$push": change.push} if change.push else {}),
                 )
                 for change in changes
             ],

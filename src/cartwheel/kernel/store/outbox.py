@@ -7,7 +7,8 @@ aggregate's events from 1, so that consumers can tell old from new.
 Pattern: https://microservices.io/patterns/data/transactional-outbox.html
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from pymongo import ASCENDING
@@ -21,6 +22,37 @@ from cartwheel.kernel.telemetry import traceparent
 
 UNPUBLISHED: Document = {"outbox.0": {"$exists": True}}
 """Matches documents whose outbox is not empty."""
+
+Filled = tuple[str, str]
+"""A collection's name and a document's id."""
+
+
+class Outboxes:
+    """Which documents have something to publish, as told by whoever in this process wrote them.
+
+    What nobody tells of, because its process died in between, the relay finds by looking.
+    """
+
+    def __init__(self) -> None:
+        self._filled: set[Filled] = set()
+        self._some = asyncio.Event()
+
+    def __bool__(self) -> bool:
+        return bool(self._filled)
+
+    def filled(self, collection: str, document_ids: Iterable[str]) -> None:
+        """Tell that these documents are stored with something to publish. May be repeated."""
+        self._filled.update((collection, document_id) for document_id in document_ids)
+        if self._filled:
+            self._some.set()
+
+    async def take(self, most: int) -> list[Filled]:
+        """Wait until there are some; return up to `most`, which are then no longer here."""
+        await self._some.wait()
+        taken = [self._filled.pop() for _ in range(min(most, len(self._filled)))]
+        if not self._filled:
+            self._some.clear()
+        return taken
 
 
 def to_publish(

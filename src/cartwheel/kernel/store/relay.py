@@ -1,17 +1,21 @@
 """The relay publishes what lies in the outboxes of a service's collections.
 
-A change stream and a sweep only name documents that may have something to publish; one loop reads
-those outboxes, publishes each document's events in order (the next one after the last is
-confirmed), many documents at once, and then takes out what is published, in bulk. A crash in
-between publishes again: at least once. At its start it opens the stream, then sweeps, then
-follows, so that nothing falls between and no resume token is needed.
+Each process publishes what it has written itself, as soon as it is stored: one loop reads those
+outboxes, publishes each document's events in order (the next one after the last is confirmed),
+many documents at once; another takes out what is published, in bulk. A crash in between publishes
+again: at least once. What a process left behind when it died, one copy per service finds by
+looking, by a lease.
 
-One copy per service is active, by a lease.
+Order: whoever publishes reads the outbox after its own write, and so finds there what another copy
+wrote before and has not taken out yet. Events may be repeated, but no event is ahead of an earlier
+one of its document when it is published for the first time.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 from aiormq.exceptions import PublishError
@@ -19,68 +23,79 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from cartwheel.kernel.bus.publishing import Publisher
 from cartwheel.kernel.bus.wire import StoredEvent
-from cartwheel.kernel.ids import new_id
+from cartwheel.kernel.ids import earliest_id, new_id
 from cartwheel.kernel.outages import is_outage
 from cartwheel.kernel.store import lease
 from cartwheel.kernel.store.client import Database, Document
-from cartwheel.kernel.store.outbox import UNPUBLISHED
+from cartwheel.kernel.store.outbox import UNPUBLISHED, Filled, Outboxes
 from cartwheel.kernel.telemetry import log
 
-SWEEP_EVERY = 5.0
-RENEW_EVERY = lease.LENGTH / 3
+CLEAR_EVERY = 0.25
+"""Seconds for which published events are gathered before they are taken out of the outboxes."""
+
+SWEEP_EVERY = 2.0
+LEFT_BEHIND = 3.0
+"""Seconds after which an event that is still in its outbox is nobody's. Told by its id, hence by
+the clock of whoever wrote it; one that is wrong delays an event, or repeats it."""
+
 CONFIRM_TIMEOUT = 10.0
 """Seconds. A publish in flight when the broker goes can hang; it is simply repeated."""
 
+STOP_WITHIN = 2.0
+"""Seconds for publishing what was written last."""
+
 BATCH = 256
-"""Documents whose outboxes are read, published and cleared together."""
+"""Documents whose outboxes are read, published or cleared together."""
 
 _LEASE = "relay"
-_STREAM: list[Document] = [
-    {"$match": {"operationType": {"$in": ["insert", "update"]}}},
-    # Emptying an outbox is a change too, but nothing to publish.
-    {"$match": {"updateDescription.updatedFields.outbox": {"$ne": []}}},
-    {"$project": {"documentKey": 1, "ns": 1}},
-]
-
-Dirty = tuple[str, str]
-"""A collection's name and a document's id."""
 
 
 class Relay:
     def __init__(
-        self, database: Database, collections: Sequence[str], publisher: Publisher
+        self,
+        database: Database,
+        collections: Sequence[str],
+        publisher: Publisher,
+        outboxes: Outboxes,
     ) -> None:
         self._database = database
         self._collections = {name: database[name] for name in collections}
         self._publisher = publisher
+        self._outboxes = outboxes
+        self._in_hand: list[Filled] = []
+        self._published: defaultdict[Filled, set[str]] = defaultdict(set)
+        self._some_published = asyncio.Event()
         self._holder = new_id("relay")
-        self._dirty: set[Dirty] = set()
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
+        self._tasks = [
+            asyncio.create_task(self._keep_on(work))
+            for work in (self._publish_filled, self._clear_published, self._sweep)
+        ]
 
     async def stop(self) -> None:
-        """Finish the batch in hand and give the lease up."""
-        if self._task is None:
+        """Publish what is in hand and give the lease up."""
+        if not self._tasks:
             return
         self._stopping = True
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        publishing = self._tasks[0]
+        if self._outboxes or self._in_hand:
+            await asyncio.wait({publishing}, timeout=STOP_WITHIN)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(Exception):
             async with asyncio.timeout(1):
+                await self._clear()
                 await lease.drop(self._database, _LEASE, self._holder)
 
-    async def _run(self) -> None:
+    async def _keep_on(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                if await lease.take(self._database, _LEASE, self._holder):
-                    log.info("relay active")
-                    await self._be_active()
-                    log.warning("relay lost its lease")
+                await work()
+                return
             except asyncio.CancelledError:
                 # aiormq may cancel what waits for a connection that goes; that is not for us.
                 if self._stopping:
@@ -93,100 +108,91 @@ class Relay:
                     log.exception("relay failed and starts again")
             await asyncio.sleep(1)
 
-    async def _be_active(self) -> None:
-        """Publish until the lease is lost or something fails."""
-        work = [
-            asyncio.create_task(self._keep_lease()),
-            asyncio.create_task(self._follow()),
-            asyncio.create_task(self._publish_dirty()),
-        ]
-        try:
-            done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in work:
-                task.cancel()
-            await asyncio.gather(*work, return_exceptions=True)
-
-    async def _keep_lease(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_EVERY)
-            if not await lease.take(self._database, _LEASE, self._holder):
-                return
-
-    async def _follow(self) -> None:
-        names = {"ns.coll": {"$in": list(self._collections)}}
-        stream = await self._database.watch([{"$match": names}, *_STREAM])
-        async with stream:
-            sweeping = asyncio.create_task(self._sweep())
-            try:
-                async for change in stream:
-                    self._add(change["ns"]["coll"], change["documentKey"]["_id"])
-            finally:
-                sweeping.cancel()
-                await asyncio.gather(sweeping, return_exceptions=True)
-
     async def _sweep(self) -> None:
+        """Look for what was left behind, as long as no other copy does."""
         while True:
-            for name, collection in self._collections.items():
-                async for document in collection.find(UNPUBLISHED, {"_id": 1}):
-                    self._add(name, document["_id"])
+            if await lease.take(self._database, _LEASE, self._holder):
+                left = {"$lt": earliest_id("evt", time.time() - LEFT_BEHIND)}
+                for name, collection in self._collections.items():
+                    found = collection.find({"outbox.id": left, **UNPUBLISHED}, {"_id": 1})
+                    self._outboxes.filled(name, [document["_id"] async for document in found])
             await asyncio.sleep(SWEEP_EVERY)
 
-    def _add(self, collection: str, document_id: str) -> None:
-        self._dirty.add((collection, document_id))
-        self._wake.set()
-
-    async def _publish_dirty(self) -> None:
-        while True:
-            await self._wake.wait()
-            await self._publisher.opened()
-            batch = [self._dirty.pop() for _ in range(min(BATCH, len(self._dirty)))]
-            if not self._dirty:
-                self._wake.clear()
+    async def _publish_filled(self) -> None:
+        while self._outboxes or not self._stopping:
+            self._in_hand = await self._outboxes.take(BATCH)
             try:
-                for name, collection in self._collections.items():
-                    ids = [document_id for owner, document_id in batch if owner == name]
+                await self._publisher.opened()
+                for name in self._collections:
+                    ids = [document_id for owner, document_id in self._in_hand if owner == name]
                     if ids:
-                        await self._publish(collection, ids)
-            except Exception:
-                self._dirty.update(batch)
-                self._wake.set()
+                        await self._publish(name, ids)
+            except BaseException:
+                for name, document_id in self._in_hand:
+                    self._outboxes.filled(name, [document_id])
                 raise
+            finally:
+                self._in_hand = []
 
-    async def _publish(self, collection: AsyncCollection[Document], ids: list[str]) -> None:
+    async def _publish(self, name: str, ids: list[str]) -> None:
         query = {"_id": {"$in": ids}, **UNPUBLISHED}
-        found = await collection.find(query, {"outbox": 1}).to_list()
-        if not found:
+        found = await self._collections[name].find(query, {"outbox": 1}).to_list()
+        publishing = [
+            asyncio.create_task(self._publish_one((name, document["_id"]), document["outbox"]))
+            for document in found
+        ]
+        if not publishing:
             return
-        publishing = [asyncio.create_task(self._publish_one(document)) for document in found]
         _, late = await asyncio.wait(publishing, timeout=CONFIRM_TIMEOUT)
         for task in late:
             task.cancel()
-        done = [task for task in publishing if task not in late]
-        published = [event_id for task in done for event_id in task.result()]
-        if published:
-            await collection.update_many(
-                {"_id": {"$in": [document["_id"] for document in found]}},
-                {"$pull": {"outbox": {"id": {"$in": published}}}},
-            )
-        if len(published) < sum(len(document["outbox"]) for document in found):
+        if late or not all(task.result() for task in publishing):
             # What was confirmed is taken out all the same; the sweep brings the rest back.
             await asyncio.sleep(0.5)
 
-    async def _publish_one(self, document: Document) -> list[str]:
-        """Publish a document's events in order; return the ids of those that are confirmed."""
-        published: list[str] = []
-        for stored in document["outbox"]:
+    async def _publish_one(self, filled: Filled, outbox: list[Document]) -> bool:
+        """Publish a document's events in order; return True if all of them are confirmed."""
+        for stored in outbox:
             event = msgspec.convert(stored, StoredEvent)
+            if event.id in self._published.get(filled, ()):
+                continue
             try:
                 await self._publisher.publish(event)
             except PublishError:
                 log.error("no queue for an event: run `cartwheel setup`", type=event.type)
-                break
+                return False
             except Exception as error:
                 log.warning("publishing will be repeated", type=event.type, error=repr(error))
-                break
-            published.append(event.id)
-        return published
+                return False
+            self._published[filled].add(event.id)
+            self._some_published.set()
+        return True
+
+    async def _clear_published(self) -> None:
+        while True:
+            await self._some_published.wait()
+            await asyncio.sleep(CLEAR_EVERY)
+            await self._clear()
+            if not self._published:
+                self._some_published.clear()
+
+    async def _clear(self) -> None:
+        """Take what is published out of the outboxes."""
+        for name, collection in self._collections.items():
+            documents = [filled for filled in self._published if filled[0] == name]
+            for start in range(0, len(documents), BATCH):
+                await self._clear_some(collection, documents[start : start + BATCH])
+
+    async def _clear_some(
+        self, collection: AsyncCollection[Document], documents: list[Filled]
+    ) -> None:
+        cleared = {filled: frozenset(self._published[filled]) for filled in documents}
+        event_ids = [event_id for event_ids in cleared.values() for event_id in event_ids]
+        await collection.update_many(
+            {"_id": {"$in": [document_id for _, document_id in documents]}},
+            {"$pull": {"outbox": {"id": {"$in": event_ids}}}},
+        )
+        for filled, event_ids in cleared.items():
+            self._published[filled] -= event_ids
+            if not self._published[filled]:
+                del self._published[filled]

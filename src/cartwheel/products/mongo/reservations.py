@@ -14,8 +14,10 @@ from pymongo.write_concern import WriteConcern
 from cartwheel.contracts.products import ReserveStock
 from cartwheel.kernel.errors import Refusal
 from cartwheel.kernel.messages import Clock
-from cartwheel.kernel.store import codec, outbox
+from cartwheel.kernel.store import codec
+from cartwheel.kernel.store.aggregates import happened
 from cartwheel.kernel.store.client import Client, Database, Document
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.products.domain import stock
 from cartwheel.products.domain.catalogue import Product
 from cartwheel.products.domain.stock import Ended, ReservationStatus, StoredReservation
@@ -27,8 +29,9 @@ BATCH_RUNS = 5
 class MongoReservations:
     """Stock changes only here, always in one transaction with the reservation that it is for."""
 
-    def __init__(self, client: Client, database: Database) -> None:
+    def __init__(self, client: Client, database: Database, outboxes: Outboxes) -> None:
         self._client = client
+        self._outboxes = outboxes
         self._products = database["products"]
         self._reservations = database["reservations"]
 
@@ -74,7 +77,7 @@ class MongoReservations:
         return await self._in_transaction(decide)
 
     async def settle(self, changes: Sequence[tuple[str, Ended, int]], *, now: Clock) -> None:
-        async def apply(session: AsyncClientSession) -> None:
+        async def apply(session: AsyncClientSession) -> list[StoredReservation]:
             before = await self._reserved([order_id for order_id, _, _ in changes], session)
             after = dict(before)
             free = await self._free(before.values(), session)
@@ -86,17 +89,17 @@ class MongoReservations:
                 for line in new.lines:
                     if line.product_id in free:
                         free[line.product_id] += per_piece * line.quantity
-            await self._store(before, after, session, now)
+            return await self._store(before, after, session, now)
 
-        await self._in_transaction(apply)
+        self._tell_of(await self._in_transaction(apply))
 
     async def give_up(self, order_ids: Sequence[str], *, now: Clock) -> None:
-        async def apply(session: AsyncClientSession) -> None:
+        async def apply(session: AsyncClientSession) -> list[StoredReservation]:
             before = await self._reserved(order_ids, session)
             after = {order_id: stock.give_up(old) for order_id, old in before.items()}
-            await self._store(before, after, session, now)
+            return await self._store(before, after, session, now)
 
-        await self._in_transaction(apply)
+        self._tell_of(await self._in_transaction(apply))
 
     async def held_before(self, then: datetime, *, after: str, limit: int) -> list[str]:
         query = {
@@ -139,11 +142,11 @@ class MongoReservations:
         after: Mapping[str, StoredReservation],
         session: AsyncClientSession,
         now: Clock,
-    ) -> None:
-        """Write what has changed, and the stock that goes with it."""
+    ) -> list[StoredReservation]:
+        """Write what has changed, and the stock that goes with it; return it."""
         changed = [new for order_id, new in after.items() if new is not before[order_id]]
         if not changed:
-            return
+            return changed
         await self._reservations.bulk_write(
             [_update(reservation, now()) for reservation in changed], session=session
         )
@@ -151,6 +154,10 @@ class MongoReservations:
             session,
             ((new, stock.stock_moves(before[new.id].status, new.status)) for new in changed),
         )
+        return changed
+
+    def _tell_of(self, changed: Sequence[StoredReservation]) -> None:
+        self._outboxes.filled("reservations", [each.id for each in changed if each.events])
 
     async def _move(
         self,
@@ -190,21 +197,15 @@ def _new(reservation: StoredReservation) -> Document:
 
 
 def _update(reservation: StoredReservation, at: datetime) -> UpdateOne:
-    published = outbox.to_publish(
-        reservation.events,
-        source="products",
-        subject=reservation.id,
-        after=reservation.sequence,
-        at=at,
-    )
+    new = happened(reservation, source="products", at=at)
     return UpdateOne(
         {"_id": reservation.id},
         {
             "$set": {
                 "status": reservation.status.value,
                 "order_sequence": reservation.order_sequence,
-                "sequence": reservation.sequence + len(published),
+                "sequence": new["sequence"],
             },
-            "$push": {"outbox": {"$each": published}},
+            "$push": {"outbox": {"$each": new["outbox"]}},
         },
     )
