@@ -231,7 +231,11 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
     payments.ReportVerdict: (
         [
             payments.ReportVerdict(
-                provider="simulator", payment_id="pay_1", captured=False, failure=FAILURE
+                provider="simulator",
+                payment_id="pay_1",
+                captured=False,
+                failure=FAILURE,
+                reference="pi_1",
             )
         ],
         [None],

@@ -1,7 +1,7 @@
 """The outbox and its relay, on the real MongoDB and RabbitMQ."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -10,7 +10,9 @@ from cartwheel.kernel.bus.consuming import Consumer, on
 from cartwheel.kernel.bus.publishing import Publisher
 from cartwheel.kernel.messages import Cause, CloudEvent, Event
 from cartwheel.kernel.store import lease, outbox
+from cartwheel.kernel.store import relay as relays
 from cartwheel.kernel.store.client import Database, Document
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.kernel.store.relay import Relay
 
 from ..waiting import eventually
@@ -18,6 +20,11 @@ from .conftest import Connect
 from .messages import SERVICE, Happened, Unheard
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+Seen = list[tuple[str, int]]
+"""(subject, number) of each event, in the order of arrival."""
+
+Start = Callable[[Outboxes], Awaitable[Relay]]
 
 
 @pytest.fixture
@@ -27,9 +34,8 @@ async def things(database: Database) -> Database:
 
 
 @pytest.fixture
-async def seen(connect: Connect) -> list[tuple[str, int]]:
-    """(subject, number) of each event, in the order of arrival."""
-    arrived: list[tuple[str, int]] = []
+async def seen(connect: Connect) -> Seen:
+    arrived: Seen = []
 
     async def note(event: CloudEvent[Happened]) -> None:
         arrived.append((event.subject, event.data.number))
@@ -40,82 +46,161 @@ async def seen(connect: Connect) -> list[tuple[str, int]]:
     return arrived
 
 
-async def relay_of(database: Database, connect: Connect) -> Relay:
-    publisher = Publisher(frozenset({Happened.type, Unheard.type}))
-    await connect(publisher)
-    return Relay(database, ["things"], publisher, outboxes)
+@pytest.fixture
+def start(things: Database, connect: Connect) -> Start:
+    async def started(outboxes: Outboxes) -> Relay:
+        publisher = Publisher(frozenset({Happened.type, Unheard.type}))
+        await connect(publisher)
+        relay = Relay(things, ["things"], publisher, outboxes)
+        relay.start()
+        return relay
+
+    return started
 
 
-def thing(name: str, events: Sequence[Event]) -> Document:
-    return {
-        "_id": name,
-        "outbox": outbox.to_publish(events, source="tests", subject=name, after=0, at=NOW),
-    }
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relays look for what was left behind at once and all the time."""
+    monkeypatch.setattr(relays, "LEFT_BEHIND", 0.0)
+    monkeypatch.setattr(relays, "SWEEP_EVERY", 0.05)
 
 
-async def test_what_lay_there_before_and_what_comes_later_is_published_in_order(
-    things: Database, connect: Connect, seen: list[tuple[str, int]]
+def thing(name: str, *events: Event, after: int = 0) -> Document:
+    return {"_id": name, "outbox": lying(name, *events, after=after)}
+
+
+def lying(name: str, *events: Event, after: int = 0) -> list[Document]:
+    return outbox.to_publish(events, source="tests", subject=name, after=after, at=NOW)
+
+
+async def add(things: Database, name: str, *events: Event, after: int) -> None:
+    """Let more happen to the thing `name`."""
+    more = {"outbox": {"$each": lying(name, *events, after=after)}}
+    await things["things"].update_one({"_id": name}, {"$push": more})
+
+
+async def told(happens: Callable[[], bool], *, within: float = 5.0) -> None:
+    async def has_happened() -> None:
+        assert happens()
+
+    await eventually(has_happened, within=within)
+
+
+async def test_what_is_told_of_is_published_at_once_and_in_order_and_then_taken_out(
+    things: Database, start: Start, seen: Seen
 ) -> None:
-    await things["things"].insert_one(thing("early", [Happened(number=n) for n in range(5)]))
-    relay = await relay_of(things, connect)
-    relay.start()
+    outboxes = Outboxes()
+    relay = await start(outboxes)
     try:
-        await asyncio.sleep(0.5)
-        await things["things"].insert_one(thing("late", [Happened(number=0)]))
-        more = outbox.to_publish(
-            [Happened(number=1), Happened(number=2)],
-            source="tests",
-            subject="late",
-            after=1,
-            at=NOW,
-        )
-        await things["things"].update_one({"_id": "late"}, {"$push": {"outbox": {"$each": more}}})
+        await things["things"].insert_one(thing("a", *(Happened(number=n) for n in range(5))))
+        outboxes.filled("things", ["a"])
+        await told(lambda: seen == [("a", n) for n in range(5)], within=1)
+        await add(things, "a", Happened(number=5), Happened(number=6), after=5)
+        outboxes.filled("things", ["a", "never stored"])
 
-        async def all_there() -> None:
-            assert [number for subject, number in seen if subject == "early"] == [0, 1, 2, 3, 4]
-            assert [number for subject, number in seen if subject == "late"] == [0, 1, 2]
+        await told(lambda: seen == [("a", n) for n in range(7)], within=1)
+
+        async def taken_out() -> None:
             assert await things["things"].count_documents(outbox.UNPUBLISHED) == 0
 
-        await eventually(all_there, within=3)
+        await eventually(taken_out, within=2)
     finally:
         await relay.stop()
 
 
-async def test_of_two_relays_one_works_and_the_other_takes_over(
-    things: Database, connect: Connect, seen: list[tuple[str, int]]
+async def test_what_is_published_and_not_yet_taken_out_is_not_published_again(
+    things: Database, start: Start, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = await relay_of(things, connect), await relay_of(things, connect)
-    first.start()
-    await asyncio.sleep(0.5)
-    second.start()
-    await asyncio.sleep(0.5)
-    await things["things"].insert_many([thing(f"a{n}", [Happened(number=n)]) for n in range(50)])
+    monkeypatch.setattr(relays, "CLEAR_EVERY", 3600)
+    outboxes = Outboxes()
+    relay = await start(outboxes)
+    await things["things"].insert_one(thing("a", Happened(number=0)))
+    outboxes.filled("things", ["a"])
+    await told(lambda: seen == [("a", 0)])
+    await add(things, "a", Happened(number=1), after=1)
+    outboxes.filled("things", ["a"])
+    await told(lambda: len(seen) > 1)
 
-    async def each_once() -> None:
-        assert sorted(number for _, number in seen) == list(range(50))
+    await relay.stop()
 
-    await eventually(each_once)
+    assert seen == [("a", 0), ("a", 1)]
+    assert await things["things"].count_documents(outbox.UNPUBLISHED) == 0
+
+
+async def test_what_another_copy_wrote_before_is_not_overtaken(
+    things: Database, start: Start, seen: Seen
+) -> None:
+    outboxes = Outboxes()
+    relay = await start(outboxes)
+    try:
+        await things["things"].insert_one(thing("a", Happened(number=0)))  # who wrote this is slow
+        await add(things, "a", Happened(number=1), after=1)
+        outboxes.filled("things", ["a"])
+
+        await told(lambda: seen == [("a", 0), ("a", 1)], within=1)
+    finally:
+        await relay.stop()
+
+
+async def test_what_is_in_hand_is_published_before_the_relay_stops(
+    things: Database, start: Start, seen: Seen
+) -> None:
+    outboxes = Outboxes()
+    relay = await start(outboxes)
+    names = [f"a{n}" for n in range(600)]
+    await things["things"].insert_many([thing(name, Happened(number=0)) for name in names])
+    outboxes.filled("things", names)
+
+    await relay.stop()
+
+    assert await things["things"].count_documents(outbox.UNPUBLISHED) == 0
+    await told(lambda: sorted(name for name, _ in seen) == sorted(names))
+
+
+async def test_what_a_process_left_behind_is_found_but_not_what_another_has_just_written(
+    things: Database, start: Start, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relays, "LEFT_BEHIND", 1.0)
+    monkeypatch.setattr(relays, "SWEEP_EVERY", 0.1)
+    await things["things"].insert_one(thing("a", *(Happened(number=n) for n in range(5))))
+    relay = await start(Outboxes())
+    try:
+        await asyncio.sleep(0.5)
+        assert not seen
+        await told(lambda: seen == [("a", n) for n in range(5)], within=2)
+    finally:
+        await relay.stop()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_one_of_two_looks_for_what_was_left_behind_and_the_other_takes_over(
+    things: Database, start: Start, seen: Seen
+) -> None:
+    first = await start(Outboxes())
+    await asyncio.sleep(0.3)
+    second = await start(Outboxes())
+    await asyncio.sleep(0.3)
+    await things["things"].insert_many([thing(f"a{n}", Happened(number=n)) for n in range(50)])
+
+    await told(lambda: sorted(number for _, number in seen) == list(range(50)))
     await first.stop()
-    await things["things"].insert_one(thing("b", [Happened(number=50)]))
+    await things["things"].insert_one(thing("b", Happened(number=50)))
 
-    async def taken_over() -> None:
-        assert ("b", 50) in seen
-
-    await eventually(taken_over)
+    await told(lambda: ("b", 50) in seen)
     await second.stop()
     assert len(seen) == 51
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_what_cannot_be_published_stays_and_holds_back_what_follows_it(
-    things: Database, connect: Connect, seen: list[tuple[str, int]]
+    things: Database, start: Start, seen: Seen
 ) -> None:
-    relay = await relay_of(things, connect)
-    relay.start()
+    relay = await start(Outboxes())
     try:
         await things["things"].insert_one(
-            thing("stuck", [Happened(number=1), Unheard(), Happened(number=2)])
+            thing("stuck", Happened(number=1), Unheard(), Happened(number=2))
         )
-        await things["things"].insert_one(thing("free", [Happened(number=3)]))
+        await things["things"].insert_one(thing("free", Happened(number=3)))
 
         async def published() -> None:
             assert set(seen) == {("stuck", 1), ("free", 3)}

@@ -22,7 +22,7 @@ from cartwheel.kernel.messages import Cause
 from cartwheel.kernel.money import Money
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
-from cartwheel.payments.provider import Captured, Declined, Verdict, Voided
+from cartwheel.payments.provider import Captured, Declined, Outcome, Verdict, Voided
 
 from .examples import AT, CASH, CAUSE, LATER, TOTAL, VISA, create, payment
 
@@ -33,7 +33,7 @@ BY_ADMIN = Cause(by="user-ada")
 
 def settle(payment: Payment, *verdicts: Verdict) -> Payment:
     for verdict in verdicts:
-        payment = domain.settle(payment, verdict, cause=CAUSE, at=LATER)
+        payment = domain.settle(payment, Outcome(verdict, "pi_1"), cause=CAUSE, at=LATER)
     return payment
 
 
@@ -194,14 +194,11 @@ def test_cash_that_went_back_is_not_confirmed_again() -> None:
 
 @pytest.mark.parametrize("verdict", [Captured(), SORRY, Voided()])
 def test_the_timeline_tells_each_step_and_by_whom(verdict: Verdict) -> None:
-    announced = domain.announced(payment(CARD), "pi_1", at=AT)
-
-    settled = settle(announced, verdict)
+    settled = settle(payment(CARD), verdict)
 
     assert settled.provider_reference == "pi_1"
     assert [(entry.type, entry.by) for entry in settled.timeline] == [
         ("begun", "user-zoe"),
-        ("announced", "simulator"),
         ("captured" if verdict == Captured() else "declined", "simulator"),
     ]
 

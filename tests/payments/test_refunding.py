@@ -155,7 +155,7 @@ async def test_a_process_that_died_after_the_provider_gave_back_is_taken_up(
 
     await due(payments, paid)
     with pytest.raises(KeyboardInterrupt):
-        await payments._replace(payments=Dying(payments.database)).carry_out_refunds()
+        await payments._replace(payments=Dying(payments.database, Outboxes())).carry_out_refunds()
 
     await payments.carry_out_refunds()
 

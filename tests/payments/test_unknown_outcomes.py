@@ -15,7 +15,7 @@ from cartwheel.contracts.payments import (
 )
 from cartwheel.kernel.errors import OutcomeUnknown
 from cartwheel.payments import simulator as payments_simulator
-from cartwheel.payments.provider import Verdict
+from cartwheel.payments.provider import Outcome
 from cartwheel.payments.simulator import SimulatorCards, UnexpectedAnswer, open_simulator
 
 from ..simulator.conftest import API_KEY
@@ -181,7 +181,7 @@ async def test_a_payment_that_cannot_be_cleared_up_keeps_no_other_waiting(
         def __init__(self) -> None:
             """Of the real one, only `cancel` is used."""
 
-        async def cancel(self, payment_id: str) -> Verdict:
+        async def cancel(self, payment_id: str) -> Outcome:
             if payment_id == stuck.id:
                 raise UnexpectedAnswer("neither yes nor no")
             return await payments.cards.cancel(payment_id)
@@ -198,11 +198,12 @@ async def test_a_webhook_settles_what_nobody_has_answered(payments: Payments, sh
 
     for _ in range(3):
         await payments.report(
-            ReportVerdict(provider="simulator", payment_id=left.id, captured=True)
+            ReportVerdict(provider="simulator", payment_id=left.id, captured=True, reference="pi_1")
         )
 
     settled = await read(payments, left)
     assert settled.status is PaymentStatus.PAID
+    assert settled.provider_reference == "pi_1"
     assert [entry.by for entry in settled.timeline][-1] == "simulator"
     assert len((await payments.document(left.id))["outbox"]) == 1
 

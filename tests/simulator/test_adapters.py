@@ -8,7 +8,7 @@ from cartwheel.gateway.simulator import CardTokens, InvalidCard, open_card_token
 from cartwheel.kernel.errors import TimedOut, Unavailable
 from cartwheel.kernel.money import Money
 from cartwheel.payments import simulator as payments_simulator
-from cartwheel.payments.provider import Captured, CardProvider, Charge, Declined, Voided
+from cartwheel.payments.provider import Captured, Charge, Declined, Outcome, Voided
 from cartwheel.payments.simulator import SimulatorCards, UnexpectedAnswer, open_simulator
 
 from .conftest import API_KEY, Simulator
@@ -17,12 +17,9 @@ DECLINED = "4000 0000 0000 0002"
 PRICE = Money(1999, "USD")
 
 
-async def announce(cards: CardProvider, tokens: CardTokens, card: Card, payment_id: str) -> str:
+async def charge_of(tokens: CardTokens, card: Card, payment_id: str) -> Charge:
     token = await tokens.tokenize(card)
-    charge = Charge(payment_id=payment_id, amount=PRICE, token=token.token)
-    reference = await cards.create(charge)
-    assert await cards.create(charge) == reference
-    return reference
+    return Charge(payment_id=payment_id, amount=PRICE, token=token.token)
 
 
 def card_with(number: str, month: int = 12, year: int = 2034, cvc: str = "123") -> Card:
@@ -38,46 +35,41 @@ async def test_a_card_becomes_a_token_with_brand_and_last_digits(
     assert (token.brand, token.last4) == ("visa", "4242")
 
 
-async def test_a_good_card_is_captured_however_often_it_is_confirmed(
+async def test_a_good_card_is_captured_once_however_often_it_is_asked_for(
     cards: SimulatorCards, tokens: CardTokens, card: Card, payment_id: str, simulator: Simulator
 ) -> None:
-    reference = await announce(cards, tokens, card, payment_id)
+    charge = await charge_of(tokens, card, payment_id)
 
-    verdicts = await asyncio.gather(*[cards.confirm(reference) for _ in range(5)])
+    first, *others = await asyncio.gather(*[cards.charge(charge) for _ in range(5)])
 
-    assert verdicts == [Captured()] * 5
-    assert await cards.cancel(payment_id) == Captured()
+    assert first.verdict == Captured()
+    assert first.reference
+    assert others == [first] * 4
+    assert await cards.cancel(payment_id) == first
     assert len(await simulator.entries(payment_id)) == 1
 
 
 async def test_a_declined_card_is_a_verdict_not_an_exception(
     cards: SimulatorCards, tokens: CardTokens, payment_id: str
 ) -> None:
-    reference = await announce(cards, tokens, card_with(DECLINED), payment_id)
+    charge = await charge_of(tokens, card_with(DECLINED), payment_id)
 
-    verdict = await cards.confirm(reference)
+    outcome = await cards.charge(charge)
 
-    assert verdict == Declined(code="card_declined", message="Your card was declined.")
-    assert await cards.cancel(payment_id) == verdict
+    assert outcome.verdict == Declined(code="card_declined", message="Your card was declined.")
+    assert await cards.cancel(payment_id) == outcome
 
 
-async def test_a_canceled_charge_is_void(
-    cards: SimulatorCards, tokens: CardTokens, card: Card, payment_id: str
+async def test_a_charge_that_comes_after_its_cancellation_is_void(
+    cards: SimulatorCards, tokens: CardTokens, card: Card, payment_id: str, simulator: Simulator
 ) -> None:
-    reference = await announce(cards, tokens, card, payment_id)
+    assert await cards.cancel(payment_id) == Outcome(Voided())
 
-    assert await cards.cancel(payment_id) == Voided()
-    assert await cards.confirm(reference) == Voided()
+    outcome = await cards.charge(await charge_of(tokens, card, payment_id))
 
-
-async def test_a_charge_canceled_before_it_was_announced_is_void(
-    cards: SimulatorCards, tokens: CardTokens, card: Card, payment_id: str
-) -> None:
-    assert await cards.cancel(payment_id) == Voided()
-
-    reference = await announce(cards, tokens, card, payment_id)
-
-    assert await cards.confirm(reference) == Voided()
+    assert outcome.verdict == Voided()
+    assert await cards.cancel(payment_id) == outcome
+    assert [entry["kind"] for entry in await simulator.entries(payment_id)] == ["cancellation"]
 
 
 @pytest.mark.parametrize("kind", ["charge_then_drop", "charge_then_error"])
@@ -89,13 +81,13 @@ async def test_no_answer_is_an_outage_and_canceling_finds_the_truth(
     simulator: Simulator,
     kind: str,
 ) -> None:
-    reference = await announce(cards, tokens, card, payment_id)
+    charge = await charge_of(tokens, card, payment_id)
     await simulator.post("/v1/faults", {"kind": kind, "payment_id": payment_id})
 
     with pytest.raises(Unavailable):
-        await cards.confirm(reference)
+        await cards.charge(charge)
 
-    assert await cards.cancel(payment_id) == Captured()
+    assert (await cards.cancel(payment_id)).verdict == Captured()
 
 
 async def test_nobody_there_is_an_outage(card: Card, unused_tcp_port: int) -> None:

@@ -65,6 +65,26 @@ async def test_confirmations_at_once_charge_once(simulator: Simulator, payment_i
     assert len(await simulator.entries(payment_id)) == 1
 
 
+async def test_an_intent_may_be_confirmed_as_it_is_made_and_again_changes_nothing(
+    simulator: Simulator, payment_id: str
+) -> None:
+    new = {
+        "payment_id": payment_id,
+        "amount": 5,
+        "currency": "USD",
+        "token": await simulator.token(),
+        "confirm": True,
+    }
+
+    answers = await asyncio.gather(
+        *[simulator.post("/v1/payment_intents", new, Idempotency_Key=payment_id) for _ in range(5)]
+    )
+
+    assert {(status, intent["status"]) for status, intent in answers} == {(200, "succeeded")}
+    assert await simulator.confirm(answers[0][1]["id"]) == answers[0]
+    assert [entry["kind"] for entry in await simulator.entries(payment_id)] == ["charge"]
+
+
 async def test_the_same_key_and_body_get_the_first_answer_again(
     simulator: Simulator, payment_id: str
 ) -> None:

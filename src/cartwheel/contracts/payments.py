@@ -146,6 +146,7 @@ class ReportVerdict(Request[None], frozen=True, kw_only=True):
     payment_id: str
     captured: bool
     failure: Failure | None = None
+    reference: str | None = None
 
 
 class GetPayment(Request[PaymentView], frozen=True, kw_only=True):

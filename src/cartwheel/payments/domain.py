@@ -31,7 +31,7 @@ from cartwheel.contracts.payments import (
 )
 from cartwheel.kernel.messages import Cause, Event
 from cartwheel.kernel.money import Money
-from cartwheel.payments.provider import Captured, Declined, Verdict, Voided
+from cartwheel.payments.provider import Captured, Declined, Outcome, Voided
 
 PROCESSING_ERROR = Failure(
     code="processing_error",
@@ -130,18 +130,12 @@ def begin(
     return _changed(payment, "begun", *events, cause=Cause(by=request.actor.user_id), at=at)
 
 
-def announced(payment: Payment, reference: str, *, at: datetime) -> Payment:
-    """Return `payment` with the provider's reference, under which it can be found there."""
-    payment = msgspec.structs.replace(payment, provider_reference=reference)
-    return _changed(payment, "announced", cause=Cause(by=payment.provider), at=at)
-
-
 CANCELED_ORDER = Failure(code="order_canceled", message="The order was canceled.")
 
 
 def settle(
     payment: Payment,
-    verdict: Verdict,
+    outcome: Outcome,
     *,
     cause: Cause,
     at: datetime,
@@ -151,11 +145,12 @@ def settle(
 
     Money that was captured after the payment had been rejected is to be refunded.
     """
-    if payment.status is PaymentStatus.REJECTED and isinstance(verdict, Captured):
+    if payment.status is PaymentStatus.REJECTED and isinstance(outcome.verdict, Captured):
         return refund_due(payment, payment.amount, reason="late capture", cause=cause, at=at)
     if payment.status is not PaymentStatus.AWAITING_PAYMENT:
         return payment
-    match verdict:
+    payment = msgspec.structs.replace(payment, provider_reference=outcome.reference)
+    match outcome.verdict:
         case Captured():
             paid = msgspec.structs.replace(payment, status=PaymentStatus.PAID)
             event = PaymentCaptured(
@@ -217,7 +212,7 @@ def confirm_cash(payment: Payment, *, cause: Cause, at: datetime) -> Payment:
         raise NotConfirmable(f"a payment by {payment.method} is confirmed by its provider")
     if payment.status in (PaymentStatus.REJECTED, PaymentStatus.REFUNDED):
         raise NotConfirmable("the payment is no longer awaited")
-    return settle(payment, Captured(), cause=cause, at=at)
+    return settle(payment, Outcome(Captured()), cause=cause, at=at)
 
 
 def _rejected(

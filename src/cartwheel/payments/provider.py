@@ -33,6 +33,13 @@ class Voided(msgspec.Struct, frozen=True):
 Verdict = Captured | Declined | Voided
 
 
+class Outcome(msgspec.Struct, frozen=True):
+    """How a payment ended at its provider; `reference` is the provider's own id of it, if any."""
+
+    verdict: Verdict
+    reference: str | None = None
+
+
 class CardProvider(Protocol):
     """Charges cards. Every verb may be repeated: the payment id is the idempotency key.
 
@@ -42,19 +49,15 @@ class CardProvider(Protocol):
 
     name: ClassVar[str]
 
-    async def create(self, charge: Charge) -> str:
-        """Announce a charge without taking the money yet; return the provider's reference."""
+    async def charge(self, charge: Charge) -> Outcome:
+        """Take the money."""
         ...
 
-    async def confirm(self, reference: str) -> Verdict:
-        """Take the money of an announced charge."""
-        ...
-
-    async def cancel(self, payment_id: str) -> Verdict:
+    async def cancel(self, payment_id: str) -> Outcome:
         """Make sure that nothing more happens under this payment id, and say what has.
 
-        A charge that is through stays (`Captured`, `Declined`); one that was announced, or that
-        the provider has never seen, is refused from now on (`Voided`).
+        A charge that is through stays (`Captured`, `Declined`); one that the provider has never
+        seen, and that may still be on its way, is refused from now on (`Voided`).
         """
         ...
 

@@ -10,7 +10,7 @@ import msgspec
 
 from cartwheel.kernel.errors import TimedOut, Unavailable
 from cartwheel.kernel.money import Money
-from cartwheel.payments.provider import Captured, Charge, Declined, Verdict, Voided
+from cartwheel.payments.provider import Captured, Charge, Declined, Outcome, Voided
 
 ANSWER_WITHIN = 5.0
 
@@ -28,25 +28,18 @@ class SimulatorCards:
         """Take a session with base URL, API key and timeout: see `open_simulator`."""
         self._session = session
 
-    async def create(self, charge: Charge) -> str:
+    async def charge(self, charge: Charge) -> Outcome:
         intent = {
             "payment_id": charge.payment_id,
             "amount": charge.amount.amount,
             "currency": charge.amount.currency,
             "token": charge.token,
+            "confirm": True,
         }
-        answer = await self._post("/v1/payment_intents", intent, key=charge.payment_id)
-        if answer.id is None:
-            raise UnexpectedAnswer("simulator announced a charge without an id")
-        return answer.id
+        return _outcome(await self._post("/v1/payment_intents", intent, key=charge.payment_id))
 
-    async def confirm(self, reference: str) -> Verdict:
-        return _verdict(
-            await self._post(f"/v1/payment_intents/{quote(reference, safe='')}/confirm")
-        )
-
-    async def cancel(self, payment_id: str) -> Verdict:
-        return _verdict(await self._post(f"/v1/payments/{quote(payment_id, safe='')}/cancel"))
+    async def cancel(self, payment_id: str) -> Outcome:
+        return _outcome(await self._post(f"/v1/payments/{quote(payment_id, safe='')}/cancel"))
 
     async def refund(self, payment_id: str, refund_id: str, amount: Money) -> None:
         refund = {"payment_id": payment_id, "refund_id": refund_id, "amount": amount.amount}
@@ -105,14 +98,14 @@ class _ErrorBody(msgspec.Struct):
     error: _Error
 
 
-def _verdict(intent: _Intent) -> Verdict:
+def _outcome(intent: _Intent) -> Outcome:
     match intent:
         case _Intent(status="succeeded"):
-            return Captured()
+            return Outcome(Captured(), intent.id)
         case _Intent(status="failed", failure=_Failure() as why):
-            return Declined(code=why.code, message=why.message)
+            return Outcome(Declined(code=why.code, message=why.message), intent.id)
         case _Intent(status="canceled"):
-            return Voided()
+            return Outcome(Voided(), intent.id)
         case _:
             raise UnexpectedAnswer(f"simulator gave no verdict but {intent.status!r}")
 

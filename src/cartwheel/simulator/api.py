@@ -17,7 +17,7 @@ from cartwheel.simulator.errors import ApiError, BadRequest, Unauthorized
 from cartwheel.simulator.faults import Fault, Faults, misbehave, webhook_manner
 from cartwheel.simulator.group_commit import GroupCommit
 from cartwheel.simulator.objects import Entries, Id, NewIntent, NewRefund, NewToken
-from cartwheel.simulator.outbox import NEVER, PROPERLY
+from cartwheel.simulator.outbox import NEVER, PROPERLY, Manner
 from cartwheel.simulator.webhooks import Webhooks
 
 Body = TypeVar("Body")
@@ -71,14 +71,24 @@ async def create_intent(request: web.Request) -> web.Response:
     key = request.headers.get("Idempotency-Key", "")
     if not 1 <= len(key) <= MAX_KEY:
         raise BadRequest("idempotency_key_missing", "Send an Idempotency-Key of 1 to 255 bytes.")
+    parts = request.app[PARTS]
     new = _decode(await request.read(), NewIntent)
-    intent, replayed = await request.app[PARTS].ledger.do(
-        partial(ledger.create_intent, key=key, new=new, at=_now())
-    )
-    answer = _answer(intent)
-    if replayed:
-        answer.headers["Idempotent-Replayed"] = "true"
-    return answer
+
+    async def make(webhook: Manner) -> web.Response:
+        work = (
+            partial(ledger.charge, key=key, new=new, at=_now(), webhook=webhook)
+            if new.confirm
+            else partial(ledger.create_intent, key=key, new=new, at=_now())
+        )
+        intent, replayed = await parts.ledger.do(work)
+        answer = _answer(intent)
+        if replayed:
+            answer.headers["Idempotent-Replayed"] = "true"
+        return answer
+
+    if not new.confirm:
+        return await make(NEVER)
+    return await _confirming(request, parts.faults.take(new.payment_id), make)
 
 
 async def get_intent(request: web.Request) -> web.Response:
@@ -96,13 +106,24 @@ async def confirm_intent(request: web.Request) -> web.Response:
         intent = await parts.ledger.do(partial(ledger.find_intent, intent_id=intent_id))
         fault = parts.faults.take(intent.payment_id)
 
-    async def charge() -> web.Response:
-        webhook = webhook_manner(fault) if parts.webhooks else NEVER
+    async def confirm(webhook: Manner) -> web.Response:
         work = partial(ledger.confirm, intent_id=intent_id, at=_now(), webhook=webhook)
-        intent = await parts.ledger.do(work)
-        if parts.webhooks:
-            parts.webhooks.wake()
-        return _answer(intent)
+        return _answer(await parts.ledger.do(work))
+
+    return await _confirming(request, fault, confirm)
+
+
+async def _confirming(
+    request: web.Request, fault: Fault | None, confirm: Callable[[Manner], Awaitable[web.Response]]
+) -> web.Response:
+    """Confirm, do wrong what `fault` says, and have the verdict's webhook sent."""
+    webhooks = request.app[PARTS].webhooks
+
+    async def charge() -> web.Response:
+        answer = await confirm(webhook_manner(fault) if webhooks else NEVER)
+        if webhooks:
+            webhooks.wake()
+        return answer
 
     return await misbehave(fault, request, charge) if fault else await charge()
 

@@ -67,7 +67,7 @@ def create_intent(
         (key,),
     ).fetchone()
     if row:
-        if row[2:] != (new.payment_id, new.amount, new.currency, new.token):
+        if row[2:] != _announced(new):
             raise Contradiction("idempotency_error", "This idempotency key came with another body.")
         return _as_created(row[0], new, Status(row[1])), True
     if db.execute("SELECT 1 FROM intents WHERE payment_id = ?", (new.payment_id,)).fetchone():
@@ -81,9 +81,17 @@ def create_intent(
     intent = _as_created(new_id("pi"), new, status)
     db.execute(
         "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (intent.id, at.isoformat(), status, key, *msgspec.structs.astuple(new)),
+        (intent.id, at.isoformat(), status, key, *_announced(new)),
     )
     return intent, False
+
+
+def charge(
+    db: sqlite3.Connection, key: str, new: NewIntent, at: datetime, webhook: outbox.Manner
+) -> tuple[Intent, bool]:
+    """Announce a payment and confirm it in one. Raises as `create_intent` does."""
+    intent, replayed = create_intent(db, key, new, at)
+    return confirm(db, str(intent.id), at, webhook), replayed
 
 
 def find_intent(db: sqlite3.Connection, intent_id: str) -> Intent:
@@ -192,6 +200,10 @@ def _as_created(intent_id: str, new: NewIntent, status: Status) -> Intent:
         amount=new.amount,
         currency=new.currency,
     )
+
+
+def _announced(new: NewIntent) -> tuple[str, int, str, str]:
+    return new.payment_id, new.amount, new.currency, new.token
 
 
 def _refund(new: NewRefund, currency: str) -> Refund:

@@ -24,10 +24,13 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewIntent(msgspec.Struct, frozen=True, kw_only=True):
+    """With `confirm`, it is charged at once."""
+
     payment_id: Id
     amount: Amount
     currency: Currency
     token: Id
+    confirm: bool = False
 
 
 class NewRefund(msgspec.Struct, frozen=True, kw_only=True):

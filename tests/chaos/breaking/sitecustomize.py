@@ -59,12 +59,14 @@ def clear_the_outbox_before_the_confirm() -> None:
     relay: Any = import_module("cartwheel.kernel.store.relay")
     msgspec: Any = import_module("msgspec")
 
-    async def publish_one(self: Any, document: Any) -> list[str]:
-        for stored in document["outbox"]:
+    async def publish_one(self: Any, filled: Any, outbox: Any) -> bool:
+        for stored in outbox:
             event = msgspec.convert(stored, relay.StoredEvent)
             task = asyncio.create_task(self._publisher.publish(event))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return [stored["id"] for stored in document["outbox"]]
+            self._published[filled].add(event.id)
+            self._some_published.set()
+        return True
 
     relay.Relay._publish_one = publish_one
 
@@ -103,7 +105,7 @@ def publish_past_the_outbox() -> None:
                 await self._publisher.publish(msgspec.convert(kept.pop(0), relay.StoredEvent))
 
     outbox.to_publish = keep
-    relay.Relay._run = publish
+    relay.Relay._publish_filled = publish
 
 
 def charge_again_to_find_out() -> None:
@@ -111,24 +113,16 @@ def charge_again_to_find_out() -> None:
     simulator: Any = import_module("cartwheel.payments.simulator")
     errors: Any = import_module("cartwheel.kernel.errors")
     msgspec: Any = import_module("msgspec")
-    create, confirm = simulator.SimulatorCards.create, simulator.SimulatorCards.confirm
-    charges: dict[str, Any] = {}
+    charge_once = simulator.SimulatorCards.charge
 
-    async def remember(self: Any, charge: Any) -> str:
-        reference: str = await create(self, charge)
-        charges[reference] = charge
-        return reference
-
-    async def insist(self: Any, reference: str) -> Any:
+    async def insist(self: Any, charge: Any) -> Any:
         try:
-            return await confirm(self, reference)
+            return await charge_once(self, charge)
         except errors.Outage:
-            charge = charges[reference]
             another = msgspec.structs.replace(charge, payment_id=f"{charge.payment_id}0")
-            return await confirm(self, await create(self, another))
+            return await charge_once(self, another)
 
-    simulator.SimulatorCards.create = remember
-    simulator.SimulatorCards.confirm = insist
+    simulator.SimulatorCards.charge = insist
 
 
 def mail_whatever_was_mailed() -> None:

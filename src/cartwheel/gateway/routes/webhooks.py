@@ -22,6 +22,7 @@ class _Reported(msgspec.Struct, frozen=True):
 
     type: str
     payment_id: str
+    payment_intent: str
     failure: Failure | None = None
 
 
@@ -45,6 +46,7 @@ async def simulator_reported(
             payment_id=reported.payment_id,
             captured=reported.type == "payment_intent.succeeded",
             failure=reported.failure,
+            reference=reported.payment_intent,
         )
     )
 

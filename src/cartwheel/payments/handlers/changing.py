@@ -7,28 +7,30 @@ from cartwheel.kernel.messages import Cause, Clock
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
 from cartwheel.payments.handlers.ports import Payments
-from cartwheel.payments.provider import Verdict
+from cartwheel.payments.provider import Outcome
 
 
 async def change(
-    payment_id: str, change: Callable[[Payment], Payment], payments: Payments
+    payment_id: str, decide: Callable[[Payment], Payment], payments: Payments
 ) -> Payment:
     """Read, decide and store, again until nobody else has changed the payment in between."""
+    return await change_known(await find(payment_id, payments), decide, payments)
+
+
+async def change_known(
+    payment: Payment, decide: Callable[[Payment], Payment], payments: Payments
+) -> Payment:
+    """As `change`, where `payment` is as it was last stored or read: that spares a read."""
     while True:
-        payment = await find(payment_id, payments)
-        changed = change(payment)
+        changed = decide(payment)
         if changed is payment or await payments.save(changed, expected=payment):
             return changed
+        payment = await find(payment.id, payments)
 
 
-async def settle(
-    payment_id: str, verdict: Verdict, by: str, payments: Payments, now: Clock
-) -> Payment:
-    return await change(
-        payment_id,
-        lambda payment: domain.settle(payment, verdict, cause=Cause(by=by), at=now()),
-        payments,
-    )
+def settled(by: str, outcome: Outcome, now: Clock) -> Callable[[Payment], Payment]:
+    """Return how a payment is changed that ended so, as `by` says."""
+    return lambda payment: domain.settle(payment, outcome, cause=Cause(by=by), at=now())
 
 
 async def find(payment_id: str, payments: Payments) -> Payment:

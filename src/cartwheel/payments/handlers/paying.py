@@ -18,9 +18,17 @@ from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.messages import Asks, Cause, Clock, Created
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
-from cartwheel.payments.handlers.changing import change, find, settle
+from cartwheel.payments.handlers.changing import change, change_known, find, settled
 from cartwheel.payments.handlers.ports import Payments
-from cartwheel.payments.provider import Captured, CardProvider, Charge, Declined, Verdict, Voided
+from cartwheel.payments.provider import (
+    Captured,
+    CardProvider,
+    Charge,
+    Declined,
+    Outcome,
+    Verdict,
+    Voided,
+)
 
 _LOOK_AGAIN = 0.1
 """Seconds between two looks at a payment that the same request is making at this moment."""
@@ -59,10 +67,13 @@ async def create_payment(
         return await _replay(earlier, request, payments)
     if isinstance(request.method, CardToken):
         try:
-            payment = await _charge(payment, request.method.token, payments, cards, now)
+            outcome = await cards.charge(
+                Charge(payment_id=payment.id, amount=payment.amount, token=request.method.token)
+            )
         except Outage as outage:
             # Nothing is charged again to find out: `reconcile` asks the provider.
             raise OutcomeUnknown(f"{cards.name} did not answer: {outage}") from outage
+        payment = await change_known(payment, settled(cards.name, outcome, now), payments)
     return Created(made=payment.view())
 
 
@@ -82,20 +93,6 @@ async def _replay(
 
 def _is_running(payment: Payment) -> bool:
     return payment.card is not None and payment.status is PaymentStatus.AWAITING_PAYMENT
-
-
-async def _charge(
-    payment: Payment, token: str, payments: Payments, cards: CardProvider, now: Clock
-) -> Payment:
-    """Announce, note the reference, take the money: a crash at any step can be cleared up."""
-    reference = await cards.create(
-        Charge(payment_id=payment.id, amount=payment.amount, token=token)
-    )
-    await change(
-        payment.id, lambda payment: domain.announced(payment, reference, at=now()), payments
-    )
-    verdict = await cards.confirm(reference)
-    return await settle(payment.id, verdict, cards.name, payments, now)
 
 
 async def confirm_payment(
@@ -121,4 +118,5 @@ async def report_verdict(request: ReportVerdict, *, payments: Payments, now: Clo
         verdict = Declined(code=request.failure.code, message=request.failure.message)
     else:
         verdict = Voided()
-    await settle(request.payment_id, verdict, request.provider, payments, now)
+    outcome = Outcome(verdict, request.reference)
+    await change(request.payment_id, settled(request.provider, outcome, now), payments)

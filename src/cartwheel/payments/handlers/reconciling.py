@@ -8,7 +8,7 @@ from cartwheel.kernel.messages import Clock
 from cartwheel.kernel.outages import is_outage
 from cartwheel.kernel.telemetry import log
 from cartwheel.payments.domain import Payment
-from cartwheel.payments.handlers.changing import settle
+from cartwheel.payments.handlers.changing import change_known, settled
 from cartwheel.payments.handlers.ports import Payments
 from cartwheel.payments.provider import CardProvider
 
@@ -24,8 +24,8 @@ async def reconcile(*, payments: Payments, cards: CardProvider, now: Clock) -> N
     """
     async for payment in payments.undecided(cards.name, since=now() - UNDECIDED_AFTER):
         with past_what_fails("payment not reconciled", payment):
-            verdict = await cards.cancel(payment.id)
-            await settle(payment.id, verdict, cards.name, payments, now)
+            outcome = await cards.cancel(payment.id)
+            await change_known(payment, settled(cards.name, outcome, now), payments)
 
 
 @contextmanager

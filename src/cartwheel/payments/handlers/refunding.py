@@ -8,7 +8,7 @@ from cartwheel.payments.domain import Payment
 from cartwheel.payments.handlers.changing import change
 from cartwheel.payments.handlers.ports import Payments
 from cartwheel.payments.handlers.reconciling import past_what_fails
-from cartwheel.payments.provider import CardProvider, Voided
+from cartwheel.payments.provider import CardProvider, Outcome, Voided
 
 
 async def order_canceled(
@@ -32,7 +32,7 @@ async def _expect_no_cash(payment_id: str, cause: Cause, payments: Payments, now
         if payment.method is not Method.CASH_ON_DELIVERY:
             return payment
         return domain.settle(
-            payment, Voided(), cause=cause, at=now(), voided_as=domain.CANCELED_ORDER
+            payment, Outcome(Voided()), cause=cause, at=now(), voided_as=domain.CANCELED_ORDER
         )
 
     await change(payment_id, void, payments)
