@@ -10,6 +10,7 @@ from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.money import Money
 from cartwheel.products.domain import catalogue
 from cartwheel.products.domain.catalogue import Product
+from cartwheel.products.domain.stock import Goods
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = datetime(2026, 3, 1, 13, 0, tzinfo=UTC)
@@ -44,6 +45,11 @@ def product(product_id: str = "prd_1", *, stock: int = 10, price: Money = DOLLAR
     """Return a product that has been stored: nothing about it is left to publish."""
     made = catalogue.create(create(stock=stock, price=price), product_id=product_id, at=AT)
     return msgspec.structs.replace(made, sequence=1, events=())
+
+
+def goods(*products: Product) -> dict[str, Goods]:
+    """Return what matters of `products` to who buys them, by their ids."""
+    return {each.id: msgspec.convert(each, Goods, from_attributes=True) for each in products}
 
 
 def reserve(

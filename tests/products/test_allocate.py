@@ -21,11 +21,11 @@ from cartwheel.kernel.money import MAX_AMOUNT, Money
 from cartwheel.products.domain.catalogue import Product
 from cartwheel.products.domain.stock import ReservationStatus, StoredReservation, allocate
 
-from .examples import AT, DOLLARS, product, reserve
+from .examples import AT, DOLLARS, goods, product, reserve
 
 
 def decide(products: list[Product], *requests: ReserveStock) -> list[StoredReservation | Refusal]:
-    return allocate({each.id: each for each in products}, requests, at=AT)
+    return allocate(goods(*products), requests, at=AT)
 
 
 def refused(outcome: StoredReservation | Refusal) -> Refusal:

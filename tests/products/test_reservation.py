@@ -20,7 +20,7 @@ from cartwheel.products.domain.stock import (
     stock_moves,
 )
 
-from .examples import AT, product, reserve
+from .examples import AT, goods, product, reserve
 
 HELD, COMMITTED, RELEASED, RETURNED = ReservationStatus
 PAID, CLOSED = Ended
@@ -39,7 +39,7 @@ HISTORIES: list[list[tuple[int, Ended]]] = [
 
 
 def new_reservation() -> StoredReservation:
-    [made] = allocate({"prd_1": product("prd_1")}, [reserve(("prd_1", PIECES))], at=AT)
+    [made] = allocate(goods(product("prd_1")), [reserve(("prd_1", PIECES))], at=AT)
     assert isinstance(made, StoredReservation)
     return made
 
@@ -172,7 +172,7 @@ def test_if_a_piece_is_missing_the_shortage_is_told_once_and_nothing_taken() -> 
 
 
 def test_one_product_that_lacks_is_a_shortage_of_the_whole_order() -> None:
-    shop = {name: product(name) for name in ("prd_1", "prd_2")}
+    shop = goods(product("prd_1"), product("prd_2"))
     [made] = allocate(shop, [reserve(("prd_1", 1), ("prd_2", 1))], at=AT)
     assert isinstance(made, StoredReservation)
 

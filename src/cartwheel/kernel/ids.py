@@ -23,5 +23,6 @@ def earliest_id(prefix: str, moment: float) -> str:
 
 def new_number() -> str:
     """Return a random number such as `K7QM3-XWD9A`: 50 bits, to be read out on the phone."""
-    characters = "".join(secrets.choice(_SPEAKABLE) for _ in range(10))
+    bits = secrets.randbits(50)
+    characters = "".join(_SPEAKABLE[bits >> place & 31] for place in range(0, 50, 5))
     return f"{characters[:5]}-{characters[5:]}"

@@ -50,7 +50,11 @@ class Lane(Generic[Item, Result]):
         self._waiting.append((item, future))
         if self._worker is None:
             self._worker = asyncio.create_task(self._work(), context=self._context)
-        return await future
+        try:
+            return await future
+        finally:
+            # The exception in it keeps this frame, and this frame would keep it.
+            del future
 
     async def _work(self) -> None:
         # Items submitted in the same turn of the loop belong to the first batch.

@@ -81,6 +81,9 @@ def _arguments(binary: str, data: Path, port: int) -> tuple[str, ...]:
         # It waits 15 s for other members to take over before it stops; there are none.
         "shutdownTimeoutMillisForSignaledShutdown=100",
         "diagnosticDataCollectionEnabled=false",
+        # By default each version of a document is kept for five minutes, for reads of the past;
+        # there are none, and products change with every order.
+        "minSnapshotHistoryWindowInSeconds=1",
         # What a killed process had begun keeps others off its documents until it expires, and
         # expiry is looked for at half that interval. By default that makes 90 s without a sale.
         "transactionLifetimeLimitSeconds=4",

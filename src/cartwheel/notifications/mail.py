@@ -1,6 +1,7 @@
 """What a mail says: a template per event, in text and HTML, under `templates/`."""
 
 from decimal import Decimal
+from functools import lru_cache
 
 import jinja2
 import msgspec
@@ -48,6 +49,7 @@ def render(event: Told) -> Mail:
     )
 
 
+@lru_cache(maxsize=10_000)
 def _money(money: Money) -> str:
     """Return for example `$19.99`; each currency has its own number of decimals."""
     amount = Decimal(money.amount).scaleb(-get_currency_precision(money.currency))

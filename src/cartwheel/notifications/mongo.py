@@ -77,22 +77,27 @@ class MongoMails:
         }
         mine = {name: {"$cond": [claimable, value, f"${name}"]} for name, value in update.items()}
         found = await self._claims.submit((event.id, mine))
-        if found["claimed_by"] == token:
+        if found is None or found["claimed_by"] == token:
             return True
         if found["status"] == MailStatus.SENDING:
             raise StillSending(f"mail for {event.id}")
         return False
 
-    async def _claim(self, claims: list[tuple[str, Document]]) -> list[Document]:
-        """Claim mails; return whose they are now, and how far they have got."""
-        await self._mail.bulk_write(
+    async def _claim(self, claims: list[tuple[str, Document]]) -> list[Document | None]:
+        """Claim mails; return None for a new one, else whose it is now, and how far it has got."""
+        result = await self._mail.bulk_write(
             [UpdateOne({"_id": event_id}, [{"$set": mine}], True) for event_id, mine in claims],
             ordered=False,
         )
-        event_ids = [event_id for event_id, _ in claims]
-        found = self._mail.find({"_id": {"$in": event_ids}}, {"status": 1, "claimed_by": 1})
+        new = result.upserted_ids or {}
+        known = [claim[0] for place, claim in enumerate(claims) if place not in new]
+        if not known:
+            return [None] * len(claims)
+        found = self._mail.find({"_id": {"$in": known}}, {"status": 1, "claimed_by": 1})
         mails = {document["_id"]: document async for document in found}
-        return [mails[event_id] for event_id in event_ids]
+        return [
+            None if place in new else mails[event_id] for place, (event_id, _) in enumerate(claims)
+        ]
 
     async def sent(self, event: CloudEvent[Told], message_id: str, *, now: Clock) -> None:
         told = NotificationSent(order_id=event.data.order.id, reason=event.type)

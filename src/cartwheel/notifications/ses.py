@@ -90,6 +90,8 @@ async def open_ses(*, sender: str) -> AsyncGenerator[Ses]:
         read_timeout=_TIMEOUT,
         max_pool_connections=AT_ONCE,
         retries={"mode": "standard", "total_max_attempts": 1},
+        # The types of what is sent are checked already, and SES checks the rest.
+        parameter_validation=False,
     )
     session: Any = AioSession()
     async with session.create_client("sesv2", config=config) as client:

@@ -43,7 +43,11 @@ class RemoteFailure(Exception):
 
 
 class _Pending:
-    """A request and the JSON that answers it; `same` tells which others may share that answer."""
+    """A request and what is answered; `same` tells which others may share that answer.
+
+    The answer is kept as it came: an exception kept here would be kept by the frames that it has
+    passed, which it keeps itself, until the garbage collector finds them.
+    """
 
     __slots__ = ("body", "deadline", "future", "kind", "same", "wanted_by")
 
@@ -55,9 +59,9 @@ class _Pending:
         self.deadline = until
         self.same = same
         self.wanted_by = 0
-        self.future: asyncio.Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
+        self.future: asyncio.Future[wire.Answered] = asyncio.get_running_loop().create_future()
 
-    async def answer(self) -> msgspec.Raw:
+    async def answered(self) -> wire.Answered:
         """Return the answer; once the last one who waits gives up, it is not wanted any more."""
         self.wanted_by += 1
         try:
@@ -216,7 +220,7 @@ class Caller:
             pending = _Pending(kind, wire.encode(traced), until, same)
             lane.put(pending)
         pending.deadline = max(pending.deadline, until)
-        return await pending.answer()
+        return _answer(kind, await pending.answered())
 
     def send(self, kind: type[Request[Any]], batch: list[_Pending]) -> None:
         task = asyncio.create_task(self._send(kind, batch))
@@ -270,12 +274,8 @@ class Caller:
     async def _on_replies(self, message: AbstractIncomingMessage) -> None:
         for answered in wire.read_answered(message.body):
             pending = self._pending.get(answered.id)
-            if pending is None or pending.future.done():
-                continue
-            try:
-                _settle(pending, answered)
-            except msgspec.DecodeError as error:
-                _fail(pending, _unreadable(pending.kind, error))
+            if pending is not None and not pending.future.done():
+                pending.future.set_result(answered)
 
 
 class _ConnectionLost(Exception):
@@ -291,14 +291,17 @@ def _unreadable(kind: type[Request[Any]], error: Exception) -> RemoteFailure:
     return RemoteFailure(f"unreadable answer from {kind.service}: {error}")
 
 
-def _settle(pending: _Pending, answered: wire.Answered) -> None:
-    kind = pending.kind
-    match answered.outcome:
-        case wire.Outcome.DONE:
-            pending.future.set_result(answered.body)
-        case wire.Outcome.REFUSED:
-            pending.future.set_exception(wire.read_refusal(answered.body))
-        case wire.Outcome.OUTAGE:
-            _fail(pending, wire.read_outage(answered.body, read=kind.read))
-        case wire.Outcome.FAILED:
-            _fail(pending, RemoteFailure(f"{kind.service} failed on {kind.type}"))
+def _answer(kind: type[Request[Any]], answered: wire.Answered) -> msgspec.Raw:
+    """Return the answer's JSON, or raise what was answered in its place."""
+    try:
+        match answered.outcome:
+            case wire.Outcome.DONE:
+                return answered.body
+            case wire.Outcome.REFUSED:
+                raise wire.read_refusal(answered.body)
+            case wire.Outcome.OUTAGE:
+                raise wire.read_outage(answered.body, read=kind.read)
+            case wire.Outcome.FAILED:
+                raise RemoteFailure(f"{kind.service} failed on {kind.type}")
+    except msgspec.DecodeError as error:
+        raise _unreadable(kind, error) from error

@@ -19,13 +19,13 @@ from cartwheel.contracts.products import (
     ProductStatus,
     ReservedLine,
     ReserveStock,
+    Stock,
     StockShortage,
     UnknownProduct,
 )
 from cartwheel.kernel.errors import FieldError, Refusal
 from cartwheel.kernel.messages import Event
-from cartwheel.kernel.money import MAX_AMOUNT
-from cartwheel.products.domain.catalogue import Product
+from cartwheel.kernel.money import MAX_AMOUNT, Money
 
 
 class ReservationStatus(StrEnum):
@@ -33,6 +33,16 @@ class ReservationStatus(StrEnum):
     COMMITTED = "COMMITTED"
     RELEASED = "RELEASED"
     RETURNED = "RETURNED"
+
+
+class Goods(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a product, what matters to who buys it."""
+
+    id: str
+    name: str
+    price: Money
+    status: ProductStatus
+    stock: Stock
 
 
 class StoredReservation(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +64,7 @@ class StoredReservation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def allocate(
-    products: Mapping[str, Product], requests: Sequence[ReserveStock], *, at: datetime
+    products: Mapping[str, Goods], requests: Sequence[ReserveStock], *, at: datetime
 ) -> list[StoredReservation | Refusal]:
     """Decide `requests` in their order, each all or nothing, against the stock of `products`.
 
@@ -62,30 +72,31 @@ def allocate(
     product count together, and become one line.
     """
     free = {product.id: product.stock.available for product in products.values()}
-    outcomes: list[StoredReservation | Refusal] = []
-    for request in requests:
-        try:
-            lines = _lines(products, request, free)
-        except Refusal as refusal:
-            outcomes.append(refusal)
-            continue
-        for line in lines:
-            free[line.product_id] -= line.quantity
-        outcomes.append(
-            StoredReservation(
-                id=request.order_id,
-                request_id=request.request_id,
-                body_hash=request.body_hash,
-                lines=lines,
-                status=ReservationStatus.HELD,
-                held_at=at,
-            )
-        )
-    return outcomes
+    return [_decide(products, request, free, at=at) for request in requests]
+
+
+def _decide(
+    products: Mapping[str, Goods], request: ReserveStock, free: dict[str, int], *, at: datetime
+) -> StoredReservation | Refusal:
+    """Return what `request` gets, which is then no longer `free`."""
+    try:
+        lines = _lines(products, request, free)
+    except Refusal as refusal:
+        return refusal
+    for line in lines:
+        free[line.product_id] -= line.quantity
+    return StoredReservation(
+        id=request.order_id,
+        request_id=request.request_id,
+        body_hash=request.body_hash,
+        lines=lines,
+        status=ReservationStatus.HELD,
+        held_at=at,
+    )
 
 
 def _lines(
-    products: Mapping[str, Product], request: ReserveStock, free: Mapping[str, int]
+    products: Mapping[str, Goods], request: ReserveStock, free: Mapping[str, int]
 ) -> list[ReservedLine]:
     """Return what `request` asks for, a line per product.
 
@@ -121,7 +132,7 @@ def _lines(
     return lines
 
 
-def _check_products(products: Mapping[str, Product], request: ReserveStock) -> None:
+def _check_products(products: Mapping[str, Goods], request: ReserveStock) -> None:
     unknown: list[FieldError] = []
     foreign: list[FieldError] = []
     currency: str | None = None

@@ -19,8 +19,9 @@ from cartwheel.kernel.store.aggregates import happened
 from cartwheel.kernel.store.client import Client, Database, Document
 from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.products.domain import stock
-from cartwheel.products.domain.catalogue import Product
-from cartwheel.products.domain.stock import Ended, ReservationStatus, StoredReservation
+from cartwheel.products.domain.stock import Ended, Goods, ReservationStatus, StoredReservation
+
+_GOODS = dict.fromkeys(Goods.__struct_fields__, 1)
 
 BATCH_RUNS = 5
 """How often a batch is decided anew because another process stored one of its requests."""
@@ -51,11 +52,11 @@ class MongoReservations:
                 if request.request_id not in decided:
                     new.setdefault(request.request_id, request)
             wanted = {item.product_id for request in new.values() for item in request.items}
-            found = self._products.find({"_id": {"$in": list(wanted)}}, session=session)
-            products = {
-                document["_id"]: codec.from_document(document, Product) async for document in found
+            found = self._products.find({"_id": {"$in": list(wanted)}}, _GOODS, session=session)
+            goods = {
+                document["_id"]: codec.from_document(document, Goods) async for document in found
             }
-            outcomes = stock.allocate(products, list(new.values()), at=now())
+            outcomes = stock.allocate(goods, list(new.values()), at=now())
             held = [outcome for outcome in outcomes if isinstance(outcome, StoredReservation)]
             if held:
                 await self._reservations.insert_many(
