@@ -1,8 +1,10 @@
 """Requests over the real RabbitMQ: typed answers, together, in time, and never twice."""
 
 import asyncio
+import gc
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -46,6 +48,32 @@ async def test_a_refusal_arrives_as_the_class_that_was_raised(connect: Connect) 
     with pytest.raises(Full, match="no room") as refused:
         await caller.request(Write(number=1))
     assert refused.value.errors == (FieldError("number", "too big"),)
+
+
+async def test_refusals_leave_nothing_that_only_the_garbage_collector_finds(
+    connect: Connect,
+) -> None:
+    """In a flash sale nearly every request is refused, and a collection stops everybody."""
+
+    async def refuse_all(requests: list[Write]) -> Sequence[Refusal]:
+        return [Full("no room") for _ in requests]
+
+    async def ask() -> None:
+        with suppress(Full):
+            await caller.request(Write(number=1))
+
+    caller = Caller()
+    await connect(caller, Answerer(SERVICE, [answer_batch(Write, refuse_all)]))
+    await ask()
+    refusals = 50
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(refusals):
+            await ask()
+        assert gc.collect() < refusals
+    finally:
+        gc.enable()
 
 
 async def test_a_refusal_that_the_caller_does_not_know_arrives_as_its_kind(

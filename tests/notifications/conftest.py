@@ -28,6 +28,7 @@ class Notifications(NamedTuple):
     database: Database
     mails: MongoMails
     sender: Sender
+    outboxes: Outboxes
 
     async def tell(self, event: CloudEvent[Told]) -> None:
         await handlers.tell_customer(event, mails=self.mails, sender=self.sender, now=now)
@@ -105,4 +106,5 @@ async def ses(system: System) -> AsyncGenerator[Ses]:
 @pytest.fixture
 async def notifications(database: Database, ses: Ses) -> Notifications:
     await migrations.apply(database, MIGRATIONS)
-    return Notifications(database, MongoMails(database, Outboxes()), ses)
+    outboxes = Outboxes()
+    return Notifications(database, MongoMails(database, outboxes), ses, outboxes)

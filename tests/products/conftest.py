@@ -30,6 +30,7 @@ class Products(NamedTuple):
     database: Database
     catalogue: MongoCatalogue
     reservations: MongoReservations
+    outboxes: Outboxes
 
     async def make(self, **given: object) -> Created[ProductView]:
         request = create(**given)  # pyright: ignore[reportArgumentType] because `create` has the types
@@ -62,8 +63,10 @@ class Products(NamedTuple):
 @pytest.fixture
 async def products(client: Client, database: Database) -> Products:
     await migrations.apply(database, MIGRATIONS)
+    outboxes = Outboxes()
     return Products(
         database,
-        MongoCatalogue(database, Outboxes()),
-        MongoReservations(client, database, Outboxes()),
+        MongoCatalogue(database, outboxes),
+        MongoReservations(client, database, outboxes),
+        outboxes,
     )

@@ -1,5 +1,6 @@
 """Who gets the last pieces: `allocate` decides, and never promises what is not there."""
 
+import gc
 from collections import Counter
 
 import msgspec
@@ -39,6 +40,22 @@ def held(outcome: StoredReservation | Refusal) -> StoredReservation:
 
 
 IDS = ("prd_1", "prd_2", "prd_3")
+
+
+def test_refusals_leave_nothing_that_only_the_garbage_collector_finds() -> None:
+    """In a flash sale nearly every request is refused, and a collection stops everybody."""
+    requests = [reserve(("prd_1", 11)) for _ in range(50)]
+    gc.collect()
+    gc.disable()
+    try:
+        for outcome in decide([product("prd_1", stock=10)], *requests):
+            refused(outcome)
+        del outcome
+        assert gc.collect() < len(requests)
+    finally:
+        gc.enable()
+
+
 stocks = st.fixed_dictionaries({name: st.integers(0, 12) for name in IDS})
 items = st.lists(st.tuples(st.sampled_from(IDS), st.integers(1, 8)), min_size=1, max_size=4)
 batches = st.lists(items.map(lambda wanted: reserve(*wanted)), max_size=12)

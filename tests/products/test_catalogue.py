@@ -265,6 +265,17 @@ async def test_the_outbox_tells_each_change_in_order(products: Products) -> None
     assert msgspec.convert(last["product"], ProductView) == archived
 
 
+async def test_whoever_publishes_is_told_of_each_change_at_once(products: Products) -> None:
+    mug = (await products.make(name="Mug")).made
+    assert await products.outboxes.take(9) == [("products", mug.id)]
+
+    await products.update(UpdateProduct(product_id=mug.id, description="Big"))
+    assert await products.outboxes.take(9) == [("products", mug.id)]
+
+    await products.update(UpdateProduct(product_id=mug.id, description="Big"))
+    assert not products.outboxes
+
+
 async def test_a_change_that_comes_too_late_leaves_no_event(products: Products) -> None:
     mug = (await products.make(name="Mug")).made
     catalogue = MongoCatalogue(products.database, Outboxes())

@@ -54,8 +54,10 @@ class MongoCatalogue:
             )
         except DuplicateKeyError as error:
             raise _taken(error) from None
+        if result.matched_count == 0:
+            return False
         self._outboxes.filled("products", [product.id])
-        return result.matched_count == 1
+        return True
 
     async def list_active(self, *, limit: int, cursor: str | None) -> Page[ProductView]:
         return await cursors.page(
