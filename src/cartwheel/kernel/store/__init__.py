@@ -1,10 +1,11 @@
 """Everything over MongoDB: the client, aggregates with their outbox, the relay, leases, pages.
 
-client    one connection pool, with the guarantees that the promises need
-group     reads and writes of single documents, done together
-outbox    an aggregate's change and its events, in one write
-relay     publishes what lies in the outboxes
-lease     one active copy of something, by the server's clock
-cursor    pages of a list
-codec     values to documents and back
+client      one connection pool, with the guarantees that the promises need
+aggregates  a change and the events that tell of it, in one write
+group       reads and writes of single documents, done together
+outbox      the events in their document, and who has some to publish
+relay       publishes what lies in the outboxes
+lease       one active copy of something, by the server's clock
+cursor      pages of a list
+codec       values to documents and back
 """
