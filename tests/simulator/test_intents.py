@@ -11,6 +11,16 @@ DECLINED = "4000000000000002"
 BROKE = "4000000000009995"
 
 
+async def described(simulator: Simulator, payment_id: str) -> dict[str, object]:
+    """Return what an intent is made of."""
+    return {
+        "payment_id": payment_id,
+        "amount": 5,
+        "currency": "USD",
+        "token": await simulator.token(),
+    }
+
+
 async def test_a_confirmed_intent_is_charged(simulator: Simulator, payment_id: str) -> None:
     intent_id = await simulator.intent(payment_id)
 
@@ -68,13 +78,7 @@ async def test_confirmations_at_once_charge_once(simulator: Simulator, payment_i
 async def test_an_intent_may_be_confirmed_as_it_is_made_and_again_changes_nothing(
     simulator: Simulator, payment_id: str
 ) -> None:
-    new = {
-        "payment_id": payment_id,
-        "amount": 5,
-        "currency": "USD",
-        "token": await simulator.token(),
-        "confirm": True,
-    }
+    new = {**await described(simulator, payment_id), "confirm": True}
 
     answers = await asyncio.gather(
         *[simulator.post("/v1/payment_intents", new, Idempotency_Key=payment_id) for _ in range(5)]
@@ -88,12 +92,7 @@ async def test_an_intent_may_be_confirmed_as_it_is_made_and_again_changes_nothin
 async def test_the_same_key_and_body_get_the_first_answer_again(
     simulator: Simulator, payment_id: str
 ) -> None:
-    new = {
-        "payment_id": payment_id,
-        "amount": 5,
-        "currency": "USD",
-        "token": await simulator.token(),
-    }
+    new = await described(simulator, payment_id)
     first = await simulator.post("/v1/payment_intents", new, Idempotency_Key=payment_id)
     await simulator.confirm(first[1]["id"])
 
@@ -107,12 +106,7 @@ async def test_the_same_key_and_body_get_the_first_answer_again(
 async def test_the_same_key_with_another_body_is_a_conflict(
     simulator: Simulator, payment_id: str, change: dict[str, object]
 ) -> None:
-    new = {
-        "payment_id": payment_id,
-        "amount": 5,
-        "currency": "USD",
-        "token": await simulator.token(),
-    }
+    new = await described(simulator, payment_id)
     await simulator.post("/v1/payment_intents", new, Idempotency_Key=payment_id)
 
     status, answer = await simulator.post(
@@ -139,12 +133,7 @@ async def test_a_payment_has_one_intent_whatever_the_key(
 
 
 async def test_an_intent_needs_a_key(simulator: Simulator, payment_id: str) -> None:
-    new = {
-        "payment_id": payment_id,
-        "amount": 5,
-        "currency": "USD",
-        "token": await simulator.token(),
-    }
+    new = await described(simulator, payment_id)
 
     status, answer = await simulator.post("/v1/payment_intents", new)
 

@@ -1,6 +1,6 @@
 """What products does on each message."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from cartwheel.contracts.products import (
     ReserveStock,
     UpdateProduct,
 )
+from cartwheel.kernel import optimistic
 from cartwheel.kernel.errors import IdempotencyKeyReused, Refusal
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.messages import Asks, Clock, CloudEvent, Created, Page
@@ -91,21 +92,24 @@ async def create_product(
 async def update_product(
     request: UpdateProduct, *, catalogue: Catalogue, now: Clock
 ) -> ProductView:
-    while True:
-        product = await _find(request.product_id, catalogue)
-        changed = rules.update(product, request, at=now())
-        if changed is product or await catalogue.save(changed, expected=product):
-            return changed.view()
+    return await _change(
+        request.product_id, lambda product: rules.update(product, request, at=now()), catalogue
+    )
 
 
 async def archive_product(
     request: ArchiveProduct, *, catalogue: Catalogue, now: Clock
 ) -> ProductView:
-    while True:
-        product = await _find(request.product_id, catalogue)
-        archived = rules.archive(product, at=now())
-        if archived is product or await catalogue.save(archived, expected=product):
-            return archived.view()
+    return await _change(
+        request.product_id, lambda product: rules.archive(product, at=now()), catalogue
+    )
+
+
+async def _change(
+    product_id: str, decide: Callable[[Product], Product], catalogue: Catalogue
+) -> ProductView:
+    changed = await optimistic.change(lambda: _find(product_id, catalogue), decide, catalogue.save)
+    return changed.view()
 
 
 async def _find(product_id: str, catalogue: Catalogue) -> Product:

@@ -3,17 +3,13 @@
 from collections.abc import Callable
 
 from cartwheel.contracts.orders import OrderNotFound
+from cartwheel.kernel import optimistic
 from cartwheel.orders.domain import Order
 from cartwheel.orders.handlers.ports import Orders
 
 
-async def change(order_id: str, change: Callable[[Order], Order], orders: Orders) -> Order:
-    """Read, decide and store, again until nobody else has changed the order in between."""
-    while True:
-        order = await find(order_id, orders)
-        changed = change(order)
-        if changed is order or await orders.save(changed, expected=order):
-            return changed
+async def change(order_id: str, decide: Callable[[Order], Order], orders: Orders) -> Order:
+    return await optimistic.change(lambda: find(order_id, orders), decide, orders.save)
 
 
 async def find(order_id: str, orders: Orders) -> Order:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from cartwheel.contracts.payments import PaymentNotFound
+from cartwheel.kernel import optimistic
 from cartwheel.kernel.messages import Cause, Clock
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
@@ -13,19 +14,16 @@ from cartwheel.payments.provider import Outcome
 async def change(
     payment_id: str, decide: Callable[[Payment], Payment], payments: Payments
 ) -> Payment:
-    """Read, decide and store, again until nobody else has changed the payment in between."""
-    return await change_known(await find(payment_id, payments), decide, payments)
+    return await optimistic.change(lambda: find(payment_id, payments), decide, payments.save)
 
 
 async def change_known(
     payment: Payment, decide: Callable[[Payment], Payment], payments: Payments
 ) -> Payment:
     """As `change`, where `payment` is as it was last stored or read: that spares a read."""
-    while True:
-        changed = decide(payment)
-        if changed is payment or await payments.save(changed, expected=payment):
-            return changed
-        payment = await find(payment.id, payments)
+    return await optimistic.change(
+        lambda: find(payment.id, payments), decide, payments.save, known=payment
+    )
 
 
 def settled(by: str, outcome: Outcome, now: Clock) -> Callable[[Payment], Payment]:
