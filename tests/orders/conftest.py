@@ -1,5 +1,6 @@
 """Orders on the real MongoDB, asking the real handlers of products on a database beside it."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator
@@ -36,6 +37,7 @@ from cartwheel.kernel.store import client as mongodb
 from cartwheel.kernel.store import migrations
 from cartwheel.kernel.store.client import Client, Database, Document
 from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.kernel.telemetry import continue_trace
 from cartwheel.orders.domain import PAYMENT_DEADLINE
 from cartwheel.orders.handlers import ending, paying, placing, reading
 from cartwheel.orders.mongo import MIGRATIONS, MongoOrders
@@ -68,13 +70,17 @@ class Orders(NamedTuple):
     bus: Direct
 
     async def place(self, *requests: PlaceOrder) -> Placed:
-        return await placing.place_orders(
-            list(requests),
-            orders=self.orders,
-            bus=self.bus,
-            now=now,
-            pay_within=PAYMENT_DEADLINE,
-        )
+        """Place orders at the same time."""
+        return await asyncio.gather(*(self._place(request) for request in requests))
+
+    async def _place(self, request: PlaceOrder) -> Created[OrderView] | Refusal | Outage:
+        continue_trace(request.traceparent)
+        try:
+            return await placing.place_order(
+                request, orders=self.orders, bus=self.bus, now=now, pay_within=PAYMENT_DEADLINE
+            )
+        except (Refusal, Outage) as no:
+            return no
 
     async def placed(self, request: PlaceOrder) -> OrderView:
         [answer] = await self.place(request)

@@ -1,4 +1,4 @@
-"""Placing orders on the real MongoDB: repeated, in batches, by processes that race."""
+"""Placing orders on the real MongoDB: repeated, many at once, by processes that race."""
 
 import asyncio
 from uuid import uuid4
@@ -78,9 +78,7 @@ async def test_a_request_twenty_times_at_once_makes_one_order_for_everybody(
     assert (await shelf.stock(mug)).reserved == 10
 
 
-async def test_a_request_repeated_within_a_batch_makes_one_order(
-    orders: Orders, shelf: Shelf
-) -> None:
+async def test_a_request_three_times_at_once_makes_one_order(orders: Orders, shelf: Shelf) -> None:
     mug = await shelf.add(stock=10)
     request = place((mug, 10), request_id="5c0e")
 
@@ -101,7 +99,7 @@ async def test_an_order_that_another_process_has_stored_meanwhile_is_the_answer(
         )
     )
     draft = domain.place(request, reserved, number=new_number(), at=AT)
-    await orders.orders.add([draft])
+    await orders.orders.add(draft)
     neighbour = domain.place(
         place(request_id="another"),
         Reservation(order_id=new_id("ord"), body_hash="hash", lines=reserved.lines),
@@ -110,7 +108,7 @@ async def test_an_order_that_another_process_has_stored_meanwhile_is_the_answer(
     )
     late = domain.place(request, reserved, number=new_number(), at=AT)
 
-    stored = await orders.orders.add([neighbour, late])
+    stored = await asyncio.gather(*(orders.orders.add(order) for order in (neighbour, late)))
 
     assert [order.number for order in stored] == [neighbour.number, draft.number]
     assert await orders.stored() == 2
@@ -158,7 +156,7 @@ async def test_no_order_is_made_of_what_was_held_for_another_body(
     assert await orders.stored() == 0
 
 
-async def test_of_one_key_with_two_bodies_in_a_batch_one_is_refused(
+async def test_of_one_key_with_two_bodies_at_once_one_is_refused(
     orders: Orders, shelf: Shelf
 ) -> None:
     mug = await shelf.add(stock=10)

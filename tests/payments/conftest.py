@@ -112,7 +112,7 @@ class Shop(NamedTuple):
     async def order(self, user_id: str = "user-zoe") -> str:
         """Return the id of an order that awaits its payment."""
         user = msgspec.structs.replace(orders_examples.ZOE, id=user_id)
-        [order] = await self.orders.add([orders_examples.order(user)])
+        order = await self.orders.add(orders_examples.order(user))
         return order.id
 
     async def card(self, number: str = GOOD) -> CardToken:

@@ -256,7 +256,7 @@ async def test_somebody_elses_order_cannot_be_paid(payments: Payments, shop: Sho
 
 
 async def test_an_order_without_an_address_is_not_paid(payments: Payments, shop: Shop) -> None:
-    [order] = await shop.orders.add([orders_examples.order(address=None)])
+    order = await shop.orders.add(orders_examples.order(address=None))
 
     with pytest.raises(AddressRequired):
         await payments.create(create(order.id, await shop.card()))
@@ -265,7 +265,7 @@ async def test_an_order_without_an_address_is_not_paid(payments: Payments, shop:
 
 
 async def test_the_address_goes_to_the_order(payments: Payments, shop: Shop) -> None:
-    [order] = await shop.orders.add([orders_examples.order(address=None)])
+    order = await shop.orders.add(orders_examples.order(address=None))
     request = create(order.id, await shop.card())
 
     await payments.create(

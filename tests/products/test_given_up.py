@@ -74,7 +74,7 @@ class OrdersSide(NamedTuple):
         """Store the order that the hold is for, and what has become of it since."""
         request = orders_examples.place((held.lines[0].product_id, held.lines[0].quantity))
         order = orders_rules.place(request, held, number=new_number(), at=AT)
-        await self.orders.add([become(order)])
+        await self.orders.add(become(order))
         return held.order_id
 
 

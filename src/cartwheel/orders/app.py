@@ -41,10 +41,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             stop,
             migrations=mongo.MIGRATIONS,
             answers=[
-                answer_batch(
+                answer(
                     contract.PlaceOrder,
                     partial(
-                        placing.place_orders,
+                        placing.place_order,
                         orders=orders,
                         bus=parts.bus,
                         now=utc_now,

@@ -1,6 +1,5 @@
 """Orders in MongoDB, database `orders`."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -45,32 +44,26 @@ class MongoOrders:
         self._orders = database["orders"]
         self._aggregates = Aggregates(self._orders, source="orders", outboxes=outboxes)
         self._finds = group.finds(self._orders, "_id", **_NOT_NEEDED)
+        self._finds_by_request = group.finds(self._orders, "request_id", **_NOT_NEEDED)
 
-    async def add(self, orders: Sequence[Order]) -> list[Order]:
-        added = await asyncio.gather(
-            *(self._aggregates.insert(order, _entries(order)) for order in orders)
-        )
-        if all(added):
-            return list(orders)
-        # Some were stored before, by another process or another attempt: those are the answer.
-        stored = await self.made_by([order.request_id for order in orders])
-        return [stored[order.request_id] for order in orders]
+    async def add(self, order: Order) -> Order:
+        if await self._aggregates.insert(order, _entries(order)):
+            return order
+        # It was stored before, by another process or another attempt: that is the answer.
+        stored = await self.made_by(order.request_id)
+        if stored is None:
+            raise LookupError(f"another order has the number {order.number}: one in 10^15")
+        return stored
 
     async def find(self, order_id: str) -> Order | None:
-        document = await self._finds.submit(order_id)
-        return codec.from_document(document, Order) if document else None
+        return _order(await self._finds.submit(order_id))
+
+    async def made_by(self, request_id: str) -> Order | None:
+        return _order(await self._finds_by_request.submit(request_id))
 
     async def get(self, order_ids: Sequence[str]) -> dict[str, Order]:
-        return await self._find({"_id": {"$in": list(set(order_ids))}}, key="_id")
-
-    async def made_by(self, request_ids: Sequence[str]) -> dict[str, Order]:
-        return await self._find({"request_id": {"$in": list(set(request_ids))}}, key="request_id")
-
-    async def _find(self, query: Document, *, key: str) -> dict[str, Order]:
-        return {
-            document[key]: codec.from_document(document, Order)
-            async for document in self._orders.find(query, _NOT_NEEDED)
-        }
+        found = self._orders.find({"_id": {"$in": list(set(order_ids))}}, _NOT_NEEDED)
+        return {document["_id"]: codec.from_document(document, Order) async for document in found}
 
     async def save(self, order: Order, *, expected: Order) -> bool:
         return await self._aggregates.save(order, expected=expected, lists=_entries(order))
@@ -97,6 +90,10 @@ class MongoOrders:
     async def timeline(self, order_id: str) -> list[TimelineEntry]:
         document = await self._orders.find_one({"_id": order_id}, {"timeline": 1})
         return msgspec.convert(document["timeline"] if document else [], list[TimelineEntry])
+
+
+def _order(document: Document) -> Order | None:
+    return codec.from_document(document, Order) if document else None
 
 
 def _entries(order: Order) -> dict[str, list[Document]]:

@@ -10,15 +10,15 @@ from cartwheel.orders.domain import Order
 
 
 class Orders(Protocol):
-    async def add(self, orders: Sequence[Order]) -> list[Order]:
-        """Store new orders; return them, or in their place what their request made before."""
+    async def add(self, order: Order) -> Order:
+        """Store a new order; return it, or in its place what its request made before."""
         ...
 
     async def find(self, order_id: str) -> Order | None: ...
 
     async def get(self, order_ids: Sequence[str]) -> dict[str, Order]: ...
 
-    async def made_by(self, request_ids: Sequence[str]) -> dict[str, Order]: ...
+    async def made_by(self, request_id: str) -> Order | None: ...
 
     async def save(self, order: Order, *, expected: Order) -> bool:
         """Store a changed order; return False if it is no longer as `expected`."""
