@@ -1,8 +1,10 @@
 """Events out: persistent, confirmed by RabbitMQ, and never silently unroutable."""
 
 import asyncio
+from typing import cast
 
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+import aiormq
+from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from cartwheel.kernel import crash_points
 from cartwheel.kernel.bus import topology
@@ -16,17 +18,18 @@ class Publisher:
 
     def __init__(self, consumed: frozenset[str]) -> None:
         self._consumed = consumed
-        self._exchange: AbstractExchange | None = None
+        self._channel: aiormq.Channel | None = None
         self._opened = asyncio.Event()
 
     async def open(self, connection: AbstractConnection) -> AbstractChannel:
         channel = await open_channel(connection, confirms=True)
-        self._exchange = await channel.get_exchange(topology.EXCHANGE, ensure=False)
+        # The abstract class, which this is declared as, lacks `wait`.
+        self._channel = cast("aiormq.Channel", await channel.get_underlay_channel())
         self._opened.set()
         return channel
 
     def lost(self) -> None:
-        self._exchange = None
+        self._channel = None
         self._opened.clear()
 
     async def opened(self) -> None:
@@ -42,10 +45,18 @@ class Publisher:
             aiormq.exceptions.PublishError: it has consumers, but no queue: the topology is missing.
             Exception: the connection failed meanwhile; it may or may not have been published.
         """
-        if self._exchange is None:
+        if self._channel is None:
             raise Unavailable("RabbitMQ is away")
         crash_points.reach("publish.before")
-        await self._exchange.publish(
-            write_event(event), event.type, mandatory=event.type in self._consumed
+        message = write_event(event)
+        # Past aio_pika, which waits for the socket after each: many leave together here, and what
+        # is waited for is RabbitMQ's confirm.
+        await self._channel.basic_publish(
+            message.body,
+            exchange=topology.EXCHANGE,
+            routing_key=event.type,
+            properties=message.properties,
+            mandatory=event.type in self._consumed,
+            wait=False,
         )
         crash_points.reach("publish.after")
