@@ -41,7 +41,7 @@ the clock of whoever wrote it; one that is wrong delays an event, or repeats it.
 CONFIRM_TIMEOUT = 10.0
 """Seconds. A publish in flight when the broker goes can hang; it is simply repeated."""
 
-STOP_WITHIN = 2.0
+STOP_WITHIN = 1.0
 """Seconds for publishing what was written last."""
 
 BATCH = 256
