@@ -339,6 +339,31 @@ async def test_a_read_cut_off_from_its_answer_is_asked_again(
         assert times == 2
 
 
+async def test_a_read_fails_soon_when_its_connection_does_not_come_back(
+    connect: Connect, rabbitmq_url: str
+) -> None:
+    begun = asyncio.Event()
+
+    async def never(_: Echo) -> str:
+        begun.set()
+        await asyncio.Event().wait()
+        return ""
+
+    await connect(Answerer(SERVICE, [answer(Echo, never)]))
+    async with proxy_to(rabbitmq_url) as (proxy, url):
+        caller = Caller()
+        await connect(caller, url=url)
+        reading = asyncio.create_task(caller.request(Echo(text="still there?")))
+        await begun.wait()
+
+        proxy.refuse()
+
+        async with asyncio.timeout(3):
+            with pytest.raises(Unavailable):
+                await reading
+        proxy.refuse(False)
+
+
 async def test_a_frozen_broker_keeps_nobody_past_the_deadline(
     connect: Connect, rabbitmq_url: str
 ) -> None:

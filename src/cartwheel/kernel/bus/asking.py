@@ -30,6 +30,10 @@ ALONE_ON_THE_WIRE = 256
 PATIENCE = 1.0
 """Seconds after which a message without its answers no longer keeps others of its lane waiting: the
 process that took it may have died."""
+REOPENED_WITHIN = 1.5
+"""Seconds that a read, lost with its connection, waits for the next one: a connection that was
+reset is back by then, a RabbitMQ that has died is not."""
+
 BATCH = 64
 BATCH_BYTES = 256 * 1024
 LONGEST_LANE = 2_000
@@ -171,8 +175,8 @@ class Caller:
     ) -> Answer:
         """Return the service's answer.
 
-        A `read` is sent once more if the connection is lost. Within a handler, the handler's own
-        deadline holds where it is shorter than `timeout` (seconds).
+        A `read` is sent once more if the connection is lost and soon back. Within a handler, the
+        handler's own deadline holds where it is shorter than `timeout` (seconds).
 
         Raises:
             Refusal: the service's answer is no.
@@ -198,9 +202,12 @@ class Caller:
                 except _ConnectionLost as lost:
                     if not request.read:
                         raise OutcomeUnknown(str(lost)) from None
-                await self._opened.wait()
                 try:
+                    async with asyncio.timeout(REOPENED_WITHIN):
+                        await self._opened.wait()
                     return await self._ask(request, until)
+                except TimeoutError:
+                    raise Unavailable("RabbitMQ is away") from None
                 except _ConnectionLost as lost:
                     raise Unavailable(str(lost)) from None
         except TimeoutError:
