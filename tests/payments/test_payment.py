@@ -185,6 +185,16 @@ def test_a_rejected_payment_stays_rejected_when_its_late_money_went_back() -> No
     assert [event.type for event in done.events] == ["payment.declined.v1", "payment.refunded.v1"]
 
 
+def test_money_that_comes_late_brings_the_providers_reference() -> None:
+    rejected = domain.settle(payment(CARD), Outcome(Voided()), cause=CAUSE, at=LATER)
+
+    late = domain.settle(rejected, Outcome(Captured(), "pi_1"), cause=CAUSE, at=LATER)
+    again = domain.settle(late, Outcome(Captured()), cause=CAUSE, at=LATER)
+
+    assert (rejected.provider_reference, late.provider_reference) == (None, "pi_1")
+    assert again is late
+
+
 def test_cash_that_went_back_is_not_confirmed_again() -> None:
     done = refund_done(refund_due(settle(payment(CASH), Captured())))
 

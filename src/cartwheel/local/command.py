@@ -30,7 +30,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     probe: Callable[[], Awaitable[None]] | None = None
     layer: int = 0
     start_limit: float = 60.0
-    stop_limit: float = 7.0
+    stop_limit: float = 9.0
 
 
 async def spawn(command: Command, *, home: Path, log: Path, socket: Path) -> Process:

@@ -145,11 +145,15 @@ def settle(
 
     Money that was captured after the payment had been rejected is to be refunded.
     """
+    reference = outcome.reference or payment.provider_reference
     if payment.status is PaymentStatus.REJECTED and isinstance(outcome.verdict, Captured):
-        return refund_due(payment, payment.amount, reason="late capture", cause=cause, at=at)
+        due = refund_due(payment, payment.amount, reason="late capture", cause=cause, at=at)
+        if due is payment:
+            return payment
+        return msgspec.structs.replace(due, provider_reference=reference)
     if payment.status is not PaymentStatus.AWAITING_PAYMENT:
         return payment
-    payment = msgspec.structs.replace(payment, provider_reference=outcome.reference)
+    payment = msgspec.structs.replace(payment, provider_reference=reference)
     match outcome.verdict:
         case Captured():
             paid = msgspec.structs.replace(payment, status=PaymentStatus.PAID)

@@ -53,12 +53,9 @@ class _Pending:
     passed, which it keeps itself, until the garbage collector finds them.
     """
 
-    __slots__ = ("body", "deadline", "future", "kind", "same", "wanted_by")
+    __slots__ = ("body", "deadline", "future", "same", "wanted_by")
 
-    def __init__(
-        self, kind: type[Request[Any]], body: bytes, until: float, same: bytes | None
-    ) -> None:
-        self.kind = kind
+    def __init__(self, body: bytes, until: float, same: bytes | None) -> None:
         self.body = body
         self.deadline = until
         self.same = same
@@ -224,7 +221,7 @@ class Caller:
         pending = lane.shared.get(same) if same is not None else None
         if pending is None or pending.future.done():
             traced = msgspec.structs.replace(request, traceparent=traceparent())
-            pending = _Pending(kind, wire.encode(traced), until, same)
+            pending = _Pending(wire.encode(traced), until, same)
             lane.put(pending)
         pending.deadline = max(pending.deadline, until)
         return _answer(kind, await pending.answered())

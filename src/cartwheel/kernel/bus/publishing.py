@@ -1,6 +1,7 @@
 """Events out: persistent, confirmed by RabbitMQ, and never silently unroutable."""
 
 import asyncio
+from contextlib import suppress
 from typing import cast
 
 import aiormq
@@ -11,6 +12,9 @@ from cartwheel.kernel.bus import topology
 from cartwheel.kernel.bus.connection import open_channel
 from cartwheel.kernel.bus.wire import StoredEvent, write_event
 from cartwheel.kernel.errors import Unavailable
+
+LOOK_AGAIN = 1.0
+"""Seconds after which a connection that RabbitMQ has blocked may be another one."""
 
 
 class Publisher:
@@ -33,8 +37,16 @@ class Publisher:
         self._opened.clear()
 
     async def opened(self) -> None:
-        """Return when there is a connection to publish on."""
-        await self._opened.wait()
+        """Return when there is a connection to publish on, and RabbitMQ takes something."""
+        while True:
+            await self._opened.wait()
+            if self._channel is None:
+                continue
+            # An alarm ends without a word when its connection does.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_AGAIN):
+                    await self._channel.connection.ready()
+                    return
 
     async def publish(self, event: StoredEvent) -> None:
         """Publish `event`; when this returns, RabbitMQ has it on disk. It may hang with the

@@ -111,6 +111,8 @@ class Relay:
     async def _sweep(self) -> None:
         """Look for what was left behind, as long as no other copy does."""
         while True:
+            # Whoever could not publish what it finds leaves the lease to others.
+            await self._publisher.opened()
             if await lease.take(self._database, _LEASE, self._holder):
                 left = {"$lt": earliest_id("evt", time.time() - LEFT_BEHIND)}
                 for name, collection in self._collections.items():
@@ -137,21 +139,30 @@ class Relay:
     async def _publish(self, name: str, ids: list[str]) -> None:
         query = {"_id": {"$in": ids}, **UNPUBLISHED}
         found = await self._collections[name].find(query, {"outbox": 1}).to_list()
-        publishing = [
-            asyncio.create_task(self._publish_one((name, document["_id"]), document["outbox"]))
+        publishing = {
+            asyncio.create_task(
+                self._publish_one((name, document["_id"]), document["outbox"])
+            ): document["_id"]
             for document in found
-        ]
+        }
         if not publishing:
             return
-        _, late = await asyncio.wait(publishing, timeout=CONFIRM_TIMEOUT)
-        for task in late:
-            task.cancel()
-        if late or not all(task.result() for task in publishing):
-            # What was confirmed is taken out all the same; the sweep brings the rest back.
+        try:
+            done, _ = await asyncio.wait(publishing, timeout=CONFIRM_TIMEOUT)
+        finally:
+            for task in publishing:
+                task.cancel()
+        # What was confirmed is taken out all the same; the rest is tried again.
+        left = [publishing[task] for task in publishing if task not in done or not task.result()]
+        if left:
             await asyncio.sleep(0.5)
+            self._outboxes.filled(name, left)
 
     async def _publish_one(self, filled: Filled, outbox: list[Document]) -> bool:
-        """Publish a document's events in order; return True if all of them are confirmed."""
+        """Publish a document's events in order; return False if that is to be repeated soon.
+
+        What has no queue is left to the sweep.
+        """
         for stored in outbox:
             event = msgspec.convert(stored, StoredEvent)
             if event.id in self._published.get(filled, ()):
@@ -160,7 +171,7 @@ class Relay:
                 await self._publisher.publish(event)
             except PublishError:
                 log.error("no queue for an event: run `cartwheel setup`", type=event.type)
-                return False
+                return True
             except Exception as error:
                 log.warning("publishing will be repeated", type=event.type, error=repr(error))
                 return False
