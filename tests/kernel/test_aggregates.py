@@ -1,5 +1,6 @@
 """A change and its events are one write, and whoever publishes them is told at once."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import msgspec
@@ -8,7 +9,7 @@ import pytest
 from cartwheel.kernel.messages import Cause, Event
 from cartwheel.kernel.store.aggregates import Aggregates
 from cartwheel.kernel.store.client import Database
-from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.kernel.store.outbox import Filled, Outboxes
 
 from .messages import Happened
 
@@ -39,13 +40,18 @@ def things(database: Database, outboxes: Outboxes) -> Aggregates:
     return Aggregates(database["things"], source="tests", outboxes=outboxes)
 
 
+async def told_of(outboxes: Outboxes) -> list[Filled]:
+    async with asyncio.timeout(5):
+        return await outboxes.take(9)
+
+
 async def test_what_is_inserted_or_saved_holds_its_events_and_is_told_of(
     things: Aggregates, outboxes: Outboxes, database: Database
 ) -> None:
     assert await things.insert(NEW, {"notes": ["first"]})
-    assert await outboxes.take(9) == [("things", "a")]
+    assert await told_of(outboxes) == [("things", "a")]
     assert await things.save(CHANGED, expected=NEW, lists={"notes": ["second"]})
-    assert await outboxes.take(9) == [("things", "a")]
+    assert await told_of(outboxes) == [("things", "a")]
 
     stored = await database["things"].find_one({"_id": "a"})
     assert stored is not None
@@ -59,7 +65,7 @@ async def test_what_is_not_stored_is_not_told_of(
     things: Aggregates, outboxes: Outboxes, database: Database
 ) -> None:
     assert await things.insert(NEW)
-    await outboxes.take(9)
+    await told_of(outboxes)
 
     assert not await things.insert(NEW)
     assert not await things.save(CHANGED, expected=CHANGED)
@@ -77,6 +83,18 @@ async def test_a_change_without_events_is_not_told_of(
     assert await things.save(msgspec.structs.replace(CHANGED, events=()), expected=NEW)
 
     assert not outboxes
+
+
+async def test_what_is_stored_after_whoever_asked_has_gone_is_told_of(
+    things: Aggregates, outboxes: Outboxes
+) -> None:
+    for work in (things.insert(NEW), things.save(CHANGED, expected=NEW)):
+        asking = asyncio.create_task(work)
+        await asyncio.sleep(0)
+        asking.cancel()
+
+        assert await told_of(outboxes) == [("things", "a")]
+        assert asking.cancelled()
 
 
 async def test_many_are_taken_some_at_a_time(outboxes: Outboxes) -> None:

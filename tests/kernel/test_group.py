@@ -10,6 +10,7 @@ import pytest
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.kernel.store import group
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.local.up import System
 
 AT = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
@@ -34,7 +35,7 @@ async def test_each_finds_its_own_or_nothing(things: Any) -> None:
 
 async def test_what_a_unique_index_keeps_out_harms_no_other(things: Any) -> None:
     await things.insert_one({"_id": "3"})
-    lane = group.inserts(things)
+    lane = group.inserts(things, Outboxes())
 
     inserted = await asyncio.gather(*(lane.submit({"_id": str(number)}) for number in range(6)))
 
@@ -49,7 +50,7 @@ def save(thing: str, expected: int, by: str) -> group.Save:
 
 async def test_of_those_who_expect_the_same_version_one_saves(things: Any) -> None:
     await things.insert_many([{"_id": name, "version": 1, "outbox": []} for name in "ab"])
-    lane = group.saves(things)
+    lane = group.saves(things, Outboxes())
 
     saved = await asyncio.gather(
         lane.submit(save("a", 1, "first")),

@@ -44,22 +44,19 @@ class MongoOrders:
         self._orders = database["orders"]
         self._aggregates = Aggregates(self._orders, source="orders", outboxes=outboxes)
         self._finds = group.finds(self._orders, "_id", **_NOT_NEEDED)
-        self._finds_by_request = group.finds(self._orders, "request_id", **_NOT_NEEDED)
 
     async def add(self, order: Order) -> Order:
         if await self._aggregates.insert(order, _entries(order)):
             return order
         # It was stored before, by another process or another attempt: that is the answer.
-        stored = await self.made_by(order.request_id)
+        stored = await self.find(order.id)
         if stored is None:
             raise LookupError(f"another order has the number {order.number}: one in 10^15")
         return stored
 
     async def find(self, order_id: str) -> Order | None:
-        return _order(await self._finds.submit(order_id))
-
-    async def made_by(self, request_id: str) -> Order | None:
-        return _order(await self._finds_by_request.submit(request_id))
+        document = await self._finds.submit(order_id)
+        return codec.from_document(document, Order) if document else None
 
     async def get(self, order_ids: Sequence[str]) -> dict[str, Order]:
         found = self._orders.find({"_id": {"$in": list(set(order_ids))}}, _NOT_NEEDED)
@@ -90,10 +87,6 @@ class MongoOrders:
     async def timeline(self, order_id: str) -> list[TimelineEntry]:
         document = await self._orders.find_one({"_id": order_id}, {"timeline": 1})
         return msgspec.convert(document["timeline"] if document else [], list[TimelineEntry])
-
-
-def _order(document: Document) -> Order | None:
-    return codec.from_document(document, Order) if document else None
 
 
 def _entries(order: Order) -> dict[str, list[Document]]:

@@ -48,20 +48,16 @@ class Aggregates:
     def __init__(
         self, collection: AsyncCollection[Document], *, source: str, outboxes: Outboxes
     ) -> None:
-        self._name = collection.name
         self._source = source
-        self._outboxes = outboxes
-        self._inserts = group.inserts(collection)
-        self._saves = group.saves(collection)
+        self._inserts = group.inserts(collection, outboxes)
+        self._saves = group.saves(collection, outboxes)
 
     async def insert(
         self, aggregate: Aggregate, lists: Mapping[str, Sequence[Any]] | None = None
     ) -> bool:
         """Store a new aggregate; return False if a unique index keeps it out."""
         document = {"_id": aggregate.id, **state(aggregate), **(lists or {})}
-        return self._stored(
-            aggregate, await self._inserts.submit({**document, **self._happened(aggregate)})
-        )
+        return await self._inserts.submit({**document, **self._happened(aggregate)})
 
     async def save(
         self,
@@ -73,27 +69,19 @@ class Aggregates:
         """Store a changed aggregate; return False if its version is no longer `expected`'s."""
         new = self._happened(aggregate)
         added = {"outbox": new["outbox"], **(lists or {})}
-        return self._stored(
-            aggregate,
-            await self._saves.submit(
-                group.Save(
-                    aggregate.id,
-                    expected.version,
-                    {**state(aggregate), "sequence": new["sequence"]},
-                    {name: {"$each": entries} for name, entries in added.items() if entries},
-                )
-            ),
+        return await self._saves.submit(
+            group.Save(
+                aggregate.id,
+                expected.version,
+                {**state(aggregate), "sequence": new["sequence"]},
+                {name: {"$each": entries} for name, entries in added.items() if entries},
+            )
         )
 
     def _happened(self, aggregate: Aggregate) -> Document:
         return happened(
             aggregate, source=self._source, at=aggregate.updated_at, cause=aggregate.cause
         )
-
-    def _stored(self, aggregate: Aggregate, stored: bool) -> bool:
-        if stored and aggregate.events:
-            self._outboxes.filled(self._name, [aggregate.id])
-        return stored
 
 
 def state(aggregate: object) -> Document:

@@ -5,6 +5,7 @@ Each kind has a lane (`kernel/lane.py`): one command under way, the next one fil
 """
 
 from collections.abc import Sequence
+from itertools import compress
 
 import bson
 import msgspec
@@ -15,6 +16,7 @@ from pymongo.errors import BulkWriteError
 
 from cartwheel.kernel.lane import Lane
 from cartwheel.kernel.store.client import Document
+from cartwheel.kernel.store.outbox import Outboxes
 
 DUPLICATE_KEY = 11000
 _AS_READ: CodecOptions[Document] = CodecOptions(tz_aware=True)
@@ -41,8 +43,11 @@ def finds(collection: AsyncCollection[Document], key: str, **without: int) -> La
     return Lane(find)
 
 
-def inserts(collection: AsyncCollection[Document]) -> Lane[Document, bool]:
-    """Return a lane that inserts; the result is False for what a unique index keeps out."""
+def inserts(collection: AsyncCollection[Document], outboxes: Outboxes) -> Lane[Document, bool]:
+    """Return a lane that inserts; the result is False for what a unique index keeps out.
+
+    `outboxes` are told of what is stored with something to publish, even if who asked is gone.
+    """
 
     async def insert(documents: list[Document]) -> Sequence[bool]:
         kept_out: set[int] = set()
@@ -53,13 +58,19 @@ def inserts(collection: AsyncCollection[Document]) -> Lane[Document, bool]:
                 if fault["code"] != DUPLICATE_KEY:
                     raise
                 kept_out.add(fault["index"])
-        return [number not in kept_out for number in range(len(documents))]
+        stored = [number not in kept_out for number in range(len(documents))]
+        filled = [new["_id"] for new in compress(documents, stored) if new.get("outbox")]
+        outboxes.filled(collection.name, filled)
+        return stored
 
     return Lane(insert)
 
 
-def saves(collection: AsyncCollection[Document]) -> Lane[Save, bool]:
-    """Return a lane that saves; the result is False for what is no longer as expected."""
+def saves(collection: AsyncCollection[Document], outboxes: Outboxes) -> Lane[Save, bool]:
+    """Return a lane that saves; the result is False for what is no longer as expected.
+
+    `outboxes` are told as by `inserts`.
+    """
 
     async def save(changes: list[Save]) -> Sequence[bool]:
         result = await collection.bulk_write(
@@ -73,7 +84,14 @@ def saves(collection: AsyncCollection[Document]) -> Lane[Save, bool]:
             ordered=False,
         )
         if result.matched_count in (0, len(changes)):
-            return [result.matched_count > 0] * len(changes)
+            saved = [result.matched_count > 0] * len(changes)
+        else:
+            saved = await those_saved(changes)
+        filled = [change.id for change in compress(changes, saved) if "outbox" in change.push]
+        outboxes.filled(collection.name, filled)
+        return saved
+
+    async def those_saved(changes: list[Save]) -> list[bool]:
         # MongoDB tells how many, not which. One that left just this state behind has done it, or
         # another has done the same.
         found = collection.find({"_id": {"$in": [change.id for change in changes]}})

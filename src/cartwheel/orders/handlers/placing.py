@@ -14,27 +14,18 @@ from cartwheel.orders.handlers.ports import Orders
 async def place_order(
     request: PlaceOrder, *, orders: Orders, bus: Asks, now: Clock, pay_within: timedelta
 ) -> Created[OrderView]:
-    """Hold the stock, then store the order; both may be repeated under the same request id."""
-    order, replayed = await orders.made_by(request.request_id), True
-    if order is None:
-        reservation = await bus.request(
-            ReserveStock(
-                request_id=request.request_id,
-                order_id=new_id("ord"),
-                body_hash=request.body_hash,
-                items=request.items,
-            )
+    """Hold the stock, then store the order: under the same request id, both answer with what they
+    did the first time."""
+    reservation = await bus.request(
+        ReserveStock(
+            request_id=request.request_id,
+            order_id=new_id("ord"),
+            body_hash=request.body_hash,
+            items=request.items,
         )
-        _check_same(reservation.body_hash, request)
-        draft = domain.place(
-            request, reservation, number=new_number(), at=now(), pay_within=pay_within
-        )
-        order = await orders.add(draft)
-        replayed = order.number != draft.number
-    _check_same(order.body_hash, request)
-    return Created(made=order.view(), replayed=replayed)
-
-
-def _check_same(body_hash: str, request: PlaceOrder) -> None:
-    if body_hash != request.body_hash:
+    )
+    if reservation.body_hash != request.body_hash:
         raise IdempotencyKeyReused("this Idempotency-Key was used for another order")
+    draft = domain.place(request, reservation, number=new_number(), at=now(), pay_within=pay_within)
+    order = await orders.add(draft)
+    return Created(made=order.view(), replayed=order.number != draft.number)
