@@ -18,7 +18,7 @@ from bench import machine
 from bench.load import load
 from bench.results import Grown
 from bench.scenarios import SCENARIOS, Bench
-from bench.shop import Shop, described, open_shop
+from bench.shop import CUSTOMERS, Shop, described, open_shop
 from bench.usage import memory
 from cartwheel.contracts.products import ProductStatus, Stock
 from cartwheel.kernel.clock import utc_now
@@ -33,7 +33,7 @@ from cartwheel.products.domain.catalogue import Product
 COPIES = (1, 2, 4)
 CONNECTIONS = 128
 CATALOGUES = (10**2, 10**4, 10**6)
-ORDERS = (10**4, 10**5)
+ORDERS = (10**4, 10**5, 10**6)
 _BATCH = 5_000
 _MARK = "bench-grown"
 """The `request_id` of products that were put into MongoDB directly begins so."""
@@ -115,8 +115,9 @@ async def _catalogues(console: Console, shop: Shop, seconds: float) -> list[Grow
         data = shop.data | {"limit": 20}
         for size in CATALOGUES:
             began = time.monotonic()
-            with console.doing(f"putting {size - there:,} products into MongoDB"):
+            with console.doing(f"putting {size - there:,} products into MongoDB") as so_far:
                 while there < size:
+                    so_far(f"{there / size:.0%}")
                     count = min(_BATCH, size - there)
                     batch = [_product(there + n) for n in range(count)]
                     await products.insert_many(batch, ordered=False)
@@ -167,8 +168,11 @@ async def _many_orders(console: Console, shop: Shop) -> list[Grown]:
     found: list[Grown] = [_memory_at(shop, 0)]
     placed = 0
     for goal in ORDERS:
-        with console.doing(f"placing orders, up to {goal:,}"):
+        # What is left of an access token's hour may not be enough.
+        await shop.sign_in(CUSTOMERS)
+        with console.doing(f"placing orders, up to {goal:,}") as so_far:
             while placed < goal:
+                so_far(f"{placed / goal:.0%}")
                 loaded = await load(
                     shop.url,
                     "place_order.lua",

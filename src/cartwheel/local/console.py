@@ -10,7 +10,7 @@ import itertools
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 PATIENCE = 2.0
@@ -41,17 +41,23 @@ class Console:
             self._last_line = time.monotonic()
 
     @contextmanager
-    def doing(self, text: str) -> Generator[None]:
-        """Say `text` and, for as long as the body runs, that it is still so."""
+    def doing(self, text: str) -> Generator[Callable[[str], None]]:
+        """Say `text` and, for as long as the body runs, that it is still so; what is yielded adds
+        how far it has come."""
         started = time.monotonic()
         key = next(self._ids)
+
+        def come_so_far(how_far: str) -> None:
+            with self._lock:
+                self._doing[key] = (f"{text}: {how_far}", started)
+
         if not self.interactive:
             self.say(f"… {text}")
         with self._lock:
             self._doing[key] = (text, started)
             self._tick_in_background()
         try:
-            yield
+            yield come_so_far
         except BaseException:
             self._done(key)
             raise
