@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import random
 import time
-from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from cartwheel.kernel.bus import topology, wire
 from cartwheel.kernel.crash_points import POINTS
 from cartwheel.kernel.store import client as mongodb
 
+from ..alarms import rabbitmq_full
 from .history import History
 from .rig import OWN, PARTS, SERVICES, Rig
 
@@ -204,24 +204,10 @@ def alarm(seconds: float) -> Fault:
     """RabbitMQ is out of memory: it accepts nothing more until that is over."""
 
     async def run(rig: Rig) -> None:
-        await _watermark(rig, "absolute", "1")
-        await asyncio.sleep(seconds)
-        await _watermark(rig, "0.4")
+        async with rabbitmq_full(rig.supervisor):
+            await asyncio.sleep(seconds)
 
     return Fault(f"RabbitMQ is full for {seconds:.1f} s", run)
-
-
-async def _watermark(rig: Rig, *limit: str) -> None:
-    control = await asyncio.create_subprocess_exec(
-        "/usr/lib/rabbitmq/bin/rabbitmqctl",
-        "set_vm_memory_high_watermark",
-        *limit,
-        env=rig.supervisor.command("rabbitmq").environment,
-        stdout=DEVNULL,
-        stderr=PIPE,
-    )
-    _, errors = await control.communicate()
-    assert control.returncode == 0, errors.decode()
 
 
 def provider(count: int, seconds: float) -> Fault:

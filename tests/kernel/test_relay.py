@@ -14,7 +14,9 @@ from cartwheel.kernel.store import relay as relays
 from cartwheel.kernel.store.client import Database, Document
 from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.kernel.store.relay import Relay
+from cartwheel.local.up import System
 
+from ..alarms import rabbitmq_full
 from ..waiting import eventually
 from .conftest import Connect
 from .messages import SERVICE, Happened, Unheard
@@ -142,9 +144,33 @@ async def test_what_another_copy_wrote_before_is_not_overtaken(
         await relay.stop()
 
 
-async def test_what_is_in_hand_is_published_before_the_relay_stops(
-    things: Database, start: Start, seen: Seen
+async def test_while_rabbitmq_takes_nothing_nothing_more_is_sent(
+    system: System, things: Database, start: Start, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(relays, "CONFIRM_TIMEOUT", 0.3)
+    outboxes = Outboxes()
+    relay = await start(outboxes)
+    try:
+        await things["things"].insert_one(thing("a", Happened(number=0)))
+        async with rabbitmq_full(system.supervisor):
+            outboxes.filled("things", ["a"])
+            await asyncio.sleep(5)
+            assert seen == []
+
+        async def taken_out() -> None:
+            assert await things["things"].count_documents(outbox.UNPUBLISHED) == 0
+
+        await eventually(taken_out)
+        # The one by which RabbitMQ's silence was noticed, and its repetition.
+        await told(lambda: seen in ([("a", 0)], [("a", 0)] * 2))
+    finally:
+        await relay.stop()
+
+
+async def test_what_is_in_hand_is_published_before_the_relay_stops(
+    things: Database, start: Start, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relays, "STOP_WITHIN", 30.0)  # a busy machine takes more than a second
     outboxes = Outboxes()
     relay = await start(outboxes)
     names = [f"a{n}" for n in range(600)]
