@@ -140,7 +140,7 @@ async def _orders_again(world: World, busy: frozenset[str], excused: Excused, te
 
 async def _products_again(world: World, tell: Tell) -> None:
     for product_ids in world.spool.suspects(Suspect.PRODUCT, _AT_ONCE):
-        async for product, reserved in reading.stocks(world.databases, product_ids):
+        async for product, reserved in reading.stocks_at_once(world.databases, product_ids):
             for violation in _check_product(product, reserved):
                 tell(violation)
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TypeVar
 
 import msgspec
+from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.read_concern import ReadConcern
 
@@ -119,38 +120,56 @@ async def missing(collection: Collection, ids: set[str]) -> set[str]:
     return ids - {document["_id"] async for document in found}
 
 
-async def stocks(
-    databases: Databases, product_ids: Sequence[str] | None = None
-) -> AsyncIterator[tuple[Product | None, Reserved]]:
-    """Yield each product with what its reservations add up to, all as of one moment.
+async def stocks(databases: Databases) -> AsyncIterator[tuple[Product | None, Reserved]]:
+    """Yield each product with what its reservations add up to, however long that takes.
 
-    Stock and reservations change in one transaction, so that at any moment they agree. The sums
-    come sorted from the server, and are merged with the products as both stream in. A moment
-    stays readable for five minutes (`minSnapshotHistoryWindowInSeconds`).
+    What is sold meanwhile may disagree: `stocks_at_once` tells.
     """
+    async for each in _added_up(databases, None, None):
+        yield each
+
+
+async def stocks_at_once(
+    databases: Databases, product_ids: Sequence[str]
+) -> AsyncIterator[tuple[Product | None, Reserved]]:
+    """Yield these products with what their reservations add up to, all as of one moment.
+
+    Stock and reservations change in one transaction, so that at any moment they agree. It is read
+    in one as well, which MongoDB ends after a minute (`transactionLifetimeLimitSeconds`). Nothing
+    shorter would do: outside of one, a moment is readable only for as long as the server says
+    (`minSnapshotHistoryWindowInSeconds`), which may be less than the sums take.
+    """
+    async with (
+        databases.client.start_session() as session,
+        await session.start_transaction(read_concern=ReadConcern("snapshot")),
+    ):
+        async for each in _added_up(databases, product_ids, session):
+            yield each
+
+
+async def _added_up(
+    databases: Databases, product_ids: Sequence[str] | None, session: AsyncClientSession | None
+) -> AsyncIterator[tuple[Product | None, Reserved]]:
+    # The sums come sorted from the server, and are merged with the products as both stream in.
     chosen: Document = {} if product_ids is None else {"_id": {"$in": list(product_ids)}}
-    # A snapshot's reads have their own read concern.
-    concern = ReadConcern()
-    products = databases.products["products"].with_options(read_concern=concern)
-    reservations = databases.products["reservations"].with_options(read_concern=concern)
-    async with databases.client.start_session(snapshot=True) as session:
-        summing = await reservations.aggregate(
-            _sums(product_ids), allowDiskUse=True, session=session
-        )
-        added_up = await anext(summing, None)
-        async for document in products.find(chosen, session=session).sort("_id", 1):
-            product = records.read(document, Product)
-            while added_up is not None and added_up["_id"] < product.id:
-                yield None, _reserved(added_up)
-                added_up = await anext(summing, None)
-            if added_up is not None and added_up["_id"] == product.id:
-                yield product, _reserved(added_up)
-                added_up = await anext(summing, None)
-            else:
-                yield product, Reserved(product_id=product.id)
-        while added_up is not None:
+    summing = await databases.products["reservations"].aggregate(
+        _sums(product_ids), allowDiskUse=True, session=session
+    )
+    added_up = await anext(summing, None)
+    products = databases.products["products"].find(chosen, session=session)
+    async for document in products.sort("_id", 1):
+        product = records.read(document, Product)
+        while added_up is not None and added_up["_id"] < product.id:
             yield None, _reserved(added_up)
             added_up = await anext(summing, None)
+        if added_up is not None and added_up["_id"] == product.id:
+            yield product, _reserved(added_up)
+            added_up = await anext(summing, None)
+        else:
+            yield product, Reserved(product_id=product.id)
+    while added_up is not None:
+        yield None, _reserved(added_up)
+        added_up = await anext(summing, None)
 
 
 def _sums(product_ids: Sequence[str] | None) -> list[Document]:
