@@ -135,9 +135,9 @@ async def stocks_at_once(
     """Yield these products with what their reservations add up to, all as of one moment.
 
     Stock and reservations change in one transaction, so that at any moment they agree. It is read
-    in one as well, which MongoDB ends after a minute (`transactionLifetimeLimitSeconds`). Nothing
-    shorter would do: outside of one, a moment is readable only for as long as the server says
-    (`minSnapshotHistoryWindowInSeconds`), which may be less than the sums take.
+    in one as well, which has to end within `transactionLifetimeLimitSeconds` (4 under `make up`,
+    60 by default). Outside of one, a moment may be readable for less
+    (`minSnapshotHistoryWindowInSeconds`, 1 under `make up`).
     """
     async with (
         databases.client.start_session() as session,
