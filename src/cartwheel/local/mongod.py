@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -53,22 +53,42 @@ def missing_packages() -> dict[str, str]:
 
 async def provide(supervisor: Supervisor) -> dict[str, str]:
     """Start mongod on the instance's data; return the variables that reach it."""
-    home = supervisor.home
-    data = home / "mongod"
-    data.mkdir(exist_ok=True)
-    port = instance.port(home, "mongod")
+    port = instance.port(supervisor.home, "mongod")
     await supervisor.run(
-        Command(
-            name="mongod",
-            argv=_arguments(find() or "mongod", data, port),
-            environment={"PATH": os.environ["PATH"], "HOME": str(data)},
-            probe=lambda: become_primary(port),
-        )
+        member("mongod", supervisor.home, port, probe=lambda: become_primary(port))
     )
-    return {"MONGODB_URI": f"mongodb://127.0.0.1:{port}/?replicaSet={REPLICA_SET}"}
+    return {"MONGODB_URI": uri(port)}
 
 
-def _arguments(binary: str, data: Path, port: int) -> tuple[str, ...]:
+def uri(*ports: int) -> str:
+    """Return what reaches the replica set whose members listen on `ports`."""
+    hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+    return f"mongodb://{hosts}/?replicaSet={REPLICA_SET}"
+
+
+def member(
+    name: str,
+    home: Path,
+    port: int,
+    *,
+    probe: Callable[[], Awaitable[None]],
+    parameters: Sequence[str] = (),
+) -> Command:
+    """Return how to start a member of the replica set; its data is in a folder of its `name`.
+
+    `parameters` are more of mongod's, each as `name=value`.
+    """
+    data = home / name
+    data.mkdir(exist_ok=True)
+    return Command(
+        name=name,
+        argv=_arguments(find() or "mongod", data, port, parameters),
+        environment={"PATH": os.environ["PATH"], "HOME": str(data)},
+        probe=probe,
+    )
+
+
+def _arguments(binary: str, data: Path, port: int, more: Sequence[str]) -> tuple[str, ...]:
     options: Mapping[str, str] = {
         "--dbpath": str(data),
         "--port": str(port),
@@ -87,6 +107,7 @@ def _arguments(binary: str, data: Path, port: int) -> tuple[str, ...]:
         # What a killed process had begun keeps others off its documents until it expires, and
         # expiry is looked for at half that interval. By default that makes 90 s without a sale.
         "transactionLifetimeLimitSeconds=4",
+        *more,
     )
     return (
         binary,
