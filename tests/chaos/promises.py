@@ -31,7 +31,12 @@ _STOCK_OF = {
     "REJECTED": ("RELEASED", "RETURNED"),
     "CANCELED": ("RELEASED", "RETURNED"),
 }
-_EXPECTED_REFUSALS = ("insufficient_stock", "invalid_transition", "payment_in_progress")
+_EXPECTED_REFUSALS = (
+    "insufficient_stock",
+    "invalid_transition",
+    "payment_in_progress",
+    "idempotency_key_reused",
+)
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -112,6 +117,27 @@ def one_order_per_key(evidence: Evidence) -> Iterator[Violation]:
     asked = {(call.who, call.key) for call in evidence.calls if call.path == "/orders"}
     if len(evidence.orders) > len(asked):
         yield Violation(1, f"{len(asked)} orders were asked for, {len(evidence.orders)} exist")
+
+
+def a_key_is_one_request_of_one_user(evidence: Evidence) -> Iterator[Violation]:
+    """1: under a key that made something, the same user gets nothing else; another user, what is
+    theirs."""
+    first: dict[tuple[str, str, str | None], Call] = {}
+    owners: dict[str, str] = {}
+    for call in evidence.calls:
+        request = (call.who, call.path, call.key)
+        if call.key is None or call.status is None or call.status >= 500:
+            continue
+        if call.status == 201:
+            owner = owners.setdefault(call.answer["id"], call.who)
+            if owner != call.who:
+                yield Violation(1, f"key {call.key} gave away another user's", order_of(call))
+            first.setdefault(request, call)
+        made = first.get(request)
+        other = made is not None and call.body != made.body
+        if other != (call.code == "idempotency_key_reused"):
+            what = f"key {call.key}, with {'another' if other else 'the same'} body: {call.status}"
+            yield Violation(1, f"{what} {call.code}", order_of(call))
 
 
 def stock_adds_up(evidence: Evidence) -> Iterator[Violation]:
@@ -287,6 +313,7 @@ CHECKS: tuple[Check, ...] = (
     cancellations_are_kept,
     what_was_accepted_is_found,
     one_order_per_key,
+    a_key_is_one_request_of_one_user,
     stock_adds_up,
     reservations_follow_their_orders,
     paid_orders_have_one_capture,
