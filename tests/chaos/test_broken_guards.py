@@ -13,8 +13,6 @@ from .faults import Fault
 from .round import Plan, play
 from .test_rolling_restart import failures, roll_out
 
-BREAKING = Path(__file__).parent / "breaking"
-
 BROKEN: dict[str, tuple[int, list[Fault]]] = {
     "stock": (2, []),
     "idempotency key": (1, []),
@@ -59,4 +57,4 @@ async def test_a_stop_that_drops_what_is_in_hand_is_seen(tmp_path: Path) -> None
 
 
 def _broken(guard: str) -> dict[str, str]:
-    return {"BREAK": guard, "PYTHONPATH": f"{BREAKING}:{os.environ.get('PYTHONPATH', '')}"}
+    return {"BREAK": guard}

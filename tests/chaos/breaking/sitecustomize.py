@@ -1,11 +1,14 @@
-"""Breaks one guard in the process that starts with this folder on its PYTHONPATH.
+"""Breaks one guard, or harms readers of events, in the process that starts with this folder on its
+PYTHONPATH.
 
-Python imports `sitecustomize` before anything else. `BREAK` names the guard; nothing of this is in
-the product, and nothing of the product knows it.
+Python imports `sitecustomize` before anything else. `BREAK` names the guard, `MISCHIEF` the folder
+that says which readers are harmed (`tests/chaos/mischief.py`). Nothing of this is in the product,
+and nothing of the product knows it.
 """
 
 import asyncio
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Callable
@@ -160,6 +163,38 @@ def stop_without_finishing() -> None:
         getattr(import_module(f"cartwheel.kernel.bus.{module}"), name).drain = drop
 
 
+def harm_readers(mischief: str) -> None:
+    """The services: an event whose id is a file in the folder kills the process, and all events of
+    a service whose name is a file there fail."""
+    consuming: Any = import_module("cartwheel.kernel.bus.consuming")
+    msgspec: Any = import_module("msgspec")
+    begin = consuming.Consumer.__init__
+
+    def harm(service: str, event: Any) -> None:
+        if os.path.exists(f"{mischief}/{event.id}"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if os.path.exists(f"{mischief}/{service}"):
+            raise ZeroDivisionError("by zero")
+
+    def harmed(service: str, handler: Any) -> Any:
+        async def handle(event: Any) -> None:
+            harm(service, event)
+            await handler(event)
+
+        return handle
+
+    def begun(self: Any, service: str, table: Any, **more: Any) -> None:
+        rows = [
+            msgspec.structs.replace(
+                row, handler=harmed(service, row.handler), alone=harmed(service, row.alone)
+            )
+            for row in table
+        ]
+        begin(self, service, rows, **more)
+
+    consuming.Consumer.__init__ = begun
+
+
 BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "stock": ("cartwheel.products", sell_what_is_not_there),
     "idempotency key": ("cartwheel.gateway", forget_idempotency_keys),
@@ -172,6 +207,10 @@ BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "finish what is in hand": ("cartwheel", stop_without_finishing),
     "one customer": ("cartwheel.notifications", stumble_over_one_customer),
 }
+
+_is_service = any(word.startswith("cartwheel.") and word.endswith(".app") for word in sys.orig_argv)
+if _is_service and (mischief := os.environ.get("MISCHIEF")):
+    harm_readers(mischief)
 
 if guard := os.environ.get("BREAK"):
     where, break_it = BREAKABLE[guard]
