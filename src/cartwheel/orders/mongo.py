@@ -7,6 +7,7 @@ import msgspec
 from pymongo import ASCENDING
 
 from cartwheel.contracts.orders import ListOrders, OrderStatus, OrderView, TimelineEntry
+from cartwheel.kernel.errors import OutcomeUnknown
 from cartwheel.kernel.messages import Page
 from cartwheel.kernel.store import codec, group, outbox
 from cartwheel.kernel.store import cursor as cursors
@@ -51,7 +52,8 @@ class MongoOrders:
         # It was stored before, by another process or another attempt: that is the answer.
         stored = await self.find(order.id)
         if stored is None:
-            raise LookupError(f"another order has the number {order.number}: one in 10^15")
+            # A new primary does not show it yet; or another order has the number, one in 10^15.
+            raise OutcomeUnknown(f"order {order.id} is perhaps stored, and not to be seen yet")
         return stored
 
     async def find(self, order_id: str) -> Order | None:
