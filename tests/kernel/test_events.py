@@ -13,7 +13,7 @@ from cartwheel.kernel.bus import consuming, topology, wire
 from cartwheel.kernel.bus.consuming import Consumer, on, on_batch
 from cartwheel.kernel.bus.publishing import Publisher
 from cartwheel.kernel.bus.wire import StoredEvent
-from cartwheel.kernel.errors import Conflict, Unavailable
+from cartwheel.kernel.errors import Conflict, DeadLetter, RetryLater, Unavailable
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.messages import CloudEvent
 
@@ -184,6 +184,38 @@ async def test_an_event_that_keeps_failing_is_parked_with_its_story(
     assert "ZeroDivisionError" in str(parked.headers["stack"])
     assert parked.headers["origin"] == topology.event_queue(SERVICE)
     assert parked.body == last_attempt.body
+
+
+@pytest.mark.parametrize("attempts", [0, 1, 4, 50])
+async def test_an_event_that_is_asked_for_later_comes_again_however_often_that_was(
+    connect: Connect, channel: AbstractChannel, attempts: int
+) -> None:
+    async def not_yet(event: CloudEvent[Happened]) -> None:
+        raise RetryLater("not yet")
+
+    await connect(Consumer(SERVICE, [on(Happened, not_yet)], probe=probe))
+    sent = wire.write_event(happened(1))
+    sent.headers[consuming.ATTEMPTS] = attempts
+    await channel.default_exchange.publish(sent, topology.event_queue(SERVICE))
+
+    delay = topology.RETRY_DELAYS[min(attempts, 1)]
+    later = await eventually(lambda: taken(channel, topology.retry_queue(SERVICE, delay)))
+    assert later.message_id == sent.message_id
+    assert await count(channel, DEAD) == 0
+
+
+async def test_an_event_that_its_handler_gives_up_is_dead_lettered_at_once(
+    connect: Connect, channel: AbstractChannel
+) -> None:
+    async def give_up(event: CloudEvent[Happened]) -> None:
+        raise DeadLetter("it failed for ten minutes")
+
+    await connect(Consumer(SERVICE, [on(Happened, give_up)], probe=probe))
+    await publish(connect, happened(1))
+
+    dead = await eventually(lambda: taken(channel, DEAD))
+    assert dead.headers["reason"] == "it failed for ten minutes"
+    assert dead.headers["attempts"] == 1
 
 
 @pytest.mark.parametrize(

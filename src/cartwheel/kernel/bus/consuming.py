@@ -34,7 +34,7 @@ from cartwheel.kernel.bus import topology, wire
 from cartwheel.kernel.bus.connection import CONNECTION_ERRORS, open_channel
 from cartwheel.kernel.bus.deadline import until
 from cartwheel.kernel.clock import utc_now
-from cartwheel.kernel.errors import Refusal
+from cartwheel.kernel.errors import DeadLetter, Refusal, RetryLater
 from cartwheel.kernel.lane import Lane
 from cartwheel.kernel.messages import CloudEvent, Event
 from cartwheel.kernel.outages import is_outage
@@ -178,6 +178,14 @@ class Consumer:
                 code=refusal.code,
                 detail=refusal.detail,
             )
+        except DeadLetter as error:
+            await self._park(message, error, _attempts(message) + 1)
+        except RetryLater as error:
+            attempts = _attempts(message) + 1
+            delay = topology.RETRY_DELAYS[min(attempts, len(topology.RETRY_DELAYS)) - 1]
+            log.warning("event again later", type=event.type, delay=delay, error=str(error))
+            queue = topology.retry_queue(self._service, delay)
+            await self._send(message, queue, {ATTEMPTS: attempts})
         except Exception as error:
             if is_outage(error):
                 log.warning("a part is away: consuming stops", type=event.type, error=repr(error))
@@ -189,7 +197,7 @@ class Consumer:
     async def _retry(
         self, message: AbstractIncomingMessage, event: CloudEvent[Any], error: Exception
     ) -> None:
-        attempts = int(str(message.headers.get(ATTEMPTS, 0))) + 1
+        attempts = _attempts(message) + 1
         delays = (*topology.RETRY_DELAYS, topology.RETRY_DELAYS[-1])
         if attempts > len(delays):
             await self._park(message, error, attempts)
@@ -244,3 +252,7 @@ class Consumer:
         finally:
             self._pause = None
         log.info("the part is back: consuming goes on")
+
+
+def _attempts(message: AbstractIncomingMessage) -> int:
+    return int(str(message.headers.get(ATTEMPTS, 0)))
