@@ -1,91 +1,126 @@
-"""Stands before the emulator's SES and answers some requests itself, as a sick SES would."""
+"""A stand-in for Amazon SES that answers as the script says, where the emulator cannot."""
 
-from collections.abc import AsyncGenerator, Collection, Mapping
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
 import aiohttp
 import msgspec
 from aiohttp import web
 
-_SEND = "/v2/email/outbound-emails"
-_NOT_PASSED_ON = frozenset({"host", "content-length", "transfer-encoding", "connection"})
+
+class Answer(msgspec.Struct, frozen=True):
+    """An error of SES's, or silence for so many seconds and then a yes."""
+
+    status: int = 200
+    code: str = ""
+    text: str = ""
+    after: float = 0.0
 
 
-class _Destination(msgspec.Struct):
-    ToAddresses: list[str]
-
-
-class _Send(msgspec.Struct):
-    Destination: _Destination
-
-
-class Failure(msgspec.Struct, frozen=True):
-    """For example 400 `MessageRejected`, or 500 `InternalServiceErrorException`."""
-
-    status: int
-    code: str
+FAILS = Answer(500, "InternalFailure")
+_YES = Answer()
+_OF_ONE_HOP = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 
 
 class ScriptedSes:
-    """Made by `scripted_ses`; what it does not answer itself, the emulator does."""
+    """Takes mail, but for the addresses in `script`; `probe` is its answer about the account.
 
-    def __init__(self, emulator: aiohttp.ClientSession) -> None:
+    Given an emulator of SES, it passes on what the script takes.
+    """
+
+    def __init__(self, emulator: aiohttp.ClientSession | None = None) -> None:
         self._emulator = emulator
-        self._failure: Failure | None = None
-        self._recipients: Collection[str] | None = None
+        self.script: dict[str, Answer] = {}
+        self.mail = _YES
+        """The answer to mail that `script` does not name."""
+        self.probe = _YES
+        self.probes = 0
+        self.asked: Counter[str] = Counter()
+        """How often it was asked to send, by address."""
+        self.taken: list[str] = []
+        """To whom it has sent, in order."""
+        self.bodies: list[dict[str, object]] = []
         self.url = ""
 
-    def fail(self, failure: Failure) -> None:
-        """Answer every request with `failure`: something is wrong with SES, or the account."""
-        self._failure, self._recipients = failure, None
-
-    def fail_mail_to(self, recipients: Collection[str], failure: Failure) -> None:
-        """Answer each mail to one of `recipients` with `failure`. SES itself is well."""
-        self._failure, self._recipients = failure, recipients
-
     def recover(self) -> None:
-        self._failure = None
+        """Take everything from now on."""
+        self.script = {}
+        self.mail = self.probe = _YES
 
-    async def answer(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        if self._failure is not None and self._is_concerned(request, body):
-            return web.json_response(
-                {"message": "as the test asked for"},
-                status=self._failure.status,
-                headers={"x-amzn-errortype": self._failure.code},
-            )
-        async with self._emulator.request(
-            request.method, request.raw_path, data=body, headers=_passed_on(request.headers)
+    async def send_email(self, request: web.Request) -> web.StreamResponse:
+        mail = await request.json()
+        [to] = mail["Destination"]["ToAddresses"]
+        self.asked[to] += 1
+        answer = self.script.get(to, self.mail)
+        await asyncio.sleep(answer.after)
+        if answer.status != 200:
+            return _error(answer)
+        self.taken.append(to)
+        self.bodies.append(mail["Content"]["Simple"]["Body"])
+        if self._emulator is not None:
+            return await self._pass_on(request, self._emulator)
+        return web.json_response({"MessageId": f"scripted-{len(self.taken)}"})
+
+    async def get_account(self, request: web.Request) -> web.StreamResponse:
+        self.probes += 1
+        await asyncio.sleep(self.probe.after)
+        if self.probe.status != 200:
+            return _error(self.probe)
+        if self._emulator is not None:
+            return await self._pass_on(request, self._emulator)
+        return web.json_response({"SendingEnabled": True})
+
+    async def _pass_on(
+        self, request: web.Request, emulator: aiohttp.ClientSession
+    ) -> web.StreamResponse:
+        async with emulator.request(
+            request.method,
+            request.raw_path,
+            data=await request.read(),
+            headers=_passed_on(request.headers),
         ) as answer:
             return web.Response(
                 body=await answer.read(), status=answer.status, headers=_passed_on(answer.headers)
             )
 
-    def _is_concerned(self, request: web.Request, body: bytes) -> bool:
-        if self._recipients is None:
-            return True
-        if request.path != _SEND:
-            return False
-        sent = msgspec.json.decode(body, type=_Send)
-        return not set(self._recipients).isdisjoint(sent.Destination.ToAddresses)
-
 
 def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() not in _NOT_PASSED_ON}
+    return {name: value for name, value in headers.items() if name.lower() not in _OF_ONE_HOP}
+
+
+def _error(answer: Answer) -> web.Response:
+    headers = {"x-amzn-ErrorType": answer.code} if answer.code else {}
+    return web.json_response({"message": answer.text}, status=answer.status, headers=headers)
 
 
 @asynccontextmanager
-async def scripted_ses(emulator: str) -> AsyncGenerator[ScriptedSes]:
-    """Yield an SES at `url` that passes on to the `emulator` what it is not told to fail."""
-    async with aiohttp.ClientSession(emulator, auto_decompress=False) as session:
-        ses = ScriptedSes(session)
-        app = web.Application(client_max_size=2**24)
-        app.router.add_route("*", "/{path:.*}", ses.answer)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        ses.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        try:
+async def scripted_ses(emulator: str | None = None) -> AsyncGenerator[ScriptedSes]:
+    """Yield an SES at its `url`; `emulator` is the URL of one that takes what it takes."""
+    if emulator is None:
+        async with _serving(ScriptedSes()) as ses:
             yield ses
-        finally:
-            await runner.cleanup()
+    else:
+        async with (
+            aiohttp.ClientSession(emulator, auto_decompress=False) as session,
+            _serving(ScriptedSes(session)) as ses,
+        ):
+            yield ses
+
+
+@asynccontextmanager
+async def _serving(ses: ScriptedSes) -> AsyncGenerator[ScriptedSes]:
+    app = web.Application()
+    app.router.add_post("/v2/email/outbound-emails", ses.send_email)
+    app.router.add_get("/v2/email/account", ses.get_account)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        ses.url = f"http://{host}:{port}"
+        yield ses
+    finally:
+        await runner.cleanup()

@@ -19,7 +19,7 @@ from cartwheel.payments.handlers.reconciling import UNDECIDED_AFTER
 from ..alarms import rabbitmq_full
 from ..journeys.command_line import cartwheel
 from ..rabbitmqctl import delivery_limit
-from ..scripted_ses import Failure
+from ..scripted_ses import FAILS
 from ..waiting import eventually
 from .faults import Fault, Harm, behave, spoil
 from .rig import Rig
@@ -127,7 +127,7 @@ def most_mail_fails(seconds: float) -> Fault:
         async with mongodb.connect(rig.system.environment["MONGODB_URI"], process="tests") as to:
             mail = to["notifications"]["mail"]
             spared, *others = sorted(await mail.distinct("to"))
-            rig.ses.fail_mail_to(others, Failure(500, "InternalFailure"))
+            rig.ses.script = dict.fromkeys(others, FAILS)
             await asyncio.sleep(seconds)
             late = datetime.now(UTC) - SOON / 2
             sent = await mail.count_documents({"to": spared, "sent_at": {"$gt": late}})

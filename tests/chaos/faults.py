@@ -19,7 +19,7 @@ from cartwheel.kernel.crash_points import POINTS
 from cartwheel.kernel.store import client as mongodb
 
 from ..alarms import rabbitmq_full
-from ..scripted_ses import Failure
+from ..scripted_ses import Answer
 from .clocks import CACHED
 from .history import History
 from .promises import Violation
@@ -271,15 +271,15 @@ def clock_jumps(service: str, ahead: float, seconds: float) -> Fault:
     return Fault(f"the clock of {service} is {ahead:+.0f} s off for {seconds:.1f} s", run)
 
 
-def ses_fails(failure: Failure, seconds: float) -> Fault:
-    """Every mail, and the probe."""
+def ses_fails(answer: Answer, seconds: float) -> Fault:
+    """At every mail, and at the probe."""
 
     async def run(rig: Rig) -> None:
-        rig.ses.fail(failure)
+        rig.ses.mail = rig.ses.probe = answer
         await asyncio.sleep(seconds)
         rig.ses.recover()
 
-    return Fault(f"SES answers {failure.status} {failure.code} for {seconds:.1f} s", run)
+    return Fault(f"SES answers {answer.status} {answer.code} for {seconds:.1f} s", run)
 
 
 def time_passes(seconds: float) -> Fault:

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 
-from ..scripted_ses import Failure
+from ..scripted_ses import FAILS, Answer
 from . import bad_neighbours, failovers, faults
 from .faults import CRASHES, Fault
 from .rig import PARTS, SERVICES
@@ -15,10 +15,10 @@ JUMPS = (-600, -5, 5, 120)
 """Seconds. Docs ask for clocks that agree within a second or so."""
 
 _SES = (
-    Failure(403, "InvalidSignatureException"),
-    Failure(400, "SendingPausedException"),
-    Failure(429, "TooManyRequestsException"),
-    Failure(500, "InternalServiceErrorException"),
+    Answer(403, "InvalidSignatureException"),
+    Answer(400, "SendingPausedException"),
+    Answer(429, "TooManyRequestsException"),
+    FAILS,
 )
 
 

@@ -9,8 +9,8 @@ from cartwheel.notifications.handlers import MailFailed, MailRefused
 from cartwheel.notifications.mail import Mail
 from cartwheel.notifications.ses import OUTAGE_STATUSES, OUTAGES, REFUSALS, Ses, open_ses
 
+from ..scripted_ses import FAILS, Answer, ScriptedSes
 from .conftest import SENDER
-from .scripted_ses import FAILS, Answer, ScriptedSes
 
 TO = "zoe@example.org"
 UNVERIFIED = (
