@@ -1,4 +1,4 @@
-"""RabbitMQ out of memory: it lets those who publish wait until that is over."""
+"""RabbitMQ made difficult: out of memory, or impatient with slow consumers."""
 
 import asyncio
 from asyncio.subprocess import DEVNULL, PIPE
@@ -18,11 +18,30 @@ async def rabbitmq_full(supervisor: Supervisor) -> AsyncGenerator[None]:
         await _watermark(supervisor, "0.4")
 
 
+@asynccontextmanager
+async def consumer_timeout(supervisor: Supervisor, *, seconds: int) -> AsyncGenerator[None]:
+    """Channels opened meanwhile are closed when a delivery is not acknowledged for so long."""
+    await _set(supervisor, consumer_timeout=seconds * 1000, channel_tick_interval=500)
+    try:
+        yield
+    finally:
+        await _set(supervisor, consumer_timeout=1_800_000, channel_tick_interval=60_000)
+
+
+async def _set(supervisor: Supervisor, **values: int) -> None:
+    setting = "application:set_env(rabbit, {}, {})"
+    all_of_them = ", ".join(setting.format(*each) for each in values.items())
+    await _control(supervisor, "eval", f"{all_of_them}.")
+
+
 async def _watermark(supervisor: Supervisor, *limit: str) -> None:
+    await _control(supervisor, "set_vm_memory_high_watermark", *limit)
+
+
+async def _control(supervisor: Supervisor, *arguments: str) -> None:
     control = await asyncio.create_subprocess_exec(
         "/usr/lib/rabbitmq/bin/rabbitmqctl",
-        "set_vm_memory_high_watermark",
-        *limit,
+        *arguments,
         env=supervisor.command("rabbitmq").environment,
         stdout=DEVNULL,
         stderr=PIPE,

@@ -104,3 +104,16 @@ class OutcomeUnknown(Outage):
 
 class TimedOut(Outage):
     code = "timed_out"
+
+
+class RetryLater(Exception):
+    """Raised by the handler of an event: this event has failed, while others may do well.
+
+    It is tried again after 5 s, then every 60 s, for as long as its handler raises this. The
+    handler counts, and ends it by `DeadLetter`.
+    """
+
+
+class DeadLetter(Exception):
+    """Raised by the handler of an event: trying it again is useless. It is dead-lettered at once,
+    with this exception's text as the reason."""
