@@ -7,7 +7,39 @@ import sys
 
 import pytest
 
+from cartwheel.kernel.errors import Unavailable
+from cartwheel.kernel.process import Job, repeat
 from cartwheel.local import ports
+
+from ..logs import logged_by
+
+
+async def test_a_job_that_fails_again_and_again_is_logged_once_until_it_succeeds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logged = logged_by(monkeypatch, "kernel.process")
+    outcomes: list[Exception | None] = [
+        *(Unavailable("away"), Unavailable("away"), ValueError("no"), ValueError("no"), None),
+        *(ValueError("no"), None),
+    ]
+    done = asyncio.Event()
+
+    async def run() -> None:
+        if not outcomes:
+            done.set()
+        elif outcome := outcomes.pop(0):
+            raise outcome
+
+    async with asyncio.timeout(10):
+        repeating = asyncio.create_task(repeat(Job(run, every=0.001)))
+        await done.wait()
+    repeating.cancel()
+
+    assert [line["event"] for line in logged] == [
+        "job waits for a dependency",
+        "job failed",
+        "job failed",
+    ]
 
 
 async def started(environment: dict[str, str]) -> asyncio.subprocess.Process:

@@ -17,6 +17,7 @@ from cartwheel.kernel.store.relay import Relay
 from cartwheel.local.up import System
 
 from ..alarms import rabbitmq_full
+from ..logs import logged_by
 from ..waiting import eventually
 from .conftest import Connect
 from .messages import SERVICE, Happened, Unheard
@@ -237,6 +238,32 @@ async def test_what_cannot_be_published_stays_and_holds_back_what_follows_it(
         await eventually(published)
     finally:
         await relay.stop()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_event_that_cannot_be_read_holds_back_only_what_follows_it(
+    things: Database, connect: Connect, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged = logged_by(monkeypatch, "kernel.store.relay")
+    unreadable = thing("stuck", Happened(number=98), Happened(number=99))
+    unreadable["outbox"][0]["sequence"] = "first"
+    await things["things"].insert_many(
+        [unreadable, *(thing(f"a{n}", Happened(number=n)) for n in range(50))]
+    )
+    await things["others"].insert_one(thing("b", Happened(number=50)))
+    publisher = Publisher(frozenset({Happened.type}))
+    await connect(publisher)
+    relay = Relay(things, ["things", "others"], publisher, Outboxes())
+
+    relay.start()
+    try:
+        await told(lambda: len(seen) > 50)
+        await asyncio.sleep(0.5)
+    finally:
+        await relay.stop()
+
+    assert sorted(number for _, number in seen) == list(range(51))
+    assert [line["document"] for line in logged] == ["stuck"]
 
 
 async def test_events_carry_the_trace_and_the_cause_of_the_change() -> None:

@@ -18,12 +18,13 @@ from cartwheel.contracts.orders import (
     ReasonRequired,
 )
 from cartwheel.kernel.money import Money
+from cartwheel.kernel.store.client import Document
 from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.orders.domain import PAYMENT_DEADLINE
 from cartwheel.orders.handlers import reading
-from cartwheel.orders.handlers.ending import OVERDUE_AT_ONCE
 from cartwheel.orders.mongo import MongoOrders
 
+from ..profiling import documents_examined
 from .conftest import Orders, Shelf
 from .examples import ADDRESS, AT, ZOE, captured, declined, pending, place, refunded, shortage
 
@@ -32,6 +33,7 @@ STRANGER = Actor(user_id="user-eve")
 ADMIN = Actor(user_id="user-ada", admin=True)
 DEADLINE = AT + PAYMENT_DEADLINE
 WHY = "Damaged in the warehouse."
+WAITING = OrderStatus.AWAITING_PAYMENT
 CANCELED = ["order.canceled.v1"]
 CANCELED_WHEN_PAID = ["order.paid.v1", "order.canceled.v1", "order.refund_due.v1"]
 
@@ -40,6 +42,17 @@ CANCELED_WHEN_PAID = ["order.paid.v1", "order.canceled.v1", "order.refund_due.v1
 def other(orders: Orders) -> Orders:
     """A second process of the service."""
     return orders._replace(orders=MongoOrders(orders.database, Outboxes()))
+
+
+async def awaiting(orders: Orders) -> list[str]:
+    found = orders.database["orders"].find({"status": "AWAITING_PAYMENT"})
+    return [document["_id"] async for document in found]
+
+
+def unique(number: int) -> Document:
+    """Return of an order that awaits its payment what no other may have."""
+    order_id = f"ord_{number}"
+    return {"_id": order_id, "request_id": order_id, "number": order_id, "status": WAITING}
 
 
 @pytest.fixture
@@ -200,7 +213,7 @@ async def test_two_processes_that_look_for_overdue_orders_at_once_cancel_each_on
     orders: Orders, other: Orders, shelf: Shelf
 ) -> None:
     mug = await shelf.add(stock=200)
-    answers = await orders.place(*(place((mug, 1)) for _ in range(OVERDUE_AT_ONCE + 20)))
+    answers = await orders.place(*(place((mug, 1)) for _ in range(120)))
 
     await asyncio.gather(orders.expire(DEADLINE), other.expire(DEADLINE))
 
@@ -208,6 +221,57 @@ async def test_two_processes_that_look_for_overdue_orders_at_once_cancel_each_on
     assert len(documents) == len(answers)
     assert {document["status"] for document in documents} == {"CANCELED"}
     assert {len(document["outbox"]) for document in documents} == {2}
+
+
+async def test_an_overdue_order_that_cannot_be_read_keeps_no_other_waiting(
+    orders: Orders, shelf: Shelf
+) -> None:
+    mug = await shelf.add(stock=50)
+    unreadable = (await orders.placed(place((mug, 1)))).id
+    await orders.place(*(place((mug, 1)) for _ in range(49)))
+    from_a_younger_version = {"$set": {"fulfillment.status": "BY PIGEON"}}
+    await orders.database["orders"].update_one({"_id": unreadable}, from_a_younger_version)
+
+    await orders.expire(DEADLINE)
+
+    assert await awaiting(orders) == [unreadable]
+    assert "BY PIGEON" in (await orders.document(unreadable))["retry"]["error"]
+
+
+async def test_an_overdue_order_that_can_be_read_again_is_canceled_within_5_minutes(
+    orders: Orders, order: OrderView
+) -> None:
+    stored = orders.database["orders"]
+    await stored.update_one({"_id": order.id}, {"$set": {"fulfillment.status": "BY PIGEON"}})
+    for hour in range(10):
+        await orders.expire(DEADLINE + timedelta(hours=hour))
+    readable = {"$set": {"fulfillment.status": order.fulfillment.status}}
+    await stored.update_one({"_id": order.id}, readable)
+
+    await orders.expire(DEADLINE + timedelta(hours=9, minutes=5))
+
+    assert await awaiting(orders) == []
+    assert await orders.told(order.id) == CANCELED
+    assert "retry" not in await orders.document(order.id)
+
+
+async def test_looking_for_overdue_orders_reads_only_those(orders: Orders) -> None:
+    """Not the younger ones, nor those that wait for cash, nor what has failed and waits."""
+    kinds = (
+        {"expires_at": DEADLINE + timedelta(seconds=1)},
+        {"expires_at": None},
+        {"expires_at": DEADLINE, "due_at": DEADLINE + timedelta(seconds=1)},
+    )
+    await orders.database["orders"].insert_many(
+        [{**unique(number), **kinds[number % 3]} for number in range(3_000)]
+        + [{**unique(number), "expires_at": DEADLINE} for number in range(3_000, 3_010)]
+    )
+
+    async with documents_examined(orders.database, "orders") as examined:
+        due = await orders.orders.overdue().due(DEADLINE, limit=1000)
+
+    assert len(due) == 10
+    assert sum(examined) == 10
 
 
 async def test_cash_on_delivery_is_waited_for_past_the_deadline(

@@ -81,8 +81,8 @@ class Payments(NamedTuple):
     async def refund_due(self, event: CloudEvent[OrderRefundDue]) -> None:
         await refunding.order_refund_due(event, payments=self.payments, now=now)
 
-    async def carry_out_refunds(self) -> None:
-        await refunding.carry_out_refunds(payments=self.payments, cards=self.cards, now=now)
+    async def carry_out_refunds(self, clock: Callable[[], datetime] = now) -> None:
+        await refunding.carry_out_refunds(payments=self.payments, cards=self.cards, now=clock)
 
     async def told(self, payment_id: str) -> list[str]:
         """Return what the payment has told of."""

@@ -1,8 +1,10 @@
 """Money that an order does not want goes back once, whatever fails on the way."""
 
 import asyncio
+from datetime import datetime, timedelta
 
 import pytest
+from structlog.typing import EventDict
 
 from cartwheel.contracts.payments import (
     NotConfirmable,
@@ -13,17 +15,20 @@ from cartwheel.contracts.payments import (
     RefundStatus,
     ReportVerdict,
 )
-from cartwheel.kernel.errors import OutcomeUnknown, TimedOut, Unavailable
+from cartwheel.kernel.errors import OutcomeUnknown, Unavailable
 from cartwheel.kernel.money import Money
+from cartwheel.kernel.store.client import Document
 from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.payments import simulator as payments_simulator
 from cartwheel.payments.mongo import MongoPayments
 from cartwheel.payments.simulator import SimulatorCards, UnexpectedAnswer, open_simulator
 
+from ..logs import logged_by
+from ..profiling import documents_examined
 from ..proxy import proxy_to
 from ..simulator.conftest import API_KEY
 from .conftest import Payments, Shop
-from .examples import ADMIN, TOTAL, canceled, create, refund_due, unwanted
+from .examples import ADMIN, AT, TOTAL, canceled, create, later, now, refund_due, unwanted
 
 
 @pytest.fixture
@@ -34,7 +39,7 @@ def other(payments: Payments) -> Payments:
 
 @pytest.fixture
 async def paid(payments: Payments, shop: Shop) -> PaymentView:
-    return (await payments.create(create(await shop.order(), await shop.card()))).made
+    return await pay(payments, shop)
 
 
 @pytest.fixture
@@ -45,6 +50,24 @@ async def cash(payments: Payments, shop: Shop) -> PaymentView:
 async def read(payments: Payments, payment: PaymentView) -> PaymentView:
     [found] = [each for each in await payments.of(payment.order_id) if each.id == payment.id]
     return found
+
+
+async def pay(payments: Payments, shop: Shop) -> PaymentView:
+    return (await payments.create(create(await shop.order(), await shop.card()))).made
+
+
+def in_5_seconds() -> datetime:
+    return AT + timedelta(seconds=5)
+
+
+def unique(number: int) -> Document:
+    """Return of a payment what no other may have."""
+    return {"_id": f"pay_{number}", "request_id": str(number), "order_id": f"ord_{number}"}
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[EventDict]:
+    return logged_by(monkeypatch, "kernel.jobs")
 
 
 async def due(payments: Payments, payment: PaymentView) -> None:
@@ -109,12 +132,11 @@ async def test_while_the_provider_is_away_the_refund_waits(
 ) -> None:
     await due(payments, paid)
     async with open_simulator(f"http://127.0.0.1:{unused_tcp_port}", API_KEY) as nobody:
-        for _ in range(2):
-            with pytest.raises(Unavailable):
-                await payments._replace(cards=nobody).carry_out_refunds()
+        for clock in (now, in_5_seconds):
+            await payments._replace(cards=nobody).carry_out_refunds(clock)
     waiting = await read(payments, paid)
 
-    await payments.carry_out_refunds()
+    await payments.carry_out_refunds(later)
 
     assert waiting.status is PaymentStatus.PAID
     assert (await read(payments, paid)).status is PaymentStatus.REFUNDED
@@ -132,12 +154,11 @@ async def test_a_refund_whose_answer_is_lost_is_not_made_twice(
         open_simulator(url, API_KEY) as far,
     ):
         proxy.lose_answers()
-        with pytest.raises(TimedOut):
-            await payments._replace(cards=far).carry_out_refunds()
+        await payments._replace(cards=far).carry_out_refunds()
     made = await shop.charges(paid)
     known = await read(payments, paid)
 
-    await payments.carry_out_refunds()
+    await payments.carry_out_refunds(in_5_seconds)
 
     assert made == ["charge", "refund"]
     assert known.status is PaymentStatus.PAID
@@ -164,26 +185,67 @@ async def test_a_process_that_died_after_the_provider_gave_back_is_taken_up(
     assert await payments.told(paid.id) == ["payment.captured.v1", "payment.refunded.v1"]
 
 
+@pytest.mark.parametrize("fault", [UnexpectedAnswer("neither yes nor no"), Unavailable("500")])
 async def test_a_refund_that_cannot_be_made_keeps_no_other_waiting(
-    payments: Payments, shop: Shop, paid: PaymentView
+    payments: Payments, shop: Shop, paid: PaymentView, fault: Exception
 ) -> None:
-    stuck = (await payments.create(create(await shop.order(), await shop.card()))).made
-    await due(payments, stuck)
-    await due(payments, paid)
+    stuck = paid
+    others = await asyncio.gather(*(pay(payments, shop) for _ in range(49)))
+    for payment in (stuck, *others):
+        await due(payments, payment)
 
-    class Confused(SimulatorCards):
+    class FailingOnOne(SimulatorCards):
         def __init__(self) -> None:
             """Of the real one, only `refund` is used."""
 
         async def refund(self, payment_id: str, refund_id: str, amount: Money) -> None:
             if payment_id == stuck.id:
-                raise UnexpectedAnswer("neither yes nor no")
+                raise fault
             await payments.cards.refund(payment_id, refund_id, amount)
 
-    await payments._replace(cards=Confused()).carry_out_refunds()
+    await payments._replace(cards=FailingOnOne()).carry_out_refunds()
 
     assert (await read(payments, stuck)).status is PaymentStatus.PAID
-    assert (await read(payments, paid)).status is PaymentStatus.REFUNDED
+    assert [(await read(payments, each)).status for each in others] == [PaymentStatus.REFUNDED] * 49
+    await payments.carry_out_refunds(in_5_seconds)
+    assert (await read(payments, stuck)).status is PaymentStatus.REFUNDED
+
+
+async def test_a_refund_that_the_provider_refuses_for_good_is_asked_for_ever_more_seldom(
+    payments: Payments, shop: Shop, paid: PaymentView, logged: list[EventDict]
+) -> None:
+    """More than was captured; after a day a person has to see to it."""
+    too_much = Money(TOTAL.amount + 1, "USD")
+    await payments.refund_due(refund_due(paid.order_id, paid.id, too_much))
+
+    for minute in range(0, 25 * 60, 5):
+        await payments.carry_out_refunds(lambda after=minute: AT + timedelta(minutes=after))
+
+    retry = (await payments.document(paid.id))["retry"]
+    assert retry["error"].endswith("simulator answered 409 amount_too_large to /v1/refunds")
+    assert retry["since"] == AT
+    assert [(line["event"], line["item"]) for line in logged] == [
+        ("item failed and will be tried again", paid.id),
+        ("item needs a person", paid.id),
+    ]
+    assert await shop.charges(paid) == ["charge"]
+
+
+async def test_looking_for_refunds_that_are_due_reads_only_those(payments: Payments) -> None:
+    refund = {"status": "PENDING"}
+    waiting = {"due_at": AT + timedelta(seconds=1)}
+    await payments.database["payments"].insert_many(
+        [
+            {**unique(number), "refunds": [refund], **(waiting if number < 2_000 else {})}
+            for number in range(2_010)
+        ]
+    )
+
+    async with documents_examined(payments.database, "payments") as examined:
+        due = await payments.payments.to_refund().due(AT, limit=1000)
+
+    assert len(due) == 10
+    assert sum(examined) == 10
 
 
 async def test_a_refund_of_an_unknown_payment_is_refused(payments: Payments) -> None:

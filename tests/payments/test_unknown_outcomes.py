@@ -1,10 +1,13 @@
 """When the provider does not answer: nothing is charged twice, and the truth is found."""
 
 import asyncio
+from datetime import timedelta
 
+import msgspec
 import pytest
 
 from cartwheel.contracts.payments import (
+    CardToken,
     CreatePayment,
     Failure,
     PaymentInProgress,
@@ -13,14 +16,19 @@ from cartwheel.contracts.payments import (
     PaymentView,
     ReportVerdict,
 )
-from cartwheel.kernel.errors import OutcomeUnknown
+from cartwheel.kernel.errors import OutcomeUnknown, Unavailable
+from cartwheel.kernel.ids import new_id
+from cartwheel.kernel.store import codec
+from cartwheel.kernel.store.client import Document
 from cartwheel.payments import simulator as payments_simulator
+from cartwheel.payments.handlers.reconciling import UNDECIDED_AFTER
 from cartwheel.payments.provider import Outcome
 from cartwheel.payments.simulator import SimulatorCards, UnexpectedAnswer, open_simulator
 
+from ..profiling import documents_examined
 from ..simulator.conftest import API_KEY
 from .conftest import DECLINED, GOOD, Payments, Shop
-from .examples import create, now
+from .examples import CASH, LATER, VISA, create, now, payment
 
 
 async def unknown(payments: Payments, request: CreatePayment) -> PaymentView:
@@ -30,6 +38,47 @@ async def unknown(payments: Payments, request: CreatePayment) -> PaymentView:
     [left, *_] = await payments.of(request.order_id)
     assert left.status is PaymentStatus.AWAITING_PAYMENT
     return left
+
+
+class FailingOn(SimulatorCards):
+    """The real provider, but for one payment."""
+
+    def __init__(self, payment_id: str, fault: Exception, real: SimulatorCards) -> None:
+        self.payment_id = payment_id
+        self.fault = fault
+        self.real = real
+
+    async def cancel(self, payment_id: str) -> Outcome:
+        if payment_id == self.payment_id:
+            raise self.fault
+        return await self.real.cancel(payment_id)
+
+
+async def interrupted(payments: Payments, count: int) -> list[str]:
+    """Return the ids of payments that were stored, and never came to the provider."""
+    made = [
+        msgspec.structs.replace(
+            payment(CardToken(token="tok_1", card=VISA)),
+            id=new_id("pay"),
+            order_id=new_id("ord"),
+            request_id=new_id("req"),
+        )
+        for _ in range(count)
+    ]
+    assert all([await payments.payments.add(each) for each in made])
+    return [each.id for each in made]
+
+
+def awaited_cash(number: int) -> Document:
+    cash = msgspec.structs.replace(
+        payment(CASH), id=f"pay_{number}", order_id=f"ord_{number}", request_id=str(number)
+    )
+    return {**codec.to_document(cash), "outbox": []}
+
+
+async def awaiting(payments: Payments) -> set[str]:
+    found = payments.database["payments"].find({"status": "AWAITING_PAYMENT"})
+    return {document["_id"] async for document in found}
 
 
 async def read(payments: Payments, payment: PaymentView) -> PaymentView:
@@ -170,26 +219,50 @@ async def test_two_processes_that_clear_up_at_once_tell_of_it_once(
     assert [event["type"] for event in document["outbox"]] == ["payment.captured.v1"]
 
 
+@pytest.mark.parametrize("fault", [UnexpectedAnswer("neither yes nor no"), Unavailable("500")])
 async def test_a_payment_that_cannot_be_cleared_up_keeps_no_other_waiting(
-    payments: Payments, shop: Shop
+    payments: Payments, shop: Shop, fault: Exception
 ) -> None:
-    await shop.fault("charge_then_drop", count=2)
+    await shop.fault("charge_then_drop")
     stuck = await unknown(payments, create(await shop.order(), await shop.card()))
-    other = await unknown(payments, create(await shop.order(), await shop.card()))
+    others = await interrupted(payments, 49)
 
-    class Confused(SimulatorCards):
-        def __init__(self) -> None:
-            """Of the real one, only `cancel` is used."""
+    await payments._replace(cards=FailingOn(stuck.id, fault, payments.cards)).reconcile()
 
-        async def cancel(self, payment_id: str) -> Outcome:
-            if payment_id == stuck.id:
-                raise UnexpectedAnswer("neither yes nor no")
-            return await payments.cards.cancel(payment_id)
+    assert await awaiting(payments) == {stuck.id}
+    await payments.reconcile(lambda: LATER + timedelta(seconds=5))
+    assert (await read(payments, stuck)).status is PaymentStatus.PAID
+    assert await shop.charges(stuck) == ["charge"]
+    assert len(others) == 49
 
-    await payments._replace(cards=Confused()).reconcile()
 
-    assert await read(payments, stuck) == stuck
-    assert (await read(payments, other)).status is PaymentStatus.PAID
+async def test_a_payment_that_cannot_be_read_keeps_no_other_waiting(payments: Payments) -> None:
+    unreadable, *_ = await interrupted(payments, 50)
+    from_a_younger_version = {"$set": {"method": "by pigeon"}}
+    await payments.database["payments"].update_one({"_id": unreadable}, from_a_younger_version)
+
+    await payments.reconcile()
+
+    assert await awaiting(payments) == {unreadable}
+    retry = (await payments.document(unreadable))["retry"]
+    assert "by pigeon" in retry["error"]
+
+
+async def test_looking_for_interrupted_payments_reads_only_those(payments: Payments) -> None:
+    """Not the cash that is awaited, nor what has failed and waits."""
+    stuck = await interrupted(payments, 30)
+    waiting = {"$set": {"due_at": LATER + timedelta(seconds=1)}}
+    await payments.database["payments"].update_many({"_id": {"$in": stuck[:20]}}, waiting)
+    await payments.database["payments"].insert_many(
+        [awaited_cash(number) for number in range(3_000)]
+    )
+
+    async with documents_examined(payments.database, "payments") as examined:
+        undecided = payments.payments.undecided("simulator", after=UNDECIDED_AFTER)
+        due = await undecided.due(LATER, limit=1000)
+
+    assert [item.id for item in due] == stuck[20:]
+    assert sum(examined) == 10
 
 
 async def test_a_webhook_settles_what_nobody_has_answered(payments: Payments, shop: Shop) -> None:

@@ -16,7 +16,7 @@ from cartwheel.kernel.ids import new_number
 from cartwheel.kernel.messages import Answer, Cause, Request
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.kernel.store import migrations
-from cartwheel.kernel.store.client import Client, Database
+from cartwheel.kernel.store.client import Client, Database, Document
 from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.orders import domain as orders_rules
 from cartwheel.orders.domain import Order
@@ -28,6 +28,7 @@ from cartwheel.products.mongo.reservations import MongoReservations
 
 from ..orders import examples as orders_examples
 from ..orders.conftest import Direct
+from ..profiling import documents_examined
 from .conftest import Products
 from .examples import AT, now, reserve
 from .test_settling import canceled, hold, paid, stock_of, take
@@ -67,6 +68,7 @@ def reject(order: Order) -> Order:
 class OrdersSide(NamedTuple):
     """Orders with its own database, and the bus on which it answers."""
 
+    database: Database
     orders: MongoOrders
     bus: Direct
 
@@ -84,7 +86,7 @@ async def orders(client: Client, database: Database) -> AsyncGenerator[OrdersSid
     await migrations.apply(beside, ORDERS)
     stored = MongoOrders(beside, Outboxes())
     statuses = partial(reading.get_order_statuses, orders=stored)
-    yield OrdersSide(stored, Direct(answer(GetOrderStatuses, statuses)))
+    yield OrdersSide(beside, stored, Direct(answer(GetOrderStatuses, statuses)))
     await client.drop_database(beside.name)
 
 
@@ -92,6 +94,11 @@ async def sweep(products: Products, orders: OrdersSide, at: datetime = LATER) ->
     await handlers.give_up_holds(
         reservations=products.reservations, bus=orders.bus, now=lambda: at, older_than=OLD
     )
+
+
+def unique(number: int) -> Document:
+    """Return of a hold what no other may have."""
+    return {"_id": f"ord_{number}", "request_id": str(number), "status": "HELD"}
 
 
 async def held(products: Products, product_id: str, quantity: int = 3) -> Reservation:
@@ -169,10 +176,67 @@ async def test_without_an_answer_of_orders_nothing_is_given_up(
         async def request(self, request: Request[Answer]) -> Answer:
             raise TimedOut("no answer")
 
-    with pytest.raises(TimedOut):
-        await sweep(products, orders._replace(bus=Away()))
+    await sweep(products, orders._replace(bus=Away()))
+    kept = await stock_of(products, mug)
+    await sweep(products, orders, LATER + timedelta(seconds=5))
 
-    assert await stock_of(products, mug) == (7, 3, 0)
+    assert kept == (7, 3, 0)
+    assert await stock_of(products, mug) == (10, 0, 0)
+
+
+async def test_a_hold_that_cannot_be_cleared_up_keeps_no_other_waiting(
+    products: Products, orders: OrdersSide
+) -> None:
+    """Orders cannot read the order of one; of another, the hold itself cannot be read."""
+    mug = await products.stocked(50)
+    holds = [await held(products, mug, 1) for _ in range(50)]
+    order_id = await orders.store(holds[0])
+    from_a_younger_version = {"$set": {"fulfillment.status": "BY PIGEON"}}
+    await orders.database["orders"].update_one({"_id": order_id}, from_a_younger_version)
+    reservations = products.database["reservations"]
+    no_lines = {"$set": {"lines": None}}
+    await reservations.update_one({"_id": holds[1].order_id}, no_lines)
+
+    await sweep(products, orders)
+
+    left = reservations.find({"status": "HELD"}).sort("_id")
+    assert [document["_id"] async for document in left] == [each.order_id for each in holds[:2]]
+    assert await stock_of(products, mug) == (48, 2, 0)
+
+
+async def test_orders_is_asked_about_a_hold_that_is_wanted_as_often_as_it_grows_old(
+    products: Products, orders: OrdersSide
+) -> None:
+    """Cash on delivery keeps its goods held for days."""
+    asked: list[object] = []
+
+    class Counting(Direct):
+        async def request(self, request: Request[Answer]) -> Answer:
+            asked.append(request)
+            return await super().request(request)
+
+    await orders.store(await held(products, await products.stocked(10)))
+    counting = orders._replace(bus=Counting(*orders.bus.table))
+
+    for seconds in range(0, 3600, 10):
+        await sweep(products, counting, LATER + timedelta(seconds=seconds))
+
+    assert len(asked) == timedelta(hours=1) / OLD
+
+
+async def test_looking_for_old_holds_reads_only_those_to_ask_about(products: Products) -> None:
+    """Not the younger ones, nor those that orders has said it wants."""
+    kinds = ({"held_at": LATER}, {"held_at": AT, "due_at": LATER + OLD})
+    await products.database["reservations"].insert_many(
+        [{**unique(number), **kinds[number % 2]} for number in range(3_000)]
+        + [{**unique(number), "held_at": AT} for number in range(3_000, 3_010)]
+    )
+
+    async with documents_examined(products.database, "reservations") as examined:
+        due = await products.reservations.held(longer_than=OLD).due(LATER, limit=1000)
+
+    assert len(due) == 10
+    assert sum(examined) == 10
 
 
 async def test_what_is_kept_does_not_hide_what_is_not(

@@ -149,7 +149,7 @@ async def serve(
     if not await unless_stopped(begin(), stop):
         return
     relay.start()
-    running = [asyncio.create_task(_repeat(job)) for job in jobs]
+    running = [asyncio.create_task(repeat(job)) for job in jobs]
     notify("READY=1")
     log.info("ready")
     await stop.wait()
@@ -193,14 +193,21 @@ async def _wait_for_database(built_on: Parts, migrations: Sequence[schema.Migrat
             await asyncio.sleep(1)
 
 
-async def _repeat(job: Job) -> None:
+async def repeat(job: Job) -> None:
+    """Run `job` again and again. An error is logged when it first comes, and not at each run."""
+    told = ""
     while True:
         await asyncio.sleep(job.every)
         telemetry.continue_trace(None)
         try:
             await job.run()
         except Exception as error:
+            if repr(error) == told:
+                continue
+            told = repr(error)
             if is_outage(error):
-                log.warning("job waits for a part", error=repr(error))
+                log.warning("job waits for a dependency", error=told)
             else:
                 log.exception("job failed")
+        else:
+            told = ""

@@ -1,17 +1,17 @@
 """Orders in MongoDB, database `orders`."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import msgspec
 from pymongo import ASCENDING
 
 from cartwheel.contracts.orders import ListOrders, OrderStatus, OrderView, TimelineEntry
 from cartwheel.kernel.messages import Page
-from cartwheel.kernel.store import codec, group, outbox
+from cartwheel.kernel.store import codec, group, migrations, outbox
 from cartwheel.kernel.store import cursor as cursors
 from cartwheel.kernel.store.aggregates import Aggregates
 from cartwheel.kernel.store.client import Database, Document
+from cartwheel.kernel.store.due import DueItems
 from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.orders.domain import Order
 
@@ -36,7 +36,17 @@ async def _index_deadlines(database: Database) -> None:
     )
 
 
-MIGRATIONS = (_create_indexes, _index_deadlines)
+async def _index_due(database: Database) -> None:
+    orders = database["orders"]
+    await orders.create_index(
+        [("due_at", ASCENDING), ("expires_at", ASCENDING)],
+        name="deadline",
+        partialFilterExpression={"status": OrderStatus.AWAITING_PAYMENT},
+    )
+    await migrations.drop_index(orders, "overdue")
+
+
+MIGRATIONS = (_create_indexes, _index_deadlines, _index_due)
 
 
 class MongoOrders:
@@ -79,10 +89,12 @@ class MongoOrders:
             read=lambda document: codec.from_document(document, Order).view(),
         )
 
-    async def overdue(self, now: datetime, *, limit: int) -> list[str]:
-        query = {"status": OrderStatus.AWAITING_PAYMENT, "expires_at": {"$lte": now}}
-        found = self._orders.find(query, {"_id": 1}).sort("expires_at").limit(limit)
-        return [document["_id"] async for document in found]
+    def overdue(self) -> DueItems:
+        return DueItems(
+            self._orders,
+            {"status": OrderStatus.AWAITING_PAYMENT},
+            at_first=lambda now: {"expires_at": {"$lte": now}},
+        )
 
     async def timeline(self, order_id: str) -> list[TimelineEntry]:
         document = await self._orders.find_one({"_id": order_id}, {"timeline": 1})

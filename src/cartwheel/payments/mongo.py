@@ -1,18 +1,18 @@
 """Payments in MongoDB, database `payments`."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import timedelta
 
 from pymongo import ASCENDING
 
 from cartwheel.contracts.payments import ListPayments, PaymentStatus, PaymentView, RefundStatus
 from cartwheel.kernel.lane import Lane
 from cartwheel.kernel.messages import Page
-from cartwheel.kernel.store import codec, group, outbox
+from cartwheel.kernel.store import codec, group, migrations, outbox
 from cartwheel.kernel.store import cursor as cursors
 from cartwheel.kernel.store.aggregates import Aggregates
 from cartwheel.kernel.store.client import Database, Document
+from cartwheel.kernel.store.due import DueItems
 from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.payments.domain import Payment
 
@@ -51,7 +51,22 @@ async def _index_refunds(database: Database) -> None:
     )
 
 
-MIGRATIONS = (_create_indexes, _number_attempts, _index_refunds)
+async def _index_due(database: Database) -> None:
+    payments = database["payments"]
+    await payments.create_index(
+        [("provider", ASCENDING), ("due_at", ASCENDING), ("updated_at", ASCENDING)],
+        name="undecided",
+        partialFilterExpression={"status": PaymentStatus.AWAITING_PAYMENT},
+    )
+    await payments.create_index(
+        [("refunds.status", ASCENDING), ("due_at", ASCENDING)],
+        name="refunds_due",
+        partialFilterExpression={"refunds.status": RefundStatus.PENDING},
+    )
+    await migrations.drop_index(payments, "to_refund")
+
+
+MIGRATIONS = (_create_indexes, _number_attempts, _index_refunds, _index_due)
 
 
 class MongoPayments:
@@ -104,19 +119,15 @@ class MongoPayments:
             async for document in self._payments.find(query, {"outbox": 0})
         ]
 
-    async def to_refund(self) -> AsyncIterator[Payment]:
-        query = {"refunds.status": RefundStatus.PENDING}
-        async for document in self._payments.find(query, {"outbox": 0}):
-            yield codec.from_document(document, Payment)
+    def to_refund(self) -> DueItems:
+        return DueItems(self._payments, {"refunds.status": RefundStatus.PENDING})
 
-    async def undecided(self, provider: str, *, since: datetime) -> AsyncIterator[Payment]:
-        query = {
-            "status": PaymentStatus.AWAITING_PAYMENT,
-            "provider": provider,
-            "updated_at": {"$lt": since},
-        }
-        async for document in self._payments.find(query, {"outbox": 0}):
-            yield codec.from_document(document, Payment)
+    def undecided(self, provider: str, *, after: timedelta) -> DueItems:
+        return DueItems(
+            self._payments,
+            {"status": PaymentStatus.AWAITING_PAYMENT, "provider": provider},
+            at_first=lambda now: {"updated_at": {"$lt": now - after}},
+        )
 
 
 def _payment(document: Document) -> Payment | None:

@@ -1,7 +1,7 @@
 """What products does on each message."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 
 from cartwheel.contracts.orders import (
@@ -22,9 +22,10 @@ from cartwheel.contracts.products import (
     ReserveStock,
     UpdateProduct,
 )
-from cartwheel.kernel import optimistic
+from cartwheel.kernel import jobs, optimistic
 from cartwheel.kernel.errors import IdempotencyKeyReused, Refusal
 from cartwheel.kernel.ids import new_id
+from cartwheel.kernel.jobs import Items
 from cartwheel.kernel.messages import Asks, Clock, CloudEvent, Created, Page
 from cartwheel.products.domain import catalogue as rules
 from cartwheel.products.domain.catalogue import Product
@@ -72,8 +73,8 @@ class Reservations(Protocol):
         """Release what is held for these orders, by `stock.give_up`, together."""
         ...
 
-    async def held_before(self, then: datetime, *, after: str, limit: int) -> list[str]:
-        """Return ids of orders, past the id `after`, whose stock has been held since `then`."""
+    def held(self, *, longer_than: timedelta) -> Items:
+        """Return the orders whose stock has been held for so long."""
         ...
 
 
@@ -175,15 +176,16 @@ async def give_up_holds(
     """Release what is held for orders that were never stored, or are closed.
 
     A hold does not end by the clock: orders is asked about old ones, and one that is still to be
-    paid keeps its goods.
+    paid keeps its goods, and is asked about again when as much time has passed.
     """
-    after = ""
-    while held := await reservations.held_before(
-        now() - older_than, after=after, limit=HOLDS_AT_ONCE
-    ):
-        states = await bus.request(GetOrderStatuses(order_ids=held))
+    held = reservations.held(longer_than=older_than)
+
+    async def ask(order_ids: list[str]) -> None:
+        states = await bus.request(GetOrderStatuses(order_ids=order_ids))
         wanted = {state.order_id for state in states if state.status in _WANTED}
-        idle = [order_id for order_id in held if order_id not in wanted]
-        if idle:
+        if idle := [order_id for order_id in order_ids if order_id not in wanted]:
             await reservations.give_up(idle, now=now)
-        after = held[-1]
+        if wanted:
+            await held.look_again(list(wanted), at=now() + older_than)
+
+    await jobs.in_batches("release abandoned reservations", held, ask, now=now, size=HOLDS_AT_ONCE)

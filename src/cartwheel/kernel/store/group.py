@@ -16,6 +16,7 @@ from pymongo.errors import BulkWriteError
 
 from cartwheel.kernel.lane import Lane
 from cartwheel.kernel.store.client import Document
+from cartwheel.kernel.store.due import AFRESH
 from cartwheel.kernel.store.outbox import Outboxes
 
 DUPLICATE_KEY = 11000
@@ -77,7 +78,8 @@ def saves(collection: AsyncCollection[Document], outboxes: Outboxes) -> Lane[Sav
             [
                 UpdateOne(
                     {"_id": change.id, "version": change.expected},
-                    {"$set": change.state} | ({"$push": change.push} if change.push else {}),
+                    {"$set": change.state, "$unset": AFRESH}
+                    | ({"$push": change.push} if change.push else {}),
                 )
                 for change in changes
             ],

@@ -5,11 +5,15 @@ A service lists its migrations in order and only ever appends. Each one may be r
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from cartwheel.kernel.store.client import Database
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import OperationFailure
+
+from cartwheel.kernel.store.client import Database, Document
 
 Migration = Callable[[Database], Awaitable[None]]
 
 _VERSION = {"_id": "schema"}
+_INDEX_NOT_FOUND = 27
 
 
 class NotSetUp(Exception):
@@ -31,6 +35,15 @@ async def check(database: Database, migrations: Sequence[Migration]) -> None:
     """
     if await _seen(database) < len(migrations):
         raise NotSetUp(f"database {database.name!r} is not up to date: run `cartwheel setup`")
+
+
+async def drop_index(collection: AsyncCollection[Document], name: str) -> None:
+    """Drop an index that no query needs any more. May be repeated."""
+    try:
+        await collection.drop_index(name)
+    except OperationFailure as error:
+        if error.code != _INDEX_NOT_FOUND:
+            raise
 
 
 async def _seen(database: Database) -> int:

@@ -64,6 +64,7 @@ class Relay:
         self._outboxes = outboxes
         self._in_hand: list[Filled] = []
         self._published: defaultdict[Filled, set[str]] = defaultdict(set)
+        self._left: dict[Filled, str] = {}
         self._some_published = asyncio.Event()
         self._holder = new_id("relay")
         self._tasks: list[asyncio.Task[None]] = []
@@ -161,23 +162,37 @@ class Relay:
     async def _publish_one(self, filled: Filled, outbox: list[Document]) -> bool:
         """Publish a document's events in order; return False if that is to be repeated soon.
 
-        What has no queue is left to the sweep.
+        What has no queue, and what cannot be read, is left to the sweep.
         """
         for stored in outbox:
-            event = msgspec.convert(stored, StoredEvent)
+            try:
+                event = msgspec.convert(stored, StoredEvent)
+            except msgspec.ValidationError as error:
+                self._leave(filled, f"it cannot be read: {error}")
+                return True
             if event.id in self._published.get(filled, ()):
                 continue
             try:
                 await self._publisher.publish(event)
             except PublishError:
-                log.error("no queue for an event: run `cartwheel setup`", type=event.type)
+                self._leave(filled, f"no queue takes {event.type}: run `cartwheel setup`")
                 return True
             except Exception as error:
                 log.warning("publishing will be repeated", type=event.type, error=repr(error))
                 return False
             self._published[filled].add(event.id)
             self._some_published.set()
+        self._left.pop(filled, None)
         return True
+
+    def _leave(self, filled: Filled, why: str) -> None:
+        """Leave a document to the sweep, which will come upon it every time: say why only once."""
+        if self._left.get(filled) != why:
+            self._left[filled] = why
+            collection, document_id = filled
+            log.error(
+                "event left unpublished", why=why, collection=collection, document=document_id
+            )
 
     async def _clear_published(self) -> None:
         while True:

@@ -9,14 +9,13 @@ from cartwheel.contracts.orders import (
 )
 from cartwheel.contracts.payments import PaymentRefunded
 from cartwheel.contracts.products import StockShortage
+from cartwheel.kernel import jobs
 from cartwheel.kernel.errors import FieldError
 from cartwheel.kernel.messages import Cause, Clock, CloudEvent
 from cartwheel.orders import domain
 from cartwheel.orders.domain import Order
 from cartwheel.orders.handlers.changing import change
 from cartwheel.orders.handlers.ports import Orders
-
-OVERDUE_AT_ONCE = 100
 
 
 async def cancel_order(request: CancelOrder, *, orders: Orders, now: Clock) -> OrderView:
@@ -46,11 +45,11 @@ async def cancel_order(request: CancelOrder, *, orders: Orders, now: Clock) -> O
 async def expire_orders(*, orders: Orders, now: Clock) -> None:
     """Cancel the orders whose payment deadline has passed."""
     cause = Cause(by="deadline")
-    while overdue := await orders.overdue(now(), limit=OVERDUE_AT_ONCE):
-        for order_id in overdue:
-            await change(
-                order_id, lambda order: domain.expire(order, cause=cause, at=now()), orders
-            )
+
+    async def expire(order_id: str) -> None:
+        await change(order_id, lambda order: domain.expire(order, cause=cause, at=now()), orders)
+
+    await jobs.for_each("expire orders", orders.overdue(), expire, now=now)
 
 
 async def stock_shortage(event: CloudEvent[StockShortage], *, orders: Orders, now: Clock) -> None:

@@ -1,10 +1,10 @@
 """What the handlers need of the outside."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Protocol
 
 from cartwheel.contracts.orders import ListOrders, OrderView, TimelineEntry
+from cartwheel.kernel.jobs import Items
 from cartwheel.kernel.messages import Page
 from cartwheel.orders.domain import Order
 
@@ -26,6 +26,6 @@ class Orders(Protocol):
 
     async def timeline(self, order_id: str) -> list[TimelineEntry]: ...
 
-    async def overdue(self, now: datetime, *, limit: int) -> list[str]:
-        """Return the ids of orders whose payment deadline has passed."""
+    def overdue(self) -> Items:
+        """Return the orders whose payment deadline has passed."""
         ...

@@ -1,10 +1,10 @@
 """What the handlers need of the outside, beside `provider`."""
 
-from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import timedelta
 from typing import Protocol
 
 from cartwheel.contracts.payments import ListPayments, PaymentView
+from cartwheel.kernel.jobs import Items
 from cartwheel.kernel.messages import Page
 from cartwheel.payments.domain import Payment
 
@@ -36,10 +36,10 @@ class Payments(Protocol):
         """Return the order's payments that still await their verdict."""
         ...
 
-    def to_refund(self) -> AsyncIterator[Payment]:
-        """Yield the payments that have a refund to be carried out."""
+    def to_refund(self) -> Items:
+        """Return the payments that have a refund to be carried out."""
         ...
 
-    def undecided(self, provider: str, *, since: datetime) -> AsyncIterator[Payment]:
-        """Yield the provider's payments that have awaited their verdict `since` then."""
+    def undecided(self, provider: str, *, after: timedelta) -> Items:
+        """Return the provider's payments that still await their verdict `after` so long."""
         ...

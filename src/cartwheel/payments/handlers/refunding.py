@@ -2,12 +2,12 @@
 
 from cartwheel.contracts.orders import OrderCanceled, OrderPaymentUnwanted, OrderRefundDue
 from cartwheel.contracts.payments import Method, Refund, RefundStatus
+from cartwheel.kernel import jobs
 from cartwheel.kernel.messages import Cause, Clock, CloudEvent
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
-from cartwheel.payments.handlers.changing import change
+from cartwheel.payments.handlers.changing import change, find
 from cartwheel.payments.handlers.ports import Payments
-from cartwheel.payments.handlers.reconciling import past_what_fails
 from cartwheel.payments.provider import CardProvider, Outcome, Voided
 
 
@@ -53,11 +53,14 @@ async def order_refund_due(
 
 async def carry_out_refunds(*, payments: Payments, cards: CardProvider, now: Clock) -> None:
     """Make the refunds that are due. Cash is given back by hand, which needs no provider."""
-    async for payment in payments.to_refund():
-        with past_what_fails("refund not made", payment):
-            for refund in payment.refunds:
-                if refund.status is RefundStatus.PENDING:
-                    await _refund(payment, refund, payments, cards, now)
+
+    async def refund_all(payment_id: str) -> None:
+        payment = await find(payment_id, payments)
+        for refund in payment.refunds:
+            if refund.status is RefundStatus.PENDING:
+                await _refund(payment, refund, payments, cards, now)
+
+    await jobs.for_each("carry out refunds", payments.to_refund(), refund_all, now=now)
 
 
 async def _refund(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo import UpdateOne
@@ -17,6 +17,7 @@ from cartwheel.kernel.messages import Clock
 from cartwheel.kernel.store import codec
 from cartwheel.kernel.store.aggregates import happened
 from cartwheel.kernel.store.client import Client, Database, Document
+from cartwheel.kernel.store.due import AFRESH, DueItems
 from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.products.domain import stock
 from cartwheel.products.domain.stock import Ended, Goods, ReservationStatus, StoredReservation
@@ -102,14 +103,12 @@ class MongoReservations:
 
         self._tell_of(await self._in_transaction(apply))
 
-    async def held_before(self, then: datetime, *, after: str, limit: int) -> list[str]:
-        query = {
-            "status": ReservationStatus.HELD,
-            "held_at": {"$lt": then},
-            "_id": {"$gt": after},
-        }
-        found = self._reservations.find(query, {"_id": 1}).sort("_id").limit(limit)
-        return [document["_id"] async for document in found]
+    def held(self, *, longer_than: timedelta) -> DueItems:
+        return DueItems(
+            self._reservations,
+            {"status": ReservationStatus.HELD},
+            at_first=lambda now: {"held_at": {"$lt": now - longer_than}},
+        )
 
     async def _reserved(
         self, order_ids: Sequence[str], session: AsyncClientSession
@@ -207,6 +206,7 @@ def _update(reservation: StoredReservation, at: datetime) -> UpdateOne:
                 "order_sequence": reservation.order_sequence,
                 "sequence": new["sequence"],
             },
+            "$unset": AFRESH,
             "$push": {"outbox": {"$each": new["outbox"]}},
         },
     )

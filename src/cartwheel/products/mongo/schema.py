@@ -3,7 +3,7 @@
 from pymongo import ASCENDING
 
 from cartwheel.contracts.products import ProductStatus
-from cartwheel.kernel.store import outbox
+from cartwheel.kernel.store import migrations, outbox
 from cartwheel.kernel.store.client import Database, Document
 from cartwheel.products.domain.stock import ReservationStatus
 
@@ -35,4 +35,14 @@ async def _index_holds(database: Database) -> None:
     await outbox.prepare(reservations)
 
 
-MIGRATIONS = (_create_indexes, _index_holds)
+async def _index_due(database: Database) -> None:
+    reservations = database["reservations"]
+    await reservations.create_index(
+        [("status", ASCENDING), ("due_at", ASCENDING), ("held_at", ASCENDING)],
+        name="held_longest",
+        partialFilterExpression={"status": ReservationStatus.HELD},
+    )
+    await migrations.drop_index(reservations, "held")
+
+
+MIGRATIONS = (_create_indexes, _index_holds, _index_due)

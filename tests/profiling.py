@@ -1,0 +1,20 @@
+"""Seeing how much MongoDB reads for what it is asked."""
+
+import contextlib
+from collections.abc import AsyncGenerator
+
+from cartwheel.kernel.store.client import Database
+
+
+@contextlib.asynccontextmanager
+async def documents_examined(database: Database, collection: str) -> AsyncGenerator[list[int]]:
+    """Yield a list that holds, at the end, how many documents each query made meanwhile read."""
+    examined: list[int] = []
+    plain = database.client[database.name]
+    await plain.command("profile", 2)
+    try:
+        yield examined
+    finally:
+        await plain.command("profile", 0)
+    query = {"ns": f"{database.name}.{collection}", "op": "query"}
+    examined += [entry["docsExamined"] async for entry in plain["system.profile"].find(query)]
