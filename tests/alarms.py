@@ -1,18 +1,63 @@
-"""RabbitMQ out of memory: it lets those who publish wait until that is over."""
+"""RabbitMQ made difficult: out of memory, impatient with slow consumers, or with deadly events."""
 
+import asyncio
+import json
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from cartwheel.local.supervisor import Supervisor
 
-from .rabbitmqctl import rabbitmqctl
-
 
 @asynccontextmanager
 async def rabbitmq_full(supervisor: Supervisor) -> AsyncGenerator[None]:
     """For as long as this is open, RabbitMQ accepts nothing."""
-    await rabbitmqctl(supervisor, "set_vm_memory_high_watermark", "absolute", "1")
+    await _watermark(supervisor, "absolute", "1")
     try:
         yield
     finally:
-        await rabbitmqctl(supervisor, "set_vm_memory_high_watermark", "0.4")
+        await _watermark(supervisor, "0.4")
+
+
+@asynccontextmanager
+async def consumer_timeout(supervisor: Supervisor, *, seconds: int) -> AsyncGenerator[None]:
+    """Channels opened meanwhile are closed when a delivery is not acknowledged for so long."""
+    await _set(supervisor, consumer_timeout=seconds * 1000, channel_tick_interval=500)
+    try:
+        yield
+    finally:
+        await _set(supervisor, consumer_timeout=1_800_000, channel_tick_interval=60_000)
+
+
+@asynccontextmanager
+async def delivery_limit(supervisor: Supervisor, queue: str, limit: int) -> AsyncGenerator[None]:
+    """For as long as this is open, `queue` dead-letters what comes back more than `limit` times."""
+    definition = json.dumps({"delivery-limit": limit})
+    pattern = f"^{queue.replace('.', '[.]')}$"
+    await _control(supervisor, "set_policy", queue, pattern, definition, "--apply-to", "queues")
+    try:
+        yield
+    finally:
+        await _control(supervisor, "clear_policy", queue)
+
+
+async def _set(supervisor: Supervisor, **values: int) -> None:
+    setting = "application:set_env(rabbit, {}, {})"
+    all_of_them = ", ".join(setting.format(*each) for each in values.items())
+    await _control(supervisor, "eval", f"{all_of_them}.")
+
+
+async def _watermark(supervisor: Supervisor, *limit: str) -> None:
+    await _control(supervisor, "set_vm_memory_high_watermark", *limit)
+
+
+async def _control(supervisor: Supervisor, *arguments: str) -> None:
+    control = await asyncio.create_subprocess_exec(
+        "/usr/lib/rabbitmq/bin/rabbitmqctl",
+        *arguments,
+        env=supervisor.command("rabbitmq").environment,
+        stdout=DEVNULL,
+        stderr=PIPE,
+    )
+    _, errors = await control.communicate()
+    assert control.returncode == 0, errors.decode()

@@ -16,9 +16,8 @@ from cartwheel.kernel.bus import topology, wire
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.payments.handlers.reconciling import UNDECIDED_AFTER
 
-from ..alarms import rabbitmq_full
+from ..alarms import delivery_limit, rabbitmq_full
 from ..journeys.command_line import cartwheel
-from ..rabbitmqctl import delivery_limit
 from ..scripted_ses import FAILS
 from ..waiting import eventually
 from .faults import Fault, Harm, behave, spoil

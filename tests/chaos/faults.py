@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import aio_pika
 import aiohttp
@@ -16,7 +16,9 @@ from pymongo.errors import PyMongoError
 
 from cartwheel.kernel.bus import topology, wire
 from cartwheel.kernel.crash_points import POINTS
+from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.store import client as mongodb
+from cartwheel.simulator.webhooks import sign
 
 from ..alarms import rabbitmq_full
 from ..scripted_ses import Answer
@@ -280,6 +282,52 @@ def ses_fails(answer: Answer, seconds: float) -> Fault:
         rig.ses.recover()
 
     return Fault(f"SES answers {answer.status} {answer.code} for {seconds:.1f} s", run)
+
+
+def webhooks_lie(seconds: float) -> Fault:
+    """Signed webhooks tell of payments what does not match them, and what no payment does."""
+
+    async def run(rig: Rig) -> None:
+        environment = rig.system.environment
+        await spoil(rig, kind="drop", count=5)  # these await a verdict, and nothing is charged
+        until = time.monotonic() + seconds
+        async with (
+            mongodb.connect(environment["MONGODB_URI"], process="tests") as to,
+            aiohttp.ClientSession(rig.system.url) as http,
+        ):
+            while time.monotonic() < until:
+                awaiting = to["payments"]["payments"].find({"status": "AWAITING_PAYMENT"})
+                async for payment in awaiting.limit(20):
+                    for body in _lies_about(payment):
+                        signature = sign(environment["SIMULATOR_WEBHOOK_SECRET"], body, time.time())
+                        async with http.post(
+                            "/api/v1/webhooks/simulator",
+                            data=body,
+                            headers={"Simulator-Signature": signature},
+                        ):
+                            pass  # whatever it is answered, nothing of it may be believed
+                await asyncio.sleep(0.1)
+
+    return Fault(f"signed webhooks lie for {seconds:.1f} s", run)
+
+
+def _lies_about(payment: mongodb.Document) -> Iterator[bytes]:
+    told = {
+        "id": new_id("evt"),
+        "payment_intent": "pi_of_nobody",
+        "payment_id": payment["_id"],
+        "status": "succeeded",
+        "currency": payment["amount"]["currency"],
+    }
+    is_card = payment["method"] == "card"
+    yield msgspec.json.encode(
+        {
+            **told,
+            "type": "payment_intent.succeeded",
+            "amount": 1 if is_card else payment["amount"]["amount"],
+        }
+    )
+    yield msgspec.json.encode({**told, "type": "payment_intent.created", "amount": 1})
 
 
 def time_passes(seconds: float) -> Fault:

@@ -210,6 +210,17 @@ def nobody_was_charged_for_nothing(evidence: Evidence) -> Iterator[Violation]:
             yield Violation(3, what, payment["order_id"])
 
 
+def cash_is_paid_when_it_was_confirmed(evidence: Evidence) -> Iterator[Violation]:
+    """8: nobody but an administrator says that cash is there."""
+    confirmed = {
+        call.path.split("/")[2] for call in evidence.calls if call.path.endswith("/confirm")
+    }
+    for payment_id, payment in evidence.payments.items():
+        paid = payment["status"] in ("PAID", "REFUNDED")
+        if payment["method"] == "cash_on_delivery" and paid and payment_id not in confirmed:
+            yield Violation(8, f"nobody confirmed the cash of {payment_id}", payment["order_id"])
+
+
 def verdicts_reach_their_orders(evidence: Evidence) -> Iterator[Violation]:
     """5: every payment's end is known to its order, once."""
     for payment_id, payment in evidence.payments.items():
@@ -318,6 +329,7 @@ CHECKS: tuple[Check, ...] = (
     reservations_follow_their_orders,
     paid_orders_have_one_capture,
     nobody_was_charged_for_nothing,
+    cash_is_paid_when_it_was_confirmed,
     verdicts_reach_their_orders,
     nothing_waits_for_ever,
     nothing_is_parked,

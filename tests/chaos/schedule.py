@@ -86,6 +86,7 @@ def long(
     drawn += [sorts[number % len(sorts)]() for number in range(OTHERS)]
     drawn += [faults.provider(dice.randint(1, 8), dice.uniform(1, 20)) for _ in range(2)]
     drawn += [
+        faults.webhooks_lie(dice.uniform(2, 8)),
         bad_neighbours.event_kills_its_reader(dice.choice(SERVICES)),
         bad_neighbours.retries_are_refused(
             dice.choice(SERVICES), dice.uniform(2, 8), full=dice.choice([True, False])

@@ -53,8 +53,8 @@ async def _connection(url: str, uses: tuple[ConnectionUse, ...]) -> AsyncGenerat
     connection = Connection(url, process="tests")
     for use in uses:
         connection.add(use)
-    await connection.start()
     try:
+        await connection.start()
         yield connection
     finally:
         await connection.stop()

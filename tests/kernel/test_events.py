@@ -204,20 +204,6 @@ async def test_an_event_that_is_asked_for_later_comes_again_however_often_that_w
     assert await count(channel, DEAD) == 0
 
 
-async def test_an_event_that_its_handler_gives_up_is_dead_lettered_at_once(
-    connect: Connect, channel: AbstractChannel
-) -> None:
-    async def give_up(event: CloudEvent[Happened]) -> None:
-        raise DeadLetter("it failed for ten minutes")
-
-    await connect(Consumer(SERVICE, [on(Happened, give_up)], probe=probe))
-    await publish(connect, happened(1))
-
-    dead = await eventually(lambda: taken(channel, DEAD))
-    assert dead.headers["reason"] == "it failed for ten minutes"
-    assert dead.headers["attempts"] == 1
-
-
 @pytest.mark.parametrize(
     "broken",
     [
@@ -228,8 +214,31 @@ async def test_an_event_that_its_handler_gives_up_is_dead_lettered_at_once(
             b'{"number":1}',
             headers={**wire.write_event(happened(1)).headers, "cloudEvents_sequence": "one"},
         ),
+        Message(b"[" * 100_000, headers=wire.write_event(happened(1)).headers),
+        Message(
+            b'{"number":1,"ignored":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+            headers=wire.write_event(happened(1)).headers,
+        ),
+        *(
+            Message(
+                b'{"number":1}',
+                headers={**wire.write_event(happened(1)).headers, consuming.ATTEMPTS: attempts},
+            )
+            for attempts in ("abc", -5, "9" * 5000, True)
+        ),
     ],
-    ids=["no attributes", "no json", "unknown type", "bad attribute"],
+    ids=[
+        "no attributes",
+        "no json",
+        "unknown type",
+        "bad attribute",
+        "deep",
+        "deep in an ignored field",
+        "attempts abc",
+        "attempts -5",
+        "attempts of 5,000 digits",
+        "attempts true",
+    ],
 )
 async def test_an_event_that_cannot_be_read_is_parked_at_once_and_the_next_is_handled(
     connect: Connect, channel: AbstractChannel, broken: Message
@@ -245,6 +254,62 @@ async def test_an_event_that_cannot_be_read_is_parked_at_once_and_the_next_is_ha
 
     parked = await eventually(lambda: taken(channel, DEAD))
     assert parked.headers["attempts"] == 1
+
+    async def handled() -> None:
+        assert seen == [2]
+
+    await eventually(handled)
+    assert await count(channel, topology.event_queue(SERVICE)) == 0
+
+
+async def test_an_event_to_be_tried_later_is_tried_as_often_as_its_handler_says(
+    connect: Connect, channel: AbstractChannel
+) -> None:
+    async def fail(event: CloudEvent[Happened]) -> None:
+        raise RetryLater("this mail alone")
+
+    await connect(Consumer(SERVICE, [on(Happened, fail)], probe=probe))
+    tried_often = wire.write_event(happened(1))
+    tried_often.headers[consuming.ATTEMPTS] = 40
+    await channel.default_exchange.publish(tried_often, topology.event_queue(SERVICE))
+
+    later = topology.retry_queue(SERVICE, topology.RETRY_DELAYS[-1])
+    message = await eventually(lambda: taken(channel, later))
+    assert message.headers[consuming.ATTEMPTS] == 41
+    assert await count(channel, DEAD) == 0
+
+
+async def test_an_event_that_its_handler_gives_up_is_dead_lettered_at_once(
+    connect: Connect, channel: AbstractChannel
+) -> None:
+    async def give_up(event: CloudEvent[Happened]) -> None:
+        raise DeadLetter("refused six times")
+
+    await connect(Consumer(SERVICE, [on(Happened, give_up)], probe=probe))
+    await publish(connect, happened(1))
+
+    parked = await eventually(lambda: taken(channel, DEAD))
+    assert parked.headers["reason"] == "refused six times"
+    assert parked.headers[consuming.ATTEMPTS] == 1
+
+
+async def test_a_bug_of_the_consumer_itself_dead_letters_the_event_and_goes_on(
+    connect: Connect, channel: AbstractChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    async def note(event: CloudEvent[Happened]) -> None:
+        seen.append(event.data.number)
+
+    def fail(_: str | None) -> str:
+        monkeypatch.undo()
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(consuming, "continue_trace", fail)
+    await connect(Consumer(SERVICE, [on(Happened, note)], probe=probe))
+    await publish(connect, happened(1))
+    await eventually(lambda: taken(channel, DEAD))
+    await publish(connect, happened(2))
 
     async def handled() -> None:
         assert seen == [2]

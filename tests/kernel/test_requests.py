@@ -1,13 +1,16 @@
 """Requests over the real RabbitMQ: typed answers, together, in time, and never twice."""
 
 import asyncio
+import gc
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 
 import pytest
+from aio_pika import Message
+from aio_pika.abc import AbstractChannel
 
-from cartwheel.kernel.bus import asking
+from cartwheel.kernel.bus import asking, topology
 from cartwheel.kernel.bus.answering import Answerer, answer, answer_batch
 from cartwheel.kernel.bus.asking import Caller, RemoteFailure
 from cartwheel.kernel.errors import (
@@ -446,3 +449,23 @@ async def test_a_batch_that_is_held_up_holds_back_the_next_for_a_second_only(
     assert await caller.request(Write(number=7)) == 7
     assert time.monotonic() - began < 2
     assert await slow == 0
+
+
+@pytest.mark.parametrize(
+    "body", [b"no json", b"[" * 100_000, b'[[1,9e9,{"text":"a","x":' + b"[" * 100_000 + b"]"]
+)
+async def test_a_request_that_cannot_be_read_is_dropped_and_the_next_is_answered(
+    connect: Connect, channel: AbstractChannel, body: bytes
+) -> None:
+    crashed: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: crashed.append(context))
+    caller = Caller()
+    await connect(caller, Answerer(SERVICE, [answer(Echo, echo)]))
+    await channel.default_exchange.publish(
+        Message(body, type=Echo.type), topology.request_queue(SERVICE)
+    )
+
+    assert await caller.request(Echo(text="still here")) == "still here"
+    gc.collect()
+    asyncio.get_running_loop().set_exception_handler(None)
+    assert crashed == []

@@ -117,11 +117,13 @@ class TimedOut(Outage):
 
 
 class RetryLater(Exception):
-    """A handler asks for its event again later, however often that takes.
+    """Raised by the handler of an event: this event has failed, while others may do well.
 
-    The others go on meanwhile. Whoever raises it keeps count, and ends with `DeadLetter`.
+    It is tried again after 5 s, then every 60 s, for as long as its handler raises this. The
+    handler counts, and ends it by `DeadLetter`.
     """
 
 
 class DeadLetter(Exception):
-    """A handler has its event dead-lettered at once; the message is the reason."""
+    """Raised by the handler of an event: trying it again is useless. It is dead-lettered at once,
+    with this exception's text as the reason."""

@@ -188,4 +188,4 @@ async def give_up_holds(
         if wanted:
             await held.look_again(list(wanted), at=now() + older_than)
 
-    await jobs.in_batches("give up holds", held, ask, now=now, size=HOLDS_AT_ONCE)
+    await jobs.in_batches("release abandoned reservations", held, ask, now=now, size=HOLDS_AT_ONCE)

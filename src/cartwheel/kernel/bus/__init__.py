@@ -7,5 +7,6 @@ deadline     until when the work at hand makes sense
 asking       the caller's side of requests
 answering    the service's side of requests
 publishing   events out, confirmed
+intake       how many events a consumer has in hand: a redelivery alone
 consuming    events in: done, retried, parked, or waiting for a part to come back
 """

@@ -118,7 +118,7 @@ class Answerer:
         row = self._table.get(message.type or "")
         try:
             asked = wire.read_asked(message.body)
-        except msgspec.DecodeError as error:
+        except wire.UNREADABLE as error:
             log.error("unreadable request dropped", request=message.type, error=str(error))
             return
         now = time.time()

@@ -184,7 +184,7 @@ class Caller:
         answer = await self.request_raw(request, timeout=timeout)
         try:
             return wire.answer_decoder(type(request)).decode(answer)
-        except msgspec.DecodeError as error:
+        except wire.UNREADABLE as error:
             raise _unreadable(type(request), error) from error
 
     async def request_raw(
@@ -276,7 +276,12 @@ class Caller:
         return forget
 
     async def _on_replies(self, message: AbstractIncomingMessage) -> None:
-        for answered in wire.read_answered(message.body):
+        try:
+            answers = wire.read_answered(message.body)
+        except wire.UNREADABLE as error:
+            log.error("unreadable answers dropped", error=str(error))
+            return
+        for answered in answers:
             pending = self._pending.get(answered.id)
             if pending is not None and not pending.future.done():
                 pending.future.set_result(answered)
@@ -307,5 +312,5 @@ def _answer(kind: type[Request[Any]], answered: wire.Answered) -> msgspec.Raw:
                 raise wire.read_outage(answered.body, read=kind.read)
             case wire.Outcome.FAILED:
                 raise RemoteFailure(f"{kind.service} failed on {kind.type}")
-    except msgspec.DecodeError as error:
+    except wire.UNREADABLE as error:
         raise _unreadable(kind, error) from error

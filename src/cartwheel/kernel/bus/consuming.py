@@ -6,26 +6,33 @@
                with reason, stack, attempts and origin
     waiting    a part is away (database, mail): the consumer keeps what it holds (at most
                `PREFETCH`, so no more comes) and goes on when a probe succeeds, however long
-               that takes. Given back, each event would count as delivered again, and a part
-               that is away for a minute would park it
+               that takes
+
+A consumer returns events only when it stops: each return counts as a delivery, and too many of
+those dead-letter an event (`intake`). So it also keeps an event whose copy for the retry or dead
+letter queue RabbitMQ does not take, and sends that copy until it is confirmed. An event kept for
+`RENEW_AFTER` is renewed: a fresh copy goes to the consumer's own queue, and the old one is
+acknowledged. RabbitMQ would otherwise close the channel at its consumer timeout, which counts too.
 
 At least once, in any order: handlers guard their effect in the same write as the effect.
 """
 
 import asyncio
 import contextlib
+import re
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import aiormq.exceptions
 import msgspec
+from aio_pika import Message
 from aio_pika.abc import (
     AbstractChannel,
     AbstractConnection,
     AbstractIncomingMessage,
-    AbstractQueue,
     HeadersType,
 )
 
@@ -33,6 +40,7 @@ from cartwheel.kernel import crash_points
 from cartwheel.kernel.bus import topology, wire
 from cartwheel.kernel.bus.connection import CONNECTION_ERRORS, open_channel
 from cartwheel.kernel.bus.deadline import until
+from cartwheel.kernel.bus.intake import Intake
 from cartwheel.kernel.clock import utc_now
 from cartwheel.kernel.errors import DeadLetter, Refusal, RetryLater
 from cartwheel.kernel.lane import Lane
@@ -42,16 +50,23 @@ from cartwheel.kernel.telemetry import continue_trace, log
 
 Data = TypeVar("Data", bound=Event)
 
-PREFETCH = 64
-PUBLISH_TIMEOUT = 10.0
 HANDLE_WITHIN = 20.0
 """Seconds for one event, after which the part it waits for counts as away."""
 
+RENEW_AFTER = 600.0
+"""Seconds for which an event is kept until it is renewed. RabbitMQ's consumer timeout is 30 minutes
+(https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout) and must be well above this."""
+
+GIVE_BACK_AFTER = 2.0
+"""Seconds that the copies of events have to be confirmed in when the consumer stops."""
+
 PROBE_WITHIN = 5.0
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
-"""Seconds between two probes of a part that is away, or two tries after probes that succeeded."""
+"""Seconds between two probes of a part that is away, two tries after probes that succeeded, or two
+copies of an event that RabbitMQ does not take."""
 
 ATTEMPTS = "attempts"
+_COUNT = re.compile(r"[0-9]{1,6}")
 Probe = Callable[[], Awaitable[object]]
 
 
@@ -96,72 +111,90 @@ class Consumer:
         self._table = {row.kind.type: row for row in table}
         self._kinds = {name: row.kind for name, row in self._table.items()}
         self._probe = probe
-        self._channel: AbstractChannel | None = None
-        self._queue: AbstractQueue | None = None
-        self._tag: str | None = None
+        self._intake: Intake | None = None
         self._in_hand: set[asyncio.Task[None]] = set()
         self._pause: asyncio.Task[None] | None = None
         self._pause_for = SHORTEST_PAUSE
-        self._connection_number = 0
         self._stopping = False
 
     async def open(self, connection: AbstractConnection) -> AbstractChannel:
-        channel = await open_channel(connection, confirms=True, prefetch=PREFETCH)
-        self._channel = channel
-        self._queue = await channel.get_queue(topology.event_queue(self._service), ensure=False)
+        channel = await open_channel(connection, confirms=True)
+        queue = await channel.get_queue(topology.event_queue(self._service), ensure=False)
+        self._intake = intake = Intake(channel, queue)
         if not self._stopping:
-            self._tag = await self._queue.consume(self._on_message)
+            await intake.begin(partial(self._on_message, intake))
         return channel
 
     def lost(self) -> None:
-        self._connection_number += 1
-        self._channel = None
-        self._queue = None
-        self._tag = None
+        if self._intake is not None:
+            self._intake.ended.set()
+            self._intake = None
 
     async def drain(self) -> None:
         """Take nothing new, give back what has not begun, and return when the rest is done."""
         self._stopping = True
         if self._pause is not None:
             self._pause.cancel()
-        if self._queue is not None and self._tag is not None:
-            with contextlib.suppress(*CONNECTION_ERRORS):
-                await self._queue.cancel(self._tag)
+        if (intake := self._intake) is not None:
+            await intake.stop()
+            asyncio.get_running_loop().call_later(GIVE_BACK_AFTER, intake.ended.set)
         while self._in_hand:
             await asyncio.wait(self._in_hand)
 
-    async def _on_message(self, message: AbstractIncomingMessage) -> None:
+    async def _on_message(self, intake: Intake, message: AbstractIncomingMessage) -> None:
         # The library cancels this callback with its channel; the work itself must go on.
-        task = asyncio.create_task(self._handle(message))
+        task = asyncio.create_task(self._handle(message, intake))
         self._in_hand.add(task)
         task.add_done_callback(self._in_hand.discard)
 
-    async def _handle(self, message: AbstractIncomingMessage) -> None:
-        connection = self._connection_number
+    async def _handle(self, message: AbstractIncomingMessage, intake: Intake) -> None:
+        waiting = asyncio.timeout(RENEW_AFTER)
         try:
-            while connection == self._connection_number:
-                if self._pause is not None:
-                    await asyncio.wait({self._pause})
-                elif self._stopping:
-                    await message.reject(requeue=True)
-                    return
-                elif await self._done_with(message):
+            try:
+                async with waiting, intake.turn(message):
+                    await self._settle(message, intake, waiting)
+            except TimeoutError:
+                if not waiting.expired():
+                    raise
+                await self._send(message, intake, topology.event_queue(self._service), {})
+                await message.ack()
+        except CONNECTION_ERRORS as error:
+            # Unacknowledged, so RabbitMQ delivers it again.
+            log.warning("event given back with the connection", error=repr(error))
+        except Exception:
+            # A bug of the consumer's own. RabbitMQ dead-letters what is rejected for good.
+            log.exception("event dead-lettered as it came", id=message.message_id)
+            with contextlib.suppress(*CONNECTION_ERRORS):
+                await message.reject(requeue=False)
+
+    async def _settle(
+        self, message: AbstractIncomingMessage, intake: Intake, waiting: asyncio.Timeout
+    ) -> None:
+        renew_at = waiting.when()
+        while not intake.ended.is_set():
+            if self._pause is not None:
+                await asyncio.wait({self._pause})
+            elif self._stopping:
+                await message.reject(requeue=True)
+                return
+            else:
+                waiting.reschedule(None)
+                if await self._done_with(message, intake):
                     self._pause_for = SHORTEST_PAUSE
                     # Ack after the effect is stored: a crash between the two repeats the event.
                     crash_points.reach("ack.before")
                     await message.ack()
                     crash_points.reach("ack.after")
                     return
-        except CONNECTION_ERRORS as error:
-            # Unacknowledged, so RabbitMQ delivers it again.
-            log.warning("event given back with the connection", error=repr(error))
+                waiting.reschedule(renew_at)
 
-    async def _done_with(self, message: AbstractIncomingMessage) -> bool:
+    async def _done_with(self, message: AbstractIncomingMessage, intake: Intake) -> bool:
         """Handle, retry or park `message`; return False if a part is away instead."""
         try:
             event = wire.read_event(message, self._kinds)
+            attempts = _attempts(message) + 1
         except wire.Undecodable as error:
-            await self._park(message, error)
+            await self._park(message, intake, error)
             return True
         continue_trace(event.traceparent)
         row = self._table[event.type]
@@ -178,60 +211,91 @@ class Consumer:
                 code=refusal.code,
                 detail=refusal.detail,
             )
-        except DeadLetter as error:
-            await self._park(message, error, _attempts(message) + 1)
-        except RetryLater as error:
-            attempts = _attempts(message) + 1
-            delay = topology.RETRY_DELAYS[min(attempts, len(topology.RETRY_DELAYS)) - 1]
-            log.warning("event again later", type=event.type, delay=delay, error=str(error))
-            queue = topology.retry_queue(self._service, delay)
-            await self._send(message, queue, {ATTEMPTS: attempts})
         except Exception as error:
             if is_outage(error):
                 log.warning("a part is away: consuming stops", type=event.type, error=repr(error))
                 self._start_pause()
                 return False
-            await self._retry(message, event, error)
+            tired = attempts > topology.RETRIES and not isinstance(error, RetryLater)
+            if tired or isinstance(error, DeadLetter):
+                await self._park(message, intake, error, attempts)
+            else:
+                await self._retry(message, intake, event, attempts)
         return True
 
     async def _retry(
-        self, message: AbstractIncomingMessage, event: CloudEvent[Any], error: Exception
+        self,
+        message: AbstractIncomingMessage,
+        intake: Intake,
+        event: CloudEvent[Any],
+        attempts: int,
     ) -> None:
-        attempts = _attempts(message) + 1
-        delays = (*topology.RETRY_DELAYS, topology.RETRY_DELAYS[-1])
-        if attempts > len(delays):
-            await self._park(message, error, attempts)
-            return
-        delay = delays[attempts - 1]
+        delay = topology.RETRY_DELAYS[min(attempts, len(topology.RETRY_DELAYS)) - 1]
         log.exception(
             "event failed", type=event.type, subject=event.subject, attempts=attempts, delay=delay
         )
-        await self._send(message, topology.retry_queue(self._service, delay), {ATTEMPTS: attempts})
+        queue = topology.retry_queue(self._service, delay)
+        await self._send(message, intake, queue, {ATTEMPTS: attempts})
 
     async def _park(
-        self, message: AbstractIncomingMessage, error: Exception, attempts: int = 1
+        self,
+        message: AbstractIncomingMessage,
+        intake: Intake,
+        error: Exception,
+        attempts: int = 1,
     ) -> None:
         log.error("event parked", id=message.message_id, attempts=attempts, error=repr(error))
-        await self._send(
-            message,
-            topology.dead_queue(self._service),
-            {
-                ATTEMPTS: attempts,
-                "reason": str(error)[:1000] or type(error).__name__,
-                "stack": "".join(traceback.format_exception(error))[-8000:],
-                "origin": topology.event_queue(self._service),
-                "parked_at": utc_now().isoformat(),
-            },
-        )
+        story: HeadersType = {
+            ATTEMPTS: attempts,
+            "reason": str(error)[:1000] or type(error).__name__,
+            "stack": "".join(traceback.format_exception(error))[-8000:],
+            "origin": topology.event_queue(self._service),
+            "parked_at": utc_now().isoformat(),
+        }
+        await self._send(message, intake, topology.dead_queue(self._service), story)
 
     async def _send(
-        self, message: AbstractIncomingMessage, queue: str, headers: HeadersType
+        self,
+        message: AbstractIncomingMessage,
+        intake: Intake,
+        queue: str,
+        headers: HeadersType,
     ) -> None:
-        if self._channel is None:
-            raise aiormq.exceptions.ChannelInvalidStateError("the channel is gone")
-        copy = wire.copy_of(message, {**message.headers, **headers})
-        async with asyncio.timeout(PUBLISH_TIMEOUT):
-            await self._channel.default_exchange.publish(copy, queue, mandatory=True)
+        """Return when RabbitMQ has a copy of `message` in `queue`, however long that takes.
+
+        Raises:
+            ChannelInvalidStateError: the connection is lost, or the consumer stops.
+        """
+        # RabbitMQ's own headers tell of this delivery; in a copy they would count as a client's.
+        kept = {name: value for name, value in message.headers.items() if name[:2] != "x-"}
+        copy = wire.copy_of(message, {**kept, **headers})
+        pause = SHORTEST_PAUSE
+        while not await self._confirmed(copy, intake, queue):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await intake.ended.wait()
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _confirmed(self, copy: Message, intake: Intake, queue: str) -> bool:
+        """Publish `copy`; return False if RabbitMQ does not take it."""
+        publishing = asyncio.ensure_future(
+            intake.channel.default_exchange.publish(copy, queue, mandatory=True)
+        )
+        ending = asyncio.ensure_future(intake.ended.wait())
+        try:
+            # Without a time limit: during an alarm RabbitMQ has the copy and is silent, and each
+            # further one would be a copy more.
+            await asyncio.wait({publishing, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not publishing.done():
+                raise aiormq.exceptions.ChannelInvalidStateError("the connection has ended")
+            await publishing
+        except aiormq.exceptions.DeliveryError as error:
+            log.warning("a copy of an event is not taken", queue=queue, error=repr(error))
+            return False
+        finally:
+            publishing.cancel()
+            ending.cancel()
+        return True
 
     def _start_pause(self) -> None:
         if self._pause is None and not self._stopping:
@@ -255,4 +319,12 @@ class Consumer:
 
 
 def _attempts(message: AbstractIncomingMessage) -> int:
-    return int(str(message.headers.get(ATTEMPTS, 0)))
+    """Return how often the event has failed.
+
+    Raises:
+        Undecodable: the header does not tell.
+    """
+    told = str(message.headers.get(ATTEMPTS, 0))
+    if not _COUNT.fullmatch(told):
+        raise wire.Undecodable(f"the header {ATTEMPTS!r} is no count")
+    return int(told)

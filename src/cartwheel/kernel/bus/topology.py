@@ -7,6 +7,9 @@
 
 Queues of events are quorum queues; they hand on to the next one at least once, which needs
 `reject-publish` (https://www.rabbitmq.com/docs/quorum-queues#dead-lettering).
+
+Queues of dead letters have no delivery limit: whoever looks at one returns it, and past a limit
+RabbitMQ would delete it.
 """
 
 from collections.abc import Iterable
@@ -21,7 +24,10 @@ REQUEST_DEADLINE = 10.0
 """Seconds until a request that nobody has taken up is forgotten."""
 
 RETRY_DELAYS = (5, 60)
-"""Seconds. A failing event is tried again after 5, then after 60 and once more 60, then parked."""
+"""Seconds. A failing event is tried again after the first, then after the second each time."""
+
+RETRIES = 3
+"""How often a failing event is tried again before it is parked."""
 
 DELIVERY_LIMIT = 20
 """How often an event may come back unfinished (its reader was killed) before it is parked."""
@@ -49,10 +55,23 @@ def retry_queue(service: str, delay: int) -> str:
     return f"retry.{service}.{delay}s"
 
 
+def dead_queue_arguments(rabbitmq_version: str) -> dict[str, str | int]:
+    """Return the arguments of a queue without a delivery limit.
+
+    RabbitMQ 4 limits a quorum queue to 20 deliveries unless it is told -1; RabbitMQ 3 has no limit,
+    and takes a negative one for 0
+    (https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling).
+    """
+    limited = int(rabbitmq_version.partition(".")[0]) >= 4
+    return {"x-queue-type": "quorum", **({"x-delivery-limit": -1} if limited else {})}
+
+
 async def declare(
     channel: AbstractChannel, *, services: Iterable[str], events: Iterable[type[Event]]
 ) -> None:
     """Declare everything. May be repeated."""
+    underlay = await channel.get_underlay_channel()
+    version = str(underlay.connection.server_properties["version"])
     exchange = await channel.declare_exchange(EXCHANGE, ExchangeType.TOPIC, durable=True)
     for service in services:
         await channel.declare_queue(
@@ -61,7 +80,7 @@ async def declare(
             arguments={"x-message-ttl": int(REQUEST_DEADLINE * 1000)},
         )
         await channel.declare_queue(
-            dead_queue(service), durable=True, arguments={"x-queue-type": "quorum"}
+            dead_queue(service), durable=True, arguments={**dead_queue_arguments(version)}
         )
         queue = await channel.declare_queue(
             event_queue(service),

@@ -29,6 +29,9 @@ from cartwheel.kernel.messages import CloudEvent, Event, Request, answer_type
 
 encode = msgspec.json.Encoder().encode
 
+UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
+"""What reading others' bytes may raise: no JSON, no UTF-8, another shape, or nested too deeply."""
+
 
 class Asked(msgspec.Struct, array_like=True, frozen=True):
     """One request; `deadline` is Unix time in seconds."""
@@ -193,7 +196,7 @@ def read_event(message: AbstractIncomingMessage, kinds: dict[str, type[Event]]) 
         )
     except KeyError as error:
         raise Undecodable(f"unknown type or missing attribute: {error}") from error
-    except (ValueError, msgspec.DecodeError) as error:
+    except UNREADABLE as error:
         raise Undecodable(str(error)) from error
 
 

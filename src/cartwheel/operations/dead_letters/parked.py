@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from aio_pika.abc import AbstractIncomingMessage
 
-from cartwheel.kernel.bus import topology
+from cartwheel.kernel.bus import topology, wire
 from cartwheel.kernel.bus.consuming import ATTEMPTS
 
 REPLAYED = "replayed"
@@ -53,7 +53,7 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True):
         """Return the body as JSON, else as text, else in base 64."""
         try:
             return msgspec.json.decode(self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except wire.UNREADABLE:
             pass
         try:
             return self.body.decode()
