@@ -1,7 +1,6 @@
 """The gateway as clients meet it: a real server on a loopback port, asked by a real client."""
 
 import asyncio
-import logging
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,9 +10,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
-import structlog
 from litestar import Litestar, Router
-from structlog.testing import LogCapture
 from structlog.typing import EventDict
 
 from cartwheel.gateway import cognito
@@ -29,6 +26,7 @@ from cartwheel.local import ministack, ports
 from cartwheel.local.console import Console
 from cartwheel.local.supervisor import supervising
 
+from ..logs import captured_from
 from . import probes
 from .issuer import CLIENT, ISSUER, Issuer, issuing
 
@@ -193,16 +191,10 @@ async def impatient(verifier: tuple[Verifier, cognito.Cognito]) -> AsyncGenerato
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[EventDict]:
-    """What the gateway logs from now on, whatever the level of the tests' own log."""
-    capture = LogCapture()
-    log = structlog.wrap_logger(
-        None,
-        processors=[structlog.contextvars.merge_contextvars, capture],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
+    """What the gateway logs from now on."""
+    return captured_from(
+        monkeypatch, "kernel.telemetry", "gateway.problems", "gateway.connections", "gateway.jwks"
     )
-    for module in ("kernel.telemetry", "gateway.problems", "gateway.connections", "gateway.jwks"):
-        monkeypatch.setattr(f"cartwheel.{module}.log", log)
-    return capture.entries
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,10 @@ async def order_refund_due(
 
 
 async def carry_out_refunds(*, payments: Payments, cards: CardProvider, now: Clock) -> None:
-    """Make the refunds that are due. Cash is given back by hand, which needs no provider."""
+    """Make the refunds that are due. Cash is given back by hand, which needs no provider.
+
+    Not so what a provider has captured for a payment in cash.
+    """
     async for payment in payments.to_refund():
         with past_what_fails("refund not made", payment):
             for refund in payment.refunds:
@@ -63,12 +66,12 @@ async def carry_out_refunds(*, payments: Payments, cards: CardProvider, now: Clo
 async def _refund(
     payment: Payment, refund: Refund, payments: Payments, cards: CardProvider, now: Clock
 ) -> None:
-    if payment.method is Method.CARD:
+    if payment.method is Method.CARD or refund.provider:
         await cards.refund(payment.id, refund.id, refund.amount)
     await change(
         payment.id,
         lambda payment: domain.refund_done(
-            payment, refund.id, cause=Cause(by=payment.provider), at=now()
+            payment, refund.id, cause=Cause(by=refund.provider or payment.provider), at=now()
         ),
         payments,
     )

@@ -1,0 +1,92 @@
+"""What a signed webhook of the payment provider may do, and what it may not."""
+
+import time
+from typing import Any
+
+import msgspec
+import pytest
+
+from cartwheel.local.up import System
+from cartwheel.simulator.webhooks import sign
+
+from .outside import charges
+from .shop import Answer, Customer, Shelf, Shop
+from .test_outages import without
+
+CASH = {"type": "cash_on_delivery"}
+
+
+async def tell(system: System, shop: Shop, event: dict[str, Any]) -> Answer:
+    """Send a webhook as the provider does, signed with its secret."""
+    body = msgspec.json.encode({"id": "evt_1", "payment_intent": "pi_1", **event})
+    signature = sign(system.environment["SIMULATOR_WEBHOOK_SECRET"], body, time.time())
+    headers = {"Simulator-Signature": signature}
+    return await shop.call("POST", "/webhooks/simulator", body, headers=headers)
+
+
+def about(payment: Any, kind: str = "payment_intent.succeeded") -> dict[str, Any]:
+    return {"type": kind, "payment_id": payment["id"], **payment["amount"]}
+
+
+@pytest.mark.parametrize("change", [{}, {"amount": 1}, {"currency": "EUR"}, {"amount": None}])
+async def test_a_webhook_never_pays_in_cash(
+    system: System,
+    shop: Shop,
+    admin: Customer,
+    customer: Customer,
+    shelf: Shelf,
+    change: dict[str, Any],
+) -> None:
+    order = (await customer.order(await shelf.put_up())).made
+    pending = (await customer.pay(order, CASH)).made
+
+    told = await tell(system, shop, {**about(pending), **change})
+    seen = (await customer.get(f"/payments/{pending['id']}")).found
+    confirmed = (await admin.post(f"/payments/{pending['id']}/confirm")).found
+
+    assert told.status == 204
+    assert seen == pending
+    assert confirmed["status"] == "PAID"
+    await customer.sees(order, "PAID")
+    assert await charges(system, [pending]) == []
+
+
+@pytest.mark.parametrize(
+    "kind", ["payment_intent.created", "payment_intent.payment_failed", "payment_intent.canceled"]
+)
+async def test_a_webhook_ends_no_payment_that_is_awaited_in_cash(
+    system: System, shop: Shop, customer: Customer, shelf: Shelf, kind: str
+) -> None:
+    order = (await customer.order(await shelf.put_up())).made
+    pending = (await customer.pay(order, CASH)).made
+
+    told = await tell(system, shop, about(pending, kind))
+
+    assert told.status == 204
+    assert (await customer.get(f"/payments/{pending['id']}")).found == pending
+    assert (await customer.get(f"/orders/{order['id']}")).found["status"] == "AWAITING_PAYMENT"
+
+
+async def test_while_the_provider_is_away_a_webhook_that_does_not_match_is_503(
+    system: System, shop: Shop, customer: Customer, shelf: Shelf
+) -> None:
+    """So the provider repeats it; one that matches is taken."""
+    order = (await customer.order(await shelf.put_up())).made
+    paid = (await customer.pay(order)).made
+    good = {**about(paid), "payment_intent": paid["provider_reference"]}
+
+    async with without(system, "simulator"):
+        matching = await tell(system, shop, good)
+        differing = await tell(system, shop, {**good, "amount": 1})
+    again = await tell(system, shop, {**good, "amount": 1})
+
+    assert matching.status == 204
+    differing.refused(503, "unavailable")
+    assert again.status == 204
+    assert (await customer.get(f"/payments/{paid['id']}")).found == paid
+
+
+async def test_a_webhook_about_no_payment_of_ours_is_refused(system: System, shop: Shop) -> None:
+    unknown = {"id": "pay_" + "0" * 32, "amount": {"amount": 1, "currency": "USD"}}
+
+    (await tell(system, shop, about(unknown))).refused(404, "payment_not_found")
