@@ -16,14 +16,17 @@ from cartwheel.contracts.payments import (
 )
 from cartwheel.kernel.errors import OutcomeUnknown, Unavailable
 from cartwheel.kernel.money import Money
+from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.payments import simulator as payments_simulator
+from cartwheel.payments.domain import Payment
+from cartwheel.payments.mongo import MongoPayments
 from cartwheel.payments.provider import Charge, Outcome
 from cartwheel.payments.simulator import SimulatorCards, open_simulator
 
 from ..logs import captured_from
 from ..proxy import proxy_to
 from ..simulator.conftest import API_KEY
-from .conftest import DECLINED, Payments, Shop
+from .conftest import DECLINED, GOOD, Payments, Shop
 from .examples import ADMIN, TOTAL, create, refund_due, reported
 
 NO = Failure(code="card_declined", message="Your card was declined.")
@@ -62,12 +65,12 @@ class Wayward(SimulatorCards):
         return await self.real.charge(msgspec.structs.replace(charge, amount=OTHER_SUM))
 
 
-async def unknown(payments: Payments, shop: Shop, fault: str) -> PaymentView:
+async def unknown(payments: Payments, shop: Shop, fault: str, number: str = GOOD) -> PaymentView:
     """Return a card payment that awaits its verdict, the provider's answer being lost."""
     order_id = await shop.order()
     await shop.fault(fault)
     with pytest.raises(OutcomeUnknown):
-        await payments.create(create(order_id, await shop.card()))
+        await payments.create(create(order_id, await shop.card(number)))
     [left] = await payments.of(order_id)
     return left
 
@@ -138,6 +141,36 @@ async def test_what_the_provider_has_really_captured_counts(
     assert paid.status is PaymentStatus.PAID
     assert paid.provider_reference is not None
     assert await payments.told(left.id) == ["payment.captured.v1"]
+
+
+async def test_what_the_provider_has_really_declined_counts(payments: Payments, shop: Shop) -> None:
+    """Though the webhook says that the card was charged."""
+    left = await unknown(payments, shop, "charge_then_drop", DECLINED)
+
+    await payments.report(reported(left, amount=OTHER_SUM))
+
+    rejected = await read(payments, left)
+    assert (rejected.status, rejected.failure) == (PaymentStatus.REJECTED, NO)
+    assert rejected.refunds == []
+
+
+async def test_a_webhook_that_no_longer_matches_when_it_is_stored_is_not_believed(
+    payments: Payments, shop: Shop
+) -> None:
+    """The provider's own answer comes between, and with it the reference."""
+    left = await unknown(payments, shop, "charge_then_drop", DECLINED)
+
+    class Overtaken(MongoPayments):
+        async def save(self, payment: Payment, *, expected: Payment) -> bool:
+            await payments.reconcile()
+            return await super().save(payment, expected=expected)
+
+    overtaken = payments._replace(payments=Overtaken(payments.database, Outboxes()))
+    await overtaken.report(reported(left, reference="pi_other"))
+
+    rejected = await read(payments, left)
+    assert (rejected.status, rejected.failure) == (PaymentStatus.REJECTED, NO)
+    assert rejected.refunds == []
 
 
 async def test_a_webhook_with_another_reference_than_the_stored_one_is_not_believed(

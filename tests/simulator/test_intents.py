@@ -289,6 +289,7 @@ async def test_nobody_gets_in_without_the_key(simulator: Simulator, key: str) ->
         ("POST", "/v1/tokens", b"{", 400, "parameter_invalid"),
         ("POST", "/v1/tokens", b"\xff", 400, "parameter_invalid"),
         ("POST", "/v1/tokens", b"", 400, "parameter_invalid"),
+        ("POST", "/v1/tokens", b'{"x":' + b"[" * 16_000, 400, "parameter_invalid"),
         ("POST", "/v1/tokens", {"number": 4242}, 400, "parameter_invalid"),
         ("POST", "/v1/tokens", b" " * 20_000, 413, "request_entity_too_large"),
         ("POST", "/v1/refunds", {"amount": 0}, 400, "parameter_invalid"),

@@ -202,7 +202,7 @@ async def _guard(
 def _decode(body: bytes, kind: type[Body]) -> Body:
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         # msgspec names the field and the rule. It quotes the input only for unknown enum members,
         # and a card has no enum.
         message = str(error) if isinstance(error, msgspec.ValidationError) else "Malformed JSON."
