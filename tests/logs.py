@@ -1,4 +1,4 @@
-"""What the code under test logs, whatever the level of the tests' own log."""
+"""Seeing what is logged."""
 
 import logging
 
@@ -8,8 +8,8 @@ from structlog.testing import LogCapture
 from structlog.typing import EventDict
 
 
-def captured_from(monkeypatch: pytest.MonkeyPatch, *modules: str) -> list[EventDict]:
-    """Return what these modules of `cartwheel` log from now on."""
+def logged_by(monkeypatch: pytest.MonkeyPatch, *modules: str) -> list[EventDict]:
+    """Return what these modules of the package log from now on, whatever the tests' own level."""
     capture = LogCapture()
     log = structlog.wrap_logger(
         None,

@@ -26,7 +26,7 @@ from cartwheel.local import ministack, ports
 from cartwheel.local.console import Console
 from cartwheel.local.supervisor import supervising
 
-from ..logs import captured_from
+from ..logs import logged_by
 from . import probes
 from .issuer import CLIENT, ISSUER, Issuer, issuing
 
@@ -191,10 +191,9 @@ async def impatient(verifier: tuple[Verifier, cognito.Cognito]) -> AsyncGenerato
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[EventDict]:
-    """What the gateway logs from now on."""
-    return captured_from(
-        monkeypatch, "kernel.telemetry", "gateway.problems", "gateway.connections", "gateway.jwks"
-    )
+    """What the gateway logs from now on, whatever the level of the tests' own log."""
+    modules = ("kernel.telemetry", "gateway.problems", "gateway.connections", "gateway.jwks")
+    return logged_by(monkeypatch, *modules)
 
 
 @pytest.fixture(scope="session")

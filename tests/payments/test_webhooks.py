@@ -23,7 +23,7 @@ from cartwheel.payments.mongo import MongoPayments
 from cartwheel.payments.provider import Charge, Outcome
 from cartwheel.payments.simulator import SimulatorCards, open_simulator
 
-from ..logs import captured_from
+from ..logs import logged_by
 from ..proxy import proxy_to
 from ..simulator.conftest import API_KEY
 from .conftest import DECLINED, GOOD, Payments, Shop
@@ -190,7 +190,7 @@ async def test_a_webhook_that_is_not_believed_is_logged_without_personal_data(
 ) -> None:
     paid = (await payments.create(create(await shop.order(), await shop.card()))).made
 
-    logged = captured_from(monkeypatch, "payments.handlers.paying")
+    logged = logged_by(monkeypatch, "payments.handlers.paying")
 
     await payments.report(reported(paid))
     await payments.report(reported(paid, amount=Money(1, "EUR"), reference="pi_other"))

@@ -143,8 +143,8 @@ class ConfirmPayment(Request[PaymentView], frozen=True, kw_only=True):
 class ReportVerdict(Request[None], frozen=True, kw_only=True):
     """A provider's webhook, its signature checked, says how a payment ended. Repeatable.
 
-    It is believed if it matches the payment, and what is left out does not. Otherwise the provider
-    is asked what has really happened.
+    It is believed only if it matches the payment; a field left out does not match. Otherwise the
+    provider is asked what has really happened.
     """
 
     type: ClassVar[str] = "report_verdict"

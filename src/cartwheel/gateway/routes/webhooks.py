@@ -43,7 +43,7 @@ class _Verdict(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
 
     def money(self) -> Money | None:
-        """Return the amount; None if it is none, which no payment matches."""
+        """Return the amount; None, which no payment matches, if it is missing or not valid."""
         try:
             return msgspec.convert({"amount": self.amount, "currency": self.currency}, Money)
         except msgspec.ValidationError:

@@ -54,7 +54,7 @@ async def order_refund_due(
 async def carry_out_refunds(*, payments: Payments, cards: CardProvider, now: Clock) -> None:
     """Make the refunds that are due. Cash is given back by hand, which needs no provider.
 
-    Not so what a provider has captured for a payment in cash.
+    What a provider has captured for a payment in cash goes back through that provider.
     """
     async for payment in payments.to_refund():
         with past_what_fails("refund not made", payment):
