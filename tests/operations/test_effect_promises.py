@@ -260,6 +260,7 @@ def test_nothing_is_in_flight_about_an_old_order_with_nothing_left_to_do() -> No
         {"ledger": (charge(at=NOW),)},
         {"mails": (mail(created_at=NOW),)},
         {"mails": (mail(sent_at=NOW),)},
+        {"mails": (mail(status="SENDING", claimed_until=NOW + timedelta(seconds=30)),)},
         {"reservation": reservation(held_at=NOW)},
         {"order": order(outbox=(unpublished(2),))},
         {"reservation": reservation(outbox=(unpublished(1),))},
@@ -278,6 +279,12 @@ def test_what_is_young_or_unpublished_is_in_flight(
 def test_what_is_unpublished_for_a_day_is_not_in_flight_any_more() -> None:
     held_up = order(updated_at=TEN_DAYS_AGO, outbox=(unpublished(2, TEN_DAYS_AGO),))
     assert not in_flight(paid(order=held_up), PATIENCE, NOW)
+
+
+def test_a_time_that_is_yet_to_come_excuses_nothing() -> None:
+    ahead = order(updated_at=NOW + timedelta(days=10))
+    assert not in_flight(paid(order=ahead), PATIENCE, NOW)
+    assert stuck(Case(order_id="ord_1", order=ahead), PATIENCE, NOW)
 
 
 def test_a_case_is_stuck_when_nothing_of_it_was_written_for_a_day() -> None:

@@ -47,25 +47,27 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         for owner in (self.order, self.reservation, *self.payments, *self.mails):
             yield from owner.outbox if owner else ()
 
-    def newest(self) -> datetime | None:
-        """Return when something about it was last written."""
+    def distance(self, now: datetime) -> timedelta:
+        """Return how far from `now` the nearest write about it is.
+
+        Nearest, rather than last: a clock that was ahead may have left times that are yet to come.
+        """
         times = [line.at for line in self.ledger] + [mail.created_at for mail in self.mails]
         times += [mail.sent_at for mail in self.mails if mail.sent_at]
+        times += [mail.claimed_until for mail in self.mails if mail.claimed_until]
         times += [resend.at for mail in self.mails for resend in mail.resends]
         times += [payment.updated_at for payment in self.payments]
         times += [self.order.updated_at] if self.order else []
         times += [self.reservation.held_at] if self.reservation else []
-        return max(times, default=None)
+        return min((abs(now - at) for at in times), default=timedelta.max)
 
 
 def in_flight(case: Case, patience: Patience, now: datetime) -> bool:
     """Return whether what disagrees in `case` may yet come right by itself."""
-    newest = case.newest()
-    young = newest is not None and now - newest < patience.grace
+    young = case.distance(now) < patience.grace
     return young or any(now - event.time < patience.stuck_after for event in case.unpublished())
 
 
 def stuck(case: Case, patience: Patience, now: datetime) -> bool:
     """Return whether `case` is too old for anything to be still on its way."""
-    newest = case.newest()
-    return newest is None or now - newest >= patience.stuck_after
+    return case.distance(now) >= patience.stuck_after

@@ -136,6 +136,7 @@ class Resend(msgspec.Struct, frozen=True, kw_only=True):
 class Mail(msgspec.Struct, frozen=True, kw_only=True):
     """Bears the id of the event that it tells of, whose type is `reason`.
 
+    Whoever is sending it has claimed it, for half a minute at a time.
     `sequence` is 1 in mails from before it was kept, which have had one event at most.
     """
 
@@ -144,6 +145,7 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     status: str
     created_at: datetime
+    claimed_until: datetime | None = None
     sent_at: datetime | None = None
     sends: int = 1
     failure: str | None = None
