@@ -95,33 +95,34 @@ def test_a_reservation_that_knows_more_than_its_order_is_found() -> None:
     assert told(wrong(paid(reservation=reservation(order_sequence=3)))) == [(5, ("ord_1",))]
 
 
-def test_an_order_that_nobody_gives_up_after_its_deadline_is_found() -> None:
-    def awaiting(expires_at: datetime | None) -> Case:
-        return Case(
-            order_id="ord_1",
-            order=order("AWAITING_PAYMENT", expires_at=expires_at),
-            reservation=reservation("HELD", order_sequence=0),
-            payments=(payment("AWAITING_PAYMENT", provider="cash"),),
-        )
+def awaiting(expires_at: datetime | None, *payments: Payment) -> Case:
+    return Case(
+        order_id="ord_1",
+        order=order("AWAITING_PAYMENT", expires_at=expires_at, failed_payments=("pay_1",)),
+        reservation=reservation("HELD", order_sequence=0),
+        payments=payments,
+    )
 
+
+AWAITED_CASH = payment("AWAITING_PAYMENT", "pay_2", provider="cash")
+
+
+def test_an_order_that_nobody_gives_up_after_its_deadline_is_found() -> None:
     assert told(wrong(awaiting(LONG_AGO))) == [(5, ("ord_1",))]
     assert wrong(awaiting(NOW - timedelta(seconds=80))) == []
-    assert wrong(awaiting(None)) == []
+    assert wrong(awaiting(None, AWAITED_CASH)) == []
 
 
 def test_an_order_that_waits_for_ever_for_nobody_is_found() -> None:
-    def awaiting(*payments: Payment) -> Case:
-        return Case(
-            order_id="ord_1",
-            order=order("AWAITING_PAYMENT", expires_at=None, failed_payments=("pay_1",)),
-            reservation=reservation("HELD", order_sequence=0),
-            payments=payments,
-        )
+    assert told(wrong(awaiting(None))) == [(5, ("ord_1",))]
+    assert told(wrong(awaiting(None, payment("REJECTED", provider="cash")))) == [(5, ("ord_1",))]
+    assert told(wrong(awaiting(None, payment("AWAITING_PAYMENT")))) == [(5, ("ord_1",))]
 
-    assert told(wrong(awaiting())) == [(5, ("ord_1",))]
-    assert told(wrong(awaiting(payment("REJECTED", provider="cash")))) == [(5, ("ord_1",))]
-    assert told(wrong(awaiting(payment("AWAITING_PAYMENT")))) == [(5, ("ord_1",))]
-    assert wrong(awaiting(payment("AWAITING_PAYMENT", provider="cash"))) == []
+
+def test_cash_that_its_order_does_not_know_of_is_found() -> None:
+    soon = NOW + timedelta(minutes=5)
+    assert told(wrong(awaiting(soon, AWAITED_CASH))) == [(5, ("ord_1", "pay_2"))]
+    assert wrong(awaiting(soon, payment("AWAITING_PAYMENT"))) == []
 
 
 def test_stock_held_for_no_order_is_found_when_the_sweeper_should_have_come() -> None:

@@ -34,7 +34,7 @@ def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
         wrong += _declines(order, case.payments)
         wrong += _knows_of_money(order, case.payments)
         wrong += _overdue(order, patience, now)
-        wrong += _waits_for_nothing(order, case.payments)
+        wrong += _waits_for_cash(order, case.payments)
         if reservation is None:
             wrong.append(_wrong(f"order {order.id} has no reservation", order.id))
         else:
@@ -134,13 +134,18 @@ def _overdue(order: Order, patience: Patience, now: datetime) -> Iterator[Violat
         yield _wrong(sentence, order.id, awaits=("orders",))
 
 
-def _waits_for_nothing(order: Order, payments: Sequence[Payment]) -> Iterator[Violation]:
-    """Only cash is waited for without a deadline."""
-    if order.status != OrderStatus.AWAITING_PAYMENT or order.expires_at is not None:
+def _waits_for_cash(order: Order, payments: Sequence[Payment]) -> Iterator[Violation]:
+    """Cash is waited for without a deadline, and nothing else is."""
+    if order.status != OrderStatus.AWAITING_PAYMENT:
         return
-    if not any(payment.live and payment.provider == CASH for payment in payments):
+    cash = [payment for payment in payments if payment.live and payment.provider == CASH]
+    if order.expires_at is None and not cash:
         sentence = f"order {order.id} awaits payment without a deadline, and nobody is to pay"
         yield _wrong(sentence, order.id, awaits=("orders",))
+    if order.expires_at is not None:
+        for payment in cash:
+            sentence = f"order {order.id} does not know that payment {payment.id} is to come"
+            yield _wrong(sentence, order.id, payment.id, awaits=("orders",))
 
 
 def _agrees(order: Order, reservation: Reservation) -> Iterator[Violation]:
