@@ -178,7 +178,7 @@ def test_a_charge_of_another_amount_that_goes_back_is_well() -> None:
 
 def test_a_charge_by_card_for_a_payment_in_cash_is_found_unless_it_goes_back() -> None:
     violation = the_only(paid(payments=(payment(provider="cash"),), ledger=(charge(amount=1),)))
-    assert "one of cash, but simulator has charged and keeps 1" in violation.sentence
+    assert "is by cash, but simulator has charged 1 for it and keeps them" in violation.sentence
 
     given_back = refund(amount=1, provider="simulator")
     well = paid(
@@ -202,7 +202,7 @@ def test_a_verdict_that_has_not_come_in_a_day_is_found() -> None:
     assert wrong(undecided(NOW - timedelta(hours=23))) == []
     violation = the_only(undecided(TEN_DAYS_AGO))
     assert told([violation]) == [(3, ("ord_1", "pay_1"))]
-    assert "has had no verdict of its provider since 2026-11-12 12:00:00" in violation.sentence
+    assert "has waited for its verdict since 2026-11-12 12:00:00" in violation.sentence
 
 
 def test_a_refund_that_was_not_made_in_a_day_is_found_with_what_its_provider_says() -> None:

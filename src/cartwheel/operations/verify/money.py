@@ -114,11 +114,12 @@ def _charges(takings: Takings, lines: list[LedgerLine], case: Case) -> Iterator[
 
 
 def _strayed(payment: Payment, lines: list[LedgerLine], case: Case) -> Iterator[Violation]:
-    """What the ledger has for a payment of another provider has to go back."""
+    """What was charged for a payment that is another provider's is refunded."""
     charged, refunded = _moved(lines)
     foreign = [each for each in payment.refunds if _maker(each, payment) == WITNESSED]
-    if kept := charged - refunded - _pending(foreign, lines):
-        what = f"is one of {payment.provider}, but {WITNESSED} has charged and keeps {kept}"
+    kept = charged - refunded - _pending(foreign, lines)
+    if kept > 0:
+        what = f"is by {payment.provider}, but {WITNESSED} has charged {kept} for it and keeps them"
         yield _wrong(3, case, payment, what)
 
 
@@ -156,14 +157,14 @@ def _of_itself(takings: Takings, case: Case) -> Iterator[Violation]:
 def _unfinished(
     payment: Payment, case: Case, patience: Patience, now: datetime
 ) -> Iterator[Violation]:
-    """What the provider is to do, it has done within a day; and nobody waits for what is not to be.
+    """The provider needs a day at most (`stuck_after`), and a closed order awaits no cash.
 
-    `updated_at` stays while a job tries again and again.
+    `updated_at` stays the same while a job tries again and again.
     """
     awaited = payment.status == PaymentStatus.AWAITING_PAYMENT
     order = case.order
-    closed = order is not None and order.status != OrderStatus.AWAITING_PAYMENT
-    if awaited and payment.provider == CASH and order is not None and closed:
+    in_cash = payment.provider == CASH
+    if awaited and in_cash and order and order.status != OrderStatus.AWAITING_PAYMENT:
         yield Violation(
             promise=3,
             sentence=f"order {order.id} is {order.status}, and payment {payment.id} still awaited",
@@ -173,8 +174,8 @@ def _unfinished(
     if now - payment.updated_at < patience.stuck_after:
         return
     since = f"since {payment.updated_at:%F %T}{_why(payment)}"
-    if awaited and payment.provider != CASH:
-        yield _wrong(3, case, payment, f"has had no verdict of its provider {since}")
+    if awaited and not in_cash:
+        yield _wrong(3, case, payment, f"has waited for its verdict {since}")
     for refund in payment.refunds:
         if refund.status == "PENDING":
             yield _wrong(3, case, payment, f"awaits its refund {refund.id} {since}")
