@@ -60,8 +60,7 @@ async def provide(supervisor: Supervisor) -> dict[str, str]:
     """
     program = await asyncio.to_thread(install, supervisor.console)
     home = supervisor.home
-    folder = home / "ministack"
-    folder.mkdir(exist_ok=True)
+    folder = instance.make_folder(home / "ministack")
     port = instance.port(home, "ministack")
     endpoint = f"http://127.0.0.1:{port}"
     await supervisor.run(
