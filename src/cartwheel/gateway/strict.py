@@ -5,6 +5,11 @@ refuses them, so that typing errors are told.
 """
 
 from cartwheel.contracts import orders, products
+from cartwheel.kernel import money
+
+
+class Money(money.Money, frozen=True, forbid_unknown_fields=True):
+    """An amount in the currency's minor units: 1999 and USD are $19.99."""
 
 
 class Item(products.Item, frozen=True, kw_only=True, forbid_unknown_fields=True):
