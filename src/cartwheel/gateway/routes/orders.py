@@ -14,6 +14,7 @@ from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, re
 from cartwheel.gateway.identity import Asking
 from cartwheel.gateway.paging import Cursor, Limit
 from cartwheel.gateway.strict import Item, ShippingAddress
+from cartwheel.kernel import text
 from cartwheel.kernel.errors import Forbidden
 from cartwheel.kernel.messages import Page
 
@@ -34,7 +35,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Cancellation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\S")] | None = None
+    reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=text.LINE)] | None = None
 
 
 @post("/")
