@@ -44,13 +44,14 @@ async def place_order(
 ) -> Response[OrderView]:
     """Order products at today's prices. Their stock is held until the order is paid or given up.
 
-    422 `unknown_product` or 409 `insufficient_stock` name the items; then nothing is held.
+    422 `unknown_product` or 409 `insufficient_stock` name the items; then nothing is held. 403
+    `email_not_verified`: mail about the order might reach somebody else.
     """
     answer = await bus.request(
         contract.PlaceOrder(
             request_id=request_id(identity, key),
             body_hash=body_hash(data),
-            user=await identity.profile(),
+            user=await identity.customer(),
             items=[*data.items],
             shipping_address=data.shipping_address,
         )
