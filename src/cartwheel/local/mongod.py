@@ -54,8 +54,7 @@ def missing_packages() -> dict[str, str]:
 async def provide(supervisor: Supervisor) -> dict[str, str]:
     """Start mongod on the instance's data; return the variables that reach it."""
     home = supervisor.home
-    data = home / "mongod"
-    data.mkdir(exist_ok=True)
+    data = instance.make_folder(home / "mongod")
     port = instance.port(home, "mongod")
     await supervisor.run(
         Command(

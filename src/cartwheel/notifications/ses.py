@@ -10,6 +10,7 @@ from aiobotocore.session import AioSession
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnection
 
+from cartwheel.kernel import mail_address
 from cartwheel.kernel.errors import Unavailable
 from cartwheel.notifications.handlers import MailRefused
 from cartwheel.notifications.mail import Mail
@@ -55,7 +56,7 @@ class Ses:
             try:
                 answer = await self._client.send_email(
                     FromEmailAddress=self._sender,
-                    Destination={"ToAddresses": [mail.to]},
+                    Destination={"ToAddresses": [_recipient(mail)]},
                     Content={
                         "Simple": {
                             "Subject": {"Data": mail.subject, "Charset": "UTF-8"},
@@ -80,6 +81,14 @@ class Ses:
     async def probe(self) -> None:
         """Return if SES answers and would send."""
         await self._client.get_account()
+
+
+def _recipient(mail: Mail) -> str:
+    """Return whom `mail` goes to. Orders from before addresses were checked may name anything."""
+    try:
+        return mail_address.for_mail(mail.to)
+    except mail_address.InvalidMailAddress as error:
+        raise MailRefused(f"not an address: {error}") from None
 
 
 @asynccontextmanager
