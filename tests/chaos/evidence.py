@@ -21,7 +21,6 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     calls: list[Call]
     healed: float
-    products: dict[str, Document]
     reservations: dict[str, Document]
     orders: dict[str, Document]
     payments: dict[str, Document]
@@ -42,7 +41,6 @@ async def collect(rig: Rig, history: History) -> Evidence:
         return Evidence(
             calls=history.calls,
             healed=history.faults[-1].at,
-            products=await all_of("products", "products"),
             reservations=await all_of("products", "reservations"),
             orders=await all_of("orders", "orders"),
             payments=await all_of("payments", "payments"),

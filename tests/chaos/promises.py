@@ -1,7 +1,8 @@
-"""The promises of the shop, as pure functions: evidence in, violations out.
+"""The promises that `cartwheel verify` cannot check, as pure functions of the evidence.
 
-Each is about what must hold once the system is quiet, whatever happened before. The numbers are
-those of docs/reliability.md.
+They are about what customers asked and were answered, what the mail service took, and time. Each
+must hold once the system is quiet, whatever happened before. The numbers are those of
+docs/reliability.md.
 """
 
 from collections import Counter, defaultdict
@@ -18,19 +19,6 @@ ANSWERS_WITHIN = 16.0
 BACK_WITHIN = 15.0
 """Seconds after the last fault in which requests may still fail."""
 
-_MAILED = (
-    "order.paid.v1",
-    "order.payment_failed.v1",
-    "order.rejected.v1",
-    "order.canceled.v1",
-    "order.refunded.v1",
-)
-_STOCK_OF = {
-    "AWAITING_PAYMENT": ("HELD", "RELEASED"),
-    "PAID": ("COMMITTED",),
-    "REJECTED": ("RELEASED", "RETURNED"),
-    "CANCELED": ("RELEASED", "RETURNED"),
-}
 _EXPECTED_REFUSALS = (
     "insufficient_stock",
     "invalid_transition",
@@ -140,76 +128,6 @@ def a_key_is_one_request_of_one_user(evidence: Evidence) -> Iterator[Violation]:
             yield Violation(1, f"{what} {call.code}", order_of(call))
 
 
-def stock_adds_up(evidence: Evidence) -> Iterator[Violation]:
-    """2: never oversold, and every piece is accounted for by a reservation."""
-    pieces: dict[str, Counter[str]] = defaultdict(Counter)
-    for reservation in evidence.reservations.values():
-        for line in reservation["lines"]:
-            pieces[line["product_id"]][reservation["status"]] += line["quantity"]
-    for product_id, product in evidence.products.items():
-        stock = product["stock"]
-        if sum(stock.values()) != product["initial_stock"] or min(stock.values()) < 0:
-            yield Violation(2, f"{product_id} began with {product['initial_stock']}: {stock}")
-        reserved = pieces[product_id]
-        if (stock["reserved"], stock["sold"]) != (reserved["HELD"], reserved["COMMITTED"]):
-            yield Violation(2, f"{product_id} has {stock}, its reservations {dict(reserved)}")
-
-
-def reservations_follow_their_orders(evidence: Evidence) -> Iterator[Violation]:
-    """2, 5: what became of an order became of its goods."""
-    for order_id, order in evidence.orders.items():
-        reservation = evidence.reservations.get(order_id)
-        if reservation is None:
-            yield Violation(2, "an order has no reservation", order_id)
-        elif reservation["status"] not in _STOCK_OF[order["status"]]:
-            what = f"an order is {order['status']}, its goods are {reservation['status']}"
-            yield Violation(5, what, order_id)
-
-
-def paid_orders_have_one_capture(evidence: Evidence) -> Iterator[Violation]:
-    """3, 4: PAID means one capture of the total that is kept; all other money went back."""
-    kept = _kept(evidence)
-    for order_id, order in evidence.orders.items():
-        amounts = kept.get(order_id, [])
-        if order["status"] == "PAID" and amounts != [order["total"]["amount"]]:
-            what = f"a PAID order of {order['total']['amount']} has kept {amounts}"
-            yield Violation(4 if len(amounts) > 1 else 3, what, order_id)
-        if order["status"] != "PAID" and amounts:
-            yield Violation(3, f"an order is {order['status']} and has kept {amounts}", order_id)
-
-
-def _kept(evidence: Evidence) -> dict[str | None, list[int]]:
-    """Return, by order, the captures less what went back: the provider's, and cash."""
-    left: Counter[str] = Counter()
-    for line in evidence.ledger:
-        if line["kind"] == "charge":
-            left[line["payment_id"]] += line["amount"]
-        elif line["kind"] == "refund":
-            left[line["payment_id"]] -= line["amount"]
-    for payment_id, payment in evidence.payments.items():
-        if payment["method"] == "cash_on_delivery" and payment["status"] == "PAID":
-            left[payment_id] += payment["amount"]["amount"]
-    kept: dict[str | None, list[int]] = defaultdict(list)
-    for payment_id, amount in left.items():
-        if amount:
-            kept[evidence.payments.get(payment_id, {}).get("order_id")].append(amount)
-    return kept
-
-
-def nobody_was_charged_for_nothing(evidence: Evidence) -> Iterator[Violation]:
-    """3: whatever the provider took belongs to a payment, which says the same."""
-    charged = {line["payment_id"] for line in evidence.ledger if line["kind"] == "charge"}
-    for payment_id in charged - evidence.payments.keys():
-        yield Violation(3, f"the provider charged {payment_id}, which does not exist")
-    for payment_id, payment in evidence.payments.items():
-        if payment["method"] != "card":
-            continue
-        said = payment["status"] in ("PAID", "REFUNDED") or bool(payment["refunds"])
-        if said != (payment_id in charged):
-            what = f"payment {payment_id} is {payment['status']}, charged: {payment_id in charged}"
-            yield Violation(3, what, payment["order_id"])
-
-
 def cash_is_paid_when_it_was_confirmed(evidence: Evidence) -> Iterator[Violation]:
     """8: nobody but an administrator says that cash is there."""
     confirmed = {
@@ -221,37 +139,6 @@ def cash_is_paid_when_it_was_confirmed(evidence: Evidence) -> Iterator[Violation
             yield Violation(8, f"nobody confirmed the cash of {payment_id}", payment["order_id"])
 
 
-def verdicts_reach_their_orders(evidence: Evidence) -> Iterator[Violation]:
-    """5: every payment's end is known to its order, once."""
-    for payment_id, payment in evidence.payments.items():
-        order = evidence.orders.get(payment["order_id"])
-        if order is None:
-            yield Violation(5, f"payment {payment_id} pays no order", payment["order_id"])
-            continue
-        captured = payment["status"] in ("PAID", "REFUNDED")
-        if captured and payment_id not in (order["paid_by"], *order["refunds_due"]):
-            yield Violation(5, f"the order never heard of capture {payment_id}", order["_id"])
-        refunded = any(refund["status"] == "SUCCEEDED" for refund in payment["refunds"])
-        if refunded != (payment_id in order["refunded_payments"]):
-            yield Violation(5, f"the order never heard of the refund of {payment_id}", order["_id"])
-        rejected = payment["status"] == "REJECTED" and order["status"] == "AWAITING_PAYMENT"
-        if rejected and payment_id not in order["declined_payments"] + order["failed_payments"]:
-            yield Violation(5, f"the order never heard of decline {payment_id}", order["_id"])
-    for order_id, order in evidence.orders.items():
-        for field in ("declined_payments", "refunds_due", "refunded_payments"):
-            if len(set(order[field])) < len(order[field]):
-                yield Violation(5, f"{field} counts a payment twice", order_id)
-
-
-def nothing_waits_for_ever(evidence: Evidence) -> Iterator[Violation]:
-    """3: a closed order has no payment that is still awaited."""
-    for payment_id, payment in evidence.payments.items():
-        order = evidence.orders.get(payment["order_id"], {})
-        if payment["status"] == "AWAITING_PAYMENT" and order.get("status") != "AWAITING_PAYMENT":
-            what = f"the order is {order.get('status')}, and {payment_id} is still awaited"
-            yield Violation(3, what, payment["order_id"])
-
-
 def nothing_is_parked(evidence: Evidence) -> Iterator[Violation]:
     """6: no fault of these is an event's own."""
     for parked in evidence.parked:
@@ -260,20 +147,11 @@ def nothing_is_parked(evidence: Evidence) -> Iterator[Violation]:
         yield Violation(6, what, str(headers.get("cloudEvents_subject")))
 
 
-def one_mail_per_event(evidence: Evidence) -> Iterator[Violation]:
-    """7: each event that deserves a mail has one; those sent twice are counted."""
-    noted: dict[str, Counter[str]] = defaultdict(Counter)
+def mail_was_sent_as_noted(evidence: Evidence) -> Iterator[Violation]:
+    """7: what the mail service took is what is noted; mails sent twice are counted."""
     claims: Counter[tuple[str, str]] = Counter()
     for mail in evidence.mails.values():
-        noted[mail["order_id"]][mail["reason"]] += 1
         claims[mail["order_number"], mail["subject"]] += mail["sends"]
-        if mail["status"] != "SENT":
-            yield Violation(7, f"a mail of {mail['reason']} is {mail['status']}", mail["order_id"])
-    for order_id, order in evidence.orders.items():
-        due = Counter(entry["type"] for entry in order["timeline"] if entry["type"] in _MAILED)
-        if due != noted[order_id]:
-            what = f"mails are due for {dict(due)}, there are {dict(noted[order_id])}"
-            yield Violation(7, what, order_id)
     sent = Counter(message["Subject"] for message in evidence.mailed)
     wanted = Counter(mail["subject"] for mail in evidence.mails.values())
     numbers = {order["number"]: order_id for order_id, order in evidence.orders.items()}
@@ -325,15 +203,9 @@ CHECKS: tuple[Check, ...] = (
     what_was_accepted_is_found,
     one_order_per_key,
     a_key_is_one_request_of_one_user,
-    stock_adds_up,
-    reservations_follow_their_orders,
-    paid_orders_have_one_capture,
-    nobody_was_charged_for_nothing,
     cash_is_paid_when_it_was_confirmed,
-    verdicts_reach_their_orders,
-    nothing_waits_for_ever,
     nothing_is_parked,
-    one_mail_per_event,
+    mail_was_sent_as_noted,
     answers_are_proper_and_in_time,
     the_shop_is_back_soon,
     everybody_was_answered,

@@ -95,9 +95,9 @@ async def play(plan: Plan, home: Path, console: Console = QUIET) -> Result:
                     await quiet(
                         rig, within=plan.quiet_within, deadline=plan.payment_deadline is not None
                     )
-                found += await verified(rig)
             except (NotQuiet, TimeoutError) as error:
                 found.append(Violation(5, f"not quiet: {error or 'customers go on for ever'}"))
+            found += await verified(rig)
             evidence = await collect(rig, history)
     finally:
         history.close()

@@ -16,7 +16,7 @@ from .test_rolling_restart import failures, roll_out
 BROKEN: dict[str, tuple[int, list[Fault]]] = {
     "stock": (2, []),
     "idempotency key": (1, []),
-    "ack after effect": (7, [faults.crash("notifications", "ack.after", 5)]),
+    "ack after effect": (6, [faults.crash("notifications", "ack.after", 5)]),
     "confirm before clearing": (
         5,
         [faults.break_off("orders", "rabbitmq", 2), faults.break_off("payments", "rabbitmq", 2)],

@@ -1,4 +1,4 @@
-"""What `cartwheel verify` says of the system: another opinion, by other code."""
+"""The promises that `cartwheel verify` checks: over databases, ledger and dead letters."""
 
 from typing import Any
 
@@ -13,17 +13,16 @@ _HELD_WITHOUT_ORDER = "60"
 
 
 async def verified(rig: Rig) -> list[Violation]:
-    """Return the violations it finds in the quiet system, to whom nothing is in flight any more."""
-    ran = await cartwheel(
-        rig.system, "verify", "--json", "--grace", "0", "--hold", _HELD_WITHOUT_ORDER
-    )
+    """Return the violations it finds where nothing counts as in flight: the system is quiet."""
+    nothing_in_flight = ("--grace", "0", "--stuck-after", "0", "--hold", _HELD_WITHOUT_ORDER)
+    ran = await cartwheel(rig.system, "verify", "--json", *nothing_in_flight)
     if ran.status not in (0, 1):
         return [Violation(6, f"verify failed: {ran.output[-300:]} {ran.errors[-1000:]}")]
     found: list[Any] = msgspec.json.decode(ran.output)["violations"]
     return [
         Violation(
             each["promise"],
-            f"verify says: {each['sentence']} {each['ids']}",
+            f"{each['sentence']} {each['ids']}",
             next((name for name in each["ids"] if name.startswith("ord_")), None),
         )
         for each in found

@@ -83,6 +83,7 @@ PAYMENT = payments.PaymentView(
             amount=Money(5997, "USD"),
             reason="late capture",
             status=payments.RefundStatus.SUCCEEDED,
+            provider="simulator",
         )
     ],
 )
@@ -238,6 +239,8 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
                 captured=False,
                 failure=FAILURE,
                 reference="pi_1",
+                method=payments.Method.CARD,
+                amount=Money(5997, "USD"),
             )
         ],
         [None],

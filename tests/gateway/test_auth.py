@@ -1,6 +1,7 @@
 """All of `auth` against Cognito: AWS's, or the emulator's."""
 
 import asyncio
+import json
 import secrets
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -85,6 +86,13 @@ async def test_an_address_is_the_same_in_any_case_and_with_spaces_around(real: G
 async def test_a_name_is_trimmed(real: Gateway) -> None:
     _, tokens = await customer(real, "  Ada  ")
     assert (await real.get(f"{AUTH}/me", tokens["access_token"])).json["name"] == "Ada"
+
+
+@pytest.mark.parametrize("domain", ["shop.test", "example.com", "bücher.example"])
+async def test_an_address_may_be_in_any_domain_of_the_internets(real: Gateway, domain: str) -> None:
+    email = f"ada.{secrets.token_hex(6)}@{domain}"
+
+    assert (await sign_up(real, email)).json["email"] == email
 
 
 async def test_a_token_without_a_name_still_has_one(real: Gateway, aws: Mapping[str, str]) -> None:
@@ -194,6 +202,18 @@ async def test_nobody_learns_whether_an_address_has_an_account(real: Gateway) ->
         ({"email": "a@example.com\r\nBcc: x@example.com"}, "email"),
         ({"email": "a" * 250 + "@example.com"}, "email"),
         ({"email": "a." * 100_000}, "email"),
+        ({"email": "<script>x@example.com"}, "email"),
+        ({"email": "a<b@x>y.example"}, "email"),
+        ({"email": "a,b@example.com"}, "email"),
+        ({"email": "a@example..com"}, "email"),
+        ({"email": "a\0@example.com"}, "email"),
+        ({"email": "a\u202eb@example.com"}, "email"),
+        ({"email": "zoë@example.com"}, "email"),
+        ({"name": "\x1bAda"}, "name"),
+        ({"name": "\x00"}, "name"),
+        ({"name": "\u200b"}, "name"),
+        ({"name": "Ada\u202e"}, "name"),
+        ({"name": "Ada\n"}, "name"),
         ({"name": ""}, "name"),
         ({"name": "   "}, "name"),
         ({"name": "x" * 101}, "name"),
@@ -303,12 +323,61 @@ class TestOutages:
         await scripted.users.forgot_password(email="a@example.com")
 
 
+class TestVerifiedAddresses:
+    """AWS tells which are; of the emulator, `tests/journeys/test_mail_addresses.py`."""
+
+    @pytest.mark.parametrize(
+        ("told", "fit"),
+        [
+            ({"email": "a@example.com", "email_verified": "true"}, True),
+            ({"email": "a@example.com", "email_verified": "false"}, False),
+            ({"email": "a@example.com"}, False),
+            ({"email": "a@example.com", "custom:email_mark": "0"}, False),
+            ({"email": '"a b"@example.com', "email_verified": "true"}, False),
+            ({"email": "", "email_verified": "true"}, False),
+            ({"email_verified": "true"}, False),
+        ],
+    )
+    async def test_an_address_is_fit_for_mail_when_aws_calls_it_verified_and_it_is_one(
+        self, scripted: "Scripted", told: dict[str, str], fit: bool
+    ) -> None:
+        scripted.answers_about(told)
+
+        profile = await scripted.users.get_user("token")
+
+        assert (profile.unfit is None) == fit
+        assert profile.email == told.get("email", "")
+
+    @pytest.mark.parametrize(
+        ("name", "known_as"),
+        [
+            ("  Ada \t Lovelace\r\n", "Ada Lovelace"),
+            ("\x1b[2J\u202e", "[2J"),
+            ("x" * 2048, "x" * 100),
+            ("\ud800", "a"),
+            ("\u200b", "a"),
+        ],
+    )
+    async def test_a_name_is_made_to_fit(
+        self, scripted: "Scripted", name: str, known_as: str
+    ) -> None:
+        scripted.answers_about({"name": name, "email": "a@example.com"})
+
+        assert (await scripted.users.get_user("token")).name == known_as
+
+
 class Scripted:
     """Answers as it is told, whatever it is asked."""
 
     users: cognito.Cognito
     status = 500
     body = b""
+
+    def answers_about(self, user: dict[str, str]) -> None:
+        """Answer as Cognito's GetUser does."""
+        attributes = [{"Name": name, "Value": value} for name, value in user.items()]
+        self.status = 200
+        self.body = json.dumps({"Username": "user-1", "UserAttributes": attributes}).encode()
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

@@ -11,7 +11,7 @@ from litestar.routes import HTTPRoute
 
 from cartwheel.contracts.identity import User
 from cartwheel.gateway.cognito import Cognito
-from cartwheel.gateway.identity import Verifier
+from cartwheel.gateway.identity import EmailNotVerified, Profile, Verifier
 from cartwheel.gateway.jwks import KeySet
 
 from .conftest import Gateway, cut_off, probe_app, running
@@ -232,9 +232,24 @@ class TestProfile:
     ) -> None:
         headers = [(b"authorization", b"Bearer " + issuer.token().encode())]
         identities = [await asker.identify(headers) for _ in range(5)]
-        users = await asyncio.gather(*(identity.profile() for identity in identities))
+        users = await asyncio.gather(*(identity.customer() for identity in identities))
         assert counted.asked == 1
         assert set(users) == {User(id="user-1", name="Ada", email="ada@example.com")}
+
+    async def test_an_unfit_address_is_told_and_looked_at_anew_each_time(
+        self, issuer: Issuer, counted: "Counted", asker: Verifier
+    ) -> None:
+        headers = [(b"authorization", b"Bearer " + issuer.token().encode())]
+        identity = await asker.identify(headers)
+        counted.unfit = "It is not verified."
+        with pytest.raises(EmailNotVerified, match=r"It is not verified\."):
+            await identity.customer()
+        assert (await identity.profile()).name == "Ada"
+
+        counted.unfit = None
+
+        assert (await identity.customer()).email == "ada@example.com"
+        assert counted.asked == 3
 
     async def test_a_failure_is_not_remembered(
         self, issuer: Issuer, counted: "Counted", asker: Verifier
@@ -276,10 +291,11 @@ class Counted:
     def __init__(self) -> None:
         self.asked = 0
         self.fails = False
+        self.unfit: str | None = None
 
-    async def get_user(self, access_token: str) -> User:
+    async def get_user(self, access_token: str) -> Profile:
         self.asked += 1
         await asyncio.sleep(0.02)
         if self.fails:
             raise ConnectionError
-        return User(id="user-1", name="Ada", email="ada@example.com")
+        return Profile(name="Ada", email="ada@example.com", unfit=self.unfit)

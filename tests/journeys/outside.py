@@ -9,13 +9,18 @@ from cartwheel.local.up import System
 from ..waiting import eventually
 
 
-async def ledger(system: System) -> list[Any]:
-    """Return every line of the payment simulator's ledger."""
+def provider(system: System) -> aiohttp.ClientSession:
+    """Return a client of the payment simulator, with its key."""
     environment = system.environment
     headers = {"Authorization": f"Bearer {environment['SIMULATOR_API_KEY']}"}
+    return aiohttp.ClientSession(environment["SIMULATOR_URL"], headers=headers)
+
+
+async def ledger(system: System) -> list[Any]:
+    """Return every line of the payment simulator's ledger."""
     lines: list[Any] = []
     after: int | None = 0
-    async with aiohttp.ClientSession(environment["SIMULATOR_URL"], headers=headers) as http:
+    async with provider(system) as http:
         while after is not None:
             async with http.get(f"/v1/ledger?limit=1000&after={after}") as response:
                 page = await response.json()

@@ -11,8 +11,11 @@ import msgspec
 from aiobotocore.session import AioSession
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
+from cartwheel.contracts.identity import EMAIL_MARK, email_mark
 from cartwheel.local.emulated_aws import CREDENTIALS, CUSTOMER, PASSWORD, REGION
 from cartwheel.local.up import System
+
+from .shop import Customer
 
 LEEWAY = 5.0
 """Seconds by which clocks may differ, for the gateway."""
@@ -57,11 +60,11 @@ async def strange_tokens(system: System) -> Strange:
     return Strange(for_another_app=for_another_app, short_lived=short_lived, since=time.monotonic())
 
 
-async def _log_in(cognito: Any, client: str) -> str:
+async def _log_in(cognito: Any, client: str, username: str = CUSTOMER) -> str:
     answer = await cognito.initiate_auth(
         ClientId=client,
         AuthFlow="USER_PASSWORD_AUTH",
-        AuthParameters={"USERNAME": CUSTOMER, "PASSWORD": PASSWORD},
+        AuthParameters={"USERNAME": username, "PASSWORD": PASSWORD},
     )
     return answer["AuthenticationResult"]["AccessToken"]
 
@@ -75,9 +78,10 @@ def forged(token: str, **claims: object) -> str:
 
 
 async def add_nameless_user(system: System, email: str) -> None:
-    """Make a user who has a mail address and a password, and no name."""
+    """Make a user who has a verified mail address and a password, and no name."""
     pool = system.environment["COGNITO_USER_POOL_ID"]
-    attributes = {"email": email, "email_verified": "true"}
+    mark = email_mark(system.environment["EMULATED_COGNITO_KEY"], email)
+    attributes = {"email": email, EMAIL_MARK: mark}
     async with _cognito(system) as cognito:
         await cognito.admin_create_user(
             UserPoolId=pool,
@@ -88,6 +92,29 @@ async def add_nameless_user(system: System, email: str) -> None:
         await cognito.admin_set_user_password(
             UserPoolId=pool, Username=email, Password=PASSWORD, Permanent=True
         )
+
+
+async def sign_up_at_cognito(system: System, email: str) -> None:
+    """Make a user by Cognito's own API and confirm the address, as any client may."""
+    client = system.environment["COGNITO_CLIENT_ID"]
+    attributes = [{"Name": "email", "Value": email}, {"Name": "email_verified", "Value": "true"}]
+    async with _cognito(system) as cognito:
+        await cognito.sign_up(
+            ClientId=client, Username=email, Password=PASSWORD, UserAttributes=attributes
+        )
+        await cognito.confirm_sign_up(ClientId=client, Username=email, ConfirmationCode="123456")
+
+
+async def change_behind_our_back(system: System, customer: Customer, **attributes: str) -> Customer:
+    """Change what Cognito knows about a user by their own access token, as any client may; return
+    them with a new token, of which the gateway has not heard yet."""
+    changes = [{"Name": name, "Value": value} for name, value in attributes.items()]
+    async with _cognito(system) as cognito:
+        await cognito.update_user_attributes(AccessToken=customer.token, UserAttributes=changes)
+        token = await _log_in(cognito, system.environment["COGNITO_CLIENT_ID"], customer.id)
+    return Customer(
+        customer.shop, user_id=customer.id, name=customer.name, email=customer.email, token=token
+    )
 
 
 @asynccontextmanager

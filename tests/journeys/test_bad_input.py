@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from .shop import Customer, Shelf, Shop, new_product
+from .shop import ADDRESS, Customer, Shelf, Shop, by_card, new_product
 
 UNKNOWN = "prd_" + "0" * 32
 HOSTILE_IDS = ["nope", "", "0", "\x00", "$where", "a" * 10_000, "ord_" + "f" * 32]
@@ -224,7 +224,9 @@ async def test_an_unknown_status_is_refused(customer: Customer, path: str) -> No
         ({"price": {"amount": 10**12 + 1, "currency": "USD"}}, "price.amount"),
         ({"price": {"amount": 10**30, "currency": "USD"}}, "price.amount"),
         ({"price": {"amount": 1999, "currency": "ZZZ"}}, "price.currency"),
+        ({"price": {"amount": 1999, "currency": "XXX"}}, "price.currency"),
         ({"price": {"amount": 1999, "currency": "usd"}}, "price.currency"),
+        ({"price": {"amount": 1999, "currency": "USD", "tax": 7}}, "price.tax"),
         ({"price": {"amount": 1999}}, "price.currency"),
         ({"price": 19.99}, "price"),
         ({"stock": -5}, "stock"),
@@ -236,8 +238,18 @@ async def test_an_unknown_status_is_refused(customer: Customer, path: str) -> No
         ({"name": "x" * 201}, "name"),
         ({"name": None}, "name"),
         ({"sku": "has space"}, "sku"),
+        ({"sku": "line-break\n"}, "sku"),
         ({"tags": ["x"] * 21}, "tags"),
         ({"image_url": "javascript:alert(1)"}, "image_url"),
+        ({"image_url": 'https://example.com/"><script>'}, "image_url"),
+        ({"image_url": "https://example.com/a.png\n"}, "image_url"),
+        ({"image_url": "https://example.com/\x1b[2J"}, "image_url"),
+        ({"name": "\u200b"}, "name"),
+        ({"name": "Robot\r\nBcc: all@example.com"}, "name"),
+        ({"name": "Robot\x00"}, "name"),
+        ({"description": "\x1b[2J"}, "description"),
+        ({"category": "toys\u202e"}, "category"),
+        ({"tags": ["tin\x7f"]}, "tags[0]"),
     ],
 )
 async def test_a_product_that_cannot_be_sold_is_refused(
@@ -247,6 +259,36 @@ async def test_a_product_that_cannot_be_sold_is_refused(
     body = {**new_product(), **change}
 
     assert (await admin.post("/products", body)).refused(422) == [field]
+
+
+async def test_a_description_may_have_several_lines(admin: Customer) -> None:
+    body = {**new_product(), "description": "Made of tin.\r\n\n\tWinds up.\n"}
+
+    assert (await admin.post("/products", body)).made["description"] == body["description"]
+
+
+@pytest.mark.parametrize("control", ["\x1b[2J", "\r\n", "\x00", "\x9b", "\u202e", "\u2028"])
+async def test_control_characters_are_refused_wherever_a_customer_types_text(
+    customer: Customer, admin: Customer, shelf: Shelf, control: str
+) -> None:
+    """They would come out again in mail, in the log, and in the terminal of whoever reads it."""
+    order = (await customer.order(await shelf.put_up())).made
+    reason = {"reason": f"Too late{control}"}
+
+    for field in ("name", "street", "number", "city", "zip_code", "country"):
+        address = {**ADDRESS, field: f"{ADDRESS[field]}{control}"}
+        place = {"items": [{"product_id": UNKNOWN, "quantity": 1}], "shipping_address": address}
+        pay = {"order_id": order["id"], "method": by_card(), "shipping_address": address}
+        for path, body in (("/orders", place), ("/payments", pay)):
+            refused = (await customer.post(path, body)).refused(422)
+            assert refused == [f"shipping_address.{field}"]
+    for field in ("number", "cvc", "holder"):
+        typed = by_card(**{field: f"{by_card()[field]}{control}"})
+        assert (await customer.pay(order, typed)).refused(422) == [f"method.{field}"]
+    for who in (customer, admin):
+        refused = (await who.post(f"/orders/{order['id']}/cancel", reason)).refused(422)
+        assert refused == ["reason"]
+    assert (await customer.get(f"/orders/{order['id']}")).found == order
 
 
 @pytest.mark.parametrize("field", ["name", "price", "stock"])

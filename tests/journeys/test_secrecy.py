@@ -11,6 +11,7 @@ import aiohttp
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.local.up import System
 
+from ..private import open_to_others
 from .broker import Tap
 from .shop import Answer, Customer, Shelf, by_card
 
@@ -107,6 +108,17 @@ async def _misbehaving(system: System, fault: str) -> AsyncGenerator[None]:
             yield
         finally:
             (await http.delete("/v1/faults")).raise_for_status()
+
+
+async def test_nothing_the_running_system_keeps_is_open_to_other_users_of_the_machine(
+    system: System,
+) -> None:
+    """Whoever can read the AWS emulator's signing keys can be an administrator."""
+    home = system.supervisor.home
+    secrets = {path.suffix for path in home.rglob("*")} & {".pem", ".sqlite", ".log", ".json"}
+
+    assert open_to_others(home) == []
+    assert secrets == {".pem", ".sqlite", ".log", ".json"}
 
 
 def _files(home: Path) -> Iterator[Path]:

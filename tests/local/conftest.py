@@ -45,6 +45,11 @@ def note(*_):
         file.write(sys.argv[1] + "\\n")
     sys.exit()
 signal.signal(signal.SIGTERM, note); ready(); time.sleep(600)""",
+    "writing": """
+folder = os.path.join(os.environ["CARTWHEEL_INSTANCE"], "simulator")
+os.makedirs(os.path.join(folder, "inner"))
+open(os.path.join(folder, "written"), "w").close()
+ready(); time.sleep(600)""",
     "telling": "print(dict(os.environ)); ready(); time.sleep(600)",
 }
 

@@ -15,6 +15,7 @@ from aiobotocore.session import AioSession
 from botocore.exceptions import ClientError
 from pymongo import AsyncMongoClient
 
+from cartwheel.contracts.identity import EMAIL_MARK, email_mark
 from cartwheel.local import emulated_aws, instance, leftovers, mongod
 from cartwheel.local.console import QUIET
 from cartwheel.local.supervisor import supervising
@@ -81,10 +82,39 @@ async def test_users_are_found_under_the_same_ids_after_a_kill_of_the_emulator(
     await system.supervisor.kill("ministack")
     await system.supervisor.ready("ministack")
 
-    values, changed = await emulated_aws.prepare(system.environment["AWS_ENDPOINT_URL"])
+    values, changed = await _prepare(system)
     assert not changed
     assert system.environment.items() >= values.items()
     await emulated_aws.check_tokens(system.environment)
+
+
+async def test_users_of_an_older_folder_count_as_verified_once(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emulated_aws, "POOL", "older")
+    emails = [emulated_aws.ADMIN, *(f"number-{number}@example.com" for number in range(65))]
+    async with _aws(system, "cognito-idp") as cognito:
+        made = await cognito.create_user_pool(PoolName="older", UsernameAttributes=["email"])
+        pool = made["UserPool"]["Id"]
+        await cognito.create_group(UserPoolId=pool, GroupName="admin")
+        for email in emails:
+            attributes = [{"Name": "email", "Value": email}]
+            await cognito.admin_create_user(
+                UserPoolId=pool, Username=email, UserAttributes=attributes
+            )
+
+        assert (await _prepare(system))[1]
+        verified = await _verified(cognito, system, pool)
+        await cognito.admin_update_user_attributes(
+            UserPoolId=pool,
+            Username=emails[-1],
+            UserAttributes=[{"Name": "email", "Value": "elsewhere@example.com"}],
+        )
+        assert not (await _prepare(system))[1]
+        later = await _verified(cognito, system, pool)
+
+    assert verified == {*emails, emulated_aws.CUSTOMER}
+    assert later == verified - {emails[-1]}
 
 
 async def test_an_emulator_whose_tokens_do_not_verify_is_refused(system: System) -> None:
@@ -135,6 +165,24 @@ async def _take(system: System) -> str:
         queue = await channel.get_queue("kept")
         async with asyncio.timeout(5):
             return (await queue.get(no_ack=True)).body.decode()
+
+
+async def _prepare(system: System) -> tuple[dict[str, str], bool]:
+    return await emulated_aws.prepare(
+        system.environment["AWS_ENDPOINT_URL"], system.environment["EMULATED_COGNITO_KEY"]
+    )
+
+
+async def _verified(cognito: Any, system: System, pool: str) -> set[str]:
+    """Return the addresses of `pool` whose users bear the right mark."""
+    key = system.environment["EMULATED_COGNITO_KEY"]
+    users: list[dict[str, str]] = []
+    async for page in cognito.get_paginator("list_users").paginate(UserPoolId=pool):
+        for user in page["Users"]:
+            users.append({each["Name"]: each["Value"] for each in user["Attributes"]})
+    return {
+        user["email"] for user in users if user.get(EMAIL_MARK) == email_mark(key, user["email"])
+    }
 
 
 @asynccontextmanager

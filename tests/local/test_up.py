@@ -20,6 +20,8 @@ from cartwheel.local.processes import Process
 from cartwheel.local.supervisor import CannotStart
 from cartwheel.local.up import PortTaken, running
 
+from ..private import open_to_others
+
 Make = Callable[..., Process]
 
 RUN = """
@@ -82,6 +84,37 @@ async def test_a_second_terminal_finds_the_running_instance_and_only_that(
         assert instance.environment(tmp_path) == system.environment
 
     assert instance.environment(tmp_path) == {}
+
+
+async def test_an_older_folder_that_others_could_read_is_closed_to_them(
+    tmp_path: Path, given: Mapping[str, str], process: Make
+) -> None:
+    home = tmp_path / "older"
+    keys = home / "ministack" / "state" / "cognito-pool-keys"
+    keys.mkdir(parents=True)
+    (keys / "pool.pem").write_text("secret")
+    (keys / "link.pem").symlink_to("pool.pem")
+    for path in (home, *home.rglob("*")):
+        path.chmod(0o755)
+
+    async with running(home, given=given, processes=(process("good"),), setup=()):
+        assert open_to_others(home) == []
+
+    assert (keys / "pool.pem").read_text() == "secret"
+
+
+async def test_a_new_folder_is_its_owners_only_whatever_the_umask(
+    tmp_path: Path, given: Mapping[str, str], process: Make
+) -> None:
+    usual = os.umask(0)
+    try:
+        async with running(
+            tmp_path / "new", given=given, processes=(process("writing"),), setup=()
+        ):
+            assert (tmp_path / "new" / "simulator" / "written").exists()
+            assert open_to_others(tmp_path / "new") == []
+    finally:
+        os.umask(usual)
 
 
 async def test_a_second_run_of_the_same_instance_is_refused(

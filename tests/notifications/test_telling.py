@@ -1,6 +1,7 @@
 """One mail per event, through the emulator's SES: repeats, races, outages, refusals."""
 
 import asyncio
+import secrets
 
 import pytest
 
@@ -238,6 +239,37 @@ async def test_a_mail_that_ses_refuses_has_failed_with_the_reason_and_is_not_tri
     assert (kept.sent_at, kept.message_id, kept.sends) == (None, None, 1)
     assert await outbox(scripted, event.id) == ["notification.failed.v1"]
     assert script.asked[event.data.order.user.email] == 1
+
+
+@pytest.mark.parametrize(
+    "email", ["a\r\nBcc: all@example.com", "a<b@x>y", "x@example..com", "\x1b"]
+)
+async def test_an_order_without_a_proper_address_fails_its_mail_and_no_other(
+    notifications: Notifications, postbox: Postbox, email: str
+) -> None:
+    """Orders from before addresses were checked; on some of them the emulator fails with 500."""
+    odd, other = happened(paid(snapshot(email=email))), happened(paid(snapshot()))
+
+    await notifications.tell(odd)
+    await notifications.tell(other)
+
+    kept = await notifications.kept(odd)
+    assert (kept.status, kept.sends) == (MailStatus.FAILED, 1)
+    assert kept.failure
+    assert kept.failure.startswith("not an address: ")
+    assert kept.failure.isprintable()
+    assert len(await postbox.of(other.data.order.user.email)) == 1
+
+
+async def test_a_domain_with_other_letters_is_mailed_to_in_punycode(
+    notifications: Notifications, postbox: Postbox
+) -> None:
+    local = secrets.token_hex(8)
+    event = happened(paid(snapshot(email=f"{local}@bücher.example")))
+
+    await notifications.tell(event)
+
+    assert len(await postbox.of(f"{local}@xn--bcher-kva.example")) == 1
 
 
 @pytest.mark.usefixtures("aws")

@@ -1,24 +1,27 @@
 """What counts as a broken promise about stock, events and mail (2, 5, 6 and 7)."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from cartwheel.operations.verify import effects, stock
-from cartwheel.operations.verify.case import Case, in_flight
-from cartwheel.operations.verify.records import Line, Product, Stock
+from cartwheel.operations.verify.case import Case, in_flight, stuck
+from cartwheel.operations.verify.records import Line, Payment, Product, Resend, Stock
 from cartwheel.operations.verify.stock import Reserved
 
 from .papers import (
     LONG_AGO,
     NOW,
     PATIENCE,
+    TEN_DAYS_AGO,
     charge,
     mail,
     order,
     paid,
     payment,
     refund,
+    refunded,
     reservation,
     told,
     unpublished,
@@ -69,6 +72,7 @@ def test_stock_reserved_of_a_product_that_does_not_exist_is_found() -> None:
         ("PAID", "RELEASED"),
         ("REJECTED", "HELD"),
         ("REJECTED", "COMMITTED"),
+        ("REJECTED", "RETURNED"),  # it was never paid, so nothing of it was ever sold
         ("CANCELED", "COMMITTED"),
         ("AWAITING_PAYMENT", "COMMITTED"),
     ],
@@ -91,17 +95,34 @@ def test_a_reservation_that_knows_more_than_its_order_is_found() -> None:
     assert told(wrong(paid(reservation=reservation(order_sequence=3)))) == [(5, ("ord_1",))]
 
 
-def test_an_order_that_nobody_gives_up_after_its_deadline_is_found() -> None:
-    def awaiting(expires_at: datetime | None) -> Case:
-        return Case(
-            order_id="ord_1",
-            order=order("AWAITING_PAYMENT", expires_at=expires_at),
-            reservation=reservation("HELD", order_sequence=0),
-        )
+def awaiting(expires_at: datetime | None, *payments: Payment) -> Case:
+    return Case(
+        order_id="ord_1",
+        order=order("AWAITING_PAYMENT", expires_at=expires_at, failed_payments=("pay_1",)),
+        reservation=reservation("HELD", order_sequence=0),
+        payments=payments,
+    )
 
+
+AWAITED_CASH = payment("AWAITING_PAYMENT", "pay_2", provider="cash")
+
+
+def test_an_order_that_nobody_gives_up_after_its_deadline_is_found() -> None:
     assert told(wrong(awaiting(LONG_AGO))) == [(5, ("ord_1",))]
     assert wrong(awaiting(NOW - timedelta(seconds=80))) == []
-    assert wrong(awaiting(None)) == []
+    assert wrong(awaiting(None, AWAITED_CASH)) == []
+
+
+def test_an_order_that_waits_for_ever_for_nobody_is_found() -> None:
+    assert told(wrong(awaiting(None))) == [(5, ("ord_1",))]
+    assert told(wrong(awaiting(None, payment("REJECTED", provider="cash")))) == [(5, ("ord_1",))]
+    assert told(wrong(awaiting(None, payment("AWAITING_PAYMENT")))) == [(5, ("ord_1",))]
+
+
+def test_cash_that_its_order_does_not_know_of_is_found() -> None:
+    soon = NOW + timedelta(minutes=5)
+    assert told(wrong(awaiting(soon, AWAITED_CASH))) == [(5, ("ord_1", "pay_2"))]
+    assert wrong(awaiting(soon, payment("AWAITING_PAYMENT"))) == []
 
 
 def test_stock_held_for_no_order_is_found_when_the_sweeper_should_have_come() -> None:
@@ -165,6 +186,30 @@ def test_a_decline_that_its_order_has_not_heard_of_is_found() -> None:
     assert told(wrong(case)) == [(5, ("ord_1", "pay_1"))]
 
 
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"refunds_due": ("pay_1",)},
+        {"refunds_due": ("pay_1",), "refunded_payments": ("pay_1", "pay_1")},
+        {"refunded_payments": ("pay_1",)},
+    ],
+    ids=["not of the refund", "of the refund twice", "not of the capture"],
+)
+def test_a_refund_that_its_order_does_not_know_once_is_found(known: dict[str, Any]) -> None:
+    case = paid(
+        order=order("CANCELED", **known),
+        reservation=reservation("RETURNED"),
+        payments=(payment("REFUNDED", refunds=(refund(),)),),
+        ledger=(charge(), refunded()),
+        mails=(mail("order.canceled.v1"),),
+    )
+    assert told(wrong(case)) == [(5, ("ord_1", "pay_1"))]
+
+
+def test_a_refund_that_its_order_knows_and_payments_has_not_made_is_found() -> None:
+    assert told(wrong(paid(order=order(refunded_payments=("pay_1",))))) == [(5, ("ord_1", "pay_1"))]
+
+
 def test_payments_for_an_order_that_does_not_exist_are_found() -> None:
     case = Case(order_id="ord_1", payments=(payment("REJECTED"),))
     assert told(wrong(case)) == [(5, ("ord_1", "pay_1"))]
@@ -188,6 +233,18 @@ def test_a_mail_about_something_that_did_not_happen_is_found() -> None:
     assert told(wrong(case)) == [(7, ("ord_1", "evt_2"))]
 
 
+def test_a_mail_that_was_refused_is_found_until_it_was_sent_again() -> None:
+    (violation,) = wrong(paid(mails=(mail(status="FAILED", failure="MessageRejected"),)))
+    assert told([violation]) == [(7, ("ord_1", "evt_1"))]
+    assert violation.sentence == "mail evt_1 was not sent: 'MessageRejected'"
+
+    resends = (Resend(by="alice@laptop", at=LONG_AGO),)
+    (violation,) = wrong(paid(mails=(mail(status="FAILED", sends=2, resends=resends),)))
+    assert "nor when alice@laptop had it sent again" in violation.sentence
+    again = mail(sends=2, resends=resends, sequence=2, outbox=(unpublished(2),))
+    assert wrong(paid(mails=(again,))) == []
+
+
 def test_a_mail_that_may_have_been_sent_twice_is_no_violation() -> None:
     assert wrong(paid(mails=(mail(sends=2),))) == []
 
@@ -204,16 +261,33 @@ def test_nothing_is_in_flight_about_an_old_order_with_nothing_left_to_do() -> No
         {"ledger": (charge(at=NOW),)},
         {"mails": (mail(created_at=NOW),)},
         {"mails": (mail(sent_at=NOW),)},
+        {"mails": (mail(status="SENDING", claimed_until=NOW + timedelta(seconds=30)),)},
         {"reservation": reservation(held_at=NOW)},
         {"order": order(outbox=(unpublished(2),))},
         {"reservation": reservation(outbox=(unpublished(1),))},
         {"payments": (payment(outbox=(unpublished(1),)),)},
         {"mails": (mail(outbox=(unpublished(1),)),)},
-        {"payments": (payment(refunds=(refund("PENDING"),)),)},
+        {"mails": (mail(resends=(Resend(by="alice@laptop", at=NOW),)),)},
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_what_is_young_unpublished_or_being_refunded_is_in_flight(
+def test_what_is_young_or_unpublished_is_in_flight(
     changes: dict[str, object],
 ) -> None:
     assert in_flight(paid(**changes), PATIENCE, NOW)
+
+
+def test_what_is_unpublished_for_a_day_is_not_in_flight_any_more() -> None:
+    held_up = order(updated_at=TEN_DAYS_AGO, outbox=(unpublished(2, TEN_DAYS_AGO),))
+    assert not in_flight(paid(order=held_up), PATIENCE, NOW)
+
+
+def test_a_time_that_is_yet_to_come_excuses_nothing() -> None:
+    ahead = order(updated_at=NOW + timedelta(days=10))
+    assert not in_flight(paid(order=ahead), PATIENCE, NOW)
+    assert stuck(Case(order_id="ord_1", order=ahead), PATIENCE, NOW)
+
+
+def test_a_case_is_stuck_when_nothing_of_it_was_written_for_a_day() -> None:
+    assert stuck(Case(order_id="ord_1", order=order(updated_at=TEN_DAYS_AGO)), PATIENCE, NOW)
+    assert not stuck(Case(order_id="ord_1", order=order(updated_at=LONG_AGO)), PATIENCE, NOW)

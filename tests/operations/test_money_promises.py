@@ -1,13 +1,20 @@
 """What counts as a broken promise about money (3 and 4)."""
 
+from datetime import datetime, timedelta
+from typing import Any
+
 import pytest
 
 from cartwheel.kernel.money import Money
 from cartwheel.operations.verify import money
-from cartwheel.operations.verify.case import Case
+from cartwheel.operations.verify.case import Case, in_flight
+from cartwheel.operations.verify.records import Retry
 from cartwheel.operations.verify.violation import Violation
 
 from .papers import (
+    NOW,
+    PATIENCE,
+    TEN_DAYS_AGO,
     charge,
     mails_about,
     order,
@@ -25,17 +32,17 @@ LATE = payment("REJECTED", "pay_2")
 
 
 def the_only(case: Case) -> Violation:
-    """Return what is wrong with `case`, which is one thing."""
-    violations = wrong(case)
+    """Return what is wrong with the money of `case`, which is one thing."""
+    violations = money.check(case, PATIENCE, NOW)
     assert len(violations) == 1, violations
     return violations[0]
 
 
 def closed(status: str = "CANCELED", **changes: object) -> Case:
-    """Return an order that wants no money."""
+    """Return an order that wants no money, and has had that of `pay_1`."""
     return paid(
         **{
-            "order": order(status),
+            "order": order(status, refunds_due=("pay_1",)),
             "reservation": reservation("RELEASED"),
             "mails": mails_about(order(status)),
             **changes,
@@ -53,7 +60,9 @@ def test_an_order_paid_in_cash_needs_no_ledger() -> None:
 
 def test_a_paid_order_may_be_refunded_in_part() -> None:
     case = paid(
-        payments=(payment(refunds=(refund(amount=500),)),), ledger=(charge(), refunded(amount=500))
+        order=order(refunded_payments=("pay_1",)),
+        payments=(payment(refunds=(refund(amount=500),)),),
+        ledger=(charge(), refunded(amount=500)),
     )
     assert wrong(case) == []
 
@@ -61,7 +70,8 @@ def test_a_paid_order_may_be_refunded_in_part() -> None:
 def test_a_late_capture_that_was_given_back_is_well() -> None:
     late = payment("REJECTED", "pay_2", refunds=(refund(),))
     ledger = (charge(), charge("pay_2"), refunded("pay_2"))
-    assert wrong(paid(payments=(payment(), late), ledger=ledger)) == []
+    told_of_it = order(refunded_payments=("pay_2",))
+    assert wrong(paid(order=told_of_it, payments=(payment(), late), ledger=ledger)) == []
 
 
 def test_a_late_capture_may_wait_for_its_refund() -> None:
@@ -77,12 +87,14 @@ def test_a_refund_that_the_ledger_has_is_not_counted_twice_while_it_is_pending_h
 
 def test_a_canceled_order_with_its_money_given_back_is_well() -> None:
     back = payment("REFUNDED", refunds=(refund(),))
-    assert wrong(closed(payments=(back,), ledger=(charge(), refunded()))) == []
+    told_of_it = order("CANCELED", refunds_due=("pay_1",), refunded_payments=("pay_1",))
+    case = closed(order=told_of_it, payments=(back,), ledger=(charge(), refunded()))
+    assert wrong(case) == []
 
 
 @pytest.mark.parametrize("status", ["AWAITING_PAYMENT", "REJECTED", "CANCELED"])
 def test_money_kept_for_an_order_that_is_not_paid_is_found(status: str) -> None:
-    assert (3, ("ord_1", "pay_1")) in told(money.check(closed(status)))
+    assert (3, ("ord_1", "pay_1")) in told(money.check(closed(status), PATIENCE, NOW))
 
 
 def test_cash_kept_for_an_order_that_is_not_paid_is_found() -> None:
@@ -147,6 +159,85 @@ def test_a_charge_that_payments_has_rejected_is_found() -> None:
 def test_a_charge_of_another_amount_is_found() -> None:
     violation = the_only(paid(ledger=(charge(amount=1998),)))
     assert "is of 1999 USD, but 1998 USD were charged" in violation.sentence
+
+
+def test_a_charge_in_another_currency_is_found() -> None:
+    violation = the_only(paid(ledger=(charge(currency="EUR"),)))
+    assert "is of 1999 USD, but 1999 EUR were charged" in violation.sentence
+
+
+def test_a_charge_of_another_amount_that_goes_back_is_well() -> None:
+    case = closed(
+        payments=(
+            payment("REJECTED", captured=Money(1, "USD"), refunds=(refund("PENDING", amount=1),)),
+        ),
+        ledger=(charge(amount=1),),
+    )
+    assert wrong(case) == []
+
+
+def test_a_charge_by_card_for_a_payment_in_cash_is_found_unless_it_goes_back() -> None:
+    violation = the_only(paid(payments=(payment(provider="cash"),), ledger=(charge(amount=1),)))
+    assert "is by cash, but simulator has charged 1 for it and keeps them" in violation.sentence
+
+    given_back = refund(amount=1, provider="simulator")
+    well = paid(
+        payments=(payment(provider="cash", refunds=(given_back,)),),
+        ledger=(charge(amount=1), refunded(amount=1)),
+    )
+    assert wrong(well) == []
+
+
+def test_a_refund_by_another_provider_that_its_ledger_has_not_is_found() -> None:
+    claimed = refund(amount=1, provider="simulator")
+    case = paid(payments=(payment(provider="cash", refunds=(claimed,)),), ledger=())
+    assert any("which the ledger has not" in each.sentence for each in wrong(case))
+
+
+def test_a_verdict_that_has_not_come_in_a_day_is_found() -> None:
+    def undecided(at: datetime, **changes: Any) -> Case:
+        given = payment("AWAITING_PAYMENT", updated_at=at, **changes)
+        return closed(order=order("CANCELED"), payments=(given,), ledger=())
+
+    assert wrong(undecided(NOW - timedelta(hours=23))) == []
+    violation = the_only(undecided(TEN_DAYS_AGO))
+    assert told([violation]) == [(3, ("ord_1", "pay_1"))]
+    assert "has waited for its verdict since 2026-11-12 12:00:00" in violation.sentence
+
+
+def test_a_refund_that_was_not_made_in_a_day_is_found_with_what_its_provider_says() -> None:
+    def due(at: datetime, **changes: Any) -> Case:
+        refunds = (refund("PENDING"),)
+        return closed(payments=(payment(updated_at=at, refunds=refunds, **changes),))
+
+    assert wrong(due(NOW - timedelta(hours=23))) == []
+    assert "rfd_1 since 2026-11-12 12:00:00" in the_only(due(TEN_DAYS_AGO)).sentence
+    refused = Retry(since=TEN_DAYS_AGO, failures=2881, error="UnexpectedAnswer: 400")
+    sentence = the_only(due(TEN_DAYS_AGO, retry=refused)).sentence
+    assert "after 2881 failures: 'UnexpectedAnswer: 400'" in sentence
+
+
+def test_a_refund_on_its_way_excuses_nothing_else_of_its_order() -> None:
+    late = payment("REJECTED", "pay_2", refunds=(refund("PENDING"),))
+    case = paid(
+        reservation=reservation("HELD"),
+        payments=(payment(), late),
+        ledger=(charge(), charge("pay_2")),
+    )
+    assert told(wrong(case)) == [(5, ("ord_1",))]
+    assert not in_flight(case, PATIENCE, NOW)
+
+
+def test_a_refund_made_and_not_noted_yet_is_well() -> None:
+    case = closed(payments=(payment(refunds=(refund("PENDING"),)),), ledger=(charge(), refunded()))
+    assert wrong(case) == []
+
+
+def test_cash_that_is_still_awaited_for_a_closed_order_is_found() -> None:
+    awaited = payment("AWAITING_PAYMENT", provider="cash")
+    violation = the_only(closed(order=order("CANCELED"), payments=(awaited,), ledger=()))
+    assert told([violation]) == [(3, ("ord_1", "pay_1"))]
+    assert violation.awaits == ("orders", "payments")
 
 
 def test_a_payment_of_another_amount_than_its_order_is_found() -> None:

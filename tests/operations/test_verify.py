@@ -4,7 +4,7 @@ Nothing is tampered with but copies: other tests' orders live in the system's ow
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,9 +15,11 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from cartwheel.kernel.bus import topology
 from cartwheel.local.up import System
+from cartwheel.operations.dead_letters.parked import Parked
 from cartwheel.operations.verify import passes
 from cartwheel.operations.verify.case import Patience
 from cartwheel.operations.verify.ledger import LedgerSettings
+from cartwheel.operations.verify.noticed import Noticed, Some
 from cartwheel.operations.verify.passes import Excused, World
 from cartwheel.operations.verify.queues import Queues
 from cartwheel.operations.verify.reading import Databases
@@ -38,6 +40,10 @@ class OfNotifications(Queues):
         busy = await super().never_empty(duration)
         return frozenset({"notifications"}) if busy else busy
 
+    async def parked_events(self) -> AsyncIterator[list[Parked]]:
+        async for some in super().parked_events():
+            yield [msgspec.structs.replace(each, service="notifications") for each in some]
+
 
 class Verifier:
     """Verifies the copies; tells only of what concerns them, as the ledger is everybody's."""
@@ -45,6 +51,7 @@ class Verifier:
     def __init__(self, system: System, databases: Databases, rabbitmq: AbstractConnection) -> None:
         environment = system.environment
         self.databases = databases
+        self.noticed = Noticed()
         self._rabbitmq = rabbitmq
         self._ledger = LedgerSettings(
             simulator_url=environment["SIMULATOR_URL"],
@@ -61,6 +68,7 @@ class Verifier:
         again_after: float = 0.1,
     ) -> tuple[list[Violation], Excused]:
         found: list[Violation] = []
+        self.noticed = Noticed()
 
         def tell(violation: Violation) -> None:
             if ours.intersection(violation.ids):
@@ -75,7 +83,9 @@ class Verifier:
                 patience=patience,
                 again_after=timedelta(seconds=again_after),
             )
-            excused = await passes.verify(world, tell=tell, progress=lambda name, count: None)
+            excused, self.noticed = await passes.verify(
+                world, tell=tell, progress=lambda name, count: None
+            )
         return found, excused
 
 
@@ -96,6 +106,7 @@ async def test_the_running_system_keeps_its_promises(system: System, bought: Bou
     assert told["violations"] == []
     assert told["looked_at"]["orders"] >= 4
     assert told["looked_at"]["ledger"] >= 1
+    assert told["noticed"]["needing_a_person"] == {"count": 0, "first": []}
 
 
 async def test_copies_of_what_is_well_are_well(verify: Verifier, bought: Bought) -> None:
@@ -132,6 +143,19 @@ def _product(**changes: object) -> Tamper:
 async def _forget_payment(copies: Databases, bought: Bought) -> None:
     await copies.payments["payments"].delete_one({"_id": bought.payment})
     await _order(status="AWAITING_PAYMENT", paid_by=None)(copies, bought)
+
+
+async def _never_decide(copies: Databases, bought: Bought) -> None:
+    payments = copies.payments["payments"]
+    given_back = await payments.find_one({"_id": bought.refunded})
+    assert given_back is not None
+    undecided: dict[str, object] = {
+        "status": "AWAITING_PAYMENT",
+        "live": True,
+        "refunds": [],
+        "updated_at": LONG_AGO,
+    }
+    await payments.insert_one({**given_back, **undecided, "_id": "pay_undecided"})
 
 
 STUCK = {"id": "evt_stuck", "type": "order.paid.v1", "sequence": 2, "time": LONG_AGO}
@@ -178,6 +202,26 @@ BROKEN: dict[str, tuple[Tamper, set[tuple[int, str]]]] = {
         lambda copies, bought: copies.notifications["mail"].delete_one({"order_id": bought.paid}),
         {(6, "paid")},
     ),
+    "a mail that SES refused": (
+        lambda copies, bought: copies.notifications["mail"].update_one(
+            {"order_id": bought.paid}, {"$set": {"status": "FAILED", "failure": "MessageRejected"}}
+        ),
+        {(7, "paid")},
+    ),
+    "a verdict that never comes": (_never_decide, {(3, "canceled")}),
+    "a refund that never happens": (
+        lambda copies, bought: copies.payments["payments"].update_one(
+            {"_id": bought.refunded},
+            {"$set": {"refunds.0.status": "PENDING", "updated_at": LONG_AGO}},
+        ),
+        {(3, "refunded")},
+    ),
+    "an order that waits for nothing": (
+        lambda copies, bought: copies.orders["orders"].update_one(
+            {"_id": bought.rejected}, {"$set": {"status": "AWAITING_PAYMENT", "expires_at": None}}
+        ),
+        {(5, "rejected")},
+    ),
     "an event that nobody counted": (_order(sequence=9), {(5, "paid")}),
     "an event that stays unpublished": (_order(outbox=[STUCK]), {(5, "paid")}),
 }
@@ -198,6 +242,7 @@ async def test_each_kind_of_broken_promise_is_found(
         bought.paid: "paid",
         bought.refunded: "refunded",
         bought.canceled: "canceled",
+        bought.rejected: "rejected",
     }
     told = {(each.promise, names[id]) for each in found for id in each.ids if id in names}
     assert expected <= told, found
@@ -258,6 +303,24 @@ async def test_an_effect_is_in_flight_while_events_wait_for_the_service_that_lac
     assert excused == Excused()
 
 
+async def test_what_is_stuck_is_not_excused_by_events_that_wait(
+    verify: Verifier, bought: Bought, channel: AbstractChannel
+) -> None:
+    await verify.databases.notifications["mail"].delete_one({"order_id": bought.paid})
+    retry = topology.retry_queue(SERVICE, topology.RETRY_DELAYS[-1])
+    await channel.default_exchange.publish(_event(bought.paid), retry)
+
+    found, excused = await verify(
+        {bought.paid},
+        patience=Patience(grace=timedelta(0), stuck_after=timedelta(0)),
+        services=(SERVICE,),
+        queues=OfNotifications,
+    )
+
+    assert [each.promise for each in found] == [6]
+    assert excused == Excused()
+
+
 async def test_an_effect_that_waits_for_a_parked_event_is_counted_as_that(
     verify: Verifier, bought: Bought, channel: AbstractChannel
 ) -> None:
@@ -265,8 +328,55 @@ async def test_an_effect_that_waits_for_a_parked_event_is_counted_as_that(
     dead = topology.dead_queue(SERVICE)
     await channel.default_exchange.publish(_event(bought.paid), dead)
 
-    assert await verify({bought.paid}, services=(SERVICE,)) == ([], Excused(parked=1))
+    found, excused = await verify({bought.paid}, services=(SERVICE,), queues=OfNotifications)
+    assert (found, excused) == ([], Excused(parked=1))
     assert (await channel.declare_queue(dead, passive=True)).declaration_result.message_count == 1
+
+
+async def test_a_parked_event_excuses_only_what_its_own_service_would_put_right(
+    verify: Verifier, bought: Bought, channel: AbstractChannel
+) -> None:
+    await verify.databases.notifications["mail"].delete_one({"order_id": bought.paid})
+    await _reservation(status="HELD")(verify.databases, bought)
+    await channel.default_exchange.publish(_event(bought.paid), topology.dead_queue(SERVICE))
+
+    found, excused = await verify({bought.paid}, services=(SERVICE,), queues=OfNotifications)
+
+    assert [each.promise for each in found] == [5]
+    assert excused == Excused(parked=1)
+
+
+async def test_a_refused_mail_is_told_although_its_event_is_parked(
+    verify: Verifier, bought: Bought, channel: AbstractChannel
+) -> None:
+    await verify.databases.notifications["mail"].update_one(
+        {"order_id": bought.paid}, {"$set": {"status": "FAILED"}}
+    )
+    await channel.default_exchange.publish(_event(bought.paid), topology.dead_queue(SERVICE))
+
+    found, _ = await verify({bought.paid}, services=(SERVICE,), queues=OfNotifications)
+
+    assert [each.promise for each in found] == [7]
+
+
+async def test_what_is_worth_knowing_is_noticed_on_the_way(
+    verify: Verifier, bought: Bought
+) -> None:
+    mails = verify.databases.notifications["mail"]
+    by_alice = {"by": "alice@laptop", "at": LONG_AGO}
+    ids = [mail["_id"] async for mail in mails.find().sort("_id", 1)]
+    await mails.update_many({}, {"$set": {"sends": 1}})
+    await mails.update_one({"_id": ids[0]}, {"$set": {"sends": 2}})
+    await mails.update_one({"_id": ids[1]}, {"$set": {"sends": 2, "resends": [by_alice]}})
+    failing = {"failures": 300, "since": LONG_AGO, "at": LONG_AGO, "error": "refused"}
+    await _payment(retry=failing)(verify.databases, bought)
+
+    await verify(everything(bought))
+
+    noticed = verify.noticed
+    assert noticed.perhaps_sent_twice == Some(count=1, first=[ids[0]])
+    assert noticed.resent == Some(count=1, first=[f"{ids[1]} by alice@laptop"])
+    assert noticed.needing_a_person == Some(count=1, first=[bought.payment])
 
 
 def _event(subject: str) -> Message:

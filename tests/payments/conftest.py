@@ -67,7 +67,7 @@ class Payments(NamedTuple):
         return await paying.confirm_payment(request, payments=self.payments, now=now)
 
     async def report(self, request: ReportVerdict) -> None:
-        await paying.report_verdict(request, payments=self.payments, now=now)
+        await paying.report_verdict(request, payments=self.payments, cards=self.cards, now=now)
 
     async def reconcile(self, clock: Callable[[], datetime] = later) -> None:
         await reconciling.reconcile(payments=self.payments, cards=self.cards, now=clock)

@@ -15,7 +15,16 @@ from cartwheel.contracts.orders import (
     OrderSnapshot,
     PayableOrder,
 )
-from cartwheel.contracts.payments import CardSummary, CardToken, CashOnDelivery, CreatePayment
+from cartwheel.contracts.payments import (
+    CardSummary,
+    CardToken,
+    CashOnDelivery,
+    CreatePayment,
+    Failure,
+    Method,
+    PaymentView,
+    ReportVerdict,
+)
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.messages import Cause, CloudEvent, Event
 from cartwheel.kernel.money import Money
@@ -72,6 +81,26 @@ def payment(method: CardToken | CashOnDelivery) -> Payment:
         at=AT,
     )
     return msgspec.structs.replace(made, events=(), cause=None)
+
+
+def reported(
+    payment: PaymentView,
+    *,
+    captured: bool = True,
+    failure: Failure | None = None,
+    **otherwise: object,
+) -> ReportVerdict:
+    """Return what the simulator's webhook says of a payment by card, or `otherwise`."""
+    report = ReportVerdict(
+        provider="simulator",
+        payment_id=payment.id,
+        captured=captured,
+        failure=failure,
+        reference=payment.provider_reference,
+        method=Method.CARD,
+        amount=payment.amount,
+    )
+    return msgspec.structs.replace(report, **otherwise)
 
 
 def happened(data: Data, order_id: str, sequence: int = 2) -> CloudEvent[Data]:

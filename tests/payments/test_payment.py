@@ -27,6 +27,8 @@ from cartwheel.payments.provider import Captured, Declined, Outcome, Verdict, Vo
 from .examples import AT, CASH, CAUSE, LATER, TOTAL, VISA, create, payment
 
 CARD = CardToken(token="tok_1", card=VISA)
+CAPTURED = Captured(TOTAL)
+OTHER_SUM = Captured(Money(1, "USD"))
 SORRY = Declined(code="card_declined", message="Your card was declined.")
 BY_ADMIN = Cause(by="user-ada")
 
@@ -84,10 +86,24 @@ def test_a_card_payment_tells_nobody_before_its_verdict_and_cash_does() -> None:
 
 
 def test_a_captured_payment_is_paid() -> None:
-    paid = settle(payment(CARD), Captured())
+    paid = settle(payment(CARD), CAPTURED)
 
     assert (paid.status, paid.live) == (PaymentStatus.PAID, True)
     assert paid.events == (PaymentCaptured(payment_id="pay_1", order_id="ord_1", amount=TOTAL),)
+
+
+@pytest.mark.parametrize(
+    "captured", [Money(1, "USD"), Money(TOTAL.amount + 1, "USD"), Money(TOTAL.amount, "EUR")]
+)
+def test_another_sum_than_the_payments_does_not_pay_and_is_to_be_refunded(captured: Money) -> None:
+    rejected = settle(payment(CARD), Captured(captured))
+
+    assert (rejected.status, rejected.live) == (PaymentStatus.REJECTED, False)
+    assert (rejected.failure, rejected.attempt) == (domain.WRONG_SUM, None)
+    assert rejected.captured == captured
+    assert rejected.refunds == [Refund(id="rfd_1", amount=captured, reason="wrong sum")]
+    assert [event.type for event in rejected.events] == ["payment.declined.v1"]
+    assert settle(rejected, Captured(captured), CAPTURED, SORRY, Voided()) is rejected
 
 
 def test_a_declined_payment_uses_up_its_attempt() -> None:
@@ -111,7 +127,7 @@ def test_a_voided_payment_gives_its_attempt_back() -> None:
     assert (event.failure.code, event.counts) == ("processing_error", False)
 
 
-verdicts = st.lists(st.sampled_from([Captured(), SORRY, Voided()]), min_size=1, max_size=6)
+verdicts = st.lists(st.sampled_from([CAPTURED, OTHER_SUM, SORRY, Voided()]), min_size=1, max_size=6)
 
 
 @given(verdicts)
@@ -122,7 +138,7 @@ def test_the_first_verdict_is_the_last(verdicts: list[Verdict]) -> None:
 
     assert (last.status, last.failure, last.live) == (first.status, first.failure, first.live)
     assert last.events == first.events
-    if first.status is PaymentStatus.PAID or Captured() not in verdicts:
+    if first.status is PaymentStatus.PAID or not any(isinstance(v, Captured) for v in verdicts):
         assert last is first
 
 
@@ -131,32 +147,34 @@ def test_money_is_kept_or_refunded_and_never_both(verdicts: list[Verdict]) -> No
     last = settle(payment(CARD), *verdicts)
 
     kept = last.status is PaymentStatus.PAID
-    assert len(last.refunds) == (Captured() in verdicts and not kept)
-    assert kept == (verdicts[0] == Captured())
+    taken = [verdict.amount for verdict in verdicts if isinstance(verdict, Captured)]
+    assert [refund.amount for refund in last.refunds] == ([] if kept else taken[:1])
+    assert last.captured == (taken[0] if taken else None)
+    assert kept == (verdicts[0] == CAPTURED)
 
 
 @pytest.mark.parametrize("no", [SORRY, Voided()])
 def test_money_that_comes_after_a_no_is_to_be_refunded_whole(no: Verdict) -> None:
     rejected = settle(payment(CARD), no)
 
-    late = settle(rejected, Captured())
+    late = settle(rejected, CAPTURED)
 
     assert (late.status, late.live) == (PaymentStatus.REJECTED, False)
     assert late.refunds == [Refund(id="rfd_1", amount=TOTAL, reason="late capture")]
     assert late.version == rejected.version + 1
-    assert settle(late, Captured()) is late
+    assert settle(late, CAPTURED) is late
 
 
 def test_whoever_asks_for_it_a_payment_is_refunded_once() -> None:
-    due = refund_due(settle(payment(CARD), Captured()))
+    due = refund_due(settle(payment(CARD), CAPTURED))
 
     assert due.refunds == [Refund(id="rfd_1", amount=TOTAL, reason="too late")]
     assert refund_due(due) is due
-    assert refund_due(settle(payment(CARD), SORRY, Captured())).refunds[0].reason == "late capture"
+    assert refund_due(settle(payment(CARD), SORRY, CAPTURED)).refunds[0].reason == "late capture"
 
 
 def test_a_payment_whose_money_went_back_is_refunded() -> None:
-    due = refund_due(settle(payment(CARD), Captured()))
+    due = refund_due(settle(payment(CARD), CAPTURED))
 
     done = refund_done(due)
 
@@ -166,11 +184,11 @@ def test_a_payment_whose_money_went_back_is_refunded() -> None:
         payment_id="pay_1", order_id="ord_1", refund_id="rfd_1", amount=TOTAL
     )
     assert refund_done(done) is done
-    assert settle(done, Captured(), SORRY, Voided()) is done
+    assert settle(done, CAPTURED, SORRY, Voided()) is done
 
 
 def test_a_payment_of_which_a_part_went_back_is_still_paid() -> None:
-    due = refund_due(settle(payment(CARD), Captured()), Money(1, "USD"))
+    due = refund_due(settle(payment(CARD), CAPTURED), Money(1, "USD"))
 
     done = refund_done(due)
 
@@ -178,7 +196,7 @@ def test_a_payment_of_which_a_part_went_back_is_still_paid() -> None:
 
 
 def test_a_rejected_payment_stays_rejected_when_its_late_money_went_back() -> None:
-    done = refund_done(settle(payment(CARD), SORRY, Captured()))
+    done = refund_done(settle(payment(CARD), SORRY, CAPTURED))
 
     assert (done.status, done.attempt) == (PaymentStatus.REJECTED, 1)
     assert [refund.status for refund in done.refunds] == [RefundStatus.SUCCEEDED]
@@ -188,28 +206,28 @@ def test_a_rejected_payment_stays_rejected_when_its_late_money_went_back() -> No
 def test_money_that_comes_late_brings_the_providers_reference() -> None:
     rejected = domain.settle(payment(CARD), Outcome(Voided()), cause=CAUSE, at=LATER)
 
-    late = domain.settle(rejected, Outcome(Captured(), "pi_1"), cause=CAUSE, at=LATER)
-    again = domain.settle(late, Outcome(Captured()), cause=CAUSE, at=LATER)
+    late = domain.settle(rejected, Outcome(CAPTURED, "pi_1"), cause=CAUSE, at=LATER)
+    again = domain.settle(late, Outcome(CAPTURED), cause=CAUSE, at=LATER)
 
     assert (rejected.provider_reference, late.provider_reference) == (None, "pi_1")
     assert again is late
 
 
 def test_cash_that_went_back_is_not_confirmed_again() -> None:
-    done = refund_done(refund_due(settle(payment(CASH), Captured())))
+    done = refund_done(refund_due(settle(payment(CASH), CAPTURED)))
 
     with pytest.raises(NotConfirmable):
         domain.confirm_cash(done, cause=BY_ADMIN, at=LATER)
 
 
-@pytest.mark.parametrize("verdict", [Captured(), SORRY, Voided()])
+@pytest.mark.parametrize("verdict", [CAPTURED, SORRY, Voided()])
 def test_the_timeline_tells_each_step_and_by_whom(verdict: Verdict) -> None:
     settled = settle(payment(CARD), verdict)
 
     assert settled.provider_reference == "pi_1"
     assert [(entry.type, entry.by) for entry in settled.timeline] == [
         ("begun", "user-zoe"),
-        ("captured" if verdict == Captured() else "declined", "simulator"),
+        ("captured" if verdict == CAPTURED else "declined", "simulator"),
     ]
 
 
@@ -232,7 +250,7 @@ def test_cash_that_is_no_longer_awaited_cannot_be_confirmed() -> None:
         domain.confirm_cash(settle(payment(CASH), Voided()), cause=BY_ADMIN, at=LATER)
 
 
-@pytest.mark.parametrize("verdicts", [[], [Captured()], [SORRY]], ids=["new", "paid", "declined"])
+@pytest.mark.parametrize("verdicts", [[], [CAPTURED], [SORRY]], ids=["new", "paid", "declined"])
 def test_only_cash_is_confirmed_by_hand(verdicts: list[Verdict]) -> None:
     with pytest.raises(NotConfirmable):
         domain.confirm_cash(settle(payment(CARD), *verdicts), cause=BY_ADMIN, at=LATER)

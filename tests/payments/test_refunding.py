@@ -13,7 +13,6 @@ from cartwheel.contracts.payments import (
     PaymentStatus,
     PaymentView,
     RefundStatus,
-    ReportVerdict,
 )
 from cartwheel.kernel.errors import OutcomeUnknown, Unavailable
 from cartwheel.kernel.money import Money
@@ -28,7 +27,7 @@ from ..profiling import documents_examined
 from ..proxy import proxy_to
 from ..simulator.conftest import API_KEY
 from .conftest import Payments, Shop
-from .examples import ADMIN, AT, TOTAL, canceled, create, later, now, refund_due, unwanted
+from .examples import ADMIN, AT, TOTAL, canceled, create, later, now, refund_due, reported, unwanted
 
 
 @pytest.fixture
@@ -72,10 +71,6 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[EventDict]:
 
 async def due(payments: Payments, payment: PaymentView) -> None:
     await payments.refund_due(refund_due(payment.order_id, payment.id))
-
-
-def reported(payment: PaymentView) -> ReportVerdict:
-    return ReportVerdict(provider="simulator", payment_id=payment.id, captured=True)
 
 
 async def test_what_is_due_is_noted_and_then_carried_out(
@@ -293,7 +288,7 @@ async def test_the_late_money_of_a_rejected_payment_goes_back_and_another_one_pa
     with pytest.raises(OutcomeUnknown):
         await payments.create(create(order_id, await shop.card()))
     [left] = await payments.of(order_id)
-    await payments.report(ReportVerdict(provider="simulator", payment_id=left.id, captured=False))
+    await payments.report(reported(left, captured=False))
     other = (await payments.create(create(order_id, await shop.card()))).made
     await payments.report(reported(left))
 

@@ -28,7 +28,7 @@ from cartwheel.payments.simulator import SimulatorCards, UnexpectedAnswer, open_
 from ..profiling import documents_examined
 from ..simulator.conftest import API_KEY
 from .conftest import DECLINED, GOOD, Payments, Shop
-from .examples import CASH, LATER, VISA, create, now, payment
+from .examples import CASH, LATER, VISA, create, now, payment, reported
 
 
 async def unknown(payments: Payments, request: CreatePayment) -> PaymentView:
@@ -270,9 +270,7 @@ async def test_a_webhook_settles_what_nobody_has_answered(payments: Payments, sh
     left = await unknown(payments, create(await shop.order(), await shop.card(GOOD)))
 
     for _ in range(3):
-        await payments.report(
-            ReportVerdict(provider="simulator", payment_id=left.id, captured=True, reference="pi_1")
-        )
+        await payments.report(reported(left, reference="pi_1"))
 
     settled = await read(payments, left)
     assert settled.status is PaymentStatus.PAID
@@ -284,14 +282,8 @@ async def test_a_webhook_settles_what_nobody_has_answered(payments: Payments, sh
 async def test_a_late_webhook_changes_no_verdict(payments: Payments, shop: Shop) -> None:
     paid = (await payments.create(create(await shop.order(), await shop.card()))).made
 
-    await payments.report(
-        ReportVerdict(
-            provider="simulator",
-            payment_id=paid.id,
-            captured=False,
-            failure=Failure(code="card_declined", message="Your card was declined."),
-        )
-    )
+    no = Failure(code="card_declined", message="Your card was declined.")
+    await payments.report(reported(paid, captured=False, failure=no))
 
     assert await read(payments, paid) == paid
 

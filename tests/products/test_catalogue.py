@@ -41,6 +41,16 @@ async def test_a_stored_product_reads_as_it_was_made(products: Products) -> None
     assert await products.view(created.made.id) == created.made
 
 
+async def test_a_product_stored_in_a_currency_of_the_past_is_still_read(
+    products: Products,
+) -> None:
+    made = (await products.make(name="Mug")).made
+    old = {"amount": 100, "currency": "DEM", "of": "a later version"}
+    await products.database["products"].update_one({"_id": made.id}, {"$set": {"price": old}})
+
+    assert (await products.view(made.id)).price == Money(100, "DEM")
+
+
 async def test_the_same_request_again_answers_the_first_product(products: Products) -> None:
     first = await products.make(name="Mug", request_id="5c0e")
 

@@ -1,5 +1,8 @@
 """The rules of the catalogue, without a database."""
 
+from datetime import UTC, datetime
+
+import msgspec
 import pytest
 from msgspec import UNSET, UnsetType
 
@@ -41,6 +44,10 @@ def test_a_product_without_a_sku_gets_one_from_its_id() -> None:
     [
         (Money(0, "USD"), PriceNotPositive, "price.amount"),
         (Money(100, "XYZ"), UnknownCurrency, "price.currency"),
+        (Money(100, "XXX"), UnknownCurrency, "price.currency"),
+        (Money(100, "XTS"), UnknownCurrency, "price.currency"),
+        (Money(100, "XAU"), UnknownCurrency, "price.currency"),
+        (Money(100, "DEM"), UnknownCurrency, "price.currency"),
     ],
 )
 def test_a_price_that_nobody_could_pay_is_refused(
@@ -53,6 +60,30 @@ def test_a_price_that_nobody_could_pay_is_refused(
 
     for refused in (on_create, on_update):
         assert [error.field for error in refused.value.errors] == [field]
+
+
+def test_a_currency_is_accepted_until_the_day_it_is_given_up() -> None:
+    """Croatia paid in kuna until the end of 2022, and has the euro since."""
+    in_kuna = create(price=Money(100, "HRK"))
+    then, now = datetime(2022, 6, 1, tzinfo=UTC), datetime(2023, 6, 1, tzinfo=UTC)
+
+    assert catalogue.create(in_kuna, product_id="prd_1", at=then).price == in_kuna.price
+    with pytest.raises(UnknownCurrency):
+        catalogue.create(in_kuna, product_id="prd_1", at=now)
+
+
+def test_a_product_priced_in_a_currency_of_the_past_can_still_be_changed() -> None:
+    old = msgspec.structs.replace(product(), price=Money(100, "DEM"))
+
+    changed = catalogue.update(
+        old, UpdateProduct(product_id="prd_1", price=Money(51, "EUR")), at=LATER
+    )
+    described = catalogue.update(
+        old, UpdateProduct(product_id="prd_1", description="Big"), at=LATER
+    )
+
+    assert changed.price == Money(51, "EUR")
+    assert described.price == Money(100, "DEM")
 
 
 def test_only_the_given_fields_change() -> None:

@@ -6,6 +6,7 @@ from cartwheel.gateway import simulator as gateway_simulator
 from cartwheel.gateway.card import Card
 from cartwheel.gateway.simulator import CardTokens, InvalidCard, open_card_tokens
 from cartwheel.kernel.errors import TimedOut, Unavailable
+from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.money import Money
 from cartwheel.payments import simulator as payments_simulator
 from cartwheel.payments.provider import Captured, Charge, Declined, Outcome, Voided
@@ -42,7 +43,7 @@ async def test_a_good_card_is_captured_once_however_often_it_is_asked_for(
 
     first, *others = await asyncio.gather(*[cards.charge(charge) for _ in range(5)])
 
-    assert first.verdict == Captured()
+    assert first.verdict == Captured(PRICE)
     assert first.reference
     assert others == [first] * 4
     assert await cards.cancel(payment_id) == first
@@ -72,6 +73,31 @@ async def test_a_charge_that_comes_after_its_cancellation_is_void(
     assert [entry["kind"] for entry in await simulator.entries(payment_id)] == ["cancellation"]
 
 
+async def test_looking_a_payment_up_tells_its_verdict_and_prevents_nothing(
+    cards: SimulatorCards, tokens: CardTokens, card: Card, payment_id: str, simulator: Simulator
+) -> None:
+    assert await cards.look_up(payment_id) is None
+    await simulator.announce(payment_id, await simulator.token())
+    assert await cards.look_up(payment_id) is None
+
+    await simulator.post(f"/v1/payments/{payment_id}/cancel")
+    assert (await cards.look_up(payment_id)) == await cards.cancel(payment_id)
+
+    another = new_id("pay")
+    assert await cards.look_up(another) is None
+    charged = await cards.charge(await charge_of(tokens, card, another))
+    assert charged.verdict == Captured(PRICE)
+    assert await cards.look_up(another) == charged
+
+
+async def test_looking_up_a_payment_canceled_before_it_was_made_tells_that_it_is_void(
+    cards: SimulatorCards, payment_id: str
+) -> None:
+    await cards.cancel(payment_id)
+
+    assert await cards.look_up(payment_id) == Outcome(Voided())
+
+
 @pytest.mark.parametrize("kind", ["charge_then_drop", "charge_then_error"])
 async def test_no_answer_is_an_outage_and_canceling_finds_the_truth(
     cards: SimulatorCards,
@@ -87,7 +113,7 @@ async def test_no_answer_is_an_outage_and_canceling_finds_the_truth(
     with pytest.raises(Unavailable):
         await cards.charge(charge)
 
-    assert (await cards.cancel(payment_id)).verdict == Captured()
+    assert (await cards.cancel(payment_id)).verdict == Captured(PRICE)
 
 
 async def test_nobody_there_is_an_outage(card: Card, unused_tcp_port: int) -> None:
@@ -95,6 +121,8 @@ async def test_nobody_there_is_an_outage(card: Card, unused_tcp_port: int) -> No
     async with open_simulator(url, API_KEY) as cards, open_card_tokens(url, API_KEY) as tokens:
         with pytest.raises(Unavailable):
             await cards.cancel("pay_1")
+        with pytest.raises(Unavailable):
+            await cards.look_up("pay_1")
         with pytest.raises(Unavailable):
             await tokens.tokenize(card)
 
@@ -120,6 +148,8 @@ async def test_a_wrong_key_is_nobodys_refusal(simulator: Simulator, card: Card) 
     ):
         with pytest.raises(UnexpectedAnswer, match="401 unauthorized") as charging:
             await cards.cancel("pay_1")
+        with pytest.raises(UnexpectedAnswer, match="401 unauthorized"):
+            await cards.look_up("pay_1")
         with pytest.raises(gateway_simulator.UnexpectedAnswer, match="401 unauthorized"):
             await tokens.tokenize(card)
     assert wrong not in str(charging.value)

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable
 
@@ -73,6 +74,24 @@ async def test_the_ledger_only_grows(simulator: Simulator, payment_id: str) -> N
         )
     intruder.close()
     assert len(await simulator.entries(payment_id)) == 1
+
+
+async def test_a_ledger_of_an_older_version_is_taken_over(
+    own_simulator: Callable[[], Simulator], payment_id: str
+) -> None:
+    """It lacks the column that tells how an intent's key was first used."""
+    simulator = own_simulator()
+    await simulator.start()
+    token = await simulator.token()
+    announced = await simulator.announce(payment_id, token)
+    await simulator.stop()
+    with contextlib.closing(sqlite3.connect(simulator.ledger)) as older:
+        older.executescript("ALTER TABLE intents DROP COLUMN confirm; PRAGMA user_version = 0;")
+
+    await simulator.start()
+
+    assert await simulator.announce(payment_id, token) == announced
+    assert (await simulator.confirm(announced[1]["id"]))[1]["status"] == "succeeded"
 
 
 async def test_it_stops_when_asked_though_an_answer_is_late(

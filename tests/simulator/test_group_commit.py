@@ -8,12 +8,12 @@ import pytest
 
 from cartwheel.simulator.group_commit import GroupCommit
 
-SCHEMA = "CREATE TABLE IF NOT EXISTS words (word TEXT UNIQUE)"
+MIGRATIONS = ("CREATE TABLE words (word TEXT UNIQUE);",)
 
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncGenerator[GroupCommit]:
-    store = GroupCommit(tmp_path / "new" / "folder" / "words.sqlite", SCHEMA)
+    store = GroupCommit(tmp_path / "new" / "folder" / "words.sqlite", MIGRATIONS)
     yield store
     await store.close()
 
@@ -73,7 +73,7 @@ async def test_a_caller_that_gives_up_does_not_take_its_write_back(store: GroupC
 
 async def test_closing_finishes_what_is_waiting(tmp_path: Path) -> None:
     path = tmp_path / "words.sqlite"
-    store = GroupCommit(path, SCHEMA)
+    store = GroupCommit(path, MIGRATIONS)
     writing = [asyncio.create_task(store.do(partial(add_one, word=word))) for word in "abc"]
     await asyncio.sleep(0)
 

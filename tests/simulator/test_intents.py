@@ -102,7 +102,9 @@ async def test_the_same_key_and_body_get_the_first_answer_again(
     assert first[1]["status"] == "requires_confirmation"
 
 
-@pytest.mark.parametrize("change", [{"amount": 6}, {"currency": "EUR"}, {"payment_id": "pay_x"}])
+@pytest.mark.parametrize(
+    "change", [{"amount": 6}, {"currency": "EUR"}, {"payment_id": "pay_x"}, {"confirm": True}]
+)
 async def test_the_same_key_with_another_body_is_a_conflict(
     simulator: Simulator, payment_id: str, change: dict[str, object]
 ) -> None:
@@ -112,6 +114,20 @@ async def test_the_same_key_with_another_body_is_a_conflict(
     status, answer = await simulator.post(
         "/v1/payment_intents", {**new, **change}, Idempotency_Key=payment_id
     )
+
+    assert (status, answer["error"]["code"]) == (409, "idempotency_error")
+    assert await simulator.entries(payment_id) == []
+
+
+async def test_a_charge_is_not_announced_anew_under_its_key(
+    simulator: Simulator, payment_id: str
+) -> None:
+    new = await described(simulator, payment_id)
+    await simulator.post(
+        "/v1/payment_intents", {**new, "confirm": True}, Idempotency_Key=payment_id
+    )
+
+    status, answer = await simulator.post("/v1/payment_intents", new, Idempotency_Key=payment_id)
 
     assert (status, answer["error"]["code"]) == (409, "idempotency_error")
 
@@ -178,6 +194,42 @@ async def test_canceling_what_is_through_tells_what_became_of_it(
     assert len(await simulator.entries(payment_id)) == 1
 
 
+@pytest.mark.parametrize(
+    ("number", "status"), [("4242424242424242", "succeeded"), (DECLINED, "failed")]
+)
+async def test_a_payment_is_found_by_its_own_id_as_it_stands(
+    simulator: Simulator, payment_id: str, number: str, status: str
+) -> None:
+    intent_id = await simulator.intent(payment_id, number)
+    _, announced = await simulator.call("GET", f"/v1/payments/{payment_id}")
+    _, confirmed = await simulator.confirm(intent_id)
+
+    found = await simulator.call("GET", f"/v1/payments/{payment_id}")
+
+    assert (announced["id"], announced["status"]) == (intent_id, "requires_confirmation")
+    assert found == (200, confirmed)
+    assert confirmed["status"] == status
+
+
+async def test_looking_at_a_payment_changes_nothing(simulator: Simulator, payment_id: str) -> None:
+    unseen, answer = await simulator.call("GET", f"/v1/payments/{payment_id}")
+    assert (unseen, answer["error"]["code"]) == (404, "resource_missing")
+
+    intent_id = await simulator.intent(payment_id)
+    await simulator.call("GET", f"/v1/payments/{payment_id}")
+    _, confirmed = await simulator.confirm(intent_id)
+
+    assert confirmed["status"] == "succeeded"
+
+
+async def test_a_payment_that_was_canceled_before_it_was_made_is_found_canceled(
+    simulator: Simulator, payment_id: str
+) -> None:
+    _, tombstone = await simulator.post(f"/v1/payments/{payment_id}/cancel")
+
+    assert await simulator.call("GET", f"/v1/payments/{payment_id}") == (200, tombstone)
+
+
 async def test_confirming_and_canceling_at_once_have_one_verdict(simulator: Simulator) -> None:
     for _ in range(10):
         payment_id = new_id("pay")
@@ -237,12 +289,14 @@ async def test_nobody_gets_in_without_the_key(simulator: Simulator, key: str) ->
         ("POST", "/v1/tokens", b"{", 400, "parameter_invalid"),
         ("POST", "/v1/tokens", b"\xff", 400, "parameter_invalid"),
         ("POST", "/v1/tokens", b"", 400, "parameter_invalid"),
+        ("POST", "/v1/tokens", b'{"x":' + b"[" * 16_000, 400, "parameter_invalid"),
         ("POST", "/v1/tokens", {"number": 4242}, 400, "parameter_invalid"),
         ("POST", "/v1/tokens", b" " * 20_000, 413, "request_entity_too_large"),
         ("POST", "/v1/refunds", {"amount": 0}, 400, "parameter_invalid"),
         ("POST", "/v1/payment_intents/pi_none/confirm", None, 404, "resource_missing"),
         ("POST", "/v1/payments/%ff%00/cancel", None, 400, "parameter_invalid"),
         ("GET", "/v1/payment_intents/pi_none", None, 404, "resource_missing"),
+        ("GET", "/v1/payments/%ff%00", None, 400, "parameter_invalid"),
         ("GET", "/v1/ledger?limit=x", None, 400, "parameter_invalid"),
         ("GET", "/v1/ledger?limit=0", None, 400, "parameter_invalid"),
         ("GET", "/v1/ledger?after=99999999999999999999", None, 400, "parameter_invalid"),

@@ -2,10 +2,9 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import msgspec
-from msgspec import Meta
 
 from cartwheel.contracts.identity import Actor, User
 from cartwheel.contracts.products import Item
@@ -27,16 +26,15 @@ class FulfillmentStatus(StrEnum):
     DELIVERED = "DELIVERED"
 
 
-_Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S")]
-
-
 class ShippingAddress(msgspec.Struct, frozen=True, kw_only=True):
-    name: _Text
-    street: _Text
-    number: Annotated[str, Meta(min_length=1, max_length=20)]
-    city: _Text
-    zip_code: Annotated[str, Meta(min_length=1, max_length=20)]
-    country: Annotated[str, Meta(pattern=r"^[A-Z]{2}$", examples=["DE"])] | None = None
+    """Where the goods go. What clients may send as one is for the gateway to say."""
+
+    name: str
+    street: str
+    number: str
+    city: str
+    zip_code: str
+    country: str | None = None
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):

@@ -45,12 +45,16 @@ class RefundStatus(StrEnum):
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
-    """Money on its way back; PENDING until the provider has confirmed it."""
+    """Money on its way back; PENDING until the provider has confirmed it.
+
+    `provider` is who has captured the money, where that is not the payment's own provider.
+    """
 
     id: str
     amount: Money
     reason: str
     status: RefundStatus = RefundStatus.PENDING
+    provider: str | None = None
 
 
 class PaymentEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,7 +141,11 @@ class ConfirmPayment(Request[PaymentView], frozen=True, kw_only=True):
 
 
 class ReportVerdict(Request[None], frozen=True, kw_only=True):
-    """A provider's webhook, its signature checked, says how a payment ended. Repeatable."""
+    """A provider's webhook, its signature checked, says how a payment ended. Repeatable.
+
+    It is believed only if it matches the payment; a field left out does not match. Otherwise the
+    provider is asked what has really happened.
+    """
 
     type: ClassVar[str] = "report_verdict"
     service: ClassVar[str] = "payments"
@@ -147,6 +155,8 @@ class ReportVerdict(Request[None], frozen=True, kw_only=True):
     captured: bool
     failure: Failure | None = None
     reference: str | None = None
+    method: Method | None = None
+    amount: Money | None = None
 
 
 class GetPayment(Request[PaymentView], frozen=True, kw_only=True):

@@ -7,18 +7,20 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from cartwheel.kernel import text
 from cartwheel.kernel.errors import Conflict, Invalid, NotFound, Stale
 from cartwheel.kernel.messages import Created, Event, Page, Request
 from cartwheel.kernel.money import Money
 
 MAX_STOCK = 10**9
 
-Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S")]
-Description = Annotated[str, Meta(max_length=5_000)]
-Sku = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
-Category = Annotated[str, Meta(min_length=1, max_length=100)]
-Tags = Annotated[list[Annotated[str, Meta(min_length=1, max_length=50)]], Meta(max_length=20)]
-ImageUrl = Annotated[str, Meta(max_length=2_000, pattern=r"^https?://\S+$")]
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=text.LINE)]
+Description = Annotated[str, Meta(max_length=5_000, pattern=text.LINES)]
+Sku = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$(?!\n)")]
+Category = Annotated[str, Meta(min_length=1, max_length=100, pattern=text.LINE)]
+Tag = Annotated[str, Meta(min_length=1, max_length=50, pattern=text.LINE)]
+Tags = Annotated[list[Tag], Meta(max_length=20)]
+ImageUrl = Annotated[str, Meta(max_length=2_000, pattern=text.URL)]
 InitialStock = Annotated[int, Meta(ge=0, le=MAX_STOCK)]
 Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
 

@@ -91,7 +91,11 @@ async def assembled(
     """Open what the app needs besides the bus, and close it at the end."""
     async with (
         aiohttp.ClientSession() as http,
-        cognito.connect(region=given.region, client_id=given.cognito_client_id) as users,
+        cognito.connect(
+            region=given.region,
+            client_id=given.cognito_client_id,
+            mark_key=given.emulated_cognito_key,
+        ) as users,
         open_card_tokens(given.simulator_url, given.simulator_api_key) as tokens,
     ):
         verifier = Verifier(

@@ -5,7 +5,7 @@ MAX_BODY bytes), decoded and validated. Litestar alone would take "2" for a quan
 """
 
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
@@ -13,6 +13,8 @@ from litestar.exceptions import HTTPException
 
 from cartwheel.gateway.problems import MalformedJson, plain
 from cartwheel.kernel.errors import FieldError, Invalid
+
+Kind = TypeVar("Kind")
 
 MAX_BODY = 256 * 1024
 
@@ -58,19 +60,13 @@ class JsonRequest(Request[Any, Any, Any]):
 
         Raises:
             Invalid: it is JSON, but not of that shape; names the field.
-            HTTPException: 415, or 400 when it is no JSON.
+            HTTPException: 415.
+            MalformedJson: it is no JSON.
         """
         kind = _header(self.scope, b"content-type").partition(b";")[0]
         if kind.strip().lower() != b"application/json":
             raise HTTPException(status_code=415, detail="Send application/json.")
-        body = await self.body()
-        try:
-            return self._decoder().decode(body)
-        except msgspec.ValidationError as error:
-            raise Invalid("The body is not valid.", errors=[fault(str(error))]) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            # msgspec's text tells the position only; Python's would quote the body.
-            raise MalformedJson(detail="The body is not well-formed JSON in UTF-8.") from None
+        return decode(await self.body(), self._decoder())
 
     def _decoder(self) -> msgspec.json.Decoder[Any]:
         handler = self.route_handler
@@ -80,6 +76,22 @@ class JsonRequest(Request[Any, Any, Any]):
             decoder = msgspec.json.Decoder(field.annotation if field else Any)
             _decoders[handler] = decoder
         return decoder
+
+
+def decode(body: bytes, decoder: msgspec.json.Decoder[Kind]) -> Kind:
+    """Return what anybody sent, as the decoder's type.
+
+    Raises:
+        Invalid: it is JSON, but not of that shape; names the field.
+        MalformedJson: it is no JSON, or nested too deeply to be read.
+    """
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise Invalid("The body is not valid.", errors=[fault(str(error))]) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # msgspec's text tells the position only; Python's would quote the body.
+        raise MalformedJson(detail="The body is not well-formed JSON in UTF-8.") from None
 
 
 def fault(message: str) -> FieldError:

@@ -6,6 +6,7 @@ leads to an emulator; botocore reads it by itself.
 """
 
 import asyncio
+import hmac
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,8 +16,9 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cartwheel.contracts.identity import User
-from cartwheel.gateway.identity import InvalidToken
+from cartwheel.contracts.identity import EMAIL_MARK, LONGEST_NAME, email_mark
+from cartwheel.gateway.identity import InvalidToken, Profile
+from cartwheel.kernel import mail_address, text
 from cartwheel.kernel.errors import (
     Conflict,
     FieldError,
@@ -85,15 +87,18 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cognito:
-    """One user pool, through one app client. Every call may raise, besides what it names:
+    """One user pool, through one app client. `mark_key` is for an emulator (see `email_mark`).
+
+    Every call may raise, besides what it names:
 
     Throttled: too many attempts.
     Unavailable, Overloaded, TimedOut: Cognito is away, too busy, or too slow.
     """
 
-    def __init__(self, client: Any, client_id: str) -> None:
+    def __init__(self, client: Any, client_id: str, mark_key: str | None) -> None:
         self._client = client
         self._client_id = client_id
+        self._mark_key = mark_key
         self._waiting = 0
         self._slots = asyncio.Semaphore(AT_ONCE)
 
@@ -102,12 +107,17 @@ class Cognito:
 
         Raises: EmailTaken, WeakPassword, Invalid.
         """
+        attributes = {"email": email, "name": name}
+        if self._mark_key:
+            # Nobody logs in before the address is confirmed, so the mark can be made here: no
+            # crash comes between confirming and marking.
+            attributes[EMAIL_MARK] = email_mark(self._mark_key, email)
         answer = await self._call(
             "sign_up",
             ClientId=self._client_id,
             Username=email,
             Password=password,
-            UserAttributes=[{"Name": "email", "Value": email}, {"Name": "name", "Value": name}],
+            UserAttributes=[{"Name": key, "Value": value} for key, value in attributes.items()],
         )
         return answer["UserSub"]
 
@@ -175,8 +185,10 @@ class Cognito:
             Password=password,
         )
 
-    async def get_user(self, access_token: str) -> User:
+    async def get_user(self, access_token: str) -> Profile:
         """Return who the token belongs to; without a name, the address up to the @ serves as one.
+
+        Users may have changed both at Cognito itself, where no rule of ours holds.
 
         Raises: InvalidToken when it is revoked or the user is gone.
         """
@@ -188,9 +200,23 @@ class Cognito:
         )
         about = {entry["Name"]: entry["Value"] for entry in answer["UserAttributes"]}
         email = about.get("email", "")
-        user_id = about.get("sub") or answer["Username"]
-        name = about.get("name", "").strip() or email.partition("@")[0]
-        return User(id=user_id, name=name, email=email)
+        name = text.one_line(about.get("name", ""), longest=LONGEST_NAME)
+        name = name or text.one_line(email.partition("@")[0], longest=LONGEST_NAME)
+        return Profile(name=name, email=email, unfit=self._unfit(email, about))
+
+    def _unfit(self, email: str, about: dict[str, str]) -> str | None:
+        """Return why no mail may go to `email`, the address of the user with these attributes."""
+        try:
+            mail_address.for_mail(email)
+        except mail_address.InvalidMailAddress:
+            return "No mail can be sent to your account's address."
+        if self._mark_key is None:
+            verified = about.get("email_verified") == "true"
+        else:
+            mark = email_mark(self._mark_key, email).encode()
+            shown = about.get(EMAIL_MARK, "").encode(errors="replace")
+            verified = hmac.compare_digest(shown, mark)
+        return None if verified else "Your account's mail address is not verified."
 
     async def _call_quietly(self, operation: str, **arguments: Any) -> None:
         """Call; that the user is unknown, confirmed or disabled must not be told to a stranger."""
@@ -223,7 +249,9 @@ class Cognito:
 
 
 @asynccontextmanager
-async def connect(*, region: str, client_id: str) -> AsyncGenerator[Cognito]:
+async def connect(
+    *, region: str, client_id: str, mark_key: str | None = None
+) -> AsyncGenerator[Cognito]:
     """Open the client (200 ms, blocking: botocore reads its models) and close it at the end."""
     config = AioConfig(
         connect_timeout=TIMEOUT,
@@ -234,7 +262,7 @@ async def connect(*, region: str, client_id: str) -> AsyncGenerator[Cognito]:
     )
     session: Any = AioSession()
     async with session.create_client("cognito-idp", region_name=region, config=config) as client:
-        yield Cognito(client, client_id)
+        yield Cognito(client, client_id, mark_key)
 
 
 _WRONG_CODE = "The code is wrong or has expired."

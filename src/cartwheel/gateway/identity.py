@@ -45,10 +45,24 @@ class InvalidToken(Unauthenticated):
     code = "invalid_token"
 
 
+class EmailNotVerified(Forbidden):
+    """The user's account has no mail address that is known to be theirs."""
+
+    code = "email_not_verified"
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """What Cognito knows about a user; `unfit` says why no mail may go to `email`."""
+
+    name: str
+    email: str
+    unfit: str | None = None
+
+
 class Profiles(Protocol):
     """Knows the name and mail address that an access token does not carry."""
 
-    async def get_user(self, access_token: str) -> User:
+    async def get_user(self, access_token: str) -> "Profile":
         """Raises InvalidToken, `Unavailable` or `TimedOut`."""
         ...
 
@@ -68,7 +82,7 @@ class _Verified:
 
     def __init__(self, claims: _Claims) -> None:
         self.claims = claims
-        self.profile: asyncio.Task[User] | None = None
+        self.profile: asyncio.Task[Profile] | None = None
 
 
 class Identity:
@@ -92,15 +106,30 @@ class Identity:
         """Return who is asking as services are told."""
         return Actor(user_id=self.user_id, admin=self.admin)
 
-    async def profile(self) -> User:
-        """Return name and mail address; Cognito is asked once per token, however many ask here.
+    async def customer(self) -> User:
+        """Return the user as somebody who may order: mail about it will reach them.
+
+        Raises:
+            EmailNotVerified: it might reach somebody else; the next call asks Cognito again.
+            InvalidToken, Unavailable, TimedOut: as `profile`.
+        """
+        profile = await self.profile()
+        if profile.unfit:
+            raise EmailNotVerified(profile.unfit)
+        return User(id=self.user_id, name=profile.name, email=profile.email)
+
+    async def profile(self) -> Profile:
+        """Return name and mail address.
+
+        Cognito is asked once per token, however many ask here: what it says is remembered as long
+        as the token, unless the address is unfit, as that may be put right.
 
         Raises:
             InvalidToken: revoked, or the user is gone.
             Unavailable, TimedOut: Cognito does not answer; the next call asks again.
         """
         task = self._verified.profile
-        if task is None or (task.done() and (task.cancelled() or task.exception())):
+        if task is None or (task.done() and not _worth_remembering(task)):
             task = asyncio.create_task(self._profiles.get_user(self._token))
             task.add_done_callback(_look_at)
             self._verified.profile = task
@@ -200,7 +229,11 @@ def _bearer_token(authorization: list[bytes]) -> bytes:
     return token
 
 
-def _look_at(profile: asyncio.Task[User]) -> None:
+def _worth_remembering(profile: asyncio.Task[Profile]) -> bool:
+    return not (profile.cancelled() or profile.exception() or profile.result().unfit)
+
+
+def _look_at(profile: asyncio.Task[Profile]) -> None:
     # If everybody who waited has gone, nobody else retrieves the exception.
     if not profile.cancelled():
         profile.exception()

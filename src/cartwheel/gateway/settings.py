@@ -1,10 +1,15 @@
 """What the gateway reads from the environment."""
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`cognito_issuer` and `cognito_jwks_url` are only for an emulator of AWS.
+    """`cognito_issuer`, `cognito_jwks_url` and `emulated_cognito_key` are only for an emulator.
+
+    The key marks verified addresses; without one, Cognito's `email_verified` decides.
 
     With `share_port`, several gateways may listen on one port and the kernel spreads connections.
     """
@@ -21,6 +26,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     cognito_client_id: str
     cognito_issuer: str | None = None
     cognito_jwks_url: str | None = None
+    emulated_cognito_key: Annotated[str, Meta(min_length=16)] | None = None
 
     @property
     def region(self) -> str:

@@ -7,7 +7,7 @@ import msgspec
 MAX_AMOUNT = 10**12
 """Larger amounts are typing errors; sums of a thousand lines of them still fit in 64 bits."""
 
-Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$", examples=["USD"])]
+Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$(?!\n)", examples=["USD"])]
 
 
 class CurrencyMismatch(ValueError):

@@ -7,10 +7,11 @@ from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
-from cartwheel.local.instance import MARKER
+from cartwheel.local.instance import MARKER, UMASK, private
 
 LARGEST_LOG = 20_000_000
 """A log longer than that is put aside as `.log.1` when its process starts."""
@@ -39,9 +40,8 @@ async def spawn(command: Command, *, home: Path, log: Path, socket: Path) -> Pro
     It gets a session of its own: a Ctrl-C at the terminal is for `cartwheel up` alone, which then
     stops its processes in order.
     """
-    _put_aside(log)
     marks = {MARKER: str(home), "NOTIFY_SOCKET": str(socket)}
-    with log.open("ab") as output:
+    with _open(log) as output:
         return await asyncio.create_subprocess_exec(
             *command.argv,
             env={**command.environment, **marks},
@@ -49,12 +49,15 @@ async def spawn(command: Command, *, home: Path, log: Path, socket: Path) -> Pro
             stdout=output,
             stderr=STDOUT,
             start_new_session=True,
+            umask=UMASK,
         )
 
 
-def _put_aside(log: Path) -> None:
+def _open(log: Path) -> BinaryIO:
+    """Return the log, opened to write on; one that has grown too large is put aside first."""
     if log.exists() and log.stat().st_size > LARGEST_LOG:
         log.replace(log.with_suffix(".log.1"))
+    return open(log, "ab", opener=private)
 
 
 def kill_session(process: Process) -> None:

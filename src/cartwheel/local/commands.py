@@ -29,7 +29,7 @@ def up() -> None:
     home = instance.folder()
     try:
         asyncio.run(run_until_stopped(home, _port(), console))
-    except (instance.InUse, PortTaken, Missing, CannotStart, Unfit) as error:
+    except (instance.InUse, instance.NotPrivate, PortTaken, Missing, CannotStart, Unfit) as error:
         console.say(f"✗ {error}")
         raise typer.Exit(1) from None
 

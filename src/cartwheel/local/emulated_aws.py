@@ -10,6 +10,8 @@ from typing import Any
 import aiohttp
 import jwt
 
+from cartwheel.contracts.identity import EMAIL_MARK, email_mark
+
 REGION = "us-east-1"
 POOL = CLIENT = "cartwheel"
 SENDER = "shop@example.com"
@@ -27,15 +29,19 @@ class Unfit(Exception):
     """The emulator's tokens do not verify as Cognito's do."""
 
 
-async def prepare(endpoint: str) -> tuple[dict[str, str], bool]:
-    """Make what is missing; return the variables that reach it, and whether anything was."""
+async def prepare(endpoint: str, mark_key: str) -> tuple[dict[str, str], bool]:
+    """Make what is missing; return the variables that reach it, and whether anything was.
+
+    `mark_key` marks verified addresses, see `email_mark`.
+    """
     async with _clients(endpoint) as (cognito, ses):
         pool, made_pool = await _user_pool(cognito)
         client, made_client = await _app_client(cognito, pool)
         made_users = [
-            await _user(cognito, pool, email, name, admin=email == ADMIN)
+            await _user(cognito, pool, email, name, mark_key, admin=email == ADMIN)
             for email, name in DEMO_USERS.items()
         ]
+        marked = await _mark_older_users(cognito, pool, mark_key)
         made_sender = await _sender(ses)
     values = {
         **CREDENTIALS,
@@ -45,8 +51,9 @@ async def prepare(endpoint: str) -> tuple[dict[str, str], bool]:
         "COGNITO_ISSUER": f"https://cognito-idp.{REGION}.amazonaws.com/{pool}",
         "COGNITO_JWKS_URL": f"{endpoint}/{pool}/.well-known/jwks.json",
         "SES_SENDER": f"Cartwheel <{SENDER}>",
+        "EMULATED_COGNITO_KEY": mark_key,
     }
-    return values, any([made_pool, made_client, made_sender, *made_users])
+    return values, any([made_pool, made_client, made_sender, marked, *made_users])
 
 
 @asynccontextmanager
@@ -81,6 +88,8 @@ async def _user_pool(cognito: Any) -> tuple[str, bool]:
         PoolName=POOL,
         UsernameAttributes=["email"],
         AutoVerifiedAttributes=["email"],
+        # AWS then keeps the old address until the new one is verified; the emulator takes it over.
+        UserAttributeUpdateSettings={"AttributesRequireVerificationBeforeUpdate": ["email"]},
         Policies={
             "PasswordPolicy": {
                 "MinimumLength": 8,
@@ -121,14 +130,21 @@ async def _app_client(cognito: Any, pool: str) -> tuple[str, bool]:
     return made["UserPoolClient"]["ClientId"], True
 
 
-async def _user(cognito: Any, pool: str, email: str, name: str, *, admin: bool) -> bool:
+async def _user(
+    cognito: Any, pool: str, email: str, name: str, mark_key: str, *, admin: bool
+) -> bool:
     try:
         await cognito.admin_get_user(UserPoolId=pool, Username=email)
     except cognito.exceptions.UserNotFoundException:
         pass
     else:
         return False
-    attributes = {"email": email, "email_verified": "true", "name": name}
+    attributes = {
+        "email": email,
+        "email_verified": "true",
+        "name": name,
+        EMAIL_MARK: email_mark(mark_key, email),
+    }
     await cognito.admin_create_user(
         UserPoolId=pool,
         Username=email,
@@ -140,6 +156,35 @@ async def _user(cognito: Any, pool: str, email: str, name: str, *, admin: bool) 
     )
     if admin:
         await cognito.admin_add_user_to_group(UserPoolId=pool, Username=email, GroupName="admin")
+    return True
+
+
+async def _mark_older_users(cognito: Any, pool: str, mark_key: str) -> bool:
+    """Mark the addresses of users from before there were marks, once; return whether it was now.
+
+    The pool knows the attribute from then on.
+    """
+    schema = (await cognito.describe_user_pool(UserPoolId=pool))["UserPool"]["SchemaAttributes"]
+    if any(attribute["Name"] == EMAIL_MARK for attribute in schema):
+        return False
+    async for page in cognito.get_paginator("list_users").paginate(UserPoolId=pool):
+        for user in page["Users"]:
+            email = {each["Name"]: each["Value"] for each in user["Attributes"]}.get("email", "")
+            mark = {"Name": EMAIL_MARK, "Value": email_mark(mark_key, email)}
+            await cognito.admin_update_user_attributes(
+                UserPoolId=pool, Username=user["Username"], UserAttributes=[mark]
+            )
+    # Last: whatever ends this before, the next start marks all of them again.
+    await cognito.add_custom_attributes(
+        UserPoolId=pool,
+        CustomAttributes=[
+            {
+                "Name": EMAIL_MARK.removeprefix("custom:"),
+                "AttributeDataType": "String",
+                "Mutable": True,
+            }
+        ],
+    )
     return True
 
 

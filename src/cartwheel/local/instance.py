@@ -5,20 +5,25 @@
 .cartwheel/lock            held by the `cartwheel up` that runs it; holds its process id
 .cartwheel/logs/           a file per process
 .cartwheel/mongod/ rabbitmq/ ministack/ simulator/     data
+
+All of it is for the owner only: whoever reads the emulator's signing keys can be anybody.
 """
 
 import fcntl
 import json
 import os
 import shlex
+import stat
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cartwheel.local import ports
 
 MARKER = "CARTWHEEL_INSTANCE"
 """The variable that tells an instance's processes from everybody else's, and holds its folder."""
+UMASK = 0o077
+"""Of the instance's processes: what they make is for the owner only."""
 
 
 class InUse(Exception):
@@ -27,6 +32,13 @@ class InUse(Exception):
     def __init__(self, home: Path, pid: int) -> None:
         super().__init__(f"{home} is in use: `cartwheel up` runs as process {pid}")
         self.pid = pid
+
+
+class NotPrivate(Exception):
+    """Something in the instance's folder belongs to somebody else, who may leave it open to all."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} belongs to another user and cannot be made private")
 
 
 def folder(environment: Mapping[str, str] = os.environ) -> Path:
@@ -41,8 +53,8 @@ def lock(home: Path) -> Generator[None]:
     Raises:
         InUse: somebody else holds it.
     """
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("a+") as file:
+    make_folder(home)
+    with open(home / "lock", "a+", opener=private) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -53,6 +65,35 @@ def lock(home: Path) -> Generator[None]:
         yield
         # Emptied before the lock goes, so that a process id is only ever read while it is true.
         file.truncate(0)
+
+
+def make_folder(folder: Path) -> Path:
+    """Return `folder`, made for the owner only if it is not there."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def private(file: str, flags: int) -> int:
+    """Open `file`, made for the owner only if it is not there; for `open(…, opener=private)`."""
+    return os.open(file, flags, 0o600)
+
+
+def close_to_others(home: Path) -> None:
+    """Take what group and others may do from all that is in `home`: older versions left it open.
+
+    Raises:
+        NotPrivate: some of it belongs to another user.
+    """
+    # The folder itself first: behind it, nobody reaches what is still open.
+    for path in (home, *home.rglob("*")):
+        with suppress(FileNotFoundError):  # a process's temporary file
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode) or not mode & UMASK:
+                continue
+            try:
+                path.chmod(stat.S_IMODE(mode) & ~UMASK)
+            except PermissionError:
+                raise NotPrivate(path) from None
 
 
 def runner(home: Path) -> int | None:
@@ -76,7 +117,7 @@ def remember(home: Path, key: str, make: Callable[[], str]) -> str:
     known = _read(home)
     if key not in known:
         known[key] = make()
-        _write_private(home / "instance.json", json.dumps(known, indent=2) + "\n")
+        write_private(home / "instance.json", json.dumps(known, indent=2) + "\n")
     return known[key]
 
 
@@ -87,7 +128,7 @@ def port(home: Path, name: str) -> int:
         return chosen
     known = _read(home)
     del known[f"{name}_port"]
-    _write_private(home / "instance.json", json.dumps(known, indent=2) + "\n")
+    write_private(home / "instance.json", json.dumps(known, indent=2) + "\n")
     return port(home, name)
 
 
@@ -108,18 +149,17 @@ def environment(home: Path) -> dict[str, str]:
 def write_environment(home: Path, values: Mapping[str, str]) -> None:
     """Tell other terminals how to reach the instance; a shell can read the file too."""
     lines = [f"{key}={shlex.quote(value)}\n" for key, value in sorted(values.items())]
-    _write_private(home / "env", "".join(lines))
+    write_private(home / "env", "".join(lines))
 
 
 def forget_environment(home: Path) -> None:
     (home / "env").unlink(missing_ok=True)
 
 
-def _write_private(file: Path, text: str) -> None:
-    """Write the whole file or leave the old one, readable by its owner only."""
+def write_private(file: Path, text: str) -> None:
+    """Write the whole file or leave the old one, for the owner only."""
     new = file.with_suffix(".new")
     new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as opened:
+    with open(new, "x", opener=private) as opened:
         opened.write(text)
     new.replace(file)

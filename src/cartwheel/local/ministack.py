@@ -11,6 +11,7 @@ users that signed up since the last orderly end.
 import asyncio
 import hashlib
 import os
+import secrets
 import shutil
 import sys
 from pathlib import Path
@@ -60,10 +61,10 @@ async def provide(supervisor: Supervisor) -> dict[str, str]:
     """
     program = await asyncio.to_thread(install, supervisor.console)
     home = supervisor.home
-    folder = home / "ministack"
-    folder.mkdir(exist_ok=True)
+    folder = instance.make_folder(home / "ministack")
     port = instance.port(home, "ministack")
     endpoint = f"http://127.0.0.1:{port}"
+    mark_key = instance.remember(home, "emulated_cognito_key", lambda: secrets.token_urlsafe(24))
     await supervisor.run(
         Command(
             name="ministack",
@@ -74,7 +75,7 @@ async def provide(supervisor: Supervisor) -> dict[str, str]:
         )
     )
     with supervisor.console.doing("preparing users and mail"):
-        values, changed = await emulated_aws.prepare(endpoint)
+        values, changed = await emulated_aws.prepare(endpoint, mark_key)
         if changed:
             await supervisor.stop("ministack")
             await supervisor.start("ministack")

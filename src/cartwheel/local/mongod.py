@@ -78,8 +78,7 @@ def member(
 
     `parameters` are more of mongod's, each as `name=value`.
     """
-    data = home / name
-    data.mkdir(exist_ok=True)
+    data = instance.make_folder(home / name)
     return Command(
         name=name,
         argv=_arguments(find() or "mongod", data, port, parameters),

@@ -62,13 +62,13 @@ def settings(home: Path, given: Mapping[str, str], port: int | None) -> dict[str
 
     chosen = port or instance.port(home, "gateway")
     simulator_port = str(instance.port(home, "simulator"))
-    (home / "simulator").mkdir(exist_ok=True)
+    ledger = instance.make_folder(home / "simulator") / "ledger.sqlite"
     defaults = {
         "HOST": "127.0.0.1",
         "LOG_LEVEL": "INFO",
         "SIMULATOR_PORT": simulator_port,
         "SIMULATOR_URL": f"http://127.0.0.1:{simulator_port}",
-        "SIMULATOR_LEDGER": str(home / "simulator" / "ledger.sqlite"),
+        "SIMULATOR_LEDGER": str(ledger),
         "SIMULATOR_API_KEY": secret("simulator_api_key"),
         "SIMULATOR_WEBHOOK_SECRET": secret("simulator_webhook_secret"),
         "SIMULATOR_WEBHOOK_URL": f"http://127.0.0.1:{chosen}/api/v1/webhooks/simulator",

@@ -40,12 +40,11 @@ def missing_packages() -> dict[str, str]:
 async def provide(supervisor: Supervisor) -> dict[str, str]:
     """Start RabbitMQ on the instance's data; return the variables that reach it."""
     home = supervisor.home
-    folder = home / "rabbitmq"
-    folder.mkdir(exist_ok=True)
+    folder = instance.make_folder(home / "rabbitmq")
     port = instance.port(home, "rabbitmq")
-    (folder / "rabbitmq.conf").write_text(_SETTINGS.format(port=port))
-    (folder / "enabled_plugins").write_text("[].\n")
-    (folder / "rabbitmq-env.conf").touch()
+    instance.write_private(folder / "rabbitmq.conf", _SETTINGS.format(port=port))
+    instance.write_private(folder / "enabled_plugins", "[].\n")
+    instance.write_private(folder / "rabbitmq-env.conf", "")
     await supervisor.run(
         Command(
             name="rabbitmq",

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from cartwheel.local import leftovers, notify
+from cartwheel.local import instance, leftovers, notify
 from cartwheel.local.command import Command, how_it_ended, kill_session, spawn, tail
 from cartwheel.local.console import Console
 
@@ -242,7 +242,7 @@ async def _announce(ready: asyncio.Event, signal: Awaitable[None]) -> None:
 @asynccontextmanager
 async def supervising(home: Path, console: Console) -> AsyncGenerator[Supervisor]:
     """Yield a supervisor for the instance at `home`; in the end nothing of it runs any more."""
-    (home / "logs").mkdir(parents=True, exist_ok=True)
+    instance.make_folder(instance.make_folder(home) / "logs")
     supervisor = Supervisor(home, notify.folder(home), console)
     try:
         yield supervisor

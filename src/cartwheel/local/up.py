@@ -52,6 +52,7 @@ async def running(
 
     Raises:
         instance.InUse: it runs already.
+        instance.NotPrivate: something in `home` belongs to another user.
         PortTaken: somebody else listens on `port`.
         packages.Missing: something has to be installed or named first.
         CannotStart: a part or process does not start.
@@ -61,6 +62,7 @@ async def running(
     with instance.lock(home):
         if found := await leftovers.clear(home):
             console.say(f"✓ ended {found} processes that an earlier run had left behind")
+        instance.close_to_others(home)
         if port is not None:
             _check_port(port, given.get("HOST") or "127.0.0.1")
         try:

@@ -12,6 +12,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
+from cartwheel.kernel import mail_address
 from cartwheel.kernel.errors import Unavailable
 from cartwheel.kernel.lane import Lane
 from cartwheel.notifications.handlers import MailFailed, MailRefused
@@ -87,7 +88,7 @@ class Ses:
         try:
             answer = await self._client.send_email(
                 FromEmailAddress=self._sender,
-                Destination={"ToAddresses": [mail.to]},
+                Destination={"ToAddresses": [_recipient(mail)]},
                 Content={
                     "Simple": {"Subject": {"Data": mail.subject, "Charset": "UTF-8"}, "Body": body}
                 },
@@ -145,6 +146,14 @@ def _names_sender(text: str, sender: str, recipient: str) -> bool:
     left = text.casefold().replace(recipient.casefold(), " ")
     words = {word.strip(".") for word in re.split(r"[\s,:;/=<>()\"'`]+", left)}
     return not words.isdisjoint({address, domain})
+
+
+def _recipient(mail: Mail) -> str:
+    """Return whom `mail` goes to. Orders from before addresses were checked may name anything."""
+    try:
+        return mail_address.for_mail(mail.to)
+    except mail_address.InvalidMailAddress as error:
+        raise MailRefused(f"not an address: {error}") from None
 
 
 @asynccontextmanager

@@ -50,7 +50,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 ),
                 answer(
                     contract.ReportVerdict,
-                    partial(paying.report_verdict, payments=payments, now=utc_now),
+                    partial(paying.report_verdict, payments=payments, cards=cards, now=utc_now),
                 ),
                 answer(contract.GetPayment, partial(reading.get_payment, payments=payments)),
                 answer(contract.ListPayments, partial(reading.list_payments, payments=payments)),

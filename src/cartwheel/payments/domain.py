@@ -1,10 +1,11 @@
 """The rules of a payment. Pure: values in, a new payment or a refusal out.
 
     (new) ──► AWAITING_PAYMENT ──captured, or an admin has the cash──► PAID ──► REFUNDED
-                    └──declined, or voided──► REJECTED
+                    └──declined, voided, or another sum captured──► REJECTED
 
-Money that arrives for a REJECTED payment never makes it PAID: it is stored together with its
-refund. A refund's id is derived from its payment's, so that whatever asks for it, it happens once.
+Only its amount, captured by its provider, makes a payment PAID. Other money, and money that arrives
+for a REJECTED payment, is stored together with its refund. A refund's id is derived from its
+payment's, so that whatever asks for it, it happens once.
 """
 
 from datetime import datetime
@@ -28,6 +29,7 @@ from cartwheel.contracts.payments import (
     PaymentView,
     Refund,
     RefundStatus,
+    ReportVerdict,
 )
 from cartwheel.kernel.messages import Cause, Event
 from cartwheel.kernel.money import Money
@@ -37,6 +39,10 @@ PROCESSING_ERROR = Failure(
     code="processing_error",
     message="The payment could not be processed. Nothing was charged; please try again.",
 )
+WRONG_SUM = Failure(
+    code="wrong_sum",
+    message="Another sum than the order's was charged. It will be refunded; please try again.",
+)
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +50,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
 
     `attempt` tells which of the order's attempts it is; a voided or refunded one has given its own
     back.
+    `captured` is what its provider has taken for it; older payments do not tell.
     `events` and their `cause` are what the payment has not been stored with yet.
     """
 
@@ -63,6 +70,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None
     timeline: list[PaymentEntry]
     refunds: list[Refund] = msgspec.field(default_factory=list[Refund])
+    captured: Money | None = None
     version: int
     created_at: datetime
     updated_at: datetime
@@ -141,26 +149,30 @@ def settle(
     at: datetime,
     voided_as: Failure = PROCESSING_ERROR,
 ) -> Payment:
-    """Return `payment` as the provider says it ended; unchanged if it has ended already.
+    """Return `payment` as its own provider says it ended; unchanged if it has ended already.
 
-    Money that was captured after the payment had been rejected is to be refunded.
+    Money that is not the payment's amount, or was captured after the payment had been rejected, is
+    to be refunded.
     """
     reference = outcome.reference or payment.provider_reference
     if payment.status is PaymentStatus.REJECTED and isinstance(outcome.verdict, Captured):
-        due = refund_due(payment, payment.amount, reason="late capture", cause=cause, at=at)
+        money = outcome.verdict.amount
+        due = refund_due(payment, money, reason="late capture", cause=cause, at=at)
         if due is payment:
             return payment
-        return msgspec.structs.replace(due, provider_reference=reference)
+        return msgspec.structs.replace(due, provider_reference=reference, captured=money)
     if payment.status is not PaymentStatus.AWAITING_PAYMENT:
         return payment
     payment = msgspec.structs.replace(payment, provider_reference=reference)
     match outcome.verdict:
-        case Captured():
-            paid = msgspec.structs.replace(payment, status=PaymentStatus.PAID)
-            event = PaymentCaptured(
-                payment_id=payment.id, order_id=payment.order_id, amount=payment.amount
-            )
+        case Captured(amount=money) if money == payment.amount:
+            paid = msgspec.structs.replace(payment, status=PaymentStatus.PAID, captured=money)
+            event = PaymentCaptured(payment_id=payment.id, order_id=payment.order_id, amount=money)
             return _changed(paid, "captured", event, cause=cause, at=at)
+        case Captured(amount=money):
+            payment = msgspec.structs.replace(payment, captured=money)
+            rejected = _rejected(payment, WRONG_SUM, counts=False, cause=cause, at=at)
+            return refund_due(rejected, money, reason="wrong sum", cause=cause, at=at)
         case Declined(code=code, message=message):
             return _rejected(
                 payment, Failure(code=code, message=message), counts=True, cause=cause, at=at
@@ -169,26 +181,73 @@ def settle(
             return _rejected(payment, voided_as, counts=False, cause=cause, at=at)
 
 
+def settle_by(provider: str, payment: Payment, outcome: Outcome, *, at: datetime) -> Payment:
+    """Return `payment` as `provider` says it ended.
+
+    Money that another provider than its own has captured never pays it, and is to be refunded.
+    """
+    cause = Cause(by=provider)
+    if provider == payment.provider:
+        return settle(payment, outcome, cause=cause, at=at)
+    if not isinstance(outcome.verdict, Captured):
+        return payment
+    reason = f"captured by {provider}"
+    money = outcome.verdict.amount
+    return refund_due(payment, money, reason=reason, provider=provider, cause=cause, at=at)
+
+
+def differing(payment: Payment, report: ReportVerdict) -> list[str]:
+    """Return the names of what a provider reports otherwise than the payment has it.
+
+    A reference counts where one is stored: the report may come before the answer to the charge.
+    """
+    told = report.amount
+    same = {
+        "provider": report.provider == payment.provider,
+        "method": report.method == payment.method,
+        "amount": told is not None and told.amount == payment.amount.amount,
+        "currency": told is not None and told.currency == payment.amount.currency,
+        "reference": payment.provider_reference in (None, report.reference),
+    }
+    return [name for name, agrees in same.items() if not agrees]
+
+
 def refund_due(
-    payment: Payment, amount: Money, *, reason: str, cause: Cause, at: datetime
+    payment: Payment,
+    amount: Money,
+    *,
+    reason: str,
+    provider: str | None = None,
+    cause: Cause,
+    at: datetime,
 ) -> Payment:
-    """Return `payment` with one refund to be carried out; unchanged if it has it already."""
-    refund_id = payment.id.replace("pay_", "rfd_", 1)
+    """Return `payment` with one refund to be carried out; unchanged if it has it already.
+
+    What another `provider` than the payment's own has captured is a refund of its own.
+    """
+    refund_id = payment.id.replace("pay_", "rfd_", 1) + (f"-{provider}" if provider else "")
     if any(refund.id == refund_id for refund in payment.refunds):
         return payment
-    refund = Refund(id=refund_id, amount=amount, reason=reason)
+    refund = Refund(id=refund_id, amount=amount, reason=reason, provider=provider)
     due = msgspec.structs.replace(payment, refunds=[*payment.refunds, refund])
     return _changed(due, "refund due", cause=cause, at=at)
 
 
 def refund_done(payment: Payment, refund_id: str, *, cause: Cause, at: datetime) -> Payment:
-    """Return `payment` with the refund carried out, as REFUNDED if all of its money went back."""
+    """Return `payment` with the refund carried out, as REFUNDED if all of its money went back.
+
+    Its order hears of it, but not of money that never was the payment's.
+    """
     refund = next(refund for refund in payment.refunds if refund.id == refund_id)
     if refund.status is RefundStatus.SUCCEEDED:
         return payment
     done = msgspec.structs.replace(refund, status=RefundStatus.SUCCEEDED)
     refunds = [done if each.id == refund_id else each for each in payment.refunds]
-    returned = sum(each.amount.amount for each in refunds if each.status is RefundStatus.SUCCEEDED)
+    returned = sum(
+        each.amount.amount
+        for each in refunds
+        if each.status is RefundStatus.SUCCEEDED and each.provider is None
+    )
     whole = payment.status is PaymentStatus.PAID and returned >= payment.amount.amount
     refunded = msgspec.structs.replace(
         payment,
@@ -203,7 +262,8 @@ def refund_done(payment: Payment, refund_id: str, *, cause: Cause, at: datetime)
         refund_id=refund_id,
         amount=refund.amount,
     )
-    return _changed(refunded, "refunded", event, cause=cause, at=at)
+    events = () if refund.provider else (event,)
+    return _changed(refunded, "refunded", *events, cause=cause, at=at)
 
 
 def confirm_cash(payment: Payment, *, cause: Cause, at: datetime) -> Payment:
@@ -216,7 +276,7 @@ def confirm_cash(payment: Payment, *, cause: Cause, at: datetime) -> Payment:
         raise NotConfirmable(f"a payment by {payment.method} is confirmed by its provider")
     if payment.status in (PaymentStatus.REJECTED, PaymentStatus.REFUNDED):
         raise NotConfirmable("the payment is no longer awaited")
-    return settle(payment, Outcome(Captured()), cause=cause, at=at)
+    return settle(payment, Outcome(Captured(payment.amount)), cause=cause, at=at)
 
 
 def _rejected(

@@ -16,7 +16,9 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Captured(msgspec.Struct, frozen=True):
-    """The money was taken."""
+    """The money was taken: `amount`, whatever was asked for."""
+
+    amount: Money
 
 
 class Declined(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +46,8 @@ class CardProvider(Protocol):
     """Charges cards. Every verb may be repeated: the payment id is the idempotency key.
 
     All raise `kernel.errors.Unavailable` or `TimedOut` when the provider does not answer. After
-    that the outcome is unknown, and only `cancel` may be used to find out: never another charge.
+    that the outcome is unknown, and only `cancel` or `look_up` may be used to find out: never
+    another charge.
     """
 
     name: ClassVar[str]
@@ -58,6 +61,13 @@ class CardProvider(Protocol):
 
         A charge that is through stays (`Captured`, `Declined`); one that the provider has never
         seen, and that may still be on its way, is refused from now on (`Voided`).
+        """
+        ...
+
+    async def look_up(self, payment_id: str) -> Outcome | None:
+        """Say what has really happened under this payment id, and change nothing.
+
+        None: nothing has, though it still may.
         """
         ...
 

@@ -2,14 +2,14 @@
 
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 from urllib.parse import quote
 
 import aiohttp
 import msgspec
 
 from cartwheel.kernel.errors import TimedOut, Unavailable
-from cartwheel.kernel.money import Money
+from cartwheel.kernel.money import MAX_AMOUNT, Currency, Money
 from cartwheel.payments.provider import Captured, Charge, Declined, Outcome, Voided
 
 ANSWER_WITHIN = 5.0
@@ -17,6 +17,10 @@ ANSWER_WITHIN = 5.0
 
 class UnexpectedAnswer(Exception):
     """The simulator said what it should never say; names status and code."""
+
+
+class _Missing(UnexpectedAnswer):
+    """The simulator knows nothing of what it was asked about."""
 
 
 class SimulatorCards:
@@ -36,22 +40,33 @@ class SimulatorCards:
             "token": charge.token,
             "confirm": True,
         }
-        return _outcome(await self._post("/v1/payment_intents", intent, key=charge.payment_id))
+        return _outcome(await self._ask("POST", "/v1/payment_intents", intent, charge.payment_id))
 
     async def cancel(self, payment_id: str) -> Outcome:
-        return _outcome(await self._post(f"/v1/payments/{quote(payment_id, safe='')}/cancel"))
+        return _outcome(await self._ask("POST", f"{_path(payment_id)}/cancel"))
+
+    async def look_up(self, payment_id: str) -> Outcome | None:
+        try:
+            intent = await self._ask("GET", _path(payment_id))
+        except _Missing:
+            return None
+        return None if intent.status == "requires_confirmation" else _outcome(intent)
 
     async def refund(self, payment_id: str, refund_id: str, amount: Money) -> None:
         refund = {"payment_id": payment_id, "refund_id": refund_id, "amount": amount.amount}
-        await self._post("/v1/refunds", refund, key=refund_id)
+        await self._ask("POST", "/v1/refunds", refund, refund_id)
 
-    async def _post(
-        self, path: str, content: Mapping[str, object] | None = None, *, key: str | None = None
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        content: Mapping[str, object] | None = None,
+        key: str | None = None,
     ) -> "_Intent":
         headers = {"Idempotency-Key": key} if key else None
         body = msgspec.json.encode(content) if content else None
         try:
-            async with self._session.post(path, data=body, headers=headers) as response:
+            async with self._session.request(method, path, data=body, headers=headers) as response:
                 status, answer = response.status, await response.read()
         except TimeoutError as error:
             raise TimedOut("the payment simulator is too slow") from error
@@ -60,7 +75,9 @@ class SimulatorCards:
         if status >= 500:
             raise Unavailable(f"the payment simulator answered {status}")
         if status != 200:
-            raise UnexpectedAnswer(f"simulator answered {status} {_error_code(answer)} to {path}")
+            code = _error_code(answer)
+            unexpected = _Missing if code == "resource_missing" else UnexpectedAnswer
+            raise unexpected(f"simulator answered {status} {code} to {path}")
         try:
             return msgspec.json.decode(answer, type=_Intent)
         except msgspec.DecodeError as error:
@@ -87,6 +104,8 @@ class _Failure(msgspec.Struct):
 class _Intent(msgspec.Struct):
     status: str
     id: str | None = None
+    amount: Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)] | None = None
+    currency: Currency | None = None
     failure: _Failure | None = None
 
 
@@ -98,10 +117,14 @@ class _ErrorBody(msgspec.Struct):
     error: _Error
 
 
+def _path(payment_id: str) -> str:
+    return f"/v1/payments/{quote(payment_id, safe='')}"
+
+
 def _outcome(intent: _Intent) -> Outcome:
     match intent:
-        case _Intent(status="succeeded"):
-            return Outcome(Captured(), intent.id)
+        case _Intent(status="succeeded", amount=int(amount), currency=str(currency)):
+            return Outcome(Captured(Money(amount, currency)), intent.id)
         case _Intent(status="failed", failure=_Failure() as why):
             return Outcome(Declined(code=why.code, message=why.message), intent.id)
         case _Intent(status="canceled"):

@@ -48,6 +48,7 @@ def make_app(parts: Parts) -> web.Application:
             web.post("/v1/payment_intents", create_intent),
             web.get("/v1/payment_intents/{id}", get_intent),
             web.post("/v1/payment_intents/{id}/confirm", confirm_intent),
+            web.get("/v1/payments/{id}", get_payment),
             web.post("/v1/payments/{id}/cancel", cancel_payment),
             web.post("/v1/refunds", create_refund),
             web.get("/v1/ledger", read_ledger),
@@ -95,6 +96,13 @@ async def get_intent(request: web.Request) -> web.Response:
     intent_id = _path_id(request)
     return _answer(
         await request.app[PARTS].ledger.do(partial(ledger.find_intent, intent_id=intent_id))
+    )
+
+
+async def get_payment(request: web.Request) -> web.Response:
+    payment_id = _path_id(request)
+    return _answer(
+        await request.app[PARTS].ledger.do(partial(ledger.find_payment, payment_id=payment_id))
     )
 
 
@@ -202,7 +210,7 @@ async def _guard(
 def _decode(body: bytes, kind: type[Body]) -> Body:
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         # msgspec names the field and the rule. It quotes the input only for unknown enum members,
         # and a card has no enum.
         message = str(error) if isinstance(error, msgspec.ValidationError) else "Malformed JSON."

@@ -18,7 +18,7 @@ from cartwheel.kernel.telemetry import log
 from cartwheel.simulator.api import Parts, make_app
 from cartwheel.simulator.faults import Faults
 from cartwheel.simulator.group_commit import GroupCommit
-from cartwheel.simulator.schema import SCHEMA
+from cartwheel.simulator.schema import MIGRATIONS
 from cartwheel.simulator.webhooks import Webhooks
 
 STOP_WITHIN = 1.0
@@ -40,7 +40,7 @@ async def run(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    store = GroupCommit(Path(settings.simulator_ledger), SCHEMA)
+    store = GroupCommit(Path(settings.simulator_ledger), MIGRATIONS)
     try:
         async with _sending_webhooks(store, settings) as webhooks:
             parts = Parts(

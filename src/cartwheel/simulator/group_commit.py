@@ -7,7 +7,7 @@ event loop never waits for the disk.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,10 +23,11 @@ class GroupCommit:
     the group don't notice. A caller that is canceled meanwhile does not take its writes back.
     """
 
-    def __init__(self, path: Path, schema: str) -> None:
+    def __init__(self, path: Path, migrations: Sequence[str]) -> None:
+        """Open the file at `path`, and run those of the `migrations` that it has not had yet."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
-        self._database = self._thread.submit(_open, path, schema).result()
+        self._database = self._thread.submit(_open, path, migrations).result()
         self._waiting: list[tuple[Work, asyncio.Future[Any]]] = []
         self._committing: asyncio.Task[None] | None = None
 
@@ -64,11 +65,14 @@ class GroupCommit:
         self._committing = None
 
 
-def _open(path: Path, schema: str) -> sqlite3.Connection:
+def _open(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
     database.executescript(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;" + schema
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
     )
+    (done,) = database.execute("PRAGMA user_version").fetchone()
+    for number, script in enumerate(migrations[done:], done + 1):
+        database.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
     return database
 
 

@@ -62,9 +62,9 @@ def create_intent(
         BadRequest: the token is unknown.
     """
     row = db.execute(
-        "SELECT id, created_as, payment_id, amount, currency, token FROM intents"
-        " WHERE idempotency_key = ?",
-        (key,),
+        "SELECT id, created_as, payment_id, amount, currency, token, coalesce(confirm, ?)"
+        " FROM intents WHERE idempotency_key = ?",
+        (new.confirm, key),
     ).fetchone()
     if row:
         if row[2:] != _announced(new):
@@ -80,7 +80,7 @@ def create_intent(
     status = Status.CANCELED if tombstone else Status.REQUIRES_CONFIRMATION
     intent = _as_created(new_id("pi"), new, status)
     db.execute(
-        "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (intent.id, at.isoformat(), status, key, *_announced(new)),
     )
     return intent, False
@@ -97,6 +97,20 @@ def charge(
 def find_intent(db: sqlite3.Connection, intent_id: str) -> Intent:
     """Raises Missing."""
     return _read(db, "id", intent_id)[0]
+
+
+def find_payment(db: sqlite3.Connection, payment_id: str) -> Intent:
+    """Return what has become of a payment, perhaps before an intent was made for it.
+
+    Raises:
+        Missing: nothing is known of it.
+    """
+    try:
+        return _read(db, "payment_id", payment_id)[0]
+    except Missing:
+        if not db.execute(_VERDICT, (payment_id,)).fetchone():
+            raise
+        return Intent(payment_id=payment_id, status=Status.CANCELED)
 
 
 def confirm(db: sqlite3.Connection, intent_id: str, at: datetime, webhook: outbox.Manner) -> Intent:
@@ -123,11 +137,10 @@ def cancel(db: sqlite3.Connection, payment_id: str, at: datetime, webhook: outbo
     announced by webhook, as there was no intent to tell of.
     """
     try:
-        intent, _ = _read(db, "payment_id", payment_id)
+        intent = find_payment(db, payment_id)
     except Missing:
         tombstone = Intent(payment_id=payment_id, status=Status.CANCELED)
-        if not db.execute(_VERDICT, (payment_id,)).fetchone():
-            _write(db, Kind.CANCELLATION, tombstone, at)
+        _write(db, Kind.CANCELLATION, tombstone, at)
         return tombstone
     if intent.status is Status.REQUIRES_CONFIRMATION:
         intent = msgspec.structs.replace(intent, status=Status.CANCELED)
@@ -202,8 +215,8 @@ def _as_created(intent_id: str, new: NewIntent, status: Status) -> Intent:
     )
 
 
-def _announced(new: NewIntent) -> tuple[str, int, str, str]:
-    return new.payment_id, new.amount, new.currency, new.token
+def _announced(new: NewIntent) -> tuple[str, int, str, str, bool]:
+    return new.payment_id, new.amount, new.currency, new.token, new.confirm
 
 
 def _refund(new: NewRefund, currency: str) -> Refund:

@@ -6,7 +6,7 @@ mistake in the code above it can charge twice; that nothing is forgotten are two
 
 from cartwheel.simulator import outbox
 
-SCHEMA = (
+_TABLES = (
     """
 CREATE TABLE IF NOT EXISTS tokens (
     id TEXT PRIMARY KEY,
@@ -45,3 +45,8 @@ CREATE TRIGGER IF NOT EXISTS entries_never_go BEFORE DELETE ON entries
 """
     + outbox.SCHEMA
 )
+# NULL in intents that are older: nobody knows any more how their key was first used.
+_CONFIRM = "ALTER TABLE intents ADD COLUMN confirm INTEGER;"
+
+MIGRATIONS = (_TABLES, _CONFIRM)
+"""Only ever appended to: a ledger file outlives the code that made it."""

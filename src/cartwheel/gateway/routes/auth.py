@@ -7,8 +7,11 @@ from litestar import Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, SkipValidation
 
+from cartwheel.contracts.identity import LONGEST_NAME
 from cartwheel.gateway.cognito import Cognito, Tokens
 from cartwheel.gateway.identity import PUBLIC, Asking
+from cartwheel.kernel import mail_address, text
+from cartwheel.kernel.errors import FieldError, Invalid
 
 Users = NamedDependency[SkipValidation[Cognito]]
 
@@ -25,14 +28,13 @@ Name = Annotated[
     str,
     msgspec.Meta(
         min_length=1,
-        max_length=100,
-        # No control characters: a name ends up in mail headers.
-        pattern=r"^\s*\S[^\x00-\x1f\x7f]*$",
+        max_length=LONGEST_NAME,
+        pattern=text.LINE,
         examples=["Ada Lovelace"],
     ),
 ]
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=256, examples=["Cartwheel-Demo-1"])]
-Code = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^\S+$", examples=["123456"])]
+Code = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^\S+$(?!\n)", examples=["123456"])]
 RefreshToken = Annotated[str, msgspec.Meta(min_length=1, max_length=8192)]
 
 
@@ -88,9 +90,15 @@ class Me(msgspec.Struct, frozen=True):
 async def sign_up(data: JSONBody[SignUp], users: Users) -> SignedUp:
     """Create an account and mail a confirmation code."""
     email = normal(data.email)
-    return SignedUp(
-        await users.sign_up(name=data.name.strip(), email=email, password=data.password), email
-    )
+    try:
+        mail_address.for_mail(email)
+    except mail_address.InvalidMailAddress as error:
+        raise Invalid(
+            "No mail can be sent to this address.", errors=[FieldError("email", str(error))]
+        ) from None
+    name = text.one_line(data.name, longest=LONGEST_NAME)
+    user_id = await users.sign_up(name=name, email=email, password=data.password)
+    return SignedUp(user_id, email)
 
 
 @post("/confirm", status_code=204, opt=PUBLIC)
@@ -138,8 +146,8 @@ async def reset_password(data: JSONBody[ResetPassword], users: Users) -> None:
 @get("/me")
 async def me(identity: Asking) -> Me:
     """Tell who the token belongs to."""
-    user = await identity.profile()
-    return Me(user.id, user.name, user.email, sorted(identity.groups))
+    profile = await identity.profile()
+    return Me(identity.user_id, profile.name, profile.email, sorted(identity.groups))
 
 
 def normal(email: str) -> str:

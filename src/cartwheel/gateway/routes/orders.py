@@ -14,6 +14,7 @@ from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, re
 from cartwheel.gateway.identity import Asking
 from cartwheel.gateway.paging import Cursor, Limit
 from cartwheel.gateway.strict import Item, ShippingAddress
+from cartwheel.kernel import text
 from cartwheel.kernel.errors import Forbidden
 from cartwheel.kernel.messages import Page
 
@@ -34,7 +35,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Cancellation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\S")] | None = None
+    reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=text.LINE)] | None = None
 
 
 @post("/")
@@ -43,13 +44,14 @@ async def place_order(
 ) -> Response[OrderView]:
     """Order products at today's prices. Their stock is held until the order is paid or given up.
 
-    422 `unknown_product` or 409 `insufficient_stock` name the items; then nothing is held.
+    422 `unknown_product` or 409 `insufficient_stock` name the items; then nothing is held. 403
+    `email_not_verified`: mail about the order might reach somebody else.
     """
     answer = await bus.request(
         contract.PlaceOrder(
             request_id=request_id(identity, key),
             body_hash=body_hash(data),
-            user=await identity.profile(),
+            user=await identity.customer(),
             items=[*data.items],
             shipping_address=data.shipping_address,
         )

@@ -14,8 +14,8 @@ from cartwheel.gateway.bus import Bus, handed_on
 from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import Asking, admin
 from cartwheel.gateway.paging import Cursor, Limit
+from cartwheel.gateway.strict import Money
 from cartwheel.kernel.messages import Page
-from cartwheel.kernel.money import Money
 
 IfMatch = Annotated[
     str | None,

@@ -1,52 +1,84 @@
-"""What payment providers tell us. Anybody can send here, so only a valid signature is believed."""
+"""What payment providers tell us. Anybody can send here, so only a valid signature is believed.
 
-from typing import Any
+Payments compares what is told with the payment, and asks the provider where the two differ.
+"""
+
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Router, post
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from cartwheel.contracts.payments import Failure, ReportVerdict
+from cartwheel.contracts.payments import Failure, Method, ReportVerdict
+from cartwheel.gateway.bodies import decode
 from cartwheel.gateway.bus import Bus
 from cartwheel.gateway.identity import PUBLIC
 from cartwheel.gateway.simulator import verify_signature
 from cartwheel.kernel.clock import utc_now
-from cartwheel.kernel.errors import Invalid, Unauthenticated
+from cartwheel.kernel.errors import Unauthenticated
+from cartwheel.kernel.money import Money
 
 WebhookSecret = NamedDependency[SkipValidation[str]]
 
+_SUCCEEDED = "payment_intent.succeeded"
+_FAILED = "payment_intent.payment_failed"
+_CANCELED = "payment_intent.canceled"
 
-class _Reported(msgspec.Struct, frozen=True):
-    """The simulator's webhook body; other fields are of no interest here."""
+_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+
+
+class _Webhook(msgspec.Struct, frozen=True):
+    type: str
+
+
+class _Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """How a payment ended, as the simulator tells it; other fields are of no interest here."""
 
     type: str
-    payment_id: str
-    payment_intent: str
+    payment_id: _Id
+    payment_intent: _Id | None = None
+    amount: object = None
+    currency: object = None
     failure: Failure | None = None
+
+    def money(self) -> Money | None:
+        """Return the amount; None, which no payment matches, if it is missing or not valid."""
+        try:
+            return msgspec.convert({"amount": self.amount, "currency": self.currency}, Money)
+        except msgspec.ValidationError:
+            return None
+
+
+_webhooks = msgspec.json.Decoder(_Webhook)
+_verdicts = msgspec.json.Decoder(_Verdict)
 
 
 @post("/simulator", status_code=204, opt=PUBLIC)
 async def simulator_reported(
     request: Request[Any, Any, Any], bus: Bus, webhook_secret: WebhookSecret
 ) -> None:
-    """Take a signed webhook of the payment simulator. It may be repeated, late or out of order."""
+    """Take a signed webhook of the payment simulator. It may be repeated, late or out of order.
+
+    One that does not tell how a payment ended is taken, and changes nothing.
+    """
     body = await request.body()
     signature = request.headers.get("simulator-signature")
     if signature is None:
         raise Unauthenticated("A webhook needs its Simulator-Signature.")
     verify_signature(webhook_secret, signature, body, now=utc_now())
-    try:
-        reported = msgspec.json.decode(body, type=_Reported)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Invalid("This is no webhook of the simulator.") from None
+    if decode(body, _webhooks).type not in (_SUCCEEDED, _FAILED, _CANCELED):
+        return
+    told = decode(body, _verdicts)
     await bus.request(
         ReportVerdict(
             provider="simulator",
-            payment_id=reported.payment_id,
-            captured=reported.type == "payment_intent.succeeded",
-            failure=reported.failure,
-            reference=reported.payment_intent,
+            payment_id=told.payment_id,
+            captured=told.type == _SUCCEEDED,
+            failure=told.failure if told.type == _FAILED else None,
+            reference=told.payment_intent,
+            method=Method.CARD,
+            amount=told.money(),
         )
     )
 

@@ -10,6 +10,7 @@ reading     documents from the databases, a batch at a time
 ledger      the provider's ledger
 spool       what has to be remembered while running, on disk
 queues      what is waiting or parked in RabbitMQ
+noticed     what is no violation, but worth knowing
 passes      the whole run: look at everything, wait, look again at what disagreed
 report      what is said of it
 command     as typed by a person

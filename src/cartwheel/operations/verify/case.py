@@ -19,11 +19,13 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     """For how long a disagreement may be work in flight.
 
     `orphaned_hold` is how long stock may be held for an order that does not exist: the sweeper
-    gives it back after ten minutes.
+    gives it back after ten minutes. After `stuck_after` nothing is in flight any more: what is
+    unfinished then needs a person.
     """
 
     grace: timedelta = timedelta(seconds=60)
     orphaned_hold: timedelta = timedelta(minutes=12)
+    stuck_after: timedelta = timedelta(hours=24)
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,21 +47,27 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         for owner in (self.order, self.reservation, *self.payments, *self.mails):
             yield from owner.outbox if owner else ()
 
-    def newest(self) -> datetime | None:
-        """Return when something about it was last written."""
+    def distance(self, now: datetime) -> timedelta:
+        """Return how far from `now` the nearest write about it is.
+
+        Nearest, rather than last: a clock that was ahead may have left times that are yet to come.
+        """
         times = [line.at for line in self.ledger] + [mail.created_at for mail in self.mails]
         times += [mail.sent_at for mail in self.mails if mail.sent_at]
+        times += [mail.claimed_until for mail in self.mails if mail.claimed_until]
+        times += [resend.at for mail in self.mails for resend in mail.resends]
         times += [payment.updated_at for payment in self.payments]
         times += [self.order.updated_at] if self.order else []
         times += [self.reservation.held_at] if self.reservation else []
-        return max(times, default=None)
+        return min((abs(now - at) for at in times), default=timedelta.max)
 
 
 def in_flight(case: Case, patience: Patience, now: datetime) -> bool:
     """Return whether what disagrees in `case` may yet come right by itself."""
-    newest = case.newest()
-    young = newest is not None and now - newest < patience.grace
-    refunding = any(
-        refund.status == "PENDING" for payment in case.payments for refund in payment.refunds
-    )
-    return young or refunding or any(True for _ in case.unpublished())
+    young = case.distance(now) < patience.grace
+    return young or any(now - event.time < patience.stuck_after for event in case.unpublished())
+
+
+def stuck(case: Case, patience: Patience, now: datetime) -> bool:
+    """Return whether `case` is too old for anything to be still on its way."""
+    return case.distance(now) >= patience.stuck_after

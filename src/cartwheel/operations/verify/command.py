@@ -37,11 +37,18 @@ def verify(
     hold: Annotated[
         float, typer.Option(min=0, help="Seconds for which stock may be held without an order.")
     ] = Patience().orphaned_hold.total_seconds(),
+    stuck_after: Annotated[
+        float, typer.Option(min=0, help="Seconds after which nothing is in flight any more.")
+    ] = Patience().stuck_after.total_seconds(),
 ) -> None:
     """Check that the promises hold for everything stored. Safe while the system runs."""
     settings = typed.settings(Settings)
     report = (JsonReport if json else Report)(Console())
-    patience = Patience(grace=timedelta(seconds=grace), orphaned_hold=timedelta(seconds=hold))
+    patience = Patience(
+        grace=timedelta(seconds=grace),
+        orphaned_hold=timedelta(seconds=hold),
+        stuck_after=timedelta(seconds=stuck_after),
+    )
     typed.run(
         _verify(settings, patience, timedelta(seconds=again_after), report), Unreadable, failed=2
     )
@@ -87,8 +94,7 @@ async def _watched(world: World, report: Report) -> Summary:
                 tasks[name] = progress.add_task(name, total=None)
             progress.advance(tasks[name], count)
 
-        excused = await passes.verify(world, tell=report.tell, progress=advance)
-    count, first = await reading.perhaps_sent_twice(world.databases)
+        excused, noticed = await passes.verify(world, tell=report.tell, progress=advance)
     return Summary(
         looked_at=dict(looked_at),
         in_flight=excused.in_flight,
@@ -96,7 +102,6 @@ async def _watched(world: World, report: Report) -> Summary:
         parked=await world.queues.parked(),
         waiting_for_parked=excused.parked,
         refunds_pending=await reading.refunds_pending(world.databases),
-        perhaps_sent_twice=count,
-        of_these=first,
+        noticed=noticed,
         seconds=round(time.monotonic() - began, 3),
     )

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from cartwheel.contracts.orders import OrderStatus
+from cartwheel.contracts.payments import PaymentStatus, RefundStatus
 from cartwheel.operations.verify.case import Case, Patience
+from cartwheel.operations.verify.money import CASH
 from cartwheel.operations.verify.records import Order, Payment, Reservation, Unpublished
 from cartwheel.operations.verify.violation import Violation
 
@@ -30,7 +32,9 @@ def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
     if order is not None:
         wrong += _numbers(order)
         wrong += _declines(order, case.payments)
+        wrong += _knows_of_money(order, case.payments)
         wrong += _overdue(order, patience, now)
+        wrong += _waits_for_cash(order, case.payments)
         if reservation is None:
             wrong.append(_wrong(f"order {order.id} has no reservation", order.id))
         else:
@@ -42,7 +46,7 @@ def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
     for payment in case.payments:
         wrong += outbox_is_the_end(payment.outbox, payment.sequence, payment.id)
     for mail in case.mails:
-        wrong += outbox_is_the_end(mail.outbox, 1, mail.id)
+        wrong += outbox_is_the_end(mail.outbox, mail.sequence, mail.id)
     if order is None and case.payments:
         ids = (case.order_id, *(payment.id for payment in case.payments))
         wrong.append(_wrong(f"order {case.order_id} does not exist, but has payments", *ids))
@@ -81,17 +85,45 @@ def _numbers(order: Order) -> Iterator[Violation]:
 def _declines(order: Order, payments: Sequence[Payment]) -> Iterator[Violation]:
     counts = Counter(order.declined_payments)
     declined = {payment.id for payment in payments if payment.was_declined}
-    for payment_id, count in counts.items():
-        if count > 1:
-            sentence = f"order {order.id} counts the declined payment {payment_id} {count} times"
-            yield _wrong(sentence, order.id, payment_id)
+    for payment_id in counts:
         if payment_id not in declined:
             sentence = f"order {order.id} counts payment {payment_id}, which was not declined"
             yield _wrong(sentence, order.id, payment_id)
     if order.status == OrderStatus.AWAITING_PAYMENT:  # a later one is none of its business
-        for payment_id in declined - counts.keys():
-            sentence = f"order {order.id} does not know that payment {payment_id} was declined"
+        rejected = {payment.id for payment in payments if payment.status == PaymentStatus.REJECTED}
+        for payment_id in rejected - counts.keys() - {*order.failed_payments}:
+            sentence = f"order {order.id} does not know that payment {payment_id} was rejected"
             yield _wrong(sentence, order.id, payment_id, awaits=("orders",))
+
+
+def _knows_of_money(order: Order, payments: Sequence[Payment]) -> Iterator[Violation]:
+    """An order knows of each capture and each refund, once."""
+    for payment in payments:
+        captured = payment.status in {PaymentStatus.PAID, PaymentStatus.REFUNDED}
+        if captured and payment.id not in {order.paid_by, *order.refunds_due}:
+            sentence = f"order {order.id} does not know that payment {payment.id} was captured"
+            yield _wrong(sentence, order.id, payment.id, awaits=("orders",))
+        # Money that another provider has captured and given back is none of the order's business.
+        refunded = any(
+            refund.status == RefundStatus.SUCCEEDED and refund.provider is None
+            for refund in payment.refunds
+        )
+        if refunded and payment.id not in order.refunded_payments:
+            sentence = f"order {order.id} does not know that payment {payment.id} was refunded"
+            yield _wrong(sentence, order.id, payment.id, awaits=("orders",))
+        if not refunded and payment.id in order.refunded_payments:
+            sentence = f"order {order.id} knows of a refund of {payment.id}, which was not made"
+            yield _wrong(sentence, order.id, payment.id)
+    for what, noted in (
+        ("declined", order.declined_payments),
+        ("failed", order.failed_payments),
+        ("to be refunded", order.refunds_due),
+        ("refunded", order.refunded_payments),
+    ):
+        for payment_id, count in Counter(noted).items():
+            if count > 1:
+                sentence = f"order {order.id} notes {count} times that {payment_id} is {what}"
+                yield _wrong(sentence, order.id, payment_id)
 
 
 def _overdue(order: Order, patience: Patience, now: datetime) -> Iterator[Violation]:
@@ -100,6 +132,20 @@ def _overdue(order: Order, patience: Patience, now: datetime) -> Iterator[Violat
     if now - order.expires_at > patience.grace + _LATE:
         sentence = f"order {order.id} still awaits payment, which was due {order.expires_at:%F %T}"
         yield _wrong(sentence, order.id, awaits=("orders",))
+
+
+def _waits_for_cash(order: Order, payments: Sequence[Payment]) -> Iterator[Violation]:
+    """Cash is waited for without a deadline, and nothing else is."""
+    if order.status != OrderStatus.AWAITING_PAYMENT:
+        return
+    cash = [payment for payment in payments if payment.live and payment.provider == CASH]
+    if order.expires_at is None and not cash:
+        sentence = f"order {order.id} awaits payment without a deadline, and nobody is to pay"
+        yield _wrong(sentence, order.id, awaits=("orders",))
+    if order.expires_at is not None:
+        for payment in cash:
+            sentence = f"order {order.id} does not know that payment {payment.id} is to come"
+            yield _wrong(sentence, order.id, payment.id, awaits=("orders",))
 
 
 def _agrees(order: Order, reservation: Reservation) -> Iterator[Violation]:

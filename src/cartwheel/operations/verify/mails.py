@@ -1,4 +1,7 @@
-"""Promises 6 and 7: a mail for each event that deserves one, and only one."""
+"""Promises 6 and 7: a mail for each event that deserves one, sent, and only one.
+
+A mail that SES refused is one that nobody got, until somebody has it sent again and SES takes it.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +16,7 @@ DESERVING = frozenset(event.type for event in EVENTS if "notifications" in event
 
 
 def check(case: Case) -> list[Violation]:
-    return [*_counts(case), *_unfinished(case)]
+    return [*_counts(case), *_unsent(case)]
 
 
 def _counts(case: Case) -> Iterator[Violation]:
@@ -37,7 +40,7 @@ def _counts(case: Case) -> Iterator[Violation]:
             yield Violation(promise=7, sentence=sentence, ids=(case.order_id, *mails))
 
 
-def _unfinished(case: Case) -> Iterator[Violation]:
+def _unsent(case: Case) -> Iterator[Violation]:
     for mail in case.mails:
         if mail.status == MailStatus.SENDING:
             yield Violation(
@@ -45,4 +48,12 @@ def _unfinished(case: Case) -> Iterator[Violation]:
                 sentence=f"mail {mail.id} is neither sent nor refused",
                 ids=(case.order_id, mail.id),
                 awaits=("notifications",),
+            )
+        elif mail.status == MailStatus.FAILED:
+            by = mail.resends[-1].by if mail.resends else ""
+            again = f", nor when {by} had it sent again" if by else ""
+            yield Violation(
+                promise=7,
+                sentence=f"mail {mail.id} was not sent: {mail.failure!r}{again}",
+                ids=(case.order_id, mail.id),
             )

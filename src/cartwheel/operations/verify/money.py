@@ -5,16 +5,21 @@ tells of (cash), and for a provider whose ledger is not at hand, it is what paym
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 
 import msgspec
 
 from cartwheel.contracts.orders import OrderStatus
-from cartwheel.operations.verify.case import Case
-from cartwheel.operations.verify.records import LedgerLine, Order, Payment
+from cartwheel.contracts.payments import PaymentStatus
+from cartwheel.operations.verify.case import Case, Patience
+from cartwheel.operations.verify.records import LedgerLine, Order, Payment, Refund
 from cartwheel.operations.verify.violation import Violation
 
 WITNESSED = "simulator"
 """The provider whose ledger is at hand."""
+
+CASH = "cash"
+"""The provider of payments that are made to whoever delivers, at any time."""
 
 _CAPTURED = frozenset({"PAID", "REFUNDED"})
 _LIVE = frozenset({"AWAITING_PAYMENT", "PAID"})
@@ -33,15 +38,19 @@ class Takings(msgspec.Struct, frozen=True, kw_only=True):
         return self.captured - self.refunded - self.pending
 
 
-def check(case: Case) -> list[Violation]:
+def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
     lines = {payment.id: [] for payment in case.payments} | _by_payment(case.ledger)
     takings = [_takings(payment, lines[payment.id]) for payment in case.payments]
     wrong: list[Violation] = []
     for each in takings:
         payment = each.payment
         if payment.provider == WITNESSED:
-            wrong += _against_ledger(payment, lines[payment.id], case)
+            wrong += _charges(each, lines[payment.id], case)
+        else:
+            wrong += _strayed(payment, lines[payment.id], case)
+        wrong += _refunds(payment, lines[payment.id], case)
         wrong += _of_itself(each, case)
+        wrong += _unfinished(payment, case, patience, now)
     return [*wrong, *_of_order(case, takings)]
 
 
@@ -61,36 +70,65 @@ def _by_payment(ledger: tuple[LedgerLine, ...]) -> dict[str, list[LedgerLine]]:
 
 
 def _takings(payment: Payment, lines: list[LedgerLine]) -> Takings:
+    own = [each for each in payment.refunds if _maker(each, payment) == payment.provider]
     if payment.provider == WITNESSED:
-        captured = sum(line.amount for line in lines if line.kind == "charge")
-        refunded = sum(line.amount for line in lines if line.kind == "refund")
+        captured, refunded = _moved(lines)
     else:
-        taken = payment.status in _CAPTURED or bool(payment.refunds)
-        captured = payment.amount.amount if taken else 0
-        refunded = sum(each.amount.amount for each in payment.refunds if each.status == "SUCCEEDED")
-    done = {line.refund_id for line in lines}
-    pending = sum(
-        each.amount.amount
-        for each in payment.refunds
-        if each.status == "PENDING" and each.id not in done
+        taken = payment.status in _CAPTURED or bool(own)
+        captured = (payment.captured or payment.amount).amount if taken else 0
+        refunded = sum(each.amount.amount for each in own if each.status == "SUCCEEDED")
+    return Takings(
+        payment=payment, captured=captured, refunded=refunded, pending=_pending(own, lines)
     )
-    return Takings(payment=payment, captured=captured, refunded=refunded, pending=pending)
 
 
-def _against_ledger(payment: Payment, lines: list[LedgerLine], case: Case) -> Iterator[Violation]:
+def _moved(lines: list[LedgerLine]) -> tuple[int, int]:
+    """Return what the ledger says was charged, and what was given back."""
+    charged = sum(line.amount for line in lines if line.kind == "charge")
+    return charged, sum(line.amount for line in lines if line.kind == "refund")
+
+
+def _pending(refunds: list[Refund], lines: list[LedgerLine]) -> int:
+    done = {line.refund_id for line in lines}
+    return sum(
+        each.amount.amount for each in refunds if each.status == "PENDING" and each.id not in done
+    )
+
+
+def _maker(refund: Refund, payment: Payment) -> str:
+    return refund.provider or payment.provider
+
+
+def _charges(takings: Takings, lines: list[LedgerLine], case: Case) -> Iterator[Violation]:
+    payment = takings.payment
     charges = [line for line in lines if line.kind == "charge"]
     if len(charges) > 1:
         yield _wrong(4, case, payment, f"was charged {len(charges)} times")
     for line in charges:
-        if (line.amount, line.currency) != (payment.amount.amount, payment.amount.currency):
+        differs = (line.amount, line.currency) != (payment.amount.amount, payment.amount.currency)
+        if differs and takings.kept > 0:
             told = f"{line.amount} {line.currency}"
             yield _wrong(3, case, payment, f"is of {_told(payment)}, but {told} were charged")
     if payment.status in _CAPTURED and not charges:
         yield _wrong(3, case, payment, f"is {payment.status}, but the ledger has no charge for it")
+
+
+def _strayed(payment: Payment, lines: list[LedgerLine], case: Case) -> Iterator[Violation]:
+    """What was charged for a payment that is another provider's is refunded."""
+    charged, refunded = _moved(lines)
+    foreign = [each for each in payment.refunds if _maker(each, payment) == WITNESSED]
+    kept = charged - refunded - _pending(foreign, lines)
+    if kept > 0:
+        what = f"is by {payment.provider}, but {WITNESSED} has charged {kept} for it and keeps them"
+        yield _wrong(3, case, payment, what)
+
+
+def _refunds(payment: Payment, lines: list[LedgerLine], case: Case) -> Iterator[Violation]:
     refunds = {line.refund_id: line.amount for line in lines if line.kind == "refund"}
     known = {refund.id for refund in payment.refunds}
     for refund in payment.refunds:
-        if refund.status == "SUCCEEDED" and refunds.get(refund.id) != refund.amount.amount:
+        witnessed = refund.status == "SUCCEEDED" and _maker(refund, payment) == WITNESSED
+        if witnessed and refunds.get(refund.id) != refund.amount.amount:
             yield _wrong(3, case, payment, f"has refund {refund.id}, which the ledger has not")
     for refund_id in refunds.keys() - known:
         yield _wrong(3, case, payment, f"has no refund {refund_id}, which the ledger has")
@@ -104,7 +142,9 @@ def _of_itself(takings: Takings, case: Case) -> Iterator[Violation]:
         yield _wrong(3, case, payment, f"gives back {-takings.kept} more than was captured")
     if payment.status == "REFUNDED" and takings.kept > 0:
         yield _wrong(3, case, payment, f"is REFUNDED, but {takings.kept} of it are kept")
-    if payment.status == "PAID" and takings.captured and takings.refunded == takings.captured:
+    given_back = takings.captured and takings.refunded == takings.captured
+    noted = all(refund.status == "SUCCEEDED" for refund in payment.refunds)
+    if payment.status == "PAID" and given_back and noted:
         yield _wrong(3, case, payment, "is PAID, but all of it was given back")
     if payment.live != (payment.status in _LIVE):
         live = "live" if payment.live else "not live"
@@ -112,6 +152,38 @@ def _of_itself(takings: Takings, case: Case) -> Iterator[Violation]:
     if case.order and payment.amount != case.order.total:
         total = f"{case.order.total.amount} {case.order.total.currency}"
         yield _wrong(3, case, payment, f"is of {_told(payment)}, and its order of {total}")
+
+
+def _unfinished(
+    payment: Payment, case: Case, patience: Patience, now: datetime
+) -> Iterator[Violation]:
+    """The provider needs a day at most (`stuck_after`), and a closed order awaits no cash.
+
+    `updated_at` stays the same while a job tries again and again.
+    """
+    awaited = payment.status == PaymentStatus.AWAITING_PAYMENT
+    order = case.order
+    in_cash = payment.provider == CASH
+    if awaited and in_cash and order and order.status != OrderStatus.AWAITING_PAYMENT:
+        yield Violation(
+            promise=3,
+            sentence=f"order {order.id} is {order.status}, and payment {payment.id} still awaited",
+            ids=(order.id, payment.id),
+            awaits=("orders", "payments"),
+        )
+    if now - payment.updated_at < patience.stuck_after:
+        return
+    since = f"since {payment.updated_at:%F %T}{_why(payment)}"
+    if awaited and not in_cash:
+        yield _wrong(3, case, payment, f"has waited for its verdict {since}")
+    for refund in payment.refunds:
+        if refund.status == "PENDING":
+            yield _wrong(3, case, payment, f"awaits its refund {refund.id} {since}")
+
+
+def _why(payment: Payment) -> str:
+    retry = payment.retry
+    return f", after {retry.failures} failures: {retry.error!r}" if retry else ""
 
 
 def _of_order(case: Case, takings: list[Takings]) -> Iterator[Violation]:

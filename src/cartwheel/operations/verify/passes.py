@@ -2,9 +2,10 @@
 
 On a running system nearly everything that disagrees is work in flight: an event on its way, a
 verdict not yet stored. So nothing is a violation at first sight. At the second, a disagreement is
-still in flight if something about its order is younger than the grace period, has events to
-publish or a refund to make, or if the service that would put it right has had events waiting all
-the time. One that waits for a parked event is counted as such.
+still in flight if something about its order is younger than the grace period or has events to
+publish, or if the service that would put it right has had events waiting all the time. One that
+waits for a parked event is counted as such. After a day (`Patience.stuck_after`), waiting events
+excuse nothing any more.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -14,12 +15,13 @@ import msgspec
 
 from cartwheel.kernel.clock import utc_now
 from cartwheel.kernel.store.outbox import UNPUBLISHED
-from cartwheel.operations.verify import effects, ledger, mails, money, reading, stock
-from cartwheel.operations.verify.case import Case, Patience, in_flight
+from cartwheel.operations.verify import effects, ledger, mails, money, reading, records, stock
+from cartwheel.operations.verify.case import Case, Patience, in_flight, stuck
 from cartwheel.operations.verify.ledger import LedgerSettings
+from cartwheel.operations.verify.noticed import Noticed
 from cartwheel.operations.verify.queues import Queues
 from cartwheel.operations.verify.reading import Databases
-from cartwheel.operations.verify.records import LedgerLine, Product, Unpublished
+from cartwheel.operations.verify.records import LedgerLine, Product, Seen, Unpublished
 from cartwheel.operations.verify.spool import Spool, Suspect
 from cartwheel.operations.verify.stock import Reserved
 from cartwheel.operations.verify.violation import Violation
@@ -49,31 +51,36 @@ class Excused(msgspec.Struct):
     parked: int = 0
 
 
-async def verify(world: World, *, tell: Tell, progress: Progress) -> Excused:
-    """Tell every violation; return what was excused.
+async def verify(world: World, *, tell: Tell, progress: Progress) -> tuple[Excused, Noticed]:
+    """Tell every violation; return what was excused, and what else was noticed.
 
     Raises:
         NotRunning: a part does not answer.
         records.Unreadable: a document is not what its service stores.
     """
     await ledger.fetch(world.ledger, world.spool)
-    await _first_look(world, progress)
+    noticed = await _first_look(world, progress)
+    excused = Excused()
     if not world.spool.any_suspects():
-        return Excused()
+        return excused, noticed
     busy = await world.queues.never_empty(world.again_after)
     await ledger.fetch(world.ledger, world.spool)
-    await world.queues.note_parked(world.spool)
+    async for parked in world.queues.parked_events():
+        world.spool.add_parked((each.subject, each.service) for each in parked if each.subject)
     progress("looking again", 0)
-    excused = Excused()
     await _orders_again(world, busy, excused, tell)
     await _products_again(world, tell)
     await _outboxes_again(world, tell)
     await _charges_again(world, excused, tell)
-    return excused
+    return excused, noticed
 
 
 def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
-    return [*money.check(case), *effects.check(case, patience, now), *mails.check(case)]
+    return [
+        *money.check(case, patience, now),
+        *effects.check(case, patience, now),
+        *mails.check(case),
+    ]
 
 
 def _check_product(product: Product | None, reserved: Reserved) -> list[Violation]:
@@ -83,22 +90,20 @@ def _check_product(product: Product | None, reserved: Reserved) -> list[Violatio
     return wrong
 
 
-async def _first_look(world: World, progress: Progress) -> None:
+async def _first_look(world: World, progress: Progress) -> Noticed:
     spool = world.spool
-    async for batch in reading.batches(world.databases.orders["orders"], {"_id": 1}):
-        await _suspect_orders(world, {document["_id"] for document in batch})
-        progress("orders", len(batch))
+    noticed = Noticed()
+    orders = world.databases.orders["orders"]
+    async for order_ids in _walk(orders, world, noticed, progress):
+        await _suspect_orders(world, order_ids)
     # What belongs to no order at all.
-    for collection, key in (
-        (world.databases.products["reservations"], "_id"),
-        (world.databases.payments["payments"], "order_id"),
-        (world.databases.notifications["mail"], "order_id"),
+    for collection in (
+        world.databases.products["reservations"],
+        world.databases.payments["payments"],
+        world.databases.notifications["mail"],
     ):
-        async for batch in reading.batches(collection, {key: 1}):
-            ids = {document[key] for document in batch}
-            lost = await reading.missing(world.databases.orders["orders"], ids)
-            await _suspect_orders(world, lost)
-            progress(collection.name, len(batch))
+        async for order_ids in _walk(collection, world, noticed, progress):
+            await _suspect_orders(world, await reading.missing(orders, order_ids))
     async for product, reserved in reading.stocks(world.databases):
         if _check_product(product, reserved):
             spool.suspect(Suspect.PRODUCT, [reserved.product_id])
@@ -110,6 +115,20 @@ async def _first_look(world: World, progress: Progress) -> None:
     for lines in spool.lines(reading.BATCH):
         spool.suspect(Suspect.CHARGE, [line.payment_id for line in await _strays(world, lines)])
         progress("ledger", len(lines))
+    return noticed
+
+
+async def _walk(
+    collection: reading.Collection, world: World, noticed: Noticed, progress: Progress
+) -> AsyncIterator[set[str]]:
+    """Yield the ids of the orders that the documents belong to; note what is to be noticed."""
+    async for batch in reading.batches(collection, reading.SEEN):
+        now = utc_now()
+        some = [records.read(document, Seen) for document in batch]
+        for seen in some:
+            noticed.look_at(seen, world.patience, now)
+        yield {seen.order_id or seen.id for seen in some}
+        progress(collection.name, len(batch))
 
 
 async def _suspect_orders(world: World, order_ids: set[str]) -> None:
@@ -128,14 +147,17 @@ async def _orders_again(world: World, busy: frozenset[str], excused: Excused, te
             wrong = check(case, world.patience, now)
             if not wrong:
                 continue
-            lasting = [each for each in wrong if not busy.intersection(each.awaits)]
+            on_their_way = frozenset[str]() if stuck(case, world.patience, now) else busy
+            lasting = [each for each in wrong if not on_their_way.intersection(each.awaits)]
             if in_flight(case, world.patience, now) or not lasting:
                 excused.in_flight += 1
-            elif world.spool.any_parked(case.subjects):
+                continue
+            parked = world.spool.parked_for(case.subjects)
+            told = [each for each in lasting if not parked.intersection(each.awaits)]
+            for violation in told:
+                tell(violation)
+            if len(told) < len(lasting):
                 excused.parked += 1
-            else:
-                for violation in lasting:
-                    tell(violation)
 
 
 async def _products_again(world: World, tell: Tell) -> None:

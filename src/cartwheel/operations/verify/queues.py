@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -11,7 +11,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from cartwheel.contracts import catalogue
 from cartwheel.kernel.bus import topology
 from cartwheel.operations.dead_letters import listing, queue
-from cartwheel.operations.verify.spool import Spool
+from cartwheel.operations.dead_letters.parked import Parked
 
 _LOOK_EVERY = 0.25
 
@@ -47,10 +47,8 @@ class Queues:
     async def parked(self) -> dict[str, int]:
         return await queue.counts(self._connection, self._services)
 
-    async def note_parked(self, spool: Spool) -> None:
-        """Put what parked events are about into `spool`."""
-        async for some in listing.parked(self._connection, self._services, limit=0):
-            spool.add_parked(each.subject for each in some if each.subject)
+    def parked_events(self) -> AsyncIterator[list[Parked]]:
+        return listing.parked(self._connection, self._services, limit=0)
 
 
 @asynccontextmanager

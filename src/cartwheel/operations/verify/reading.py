@@ -20,6 +20,8 @@ from cartwheel.operations.verify.stock import Reserved
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 Collection = AsyncCollection[Document]
 BATCH = 500
+SEEN: Document = dict.fromkeys(("order_id", "retry", "sends", "resends"), 1)
+"""The fields of `records.Seen`, beside the id."""
 
 
 class Databases(msgspec.Struct, frozen=True):
@@ -104,14 +106,6 @@ async def about_how_many(databases: Databases) -> dict[str, int]:
 
 async def refunds_pending(databases: Databases) -> int:
     return await databases.payments["payments"].count_documents({"refunds.status": "PENDING"})
-
-
-async def perhaps_sent_twice(databases: Databases) -> tuple[int, list[str]]:
-    """Return how many mails were begun more than once, and the ids of the first ten."""
-    twice: Document = {"sends": {"$gt": 1}}
-    mail = databases.notifications["mail"]
-    first = await mail.find(twice, {"_id": 1}).sort("_id", 1).limit(10).to_list()
-    return await mail.count_documents(twice), [document["_id"] for document in first]
 
 
 async def missing(collection: Collection, ids: set[str]) -> set[str]:

@@ -47,6 +47,14 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     outbox: tuple[Unpublished, ...] = ()
 
 
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
+    """How a background job has failed on a document so far; it goes when the document changes."""
+
+    since: datetime
+    failures: int = 0
+    error: str = ""
+
+
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """Bears its order's id."""
 
@@ -74,6 +82,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
     expires_at: datetime | None = None
     declined_payments: tuple[str, ...] = ()
+    failed_payments: tuple[str, ...] = ()
+    refunds_due: tuple[str, ...] = ()
+    refunded_payments: tuple[str, ...] = ()
     paid_by: str | None = None
     sequence: int = 0
     timeline: tuple[Happened, ...] = ()
@@ -81,13 +92,19 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
+    """`provider` is who makes it, if that is another one than the payment's own."""
+
     id: str
     amount: Money
     status: str
+    provider: str | None = None
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
-    """`attempt` is which of its order's attempts it has used up, if it has."""
+    """`attempt` is which of its order's attempts it has used up, if it has.
+
+    `captured` is what payments has been told was taken, which may differ from `amount`.
+    """
 
     id: str
     order_id: str
@@ -98,7 +115,9 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
     attempt: int | None = None
     counted: bool = False  # instead of `attempt`, in payments from before there was one
+    captured: Money | None = None
     refunds: tuple[Refund, ...] = ()
+    retry: Retry | None = None
     sequence: int = 0
     outbox: tuple[Unpublished, ...] = ()
 
@@ -107,17 +126,42 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
         return self.status == "REJECTED" and (self.counted or self.attempt is not None)
 
 
+class Resend(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody had a FAILED mail sent again."""
+
+    by: str
+    at: datetime
+
+
 class Mail(msgspec.Struct, frozen=True, kw_only=True):
-    """Bears the id of the event that it tells of, whose type is `reason`."""
+    """Bears the id of the event that it tells of, whose type is `reason`.
+
+    Whoever is sending it has claimed it, for half a minute at a time.
+    `sequence` is 1 in mails from before it was kept, which have had one event at most.
+    """
 
     id: str
     order_id: str
     reason: str
     status: str
     created_at: datetime
+    claimed_until: datetime | None = None
     sent_at: datetime | None = None
     sends: int = 1
+    failure: str | None = None
+    resends: tuple[Resend, ...] = ()
+    sequence: int = 1
     outbox: tuple[Unpublished, ...] = ()
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What is looked at in passing: a document that bears its order's id, or belongs to it."""
+
+    id: str
+    order_id: str | None = None
+    retry: Retry | None = None
+    sends: int = 1
+    resends: tuple[Resend, ...] = ()
 
 
 class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from cartwheel.operations.verify.noticed import Noticed
 from cartwheel.operations.verify.violation import Violation
 
 PROMISES: Mapping[int, str] = {
@@ -28,7 +29,8 @@ class Summary(msgspec.Struct, kw_only=True):
     parked                 events parked, by service: see `cartwheel dlq`
     waiting_for_parked     orders that disagree because an event of theirs is parked
     refunds_pending        payments with a refund that the provider has not confirmed yet
-    perhaps_sent_twice     mails that were begun more than once; `of_these` are the first ones
+    noticed                mails that may have been sent twice or were resent, and what needs a
+                           person: how many, and the first ones
     """
 
     looked_at: dict[str, int]
@@ -37,8 +39,7 @@ class Summary(msgspec.Struct, kw_only=True):
     parked: dict[str, int]
     waiting_for_parked: int
     refunds_pending: int
-    perhaps_sent_twice: int
-    of_these: list[str]
+    noticed: Noticed
     seconds: float
 
 
@@ -67,7 +68,10 @@ class Report:
             ("parked", sum(summary.parked.values()), f"{parked}; see `cartwheel dlq`"),
             ("waiting for a parked event", summary.waiting_for_parked, "orders"),
             ("refunds pending", summary.refunds_pending, "payments"),
-            ("perhaps sent twice", summary.perhaps_sent_twice, ", ".join(summary.of_these)),
+            *(
+                (name.replace("_", " "), some.count, ", ".join(some.first))
+                for name, some in msgspec.structs.asdict(summary.noticed).items()
+            ),
         ):
             if count:
                 say(f"{name}: {count:,} ({note})", highlight=False)

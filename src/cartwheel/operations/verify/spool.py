@@ -18,7 +18,7 @@ _SCHEMA = """
 CREATE TABLE ledger (id INTEGER PRIMARY KEY, payment_id TEXT NOT NULL, line BLOB NOT NULL);
 CREATE INDEX of_payment ON ledger (payment_id);
 CREATE TABLE suspects (kind TEXT, id TEXT, PRIMARY KEY (kind, id)) WITHOUT ROWID;
-CREATE TABLE parked (subject TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE parked (subject TEXT, service TEXT, PRIMARY KEY (subject, service)) WITHOUT ROWID;
 """
 
 
@@ -80,13 +80,15 @@ class Spool:
     def any_suspects(self) -> bool:
         return self._db.execute("SELECT 1 FROM suspects").fetchone() is not None
 
-    def add_parked(self, subjects: Iterable[str]) -> None:
-        rows = [(subject,) for subject in subjects]
-        self._db.executemany("INSERT OR IGNORE INTO parked VALUES (?)", rows)
+    def add_parked(self, about: Iterable[tuple[str, str]]) -> None:
+        """Note the subjects of parked events, each with the service that it is parked for."""
+        self._db.executemany("INSERT OR IGNORE INTO parked VALUES (?, ?)", about)
 
-    def any_parked(self, subjects: Iterable[str]) -> bool:
-        query = "SELECT 1 FROM parked WHERE subject = ?"
-        return any(self._db.execute(query, (subject,)).fetchone() for subject in subjects)
+    def parked_for(self, subjects: Iterable[str]) -> frozenset[str]:
+        """Return the services that an event about one of `subjects` is parked for."""
+        query = "SELECT service FROM parked WHERE subject = ?"
+        found = [self._db.execute(query, (subject,)) for subject in subjects]
+        return frozenset(row[0] for rows in found for row in rows)
 
 
 def _line(row: tuple[Any, ...]) -> LedgerLine:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from cartwheel.contracts.payments import PaymentNotFound
 from cartwheel.kernel import optimistic
-from cartwheel.kernel.messages import Cause, Clock
+from cartwheel.kernel.messages import Clock
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
 from cartwheel.payments.handlers.ports import Payments
@@ -27,8 +27,8 @@ async def change_known(
 
 
 def settled(by: str, outcome: Outcome, now: Clock) -> Callable[[Payment], Payment]:
-    """Return how a payment is changed that ended so, as `by` says."""
-    return lambda payment: domain.settle(payment, outcome, cause=Cause(by=by), at=now())
+    """Return how a payment is changed that ended so, as the provider `by` says."""
+    return lambda payment: domain.settle_by(by, payment, outcome, at=now())
 
 
 async def find(payment_id: str, payments: Payments) -> Payment:

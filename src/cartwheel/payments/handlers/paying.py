@@ -13,9 +13,16 @@ from cartwheel.contracts.payments import (
     ReportVerdict,
 )
 from cartwheel.kernel.bus import deadline
-from cartwheel.kernel.errors import Forbidden, IdempotencyKeyReused, Outage, OutcomeUnknown
+from cartwheel.kernel.errors import (
+    Forbidden,
+    IdempotencyKeyReused,
+    Outage,
+    OutcomeUnknown,
+    Unavailable,
+)
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.messages import Asks, Cause, Clock, Created
+from cartwheel.kernel.telemetry import log
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
 from cartwheel.payments.handlers.changing import change, change_known, find, settled
@@ -109,14 +116,47 @@ async def confirm_payment(
     return payment.view()
 
 
-async def report_verdict(request: ReportVerdict, *, payments: Payments, now: Clock) -> None:
-    """A provider's webhook tells how a payment ended: perhaps late, repeated, or out of order."""
-    verdict: Verdict
-    if request.captured:
-        verdict = Captured()
-    elif request.failure is not None:
-        verdict = Declined(code=request.failure.code, message=request.failure.message)
-    else:
-        verdict = Voided()
-    outcome = Outcome(verdict, request.reference)
-    await change(request.payment_id, settled(request.provider, outcome, now), payments)
+async def report_verdict(
+    request: ReportVerdict, *, payments: Payments, cards: CardProvider, now: Clock
+) -> None:
+    """A provider's webhook tells how a payment ended: perhaps late, repeated, or out of order.
+
+    One that does not match its payment is not believed. It changes nothing by itself, and the
+    provider is asked, once, what has really happened.
+
+    Raises:
+        Unavailable: the provider does not answer; nothing was changed.
+    """
+
+    def believe(payment: Payment) -> Payment:
+        if domain.differing(payment, request):
+            return payment
+        outcome = Outcome(_verdict(request, payment), request.reference)
+        return settled(request.provider, outcome, now)(payment)
+
+    payment = await change(request.payment_id, believe, payments)
+    differing = domain.differing(payment, request)
+    if not differing:
+        return
+    log.warning(
+        "a webhook does not match its payment",
+        payment_id=payment.id,
+        order_id=payment.order_id,
+        provider=request.provider,
+        differing=differing,
+    )
+    try:
+        outcome = await cards.look_up(payment.id)
+    except Outage as outage:
+        raise Unavailable(f"{cards.name} did not answer: {outage}") from outage
+    if outcome is not None:
+        await change_known(payment, settled(cards.name, outcome, now), payments)
+
+
+def _verdict(report: ReportVerdict, payment: Payment) -> Verdict:
+    """Return the verdict of a report that matches its payment, the amount included."""
+    if report.captured:
+        return Captured(payment.amount)
+    if report.failure is not None:
+        return Declined(code=report.failure.code, message=report.failure.message)
+    return Voided()

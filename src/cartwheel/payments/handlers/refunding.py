@@ -52,7 +52,10 @@ async def order_refund_due(
 
 
 async def carry_out_refunds(*, payments: Payments, cards: CardProvider, now: Clock) -> None:
-    """Make the refunds that are due. Cash is given back by hand, which needs no provider."""
+    """Make the refunds that are due. Cash is given back by hand, which needs no provider.
+
+    What a provider has captured for a payment in cash goes back through that provider.
+    """
 
     async def refund_all(payment_id: str) -> None:
         payment = await find(payment_id, payments)
@@ -66,12 +69,12 @@ async def carry_out_refunds(*, payments: Payments, cards: CardProvider, now: Clo
 async def _refund(
     payment: Payment, refund: Refund, payments: Payments, cards: CardProvider, now: Clock
 ) -> None:
-    if payment.method is Method.CARD:
+    if payment.method is Method.CARD or refund.provider:
         await cards.refund(payment.id, refund.id, refund.amount)
     await change(
         payment.id,
         lambda payment: domain.refund_done(
-            payment, refund.id, cause=Cause(by=payment.provider), at=now()
+            payment, refund.id, cause=Cause(by=refund.provider or payment.provider), at=now()
         ),
         payments,
     )

@@ -1,9 +1,11 @@
 """The rules of the catalogue. Pure: values in, new values or a refusal out."""
 
-from datetime import datetime
+from datetime import date, datetime
+from functools import lru_cache
 
 import msgspec
-from babel.numbers import list_currencies
+from babel.core import get_global
+from babel.numbers import get_territory_currencies
 from msgspec import UNSET
 
 from cartwheel.contracts.products import (
@@ -22,8 +24,6 @@ from cartwheel.contracts.products import (
 from cartwheel.kernel.errors import FieldError
 from cartwheel.kernel.messages import Event
 from cartwheel.kernel.money import Money
-
-_CURRENCIES = list_currencies()
 
 
 class Product(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +72,7 @@ def create(request: CreateProduct, *, product_id: str, at: datetime) -> Product:
     Raises:
         PriceNotPositive, UnknownCurrency: nobody could pay that.
     """
-    _check_price(request.price)
+    _check_price(request.price, at=at)
     product = Product(
         id=product_id,
         request_id=request.request_id,
@@ -104,7 +104,7 @@ def update(product: Product, request: UpdateProduct, *, at: datetime) -> Product
     if request.if_version is not None and request.if_version != product.version:
         raise ProductChanged(f"the product is at version {product.version} now")
     if request.price is not UNSET:
-        _check_price(request.price)
+        _check_price(request.price, at=at)
     given = {
         name: value
         for name in ("name", "description", "price", "category", "tags", "image_url")
@@ -128,16 +128,29 @@ def archive(product: Product, *, at: datetime) -> Product:
     return _with_event(archived, ProductArchived(product=archived.view()))
 
 
-def _check_price(price: Money) -> None:
+@lru_cache(maxsize=2)
+def currencies(on: date) -> frozenset[str]:
+    """Return the currencies of ISO 4217 that are legal tender somewhere on that day.
+
+    Not those of the past (DEM), of funds and metals (CLF, XAU), nor for tests and none (XTS, XXX).
+    """
+    return frozenset(
+        currency
+        for territory in get_global("territory_currencies")
+        for currency in get_territory_currencies(territory, on, on)
+    )
+
+
+def _check_price(price: Money, *, at: datetime) -> None:
     if price.amount == 0:
         raise PriceNotPositive(
             "a price is at least one minor unit",
             errors=[FieldError("price.amount", "not positive")],
         )
-    if price.currency not in _CURRENCIES:
+    if price.currency not in currencies(at.date()):
         raise UnknownCurrency(
-            f"{price.currency} is not a currency of ISO 4217",
-            errors=[FieldError("price.currency", "not a currency of ISO 4217")],
+            "a price is in a currency of ISO 4217 that is legal tender today",
+            errors=[FieldError("price.currency", "not legal tender today")],
         )
 
 

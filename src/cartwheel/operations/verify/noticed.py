@@ -1,0 +1,43 @@
+"""What is no violation, but worth knowing; it is seen while every document is walked past."""
+
+from datetime import datetime
+
+import msgspec
+
+from cartwheel.operations.verify.case import Patience
+from cartwheel.operations.verify.records import Seen
+
+_NAMED = 10
+
+
+class Some(msgspec.Struct):
+    """How many there are, and the first ones."""
+
+    count: int = 0
+    first: list[str] = msgspec.field(default_factory=list[str])
+
+    def add(self, name: str) -> None:
+        self.count += 1
+        if len(self.first) < _NAMED:
+            self.first.append(name)
+
+
+class Noticed(msgspec.Struct):
+    """How many there are of each sort.
+
+    perhaps_sent_twice  mails that SES was asked for more than once, not counting resends
+    resent              mails that somebody had sent again, and who
+    needing_a_person    what a background job has failed on for a day (`Patience.stuck_after`)
+    """
+
+    perhaps_sent_twice: Some = msgspec.field(default_factory=Some)
+    resent: Some = msgspec.field(default_factory=Some)
+    needing_a_person: Some = msgspec.field(default_factory=Some)
+
+    def look_at(self, seen: Seen, patience: Patience, now: datetime) -> None:
+        if seen.sends - len(seen.resends) > 1:
+            self.perhaps_sent_twice.add(seen.id)
+        if seen.resends:
+            self.resent.add(f"{seen.id} by {seen.resends[-1].by}")
+        if seen.retry and now - seen.retry.since >= patience.stuck_after:
+            self.needing_a_person.add(seen.id)

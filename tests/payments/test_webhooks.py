@@ -1,0 +1,384 @@
+"""A webhook is believed only if it matches its payment; otherwise the provider is asked."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from cartwheel.contracts.payments import (
+    Failure,
+    Method,
+    PaymentStatus,
+    PaymentView,
+    Refund,
+    RefundStatus,
+)
+from cartwheel.kernel.errors import OutcomeUnknown, Unavailable
+from cartwheel.kernel.money import Money
+from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.payments import simulator as payments_simulator
+from cartwheel.payments.domain import Payment
+from cartwheel.payments.mongo import MongoPayments
+from cartwheel.payments.provider import Charge, Outcome
+from cartwheel.payments.simulator import SimulatorCards, open_simulator
+
+from ..logs import logged_by
+from ..proxy import proxy_to
+from ..simulator.conftest import API_KEY
+from .conftest import DECLINED, GOOD, Payments, Shop
+from .examples import ADMIN, TOTAL, create, refund_due, reported
+
+NO = Failure(code="card_declined", message="Your card was declined.")
+OTHER_SUM = Money(1, "USD")
+MISMATCHES: list[dict[str, Any]] = [
+    {"amount": Money(TOTAL.amount + 1, TOTAL.currency)},
+    {"amount": Money(TOTAL.amount, "EUR")},
+    {"amount": None},
+    {"method": Method.CASH_ON_DELIVERY},
+    {"method": None},
+    {"provider": "stranger"},
+    {"amount": None, "method": None, "reference": None},  # as an older gateway sends it
+]
+every_mismatch = pytest.mark.parametrize("otherwise", MISMATCHES, ids=str)
+
+
+class Asked(SimulatorCards):
+    """The real one, which notes how often it is asked what has happened."""
+
+    def __init__(self, real: SimulatorCards) -> None:
+        self.real = real
+        self.about: list[str] = []
+
+    async def look_up(self, payment_id: str) -> Outcome | None:
+        self.about.append(payment_id)
+        return await self.real.look_up(payment_id)
+
+
+class Wayward(SimulatorCards):
+    """The real one, made to charge another sum."""
+
+    def __init__(self, real: SimulatorCards) -> None:
+        self.real = real
+
+    async def charge(self, charge: Charge) -> Outcome:
+        return await self.real.charge(msgspec.structs.replace(charge, amount=OTHER_SUM))
+
+
+async def unknown(payments: Payments, shop: Shop, fault: str, number: str = GOOD) -> PaymentView:
+    """Return a card payment that awaits its verdict, the provider's answer being lost."""
+    order_id = await shop.order()
+    await shop.fault(fault)
+    with pytest.raises(OutcomeUnknown):
+        await payments.create(create(order_id, await shop.card(number)))
+    [left] = await payments.of(order_id)
+    return left
+
+
+async def cash(payments: Payments, shop: Shop) -> PaymentView:
+    return (await payments.create(create(await shop.order()))).made
+
+
+async def captured_under(payment: PaymentView, amount: Money, shop: Shop) -> None:
+    """Have the provider charge `amount` under the payment's id, whatever the payment is of."""
+    intent = {
+        "payment_id": payment.id,
+        "amount": amount.amount,
+        "currency": amount.currency,
+        "token": await shop.simulator.token(),
+        "confirm": True,
+    }
+    status, answer = await shop.simulator.post(
+        "/v1/payment_intents", intent, Idempotency_Key=payment.id
+    )
+    assert (status, answer["status"]) == (200, "succeeded")
+
+
+async def read(payments: Payments, payment: PaymentView) -> PaymentView:
+    [found] = [each for each in await payments.of(payment.order_id) if each.id == payment.id]
+    return found
+
+
+async def test_a_webhook_that_matches_is_believed_without_asking_the_provider(
+    payments: Payments, shop: Shop, unused_tcp_port: int
+) -> None:
+    left = await unknown(payments, shop, "charge_then_drop")
+
+    async with open_simulator(f"http://127.0.0.1:{unused_tcp_port}", API_KEY) as nobody:
+        await payments._replace(cards=nobody).report(reported(left, reference="pi_1"))
+
+    assert (await read(payments, left)).status is PaymentStatus.PAID
+    document = await payments.document(left.id)
+    assert document["captured"] == {"amount": TOTAL.amount, "currency": TOTAL.currency}
+
+
+@pytest.mark.parametrize("captured", [True, False])
+@every_mismatch
+async def test_a_webhook_that_does_not_match_changes_nothing_by_itself(
+    payments: Payments, shop: Shop, otherwise: dict[str, Any], captured: bool
+) -> None:
+    """The charge may still be under way: nothing has happened, and nothing is prevented."""
+    left = await unknown(payments, shop, "drop")
+    asked = Asked(payments.cards)
+
+    await payments._replace(cards=asked).report(reported(left, captured=captured, **otherwise))
+
+    assert await read(payments, left) == left
+    assert asked.about == [left.id]
+    assert await shop.charges(left) == []
+
+
+@every_mismatch
+async def test_what_the_provider_has_really_captured_counts(
+    payments: Payments, shop: Shop, otherwise: dict[str, Any]
+) -> None:
+    """Though the webhook says that the card was declined."""
+    left = await unknown(payments, shop, "charge_then_drop")
+
+    await payments.report(reported(left, captured=False, failure=NO, **otherwise))
+
+    paid = await read(payments, left)
+    assert paid.status is PaymentStatus.PAID
+    assert paid.provider_reference is not None
+    assert await payments.told(left.id) == ["payment.captured.v1"]
+
+
+async def test_what_the_provider_has_really_declined_counts(payments: Payments, shop: Shop) -> None:
+    """Though the webhook says that the card was charged."""
+    left = await unknown(payments, shop, "charge_then_drop", DECLINED)
+
+    await payments.report(reported(left, amount=OTHER_SUM))
+
+    rejected = await read(payments, left)
+    assert (rejected.status, rejected.failure) == (PaymentStatus.REJECTED, NO)
+    assert rejected.refunds == []
+
+
+async def test_a_webhook_that_no_longer_matches_when_it_is_stored_is_not_believed(
+    payments: Payments, shop: Shop
+) -> None:
+    """The provider's own answer comes between, and with it the reference."""
+    left = await unknown(payments, shop, "charge_then_drop", DECLINED)
+
+    class Overtaken(MongoPayments):
+        async def save(self, payment: Payment, *, expected: Payment) -> bool:
+            await payments.reconcile()
+            return await super().save(payment, expected=expected)
+
+    overtaken = payments._replace(payments=Overtaken(payments.database, Outboxes()))
+    await overtaken.report(reported(left, reference="pi_other"))
+
+    rejected = await read(payments, left)
+    assert (rejected.status, rejected.failure) == (PaymentStatus.REJECTED, NO)
+    assert rejected.refunds == []
+
+
+async def test_a_webhook_with_another_reference_than_the_stored_one_is_not_believed(
+    payments: Payments, shop: Shop
+) -> None:
+    """It says that a declined card was charged after all."""
+    declined = (await payments.create(create(await shop.order(), await shop.card(DECLINED)))).made
+
+    for reference in ("pi_other", None):
+        await payments.report(reported(declined, reference=reference))
+
+    assert await read(payments, declined) == declined
+
+
+async def test_a_webhook_that_is_not_believed_is_logged_without_personal_data(
+    payments: Payments, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid = (await payments.create(create(await shop.order(), await shop.card()))).made
+
+    logged = logged_by(monkeypatch, "payments.handlers.paying")
+
+    await payments.report(reported(paid))
+    await payments.report(reported(paid, amount=Money(1, "EUR"), reference="pi_other"))
+
+    [line] = logged
+    assert line["log_level"] == "warning"
+    assert line["event"] == "a webhook does not match its payment"
+    assert line.items() >= {"payment_id": paid.id, "order_id": paid.order_id}.items()
+    assert line["differing"] == ["amount", "currency", "reference"]
+    assert "4242" not in repr(line)
+
+
+async def test_many_webhooks_that_do_not_match_ask_the_provider_once_each(
+    payments: Payments, shop: Shop
+) -> None:
+    left = await unknown(payments, shop, "charge_then_drop")
+    asked = Asked(payments.cards)
+    process = payments._replace(cards=asked)
+
+    await asyncio.gather(*(process.report(reported(left, amount=OTHER_SUM)) for _ in range(20)))
+
+    assert asked.about == [left.id] * 20
+    assert (await read(payments, left)).status is PaymentStatus.PAID
+    assert await payments.told(left.id) == ["payment.captured.v1"]
+
+
+async def test_while_the_provider_is_away_the_webhook_is_to_be_repeated(
+    payments: Payments, shop: Shop, unused_tcp_port: int
+) -> None:
+    left = await unknown(payments, shop, "charge_then_drop")
+    mismatch = reported(left, amount=OTHER_SUM)
+    async with open_simulator(f"http://127.0.0.1:{unused_tcp_port}", API_KEY) as nobody:
+        with pytest.raises(Unavailable):
+            await payments._replace(cards=nobody).report(mismatch)
+    unchanged = await read(payments, left)
+
+    await payments.report(mismatch)
+
+    assert unchanged == left
+    assert (await read(payments, left)).status is PaymentStatus.PAID
+
+
+async def test_while_the_provider_is_too_slow_the_webhook_is_to_be_repeated(
+    payments: Payments, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payments_simulator, "ANSWER_WITHIN", 0.3)
+    left = await unknown(payments, shop, "charge_then_drop")
+    async with (
+        proxy_to(shop.simulator.url) as (proxy, url),
+        open_simulator(url, API_KEY) as far,
+    ):
+        proxy.lose_answers()
+        with pytest.raises(Unavailable):
+            await payments._replace(cards=far).report(reported(left, amount=OTHER_SUM))
+
+    assert await read(payments, left) == left
+
+
+@pytest.mark.parametrize("found_by", ["its webhook", "asking", "reconciling"])
+async def test_another_sum_than_the_orders_never_pays_and_goes_back(
+    payments: Payments, shop: Shop, found_by: str
+) -> None:
+    left = await unknown(payments, shop, "drop")
+    await captured_under(left, OTHER_SUM, shop)
+
+    if found_by == "its webhook":
+        for _ in range(3):
+            await payments.report(reported(left, amount=OTHER_SUM))
+    elif found_by == "asking":
+        await payments.report(reported(left, amount=None, captured=False))
+    else:
+        await payments.reconcile()
+    noted = await read(payments, left)
+    for _ in range(2):
+        await payments.carry_out_refunds()
+    another = (await payments.create(create(left.order_id, await shop.card()))).made
+
+    assert noted.status is PaymentStatus.REJECTED
+    assert noted.failure is not None
+    assert noted.failure.code == "wrong_sum"
+    assert [(refund.amount, refund.status) for refund in noted.refunds] == [
+        (OTHER_SUM, RefundStatus.PENDING)
+    ]
+    assert (await payments.document(left.id))["captured"] == {"amount": 1, "currency": "USD"}
+    entries = await shop.simulator.entries(left.id)
+    assert [(entry["kind"], entry["amount"]) for entry in entries] == [("charge", 1), ("refund", 1)]
+    assert await payments.told(left.id) == ["payment.declined.v1", "payment.refunded.v1"]
+    assert another.status is PaymentStatus.PAID  # no attempt was used up
+
+
+async def test_an_answer_to_a_charge_that_tells_of_another_sum_does_not_pay(
+    payments: Payments, shop: Shop
+) -> None:
+    wayward = payments._replace(cards=Wayward(payments.cards))
+
+    made = (await wayward.create(create(await shop.order(), await shop.card()))).made
+    await payments.carry_out_refunds()
+
+    assert made.status is PaymentStatus.REJECTED
+    assert [refund.amount for refund in made.refunds] == [OTHER_SUM]
+    assert await shop.charges(made) == ["charge", "refund"]
+
+
+async def test_a_late_capture_goes_back_as_the_sum_that_was_captured(
+    payments: Payments, shop: Shop
+) -> None:
+    left = await unknown(payments, shop, "drop")
+    await payments.report(reported(left, captured=False))
+    await captured_under(left, OTHER_SUM, shop)
+
+    await payments.report(reported(left, amount=OTHER_SUM))
+    await payments.carry_out_refunds()
+
+    [refund] = (await read(payments, left)).refunds
+    assert (refund.amount, refund.reason) == (OTHER_SUM, "late capture")
+    assert refund.status is RefundStatus.SUCCEEDED
+    assert await shop.charges(left) == ["charge", "refund"]
+
+
+@pytest.mark.parametrize("amount", [TOTAL, OTHER_SUM], ids=str)
+@pytest.mark.parametrize("captured", [True, False])
+async def test_a_webhook_changes_nothing_about_cash(
+    payments: Payments, shop: Shop, amount: Money, captured: bool
+) -> None:
+    pending = await cash(payments, shop)
+
+    await payments.report(reported(pending, captured=captured, amount=amount))
+
+    assert await read(payments, pending) == pending
+    assert (await payments.confirm(pending.id, ADMIN)).status is PaymentStatus.PAID
+
+
+async def test_a_declined_or_canceled_charge_changes_nothing_about_cash(
+    payments: Payments, shop: Shop
+) -> None:
+    pending = await cash(payments, shop)
+    assert (await payments.cards.cancel(pending.id)).reference is None
+
+    await payments.report(reported(pending, captured=False))
+
+    assert await read(payments, pending) == pending
+
+
+@pytest.mark.parametrize("amount", [TOTAL, OTHER_SUM], ids=str)
+async def test_what_a_provider_captures_for_a_payment_in_cash_goes_back_and_pays_nothing(
+    payments: Payments, shop: Shop, amount: Money
+) -> None:
+    pending = await cash(payments, shop)
+    await captured_under(pending, amount, shop)
+
+    for _ in range(3):
+        await payments.report(reported(pending, amount=amount))
+    noted = await read(payments, pending)
+    for _ in range(2):
+        await payments.carry_out_refunds()
+
+    assert noted.status is PaymentStatus.AWAITING_PAYMENT
+    back = Refund(
+        id=f"{pending.id.replace('pay_', 'rfd_')}-simulator",
+        amount=amount,
+        reason="captured by simulator",
+        provider="simulator",
+    )
+    assert noted.refunds == [back]
+    assert await shop.charges(pending) == ["charge", "refund"]
+    assert await payments.told(pending.id) == ["payment.pending.v1"]
+
+
+async def test_cash_is_confirmed_and_given_back_whatever_a_provider_has_captured_for_it(
+    payments: Payments, shop: Shop
+) -> None:
+    pending = await cash(payments, shop)
+    await captured_under(pending, TOTAL, shop)
+    await payments.confirm(pending.id, ADMIN)
+    await payments.report(reported(pending))
+    await payments.carry_out_refunds()
+    still = await read(payments, pending)
+
+    await payments.refund_due(refund_due(pending.order_id, pending.id))
+    await payments.carry_out_refunds()
+
+    assert still.status is PaymentStatus.PAID
+    returned = await read(payments, pending)
+    assert returned.status is PaymentStatus.REFUNDED
+    assert [refund.provider for refund in returned.refunds] == ["simulator", None]
+    assert await shop.charges(pending) == ["charge", "refund"]  # the cash itself, by hand
+    assert await payments.told(pending.id) == [
+        "payment.pending.v1",
+        "payment.captured.v1",
+        "payment.refunded.v1",
+    ]

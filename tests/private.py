@@ -1,0 +1,12 @@
+"""What the machine's other users could read or change."""
+
+from pathlib import Path
+
+
+def open_to_others(home: Path) -> list[str]:
+    """Return `home` and all in it that group or others may do anything with, and how."""
+    return [
+        f"{path}: {mode & 0o777:o}"
+        for path in (home, *home.rglob("*"))
+        if not path.is_symlink() and (mode := path.stat().st_mode) & 0o077
+    ]
