@@ -37,7 +37,14 @@ async def _index_deadlines(database: Database) -> None:
     )
 
 
-MIGRATIONS = (_create_indexes, _index_deadlines)
+async def _drop_request_ids(database: Database) -> None:
+    # An order bears the id that its request's reservation has given it: that keeps a second out.
+    orders = database["orders"]
+    if "request_id" in await orders.index_information():
+        await orders.drop_index("request_id")
+
+
+MIGRATIONS = (_create_indexes, _index_deadlines, _drop_request_ids)
 
 
 class MongoOrders:
