@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pymongo.errors import WriteError
 
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.store import client as mongodb
@@ -66,3 +67,43 @@ async def test_of_those_who_expect_the_same_version_one_saves(things: Any) -> No
     assert stored["b"]["outbox"] == ["alone"]
     assert await lane.submit(save("a", 2, "third"))
     assert not await lane.submit(save("a", 2, "fourth"))
+
+
+async def only_small_numbers(things: Any) -> None:
+    """Have MongoDB refuse documents of `things` whose number is 10 or more."""
+    await things.insert_one({"_id": "small", "number": 1})
+    await things.database.command("collMod", things.name, validator={"number": {"$lt": 10}})
+
+
+async def test_what_mongodb_refuses_harms_no_other_insert(things: Any) -> None:
+    await only_small_numbers(things)
+    outboxes = Outboxes()
+    lane = group.inserts(things, outboxes)
+
+    inserted = await asyncio.gather(
+        *(
+            lane.submit({"_id": str(number), "number": number, "outbox": ["told"]})
+            for number in (8, 9, 10)
+        ),
+        return_exceptions=True,
+    )
+
+    assert inserted[:2] == [True, True]
+    assert isinstance(inserted[2], WriteError)
+    assert sorted(await outboxes.take(9)) == [(things.name, "8"), (things.name, "9")]
+
+
+async def test_what_mongodb_refuses_harms_no_other_save(things: Any) -> None:
+    await only_small_numbers(things)
+    await things.insert_many([{"_id": name, "version": 1, "number": 1} for name in "abc"])
+    lane = group.saves(things, Outboxes())
+
+    saved = await asyncio.gather(
+        lane.submit(group.Save("a", 1, {"version": 2, "number": 2}, {})),
+        lane.submit(group.Save("b", 1, {"version": 2, "number": 20}, {})),
+        lane.submit(group.Save("c", 9, {"version": 10, "number": 2}, {})),
+        return_exceptions=True,
+    )
+
+    assert [saved[0], saved[2]] == [True, False]
+    assert isinstance(saved[1], WriteError)

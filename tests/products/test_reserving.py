@@ -1,6 +1,9 @@
 """Holding stock on the real MongoDB, by one process and by two that race."""
 
 import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -12,7 +15,8 @@ from cartwheel.contracts.products import (
     UnknownProduct,
     UpdateProduct,
 )
-from cartwheel.kernel.errors import Refusal
+from cartwheel.kernel.bus.deadline import until
+from cartwheel.kernel.errors import Contention, Refusal
 from cartwheel.kernel.money import Money
 from cartwheel.kernel.store.client import Client
 from cartwheel.kernel.store.outbox import Outboxes
@@ -81,6 +85,43 @@ async def test_two_processes_that_race_for_the_last_ten_pieces_hold_exactly_ten(
     assert sum(len(held(each)) for each in outcomes) == 10
     assert await stock_of(products, mug) == (0, 10, 0)
     assert await products.database["reservations"].count_documents({}) == 10
+
+
+@asynccontextmanager
+async def taken(client: Client, products: Products, product_id: str) -> AsyncGenerator[None]:
+    """Hold the product in a transaction of somebody else's while the body runs."""
+    async with client.start_session() as session, await session.start_transaction():
+        await products.database["products"].update_one(
+            {"_id": product_id}, {"$inc": {"touched": 1}}, session=session
+        )
+        yield
+        await session.abort_transaction()
+
+
+async def test_a_conflict_is_tried_again_as_soon_as_the_other_is_done(
+    client: Client, products: Products
+) -> None:
+    mug = await products.stocked(10)
+    async with taken(client, products, mug):
+        holding = asyncio.create_task(products.reserve(reserve((mug, 1))))
+        await asyncio.sleep(1)
+        assert not holding.done()
+    freed = time.monotonic()
+
+    assert len(held(await holding)) == 1
+    assert time.monotonic() - freed < 2
+
+
+async def test_a_conflict_that_outlasts_the_deadline_is_contention_and_nothing_is_done(
+    client: Client, products: Products
+) -> None:
+    mug = await products.stocked(10)
+    async with taken(client, products, mug):
+        with pytest.raises(Contention):
+            async with until(time.time() + 1):
+                await products.reserve(reserve((mug, 1)))
+
+    assert await stock_of(products, mug) == (10, 0, 0)
 
 
 async def test_orders_that_name_products_crosswise_do_not_lock_each_other(

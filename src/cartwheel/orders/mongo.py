@@ -6,6 +6,7 @@ import msgspec
 from pymongo import ASCENDING
 
 from cartwheel.contracts.orders import ListOrders, OrderStatus, OrderView, TimelineEntry
+from cartwheel.kernel.errors import OutcomeUnknown
 from cartwheel.kernel.messages import Page
 from cartwheel.kernel.store import codec, group, migrations, outbox
 from cartwheel.kernel.store import cursor as cursors
@@ -46,7 +47,12 @@ async def _index_due(database: Database) -> None:
     await migrations.drop_index(orders, "overdue")
 
 
-MIGRATIONS = (_create_indexes, _index_deadlines, _index_due)
+async def _drop_request_ids(database: Database) -> None:
+    # An order bears the id that its request's reservation has given it: that keeps a second out.
+    await migrations.drop_index(database["orders"], "request_id")
+
+
+MIGRATIONS = (_create_indexes, _index_deadlines, _index_due, _drop_request_ids)
 
 
 class MongoOrders:
@@ -61,7 +67,8 @@ class MongoOrders:
         # It was stored before, by another process or another attempt: that is the answer.
         stored = await self.find(order.id)
         if stored is None:
-            raise LookupError(f"another order has the number {order.number}: one in 10^15")
+            # A new primary does not show it yet; or another order has the number, one in 10^15.
+            raise OutcomeUnknown(f"order {order.id} is perhaps stored, and not to be seen yet")
         return stored
 
     async def find(self, order_id: str) -> Order | None:

@@ -10,16 +10,16 @@ from itertools import compress
 import bson
 import msgspec
 from bson.codec_options import CodecOptions
-from pymongo import UpdateOne
+from pymongo import InsertOne, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import BulkWriteError
+from pymongo.errors import DuplicateKeyError
 
 from cartwheel.kernel.lane import Lane
+from cartwheel.kernel.store import bulk
 from cartwheel.kernel.store.client import Document
 from cartwheel.kernel.store.due import AFRESH
 from cartwheel.kernel.store.outbox import Outboxes
 
-DUPLICATE_KEY = 11000
 _AS_READ: CodecOptions[Document] = CodecOptions(tz_aware=True)
 
 
@@ -50,19 +50,18 @@ def inserts(collection: AsyncCollection[Document], outboxes: Outboxes) -> Lane[D
     `outboxes` are told of what is stored with something to publish, even if who asked is gone.
     """
 
-    async def insert(documents: list[Document]) -> Sequence[bool]:
-        kept_out: set[int] = set()
-        try:
-            await collection.insert_many(documents, ordered=False)
-        except BulkWriteError as error:
-            for fault in error.details["writeErrors"]:
-                if fault["code"] != DUPLICATE_KEY:
-                    raise
-                kept_out.add(fault["index"])
-        stored = [number not in kept_out for number in range(len(documents))]
-        filled = [new["_id"] for new in compress(documents, stored) if new.get("outbox")]
-        outboxes.filled(collection.name, filled)
-        return stored
+    async def insert(documents: list[Document]) -> Sequence[bool | Exception]:
+        written = await bulk.write(collection, [InsertOne(document) for document in documents])
+        stored = [written.faults.get(number, True) for number in range(len(documents))]
+        outboxes.filled(
+            collection.name,
+            [
+                new["_id"]
+                for new, outcome in zip(documents, stored, strict=True)
+                if outcome is True and new.get("outbox")
+            ],
+        )
+        return [False if isinstance(each, DuplicateKeyError) else each for each in stored]
 
     return Lane(insert)
 
@@ -73,8 +72,9 @@ def saves(collection: AsyncCollection[Document], outboxes: Outboxes) -> Lane[Sav
     `outboxes` are told as by `inserts`.
     """
 
-    async def save(changes: list[Save]) -> Sequence[bool]:
-        result = await collection.bulk_write(
+    async def save(changes: list[Save]) -> Sequence[bool | Exception]:
+        written = await bulk.write(
+            collection,
             [
                 UpdateOne(
                     {"_id": change.id, "version": change.expected},
@@ -83,15 +83,14 @@ def saves(collection: AsyncCollection[Document], outboxes: Outboxes) -> Lane[Sav
                 )
                 for change in changes
             ],
-            ordered=False,
         )
-        if result.matched_count in (0, len(changes)):
-            saved = [result.matched_count > 0] * len(changes)
+        if not written.faults and written.matched in (0, len(changes)):
+            saved = [written.matched > 0] * len(changes)
         else:
             saved = await those_saved(changes)
         filled = [change.id for change in compress(changes, saved) if "outbox" in change.push]
         outboxes.filled(collection.name, filled)
-        return saved
+        return [written.faults.get(number, done) for number, done in enumerate(saved)]
 
     async def those_saved(changes: list[Save]) -> list[bool]:
         # MongoDB tells how many, not which. One that left just this state behind has done it, or

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pymongo.errors import DuplicateKeyError
+from pymongo import InsertOne, UpdateOne
+from pymongo.errors import WriteError
 
 from cartwheel.contracts.products import NameTaken, ProductView, SkuTaken
-from cartwheel.kernel.errors import FieldError, Refusal
+from cartwheel.kernel.errors import FieldError, OutcomeUnknown
 from cartwheel.kernel.messages import Page
-from cartwheel.kernel.store import codec
+from cartwheel.kernel.store import bulk, codec
 from cartwheel.kernel.store import cursor as cursors
 from cartwheel.kernel.store.aggregates import happened, state
 from cartwheel.kernel.store.client import Database, Document
@@ -23,15 +24,13 @@ class MongoCatalogue:
         self._outboxes = outboxes
 
     async def add(self, product: Product) -> Product | None:
-        try:
-            await self._products.insert_one(
-                {"_id": product.id, **state(product), **_happened(product)}
-            )
-        except DuplicateKeyError as error:
+        document: Document = {"_id": product.id, **state(product), **_happened(product)}
+        written = await bulk.write(self._products, [InsertOne(document)])
+        if fault := written.faults.get(0):
             earlier = await self._products.find_one({"request_id": product.request_id})
             if earlier is not None:
                 return codec.from_document(earlier, Product)
-            raise _taken(error) from None
+            raise _taken(fault)
         self._outboxes.filled("products", [product.id])
         return None
 
@@ -44,17 +43,17 @@ class MongoCatalogue:
         # Sales change the stock meanwhile, and are none of the catalogue's versions.
         del changes["stock"]
         new = _happened(product)
-        try:
-            result = await self._products.update_one(
-                {"_id": product.id, "version": expected.version},
-                {
-                    "$set": {**changes, "sequence": new["sequence"]},
-                    "$push": {"outbox": {"$each": new["outbox"]}},
-                },
-            )
-        except DuplicateKeyError as error:
-            raise _taken(error) from None
-        if result.matched_count == 0:
+        update = UpdateOne(
+            {"_id": product.id, "version": expected.version},
+            {
+                "$set": {**changes, "sequence": new["sequence"]},
+                "$push": {"outbox": {"$each": new["outbox"]}},
+            },
+        )
+        written = await bulk.write(self._products, [update])
+        if fault := written.faults.get(0):
+            raise _taken(fault)
+        if written.matched == 0:
             return False
         self._outboxes.filled("products", [product.id])
         return True
@@ -73,10 +72,13 @@ def _happened(product: Product) -> Document:
     return happened(product, source="products", at=product.updated_at)
 
 
-def _taken(error: DuplicateKeyError) -> Refusal:
-    key: dict[str, Any] = (error.details or {}).get("keyPattern", {})
+def _taken(fault: WriteError) -> Exception:
+    """Return what `fault` means to whoever named the product."""
+    key: dict[str, Any] = (fault.details or {}).get("keyPattern", {})
     if "sku" in key:
         return SkuTaken("another product has this sku", errors=[FieldError("sku", "taken")])
     if "name" in key:
         return NameTaken("another product has this name", errors=[FieldError("name", "taken")])
-    raise error
+    if "request_id" in key:
+        return OutcomeUnknown("this request's product is stored, and not to be seen yet")
+    return fault

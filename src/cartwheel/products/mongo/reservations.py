@@ -7,13 +7,14 @@ from typing import Any
 
 from pymongo import UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from cartwheel.contracts.products import ReserveStock
-from cartwheel.kernel.errors import Refusal
+from cartwheel.kernel.errors import Contention, Refusal
 from cartwheel.kernel.messages import Clock
+from cartwheel.kernel.outages import is_contention
 from cartwheel.kernel.store import codec
 from cartwheel.kernel.store.aggregates import happened
 from cartwheel.kernel.store.client import Client, Database, Document
@@ -180,14 +181,35 @@ class MongoReservations:
             await self._products.bulk_write(operations, ordered=False, session=session)
 
     async def _in_transaction(self, work: Any) -> Any:
+        """Return what `work` returns, committed.
+
+        Raises:
+            Contention: conflicts with others did not end before the deadline.
+        """
+        conflict: PyMongoError | None = None
+
+        async def note_conflicts(session: AsyncClientSession) -> Any:
+            nonlocal conflict
+            try:
+                return await work(session)
+            except PyMongoError as error:
+                if not error.timeout:  # which may be the deadline, met in the midst of conflicts
+                    conflict = error if is_contention(error) else None
+                raise
+
         async with self._client.start_session() as session:
-            # The driver runs it again on a conflict, and repeats only the commit when its
-            # result is unknown.
-            return await session.with_transaction(
-                work,
-                read_concern=ReadConcern("snapshot"),
-                write_concern=WriteConcern("majority", j=True),
-            )
+            # The driver runs it again on a conflict, at once and then after growing random pauses
+            # until the deadline. It repeats only the commit when its result is unknown.
+            try:
+                return await session.with_transaction(
+                    note_conflicts,
+                    read_concern=ReadConcern("snapshot"),
+                    write_concern=WriteConcern("majority", j=True),
+                )
+            except PyMongoError as error:
+                if error.timeout and conflict is not None:
+                    raise Contention(f"conflicts until the deadline: {conflict}") from error
+                raise
 
 
 def _new(reservation: StoredReservation) -> Document:

@@ -1,0 +1,38 @@
+"""A replica set of three members, shared by the tests of this folder; each leaves it healthy."""
+
+import secrets
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from cartwheel.kernel.store import client as mongodb
+from cartwheel.kernel.store import migrations
+from cartwheel.kernel.store.client import Client, Database
+from cartwheel.kernel.store.migrations import Migration
+
+from ..replica_set import ReplicaSet, replica_set
+
+
+@pytest.fixture(scope="session")
+async def shared_members(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[ReplicaSet]:
+    async with replica_set(tmp_path_factory.mktemp("members")) as members:
+        yield members
+
+
+@pytest.fixture
+async def members(shared_members: ReplicaSet) -> ReplicaSet:
+    await shared_members.healthy()
+    return shared_members
+
+
+@pytest.fixture
+async def client(members: ReplicaSet) -> AsyncGenerator[Client]:
+    async with mongodb.connect(members.uri, process="tests") as connected:
+        yield connected
+
+
+async def new_database(client: Client, steps: tuple[Migration, ...]) -> Database:
+    """Return an empty database of a service's."""
+    database = mongodb.database(client, f"test_{secrets.token_hex(6)}")
+    await migrations.apply(database, steps)
+    return database

@@ -1,0 +1,211 @@
+"""A real replica set of three members, which can be killed, stopped, frozen and started by name.
+
+async with replica_set(home) as members:
+    async with running(elsewhere, given={"MONGODB_URI": members.uri}) as system:
+        old = await members.primary()
+        await members.kill(old)              # kill -9: stays down until
+        await members.start(old)
+        await members.healthy()
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pymongo
+from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
+
+from cartwheel.local import instance, mongod
+from cartwheel.local.command import Command
+from cartwheel.local.console import QUIET
+from cartwheel.local.supervisor import Supervisor, supervising
+
+from .waiting import eventually
+
+NAMES = ("mongod-1", "mongod-2", "mongod-3")
+Document = dict[str, Any]
+
+
+class ReplicaSet:
+    """Made by `replica_set`; `uri` names all members."""
+
+    def __init__(self, supervisor: Supervisor, ports: Mapping[str, int]) -> None:
+        self._supervisor = supervisor
+        self._ports = ports
+        self.uri = mongod.uri(*ports.values())
+
+    async def kill(self, *names: str) -> None:
+        """Kill -9 the members; they stay down until `start`."""
+        for name in names:
+            self.signal(signal.SIGKILL, name)
+        await self._supervisor.stop(*names)
+
+    async def stop(self, *names: str) -> None:
+        """End the members by SIGTERM; they stay down until `start`."""
+        await self._supervisor.stop(*names)
+
+    async def start(self, *names: str) -> None:
+        """Start members that are down; return when they answer, perhaps before an election."""
+        await asyncio.gather(*(self._supervisor.start(name) for name in names))
+
+    def freeze(self, *names: str) -> None:
+        """Stop the members by SIGSTOP: their connections stay open and nothing is answered."""
+        for name in names:
+            self.signal(signal.SIGSTOP, name)
+
+    def thaw(self, *names: str) -> None:
+        for name in names:
+            self.signal(signal.SIGCONT, name)
+
+    def signal(self, number: signal.Signals, name: str) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self._supervisor.pid(name), number)
+
+    async def step_down(self, *, seconds: int = 10) -> None:
+        """Have the primary give way to another; it stands for no election for `seconds`."""
+        async with self.client(await self.primary()) as client:
+            await client.admin.command(
+                "replSetStepDown", seconds, secondaryCatchUpPeriodSecs=seconds - 1
+            )
+
+    async def primary(self, *, within: float = 30.0) -> str:
+        """Return the name of the member that takes writes, once there is exactly one."""
+
+        async def look() -> str:
+            found = [name for name, state in (await self.states()).items() if state == "PRIMARY"]
+            assert len(found) == 1, found
+            return found[0]
+
+        return await eventually(look, within=within)
+
+    async def secondaries(self, *, within: float = 30.0) -> list[str]:
+        """Return the names of the others, once there is a primary."""
+        primary = await self.primary(within=within)
+        return [name for name in NAMES if name != primary]
+
+    async def healthy(self, *, within: float = 60.0) -> None:
+        """Return when all members are up and one of them is the primary."""
+
+        async def look() -> None:
+            assert sorted((await self.states()).values()) == ["PRIMARY", "SECONDARY", "SECONDARY"]
+
+        await eventually(look, within=within)
+
+    async def states(self) -> dict[str, str]:
+        """Return what each member says it is; DOWN where it does not answer."""
+        said = await asyncio.gather(*(self._state(name) for name in NAMES))
+        return dict(zip(NAMES, said, strict=True))
+
+    async def _state(self, name: str) -> str:
+        try:
+            async with self.client(name) as client:
+                with pymongo.timeout(1):
+                    hello = await client.admin.command("hello")
+        except PyMongoError:
+            return "DOWN"
+        if hello.get("isWritablePrimary"):
+            return "PRIMARY"
+        return "SECONDARY" if hello.get("secondary") else "OTHER"
+
+    def client(self, name: str) -> AsyncMongoClient[Document]:
+        """Return a client of this member alone, for use in a `with`."""
+        return _client(self._ports[name])
+
+    @asynccontextmanager
+    async def failing(
+        self, *commands: str, times: int | None = None, process: str = "tests", **failure: object
+    ) -> AsyncGenerator[None]:
+        """Fail `commands` of `process` while the body runs: all, or the next `times` of them.
+
+        `failure` is the rest of the fail point's data, such as `errorCode` (the command is not run)
+        or `writeConcernError` (it is run).
+        Source: https://github.com/mongodb/mongo/wiki/The-%22failCommand%22-fail-point
+        """
+        data = {"failCommands": commands, "appName": f"cartwheel-{process}", **failure}
+        await self._set_fail_point("alwaysOn" if times is None else {"times": times}, data)
+        try:
+            yield
+        finally:
+            await self._set_fail_point("off", {})
+
+    async def _set_fail_point(self, mode: object, data: Mapping[str, object]) -> None:
+        async with self.client(await self.primary()) as client:
+            await client.admin.command(
+                {"configureFailPoint": "failCommand", "mode": mode, "data": data}
+            )
+
+
+@asynccontextmanager
+async def replica_set(home: Path, *, election_timeout: float = 2.0) -> AsyncGenerator[ReplicaSet]:
+    """Yield a healthy replica set with its data in `home`; in the end it is killed.
+
+    A primary that a majority does not answer for `election_timeout` seconds steps down, and a
+    member that does not hear of a primary for that long wants to be it.
+    """
+    ports = _choose_ports(home)
+    async with supervising(home, QUIET) as supervisor:
+        members = ReplicaSet(supervisor, ports)
+        try:
+            await asyncio.gather(
+                *(supervisor.run(_member(home, name, port)) for name, port in ports.items())
+            )
+            await _initiate(list(ports.values()), election_timeout)
+            await members.healthy()
+            yield members
+        finally:
+            await members.kill(*supervisor.names)
+
+
+def _choose_ports(home: Path) -> dict[str, int]:
+    home.mkdir(parents=True, exist_ok=True)
+    return {name: instance.port(home, name) for name in NAMES}
+
+
+def _member(home: Path, name: str, port: int) -> Command:
+    return mongod.member(
+        name,
+        home,
+        port,
+        probe=lambda: _answers(port),
+        parameters=["enableTestCommands=1"],  # for `failing`
+    )
+
+
+async def _answers(port: int) -> None:
+    async with _client(port) as client:
+        while True:
+            with suppress(PyMongoError):
+                await client.admin.command("ping")
+                return
+            await asyncio.sleep(0.05)
+
+
+async def _initiate(ports: list[int], election_timeout: float) -> None:
+    milliseconds = int(election_timeout * 1000)
+    async with _client(ports[0]) as client:
+        await client.admin.command(
+            "replSetInitiate",
+            {
+                "_id": mongod.REPLICA_SET,
+                "version": 1,
+                "members": [
+                    {"_id": number, "host": f"127.0.0.1:{port}"}
+                    for number, port in enumerate(ports)
+                ],
+                "settings": {
+                    "electionTimeoutMillis": milliseconds,
+                    "heartbeatIntervalMillis": milliseconds // 4,
+                },
+            },
+        )
+
+
+def _client(port: int) -> AsyncMongoClient[Document]:
+    return AsyncMongoClient(
+        "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=1000, timeoutMS=10_000
+    )
