@@ -117,6 +117,13 @@ async def test_what_fails_while_ses_is_well_is_this_mails_own_failure(
         await scripted_sender.send(mail())
 
 
+async def test_the_emulators_own_failure_on_one_address_is_that_mails_failure(ses: Ses) -> None:
+    with pytest.raises(MailFailed):
+        await ses.send(mail("a\r\nBcc: b@example.com"))
+
+    assert await ses.send(mail())
+
+
 @pytest.mark.parametrize("probe", [Answer(503), Answer(403), Answer(after=5)])
 @pytest.mark.parametrize("answer", [FAILS, Answer(after=5)], ids=["500", "no answer"])
 async def test_the_same_while_ses_is_not_well_is_an_outage(
