@@ -19,6 +19,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 FAILS = Answer(500, "InternalFailure")
+HANGS = Answer(after=60)
 
 
 class ScriptedSes:
