@@ -101,6 +101,8 @@ SENT = notifications.MailView(
     failure="MessageRejected",
     created_at=AT,
     sent_at=LATER,
+    failures=2,
+    resends=(notifications.Resend(by="alice@laptop", at=LATER),),
 )
 
 REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
@@ -263,6 +265,10 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
             )
         ],
         [Page(data=[SENT], next_cursor="ZXZ0XzE")],
+    ),
+    notifications.ResendMail: (
+        [notifications.ResendMail(traceparent=TRACE, mail_id="evt_1", by="alice@laptop")],
+        [SENT],
     ),
 }
 """Requests, and what they are answered with."""

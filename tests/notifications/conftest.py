@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 
-from cartwheel.contracts.notifications import ListMail, MailView
-from cartwheel.kernel.messages import CloudEvent, Page
+from cartwheel.contracts.notifications import ListMail, MailView, ResendMail
+from cartwheel.kernel.messages import Clock, CloudEvent, Page
 from cartwheel.kernel.store import migrations
 from cartwheel.kernel.store.client import Database, Document
 from cartwheel.kernel.store.outbox import Outboxes
@@ -20,6 +20,10 @@ from cartwheel.notifications.mongo import MIGRATIONS, MongoMails
 from cartwheel.notifications.ses import Ses, open_ses
 
 from .examples import now
+from .scripted_ses import ScriptedSes, scripted_ses
+
+SENDER = "The shop <shop@example.com>"
+"""Whom mails are from that go to the scripted SES."""
 
 
 class Notifications(NamedTuple):
@@ -30,8 +34,12 @@ class Notifications(NamedTuple):
     sender: Sender
     outboxes: Outboxes
 
-    async def tell(self, event: CloudEvent[Told]) -> None:
-        await handlers.tell_customer(event, mails=self.mails, sender=self.sender, now=now)
+    async def tell(self, event: CloudEvent[Told], *, at: Clock = now) -> None:
+        await handlers.tell_customer(event, mails=self.mails, sender=self.sender, now=at)
+
+    async def resend(self, event: CloudEvent[Told], *, by: str = "alice@laptop") -> MailView:
+        request = ResendMail(mail_id=event.id, by=by)
+        return await handlers.resend_mail(request, mails=self.mails, sender=self.sender, now=now)
 
     async def page(self, request: ListMail) -> Page[MailView]:
         return await handlers.list_mail(request, mails=self.mails)
@@ -108,3 +116,30 @@ async def notifications(database: Database, ses: Ses) -> Notifications:
     await migrations.apply(database, MIGRATIONS)
     outboxes = Outboxes()
     return Notifications(database, MongoMails(database, outboxes), ses, outboxes)
+
+
+@pytest.fixture
+async def script(aws: None, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[ScriptedSes]:
+    """An SES that answers as it is told to; AWS clients made in the test reach it."""
+    async with scripted_ses() as scripted:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", scripted.url)
+        yield scripted
+
+
+@pytest.fixture
+async def scripted_sender(script: ScriptedSes) -> AsyncGenerator[Ses]:
+    async with open_ses(sender=SENDER) as ses:
+        yield ses
+
+
+@pytest.fixture
+async def impatient_sender(script: ScriptedSes) -> AsyncGenerator[Ses]:
+    """Waits for an answer of SES's for 2 s."""
+    async with open_ses(sender=SENDER, timeout=2.0) as ses:
+        yield ses
+
+
+@pytest.fixture
+def scripted(notifications: Notifications, scripted_sender: Ses) -> Notifications:
+    """Notifications whose mail goes to the scripted SES."""
+    return notifications._replace(sender=scripted_sender)

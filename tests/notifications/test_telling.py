@@ -18,6 +18,9 @@ from cartwheel.notifications.ses import open_ses
 
 from .conftest import Notifications, Postbox
 from .examples import AT, canceled, failed, happened, paid, refunded, rejected, snapshot
+from .scripted_ses import Answer, ScriptedSes
+
+REFUSED = Answer(400, "MessageRejected", "Address blacklisted")
 
 
 async def outbox(notifications: Notifications, event_id: str) -> list[str]:
@@ -208,35 +211,34 @@ async def test_an_outage_of_ses_is_an_outage_and_the_mail_goes_out_when_it_is_ba
 
 
 @pytest.mark.usefixtures("aws")
-async def test_a_sender_that_ses_refuses_fails_the_mail_with_the_reason(
+async def test_a_sender_that_ses_does_not_take_is_an_outage_and_costs_no_mail(
     notifications: Notifications, postbox: Postbox
 ) -> None:
     event = happened(rejected(snapshot()))
-    async with open_ses(sender="nobody@unverified.example.com") as refused:
-        unverified = notifications._replace(sender=refused)
-
-        await unverified.tell(event)
-        await unverified.tell(event)
-
-    kept = await notifications.kept(event)
-    assert (kept.status, kept.failure) == (MailStatus.FAILED, "MessageRejected")
-    assert (kept.sent_at, kept.message_id, kept.sends) == (None, None, 1)
-    assert await outbox(notifications, event.id) == ["notification.failed.v1"]
-    assert await postbox.of(event.data.order.user.email) == []
-
-
-@pytest.mark.usefixtures("aws")
-async def test_a_mail_that_was_refused_is_not_tried_again(
-    notifications: Notifications, postbox: Postbox
-) -> None:
-    event = happened(paid(snapshot()))
-    async with open_ses(sender="nobody@unverified.example.com") as refused:
-        await notifications._replace(sender=refused).tell(event)
+    async with open_ses(sender="nobody@unverified.example.com") as unverified:
+        with pytest.raises(Unavailable, match="sender"):
+            await notifications._replace(sender=unverified).tell(event)
 
     await notifications.tell(event)
 
-    assert (await notifications.kept(event)).status is MailStatus.FAILED
-    assert await postbox.of(event.data.order.user.email) == []
+    assert (await notifications.kept(event)).status is MailStatus.SENT
+    assert len(await postbox.of(event.data.order.user.email)) == 1
+
+
+async def test_a_mail_that_ses_refuses_has_failed_with_the_reason_and_is_not_tried_again(
+    scripted: Notifications, script: ScriptedSes
+) -> None:
+    event = happened(rejected(snapshot()))
+    script.script[event.data.order.user.email] = REFUSED
+
+    await scripted.tell(event)
+    await scripted.tell(event)
+
+    kept = await scripted.kept(event)
+    assert (kept.status, kept.failure) == (MailStatus.FAILED, "MessageRejected")
+    assert (kept.sent_at, kept.message_id, kept.sends) == (None, None, 1)
+    assert await outbox(scripted, event.id) == ["notification.failed.v1"]
+    assert script.asked[event.data.order.user.email] == 1
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,24 @@ from typing import ClassVar
 
 import msgspec
 
+from cartwheel.kernel.errors import Conflict, NotFound
 from cartwheel.kernel.messages import Event, Page, Request
+
+
+class MailNotFound(NotFound):
+    code = "mail_not_found"
+
+
+class MailNotFailed(Conflict):
+    """Only a FAILED mail that nobody is sending at this moment is sent again."""
+
+    code = "mail_not_failed"
+
+
+class MailNotSent(Conflict):
+    """SES did not take it this time either: it stays FAILED."""
+
+    code = "mail_not_sent"
 
 
 class MailStatus(StrEnum):
@@ -15,11 +32,19 @@ class MailStatus(StrEnum):
     FAILED = "FAILED"
 
 
+class Resend(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody (`by`, such as `alice@laptop`) asked for a FAILED mail to be sent again."""
+
+    by: str
+    at: datetime
+
+
 class MailView(msgspec.Struct, frozen=True, kw_only=True):
     """One mail: `reason` is the event it tells of.
 
-    `sends` above 1 means that the process died between SES's yes and our note of it, or that SES
-    could not be reached: the customer may have got it more than once.
+    `sends` counts how often SES was asked. Above 1, the process died between SES's yes and our note
+    of it, SES could not be reached or failed, or somebody had the mail sent again (`resends`): the
+    customer may have got it more than once. `failures` are those of SES on this very mail.
     """
 
     id: str
@@ -35,6 +60,8 @@ class MailView(msgspec.Struct, frozen=True, kw_only=True):
     failure: str | None
     created_at: datetime
     sent_at: datetime | None
+    failures: int = 0
+    resends: tuple[Resend, ...] = ()
 
 
 class ListMail(Request[Page[MailView]], frozen=True, kw_only=True):
@@ -48,6 +75,21 @@ class ListMail(Request[Page[MailView]], frozen=True, kw_only=True):
     cursor: str | None = None
     order_id: str | None = None
     to: str | None = None
+
+
+class ResendMail(Request[MailView], frozen=True, kw_only=True):
+    """Sends a FAILED mail again; answered when SES has taken it.
+
+    Raises:
+        MailNotFound, MailNotFailed, MailNotSent
+    """
+
+    type: ClassVar[str] = "resend_mail"
+    service: ClassVar[str] = "notifications"
+    coalesced: ClassVar[bool] = False
+
+    mail_id: str
+    by: str
 
 
 class NotificationSent(Event, frozen=True, kw_only=True):

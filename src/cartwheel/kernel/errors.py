@@ -1,4 +1,4 @@
-"""What can go wrong, in two families that are never mixed.
+"""What can go wrong. Refusals and outages are two families that are never mixed.
 
     Refusal                  an answer: the request was understood and will not be done
     ├── Invalid              the input breaks a rule                      422
@@ -14,6 +14,11 @@
     ├── Overloaded           too much is waiting; certainly not done      503
     ├── OutcomeUnknown       may or may not have been done                503
     └── TimedOut             no answer within the deadline                504
+
+Handlers of events have two more answers, which no caller ever sees:
+
+    RetryLater               this event's own trouble: handle it again later
+    DeadLetter               this event's own trouble: it is not handled again by itself
 
 Services subclass a kind of refusal in their contract, with a code that never changes.
 Only `gateway.problems` knows about HTTP.

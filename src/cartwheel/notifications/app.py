@@ -35,7 +35,13 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             parts,
             stop,
             migrations=mongo.MIGRATIONS,
-            answers=[answer(contract.ListMail, partial(handlers.list_mail, mails=mails))],
+            answers=[
+                answer(contract.ListMail, partial(handlers.list_mail, mails=mails)),
+                answer(
+                    contract.ResendMail,
+                    partial(handlers.resend_mail, mails=mails, sender=ses, now=utc_now),
+                ),
+            ],
             on=[
                 on(OrderPaid, tell),
                 on(OrderPaymentFailed, tell),

@@ -1,5 +1,9 @@
-"""What a mail says: a template per event, in text and HTML, under `templates/`."""
+"""What a mail says: a template per event, in text and HTML, under `templates/`.
 
+And how often it may fail.
+"""
+
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 
@@ -29,11 +33,33 @@ _SUBJECTS: dict[type[Told], str] = {
 }
 
 
+ENOUGH = 6
+FOR_AT_LEAST = timedelta(minutes=10)
+"""A mail that has failed so often, and for so long, is given up. Both: a bad minute of SES is not
+the mail's fault, and neither is one failure now and one tomorrow."""
+
+
 class Mail(msgspec.Struct, frozen=True, kw_only=True):
+    """`html` is empty where it was not kept: in mails that failed before it was."""
+
     to: str
     subject: str
     text: str
     html: str
+
+
+class Failures(msgspec.Struct, frozen=True, kw_only=True):
+    """How often SES has failed on a mail while SES itself was well, and since when."""
+
+    count: int = 0
+    since: datetime | None = None
+
+    def and_one(self, *, at: datetime) -> "Failures":
+        return Failures(count=self.count + 1, since=self.since or at)
+
+    def are_enough(self, *, at: datetime) -> bool:
+        """Return whether the mail is given up."""
+        return self.count >= ENOUGH and self.since is not None and at - self.since >= FOR_AT_LEAST
 
 
 def render(event: Told) -> Mail:

@@ -6,6 +6,8 @@ from pymongo import ASCENDING, UpdateOne
 
 from cartwheel.contracts.notifications import (
     ListMail,
+    MailNotFailed,
+    MailNotFound,
     MailStatus,
     MailView,
     NotificationFailed,
@@ -14,17 +16,22 @@ from cartwheel.contracts.notifications import (
 from cartwheel.kernel.errors import OutcomeUnknown
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.lane import Lane
-from cartwheel.kernel.messages import Clock, CloudEvent, Event, Page
+from cartwheel.kernel.messages import Cause, Clock, CloudEvent, Event, Page
 from cartwheel.kernel.store import bulk, codec, outbox
 from cartwheel.kernel.store import cursor as cursors
 from cartwheel.kernel.store.client import Database, Document
 from cartwheel.kernel.store.outbox import Outboxes
-from cartwheel.notifications.handlers import StillSending
-from cartwheel.notifications.mail import Mail, Told
+from cartwheel.notifications.handlers import FailedMail, StillSending
+from cartwheel.notifications.mail import Failures, Mail, Told
 
 OUTBOXES = ("mail",)
 CLAIM = 30
 """Seconds after which a mail that was being sent may be claimed by another process."""
+
+_UNCLAIMED: Document = {"$lt": ["$claimed_until", "$$NOW"]}
+_CLAIMED: Document = {"$add": ["$$NOW", CLAIM * 1000]}
+_RELEASED: Document = {"$subtract": ["$$NOW", 1]}
+_ONE_MORE: Document = {"$add": [{"$ifNull": ["$sends", 0]}, 1]}
 
 
 async def _create_indexes(database: Database) -> None:
@@ -38,7 +45,11 @@ MIGRATIONS = (_create_indexes,)
 
 
 class MongoMails:
-    """A mail bears the id of the event that it tells of: one mail per event."""
+    """A mail bears the id of the event that it tells of: one mail per event.
+
+    SENDING, its event comes again until it is SENT or FAILED. FAILED, its event is done
+    (`dead_lettered` false: SES refused it) or in the dead letters (true: SES kept failing on it).
+    """
 
     def __init__(self, database: Database, outboxes: Outboxes) -> None:
         self._mail = database["mail"]
@@ -46,17 +57,19 @@ class MongoMails:
         self._claims = Lane(self._claim)
         self._endings = Lane(self._end)
 
-    async def claim(self, event: CloudEvent[Told], mail: Mail, *, now: Clock) -> bool:
+    async def claim(self, event: CloudEvent[Told], mail: Mail, *, now: Clock) -> Failures | None:
         token = new_id("claim")
+        sending = {"$eq": ["$status", MailStatus.SENDING.value]}
+        given_up = {
+            "$and": [
+                {"$eq": ["$status", MailStatus.FAILED.value]},
+                {"$eq": ["$dead_lettered", True]},
+            ]
+        }
         claimable = {
             "$or": [
                 {"$eq": [{"$type": "$status"}, "missing"]},
-                {
-                    "$and": [
-                        {"$eq": ["$status", MailStatus.SENDING.value]},
-                        {"$lt": ["$claimed_until", "$$NOW"]},
-                    ]
-                },
+                {"$and": [{"$or": [sending, given_up]}, _UNCLAIMED]},
             ]
         }
         claimed: Document = {
@@ -73,18 +86,20 @@ class MongoMails:
             "claimed_by": token,
         }
         update: Document = {
-            **{name: {"$literal": value} for name, value in claimed.items()},
-            "sends": {"$add": [{"$ifNull": ["$sends", 0]}, 1]},
+            **_literally(claimed),
+            "sends": _ONE_MORE,
             "created_at": {"$ifNull": ["$created_at", now()]},
-            "claimed_until": {"$add": ["$$NOW", CLAIM * 1000]},
+            "claimed_until": _CLAIMED,
         }
         mine = {name: {"$cond": [claimable, value, f"${name}"]} for name, value in update.items()}
         found = await self._claims.submit((event.id, mine))
-        if found is None or found["claimed_by"] == token:
-            return True
-        if found["status"] == MailStatus.SENDING:
+        if found is None:
+            return Failures()
+        if found["claimed_by"] == token:
+            return Failures(count=found.get("failures", 0), since=found.get("first_failed_at"))
+        if found["status"] == MailStatus.SENDING or _awaits_replay(found):
             raise StillSending(f"mail for {event.id}")
-        return False
+        return None
 
     async def _claim(
         self, claims: list[tuple[str, Document]]
@@ -97,7 +112,8 @@ class MongoMails:
         known = [claim[0] for place, claim in enumerate(claims) if place not in written.upserted]
         if not known:
             return [None] * len(claims)
-        found = self._mail.find({"_id": {"$in": known}}, {"status": 1, "claimed_by": 1})
+        wanted = ("status", "claimed_by", "dead_lettered", "failures", "first_failed_at")
+        found = self._mail.find({"_id": {"$in": known}}, dict.fromkeys(wanted, 1))
         mails = {document["_id"]: document async for document in found}
         return [
             None
@@ -108,41 +124,113 @@ class MongoMails:
 
     async def sent(self, event: CloudEvent[Told], message_id: str, *, now: Clock) -> None:
         told = NotificationSent(order_id=event.data.order.id, reason=event.type)
-        state = {"status": MailStatus.SENT, "message_id": message_id, "sent_at": now()}
-        await self._ended(event, state, told, now)
+        state = _sent(message_id, now)
+        await self._ended(event.id, MailStatus.SENDING, state, told, now, event.cause())
 
-    async def refused(self, event: CloudEvent[Told], failure: str, *, now: Clock) -> None:
+    async def refused(
+        self, event: CloudEvent[Told], mail: Mail, failure: str, *, now: Clock
+    ) -> None:
+        await self._failed(event, mail, failure, {"dead_lettered": False}, now)
+
+    async def given_up(
+        self, event: CloudEvent[Told], mail: Mail, failure: str, failures: Failures, *, now: Clock
+    ) -> None:
+        state = {"dead_lettered": True, **_counted(failures)}
+        await self._failed(event, mail, failure, state, now)
+
+    async def _failed(
+        self, event: CloudEvent[Told], mail: Mail, failure: str, more: Document, now: Clock
+    ) -> None:
         told = NotificationFailed(order_id=event.data.order.id, reason=event.type, failure=failure)
-        await self._ended(event, {"status": MailStatus.FAILED, "failure": failure}, told, now)
+        # Only a mail that failed is ever sent from here, so only its HTML is kept.
+        state = {"status": MailStatus.FAILED, "failure": failure, "html": mail.html, **more}
+        await self._ended(event.id, MailStatus.SENDING, state, told, now, event.cause())
 
     async def _ended(
-        self, event: CloudEvent[Told], state: Document, told: Event, now: Clock
+        self,
+        mail_id: str,
+        status: MailStatus,
+        state: Document,
+        told: Event,
+        now: Clock,
+        cause: Cause | None = None,
     ) -> None:
-        published = outbox.to_publish(
-            [told],
-            source="notifications",
-            subject=event.id,
-            after=0,
-            at=now(),
-            cause=event.cause(),
+        """Turn a mail that is still of `status` into `state`, and tell of it."""
+        [published] = outbox.to_publish(
+            [told], source="notifications", subject=mail_id, after=0, at=now(), cause=cause
         )
+        # A FAILED mail without a number is from before they were kept, and has had one event.
+        before = {"$cond": [{"$eq": ["$status", MailStatus.FAILED.value]}, 1, 0]}
+        number = {"$add": [{"$ifNull": ["$sequence", before]}, 1]}
+        numbered = {"$mergeObjects": [{"$literal": published}, {"sequence": number}]}
+        update: Document = {
+            **_literally(state),
+            "claimed_until": _RELEASED,
+            "sequence": number,
+            "outbox": {"$concatArrays": [{"$ifNull": ["$outbox", []]}, [numbered]]},
+        }
         await self._endings.submit(
-            UpdateOne(
-                {"_id": event.id, "status": MailStatus.SENDING},
-                {"$set": state, "$push": {"outbox": {"$each": published}}},
-            )
+            UpdateOne({"_id": mail_id, "status": status}, [{"$set": update}])
         )
-        self._outboxes.filled("mail", [event.id])
+        self._outboxes.filled("mail", [mail_id])
 
     async def _end(self, endings: list[UpdateOne]) -> Sequence[Exception | None]:
         written = await bulk.write(self._mail, endings)
         return [written.faults.get(place) for place in range(len(endings))]
 
-    async def release(self, event: CloudEvent[Told]) -> None:
+    async def failed(self, event: CloudEvent[Told], failures: Failures) -> None:
+        await self._released(event.id, _counted(failures))
+
+    async def release(self, mail_id: str) -> None:
+        await self._released(mail_id, {})
+
+    async def not_resent(self, mail_id: str, failure: str) -> None:
+        await self._released(mail_id, {"failure": failure})
+
+    async def _released(self, mail_id: str, state: Document) -> None:
         await self._mail.update_one(
-            {"_id": event.id, "status": MailStatus.SENDING},
-            [{"$set": {"claimed_until": {"$subtract": ["$$NOW", 1]}}}],
+            {"_id": mail_id, "status": {"$ne": MailStatus.SENT}},
+            [{"$set": {**_literally(state), "claimed_until": _RELEASED}}],
         )
+
+    async def claim_failed(self, mail_id: str, *, by: str, now: Clock) -> FailedMail:
+        resend = {"$literal": {"by": by, "at": now()}}
+        update: Document = {
+            "claimed_by": new_id("claim"),
+            "claimed_until": _CLAIMED,
+            "sends": _ONE_MORE,
+            "resends": {"$concatArrays": [{"$ifNull": ["$resends", []]}, [resend]]},
+        }
+        found = await self._mail.find_one_and_update(
+            {"_id": mail_id, "status": MailStatus.FAILED, "$expr": _UNCLAIMED}, [{"$set": update}]
+        )
+        if found is None:
+            status = (await self._get(mail_id))["status"]
+            is_ = "being sent at this moment" if status == MailStatus.FAILED else status
+            raise MailNotFailed(f"mail {mail_id} is {is_}: only what is FAILED is sent again")
+        return FailedMail(
+            id=mail_id,
+            order_id=found["order_id"],
+            reason=found["reason"],
+            mail=Mail(
+                to=found["to"],
+                subject=found["subject"],
+                text=found["text"],
+                html=found.get("html", ""),
+            ),
+        )
+
+    async def resent(self, failed: FailedMail, message_id: str, *, now: Clock) -> MailView:
+        told = NotificationSent(order_id=failed.order_id, reason=failed.reason)
+        state = {**_sent(message_id, now), "failure": None}
+        await self._ended(failed.id, MailStatus.FAILED, state, told, now)
+        return codec.from_document(await self._get(failed.id), MailView)
+
+    async def _get(self, mail_id: str) -> Document:
+        found = await self._mail.find_one({"_id": mail_id})
+        if found is None:
+            raise MailNotFound(f"there is no mail {mail_id}")
+        return found
 
     async def page(self, request: ListMail) -> Page[MailView]:
         query: Document = {
@@ -157,3 +245,20 @@ class MongoMails:
             cursor=request.cursor,
             read=lambda document: codec.from_document(document, MailView),
         )
+
+
+def _literally(values: Document) -> Document:
+    """Return `values` for an update that computes: what looks like a field's name is none."""
+    return {name: {"$literal": value} for name, value in values.items()}
+
+
+def _sent(message_id: str, now: Clock) -> Document:
+    return {"status": MailStatus.SENT, "message_id": message_id, "sent_at": now()}
+
+
+def _counted(failures: Failures) -> Document:
+    return {"failures": failures.count, "first_failed_at": failures.since}
+
+
+def _awaits_replay(found: Document) -> bool:
+    return found["status"] == MailStatus.FAILED and found.get("dead_lettered", False)

@@ -130,9 +130,8 @@ def mail_whatever_was_mailed() -> None:
     mongo: Any = import_module("cartwheel.notifications.mongo")
     claim = mongo.MongoMails.claim
 
-    async def always(self: Any, event: Any, mail: Any, *, now: Any) -> bool:
-        await claim(self, event, mail, now=now)
-        return True
+    async def always(self: Any, event: Any, mail: Any, *, now: Any) -> Any:
+        return await claim(self, event, mail, now=now) or mongo.Failures()
 
     mongo.MongoMails.claim = always
 

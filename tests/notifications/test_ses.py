@@ -1,0 +1,188 @@
+"""Whose error is it: this mail's, or everybody's? The answers are AWS's, and so scripted."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from cartwheel.kernel.errors import Unavailable
+from cartwheel.notifications.handlers import MailFailed, MailRefused
+from cartwheel.notifications.mail import Mail
+from cartwheel.notifications.ses import OUTAGE_STATUSES, OUTAGES, REFUSALS, Ses, open_ses
+
+from ..waiting import eventually
+from .conftest import SENDER
+from .scripted_ses import FAILS, HANGS, Answer, ScriptedSes
+
+TO = "zoe@example.org"
+UNVERIFIED = (
+    "Email address is not verified. The following identities failed the check in region "
+    "US-EAST-1: {}"
+)
+
+
+def mail(to: str = TO) -> Mail:
+    return Mail(to=to, subject="Order", text="Hello", html="<p>Hello</p>")
+
+
+@pytest.mark.parametrize("code", sorted(OUTAGES))
+async def test_an_error_of_the_account_or_the_clock_is_an_outage(
+    scripted_sender: Ses, script: ScriptedSes, code: str
+) -> None:
+    for spelling in (code, f"{code}Exception"):
+        script.script[TO] = Answer(400, spelling, "Signature expired: 20260301T120000Z")
+
+        with pytest.raises(Unavailable, match=spelling):
+            await scripted_sender.send(mail())
+
+
+@pytest.mark.parametrize("status", sorted(OUTAGE_STATUSES))
+async def test_whoever_may_not_send_at_all_meets_an_outage(
+    scripted_sender: Ses, script: ScriptedSes, status: int
+) -> None:
+    script.script[TO] = Answer(status, "SomethingNewException")
+
+    with pytest.raises(Unavailable, match="SomethingNew"):
+        await scripted_sender.send(mail())
+
+
+@pytest.mark.parametrize("suffix", ["", "Exception"])
+@pytest.mark.parametrize("code", sorted(REFUSALS))
+async def test_only_these_refuse_this_one_mail(
+    scripted_sender: Ses, script: ScriptedSes, code: str, suffix: str
+) -> None:
+    script.script[TO] = Answer(400, code + suffix, "Local address contains control characters")
+
+    with pytest.raises(MailRefused, match=code):
+        await scripted_sender.send(mail())
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "shop@example.com",
+        "Shop@Example.COM.",
+        f"{TO}, shop@example.com",
+        "<shop@example.com>",
+        "arn:aws:ses:us-east-1:123456789012:identity/example.com",
+    ],
+)
+@pytest.mark.parametrize("code", sorted(REFUSALS))
+async def test_a_sender_that_is_not_verified_is_an_outage(
+    scripted_sender: Ses, script: ScriptedSes, code: str, named: str
+) -> None:
+    script.script[TO] = Answer(400, code, UNVERIFIED.format(named))
+
+    with pytest.raises(Unavailable, match="sender"):
+        await scripted_sender.send(mail())
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "zoe@example.org",
+        "zoe@example.com",
+        "anothershop@example.com",
+        "shop@example.com.example.org",
+        '"a shop@example.com"@example.org',
+        "shop@example.com",
+    ],
+)
+async def test_a_recipient_that_is_not_verified_is_refused_however_like_the_sender_it_looks(
+    scripted_sender: Ses, script: ScriptedSes, to: str
+) -> None:
+    """In SES's sandbox; customers choose their addresses, and must not stop all mail by that."""
+    script.script[to] = Answer(400, "MessageRejected", UNVERIFIED.format(to))
+
+    with pytest.raises(MailRefused):
+        await scripted_sender.send(mail(to))
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure"),
+    [
+        (FAILS, "InternalFailure"),
+        (Answer(503, "ServiceUnavailable"), "ServiceUnavailable"),
+        (Answer(500), "500"),
+        (Answer(400, "SomethingNewException"), "SomethingNewException"),
+        (Answer(413, "RequestEntityTooLarge"), "RequestEntityTooLarge"),
+        (HANGS, "ReadTimeoutError"),
+    ],
+    ids=["500", "503", "without a code", "unknown", "too large", "no answer"],
+)
+async def test_what_fails_while_ses_is_well_is_this_mails_own_failure(
+    impatient_sender: Ses, script: ScriptedSes, answer: Answer, failure: str
+) -> None:
+    script.script[TO] = answer
+
+    with pytest.raises(MailFailed, match=failure):
+        await impatient_sender.send(mail())
+
+
+async def test_the_emulators_own_failure_on_one_mail_is_that_mails_failure(ses: Ses) -> None:
+    broken = msgspec.structs.replace(mail(), subject="Order\r\nBcc: b@example.com")
+    with pytest.raises(MailFailed):
+        await ses.send(broken)
+
+    assert await ses.send(mail())
+
+
+@pytest.mark.parametrize(
+    ("answer", "probe"),
+    [(FAILS, Answer(503)), (FAILS, Answer(403)), (FAILS, HANGS), (HANGS, Answer(503))],
+    ids=["500 and 503", "500 and 403", "500 and no answer", "no answer and 503"],
+)
+async def test_the_same_while_ses_is_not_well_is_an_outage(
+    impatient_sender: Ses, script: ScriptedSes, answer: Answer, probe: Answer
+) -> None:
+    script.script[TO] = answer
+    script.probe = probe
+
+    with pytest.raises(Unavailable, match="SES is down"):
+        await impatient_sender.send(mail())
+
+
+async def test_mails_that_fail_together_ask_once_whether_ses_is_well(
+    scripted_sender: Ses, script: ScriptedSes
+) -> None:
+    """AWS answers that about once a second."""
+    customers = [f"customer{number}@example.org" for number in range(40)]
+    script.script = dict.fromkeys(customers, FAILS)
+
+    results = await asyncio.gather(
+        *(scripted_sender.send(mail(to)) for to in customers), return_exceptions=True
+    )
+
+    assert {type(result) for result in results} == {MailFailed}
+    assert script.probes == 1
+
+
+async def test_mails_that_hang_keep_no_other_waiting(script: ScriptedSes) -> None:
+    """As many as the consumer has room for beside the other one."""
+    customers = [f"customer{number}@example.org" for number in range(63)]
+    script.script = dict.fromkeys(customers, HANGS)
+    async with open_ses(sender=SENDER, timeout=20.0) as patient:
+        hanging = [asyncio.create_task(patient.send(mail(to))) for to in customers]
+
+        async def all_asked() -> None:
+            assert script.asked.total() == len(customers)
+
+        await eventually(all_asked)
+        async with asyncio.timeout(10):
+            await patient.send(mail())
+
+        assert not any(task.done() for task in hanging)
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+
+
+@pytest.mark.usefixtures("script")
+async def test_without_credentials_mail_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    async with open_ses(sender=SENDER) as ses:
+        with pytest.raises(Unavailable, match="Credentials"):
+            await ses.send(mail())
