@@ -11,6 +11,8 @@ from cartwheel.kernel.store import client as mongodb
 from cartwheel.kernel.store.client import Client, Database
 from cartwheel.local.up import System, running
 
+from .table_scans import refusing_table_scans, without_table_scans
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _logs() -> None:
@@ -21,8 +23,9 @@ def _logs() -> None:
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[System]:
     """The whole system: MongoDB, RabbitMQ, the AWS emulator, the simulator, all five processes."""
     home: Path = tmp_path_factory.mktemp("system")
-    async with running(home, given={}) as started:
-        yield started
+    with refusing_table_scans():
+        async with running(home, given={}) as started, without_table_scans(started):
+            yield started
 
 
 @pytest.fixture

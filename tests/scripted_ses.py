@@ -20,6 +20,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 FAILS = Answer(500, "InternalFailure")
+HANGS = Answer(after=60)
 _YES = Answer()
 _OF_ONE_HOP = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 

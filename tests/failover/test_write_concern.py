@@ -222,13 +222,14 @@ async def test_without_a_majority_the_outcome_is_unknown(
 
 
 async def test_a_transaction_whose_commit_no_majority_has_is_committed_once_more(
-    stores: Stores,
+    members: ReplicaSet, stores: Stores
 ) -> None:
     product = product_examples.product(stock=10)
     await stores.catalogue.add(product)
     request = product_examples.reserve((product.id, 3))
 
-    async with stores.without_majority("commitTransaction"):
+    too_slow = {"code": 64, "codeName": "WriteConcernFailed", "errmsg": "too slow"}
+    async with members.failing("commitTransaction", times=1, writeConcernError=too_slow):
         [held] = await stores.reservations.hold([request], now=product_examples.now)
 
     assert not isinstance(held, Refusal)

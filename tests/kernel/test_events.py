@@ -8,12 +8,13 @@ import aiormq.exceptions
 import pytest
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from pymongo.errors import OperationFailure
 
 from cartwheel.kernel.bus import consuming, topology, wire
 from cartwheel.kernel.bus.consuming import Consumer, on, on_batch
 from cartwheel.kernel.bus.publishing import Publisher
 from cartwheel.kernel.bus.wire import StoredEvent
-from cartwheel.kernel.errors import Conflict, DeadLetter, RetryLater, Unavailable
+from cartwheel.kernel.errors import Conflict, Contention, DeadLetter, RetryLater, Unavailable
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.messages import CloudEvent
 
@@ -186,22 +187,18 @@ async def test_an_event_that_keeps_failing_is_parked_with_its_story(
     assert parked.body == last_attempt.body
 
 
-@pytest.mark.parametrize("attempts", [0, 1, 4, 50])
-async def test_an_event_that_is_asked_for_later_comes_again_however_often_that_was(
-    connect: Connect, channel: AbstractChannel, attempts: int
+async def test_an_event_that_its_handler_gives_up_is_dead_lettered_at_once(
+    connect: Connect, channel: AbstractChannel
 ) -> None:
-    async def not_yet(event: CloudEvent[Happened]) -> None:
-        raise RetryLater("not yet")
+    async def give_up(event: CloudEvent[Happened]) -> None:
+        raise DeadLetter("it failed for ten minutes")
 
-    await connect(Consumer(SERVICE, [on(Happened, not_yet)], probe=probe))
-    sent = wire.write_event(happened(1))
-    sent.headers[consuming.ATTEMPTS] = attempts
-    await channel.default_exchange.publish(sent, topology.event_queue(SERVICE))
+    await connect(Consumer(SERVICE, [on(Happened, give_up)], probe=probe))
+    await publish(connect, happened(1))
 
-    delay = topology.RETRY_DELAYS[min(attempts, 1)]
-    later = await eventually(lambda: taken(channel, topology.retry_queue(SERVICE, delay)))
-    assert later.message_id == sent.message_id
-    assert await count(channel, DEAD) == 0
+    dead = await eventually(lambda: taken(channel, DEAD))
+    assert dead.headers["reason"] == "it failed for ten minutes"
+    assert dead.headers["attempts"] == 1
 
 
 @pytest.mark.parametrize(
@@ -270,27 +267,55 @@ async def test_an_event_to_be_tried_later_is_tried_as_often_as_its_handler_says(
 
     await connect(Consumer(SERVICE, [on(Happened, fail)], probe=probe))
     tried_often = wire.write_event(happened(1))
-    tried_often.headers[consuming.ATTEMPTS] = 40
+    tried_often.headers[consuming.ASKED_LATER] = 40
     await channel.default_exchange.publish(tried_often, topology.event_queue(SERVICE))
 
     later = topology.retry_queue(SERVICE, topology.RETRY_DELAYS[-1])
     message = await eventually(lambda: taken(channel, later))
-    assert message.headers[consuming.ATTEMPTS] == 41
+    assert message.headers[consuming.ASKED_LATER] == 41
+    assert consuming.ATTEMPTS not in message.headers  # a failure would still be tried four times
     assert await count(channel, DEAD) == 0
 
 
-async def test_an_event_that_its_handler_gives_up_is_dead_lettered_at_once(
+async def test_contention_is_tried_again_at_once_and_stops_nobody(
     connect: Connect, channel: AbstractChannel
 ) -> None:
-    async def give_up(event: CloudEvent[Happened]) -> None:
-        raise DeadLetter("refused six times")
+    tries: list[int] = []
+    done: list[int] = []
 
-    await connect(Consumer(SERVICE, [on(Happened, give_up)], probe=probe))
+    async def handle(event: CloudEvent[Happened]) -> None:
+        tries.append(event.data.number)
+        if event.data.number == 1 and tries.count(1) < 5:
+            raise OperationFailure("WriteConflict", 112)
+        done.append(event.data.number)
+
+    async def unasked() -> None:
+        raise AssertionError("nothing is down")
+
+    await connect(Consumer(SERVICE, [on(Happened, handle)], probe=unasked))
+    await publish(connect, happened(1), happened(2))
+
+    async def both_done() -> None:
+        assert sorted(done) == [1, 2]
+
+    await eventually(both_done, within=5)
+    for queue in (topology.event_queue(SERVICE), RETRY, DEAD):
+        assert await count(channel, queue) == 0
+
+
+async def test_contention_that_never_ends_is_a_failure_of_that_event_alone(
+    connect: Connect, channel: AbstractChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consuming, "CONTENTION_PAUSES", (0.01, 0.01))
+
+    async def conflict(event: CloudEvent[Happened]) -> None:
+        raise Contention("others were faster")
+
+    await connect(Consumer(SERVICE, [on(Happened, conflict)], probe=probe))
     await publish(connect, happened(1))
 
-    parked = await eventually(lambda: taken(channel, DEAD))
-    assert parked.headers["reason"] == "refused six times"
-    assert parked.headers[consuming.ATTEMPTS] == 1
+    message = await eventually(lambda: taken(channel, RETRY))
+    assert message.headers[consuming.ATTEMPTS] == 1
 
 
 async def test_a_bug_of_the_consumer_itself_dead_letters_the_event_and_goes_on(

@@ -128,7 +128,14 @@ async def script(aws: None, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[S
 
 @pytest.fixture
 async def scripted_sender(script: ScriptedSes) -> AsyncGenerator[Ses]:
-    async with open_ses(sender=SENDER, timeout=1.0) as ses:
+    async with open_ses(sender=SENDER) as ses:
+        yield ses
+
+
+@pytest.fixture
+async def impatient_sender(script: ScriptedSes) -> AsyncGenerator[Ses]:
+    """Waits for an answer of SES's for 2 s."""
+    async with open_ses(sender=SENDER, timeout=2.0) as ses:
         yield ses
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from cartwheel.kernel.errors import Unavailable
@@ -9,7 +10,8 @@ from cartwheel.notifications.handlers import MailFailed, MailRefused
 from cartwheel.notifications.mail import Mail
 from cartwheel.notifications.ses import OUTAGE_STATUSES, OUTAGES, REFUSALS, Ses, open_ses
 
-from ..scripted_ses import FAILS, Answer, ScriptedSes
+from ..scripted_ses import FAILS, HANGS, Answer, ScriptedSes
+from ..waiting import eventually
 from .conftest import SENDER
 
 TO = "zoe@example.org"
@@ -104,29 +106,40 @@ async def test_a_recipient_that_is_not_verified_is_refused_however_like_the_send
         (Answer(500), "500"),
         (Answer(400, "SomethingNewException"), "SomethingNewException"),
         (Answer(413, "RequestEntityTooLarge"), "RequestEntityTooLarge"),
-        (Answer(after=5), "ReadTimeoutError"),
+        (HANGS, "ReadTimeoutError"),
     ],
     ids=["500", "503", "without a code", "unknown", "too large", "no answer"],
 )
 async def test_what_fails_while_ses_is_well_is_this_mails_own_failure(
-    scripted_sender: Ses, script: ScriptedSes, answer: Answer, failure: str
+    impatient_sender: Ses, script: ScriptedSes, answer: Answer, failure: str
 ) -> None:
     script.script[TO] = answer
 
     with pytest.raises(MailFailed, match=failure):
-        await scripted_sender.send(mail())
+        await impatient_sender.send(mail())
 
 
-@pytest.mark.parametrize("probe", [Answer(503), Answer(403), Answer(after=5)])
-@pytest.mark.parametrize("answer", [FAILS, Answer(after=5)], ids=["500", "no answer"])
+async def test_the_emulators_own_failure_on_one_mail_is_that_mails_failure(ses: Ses) -> None:
+    broken = msgspec.structs.replace(mail(), subject="Order\r\nBcc: b@example.com")
+    with pytest.raises(MailFailed):
+        await ses.send(broken)
+
+    assert await ses.send(mail())
+
+
+@pytest.mark.parametrize(
+    ("answer", "probe"),
+    [(FAILS, Answer(503)), (FAILS, Answer(403)), (FAILS, HANGS), (HANGS, Answer(503))],
+    ids=["500 and 503", "500 and 403", "500 and no answer", "no answer and 503"],
+)
 async def test_the_same_while_ses_is_not_well_is_an_outage(
-    scripted_sender: Ses, script: ScriptedSes, answer: Answer, probe: Answer
+    impatient_sender: Ses, script: ScriptedSes, answer: Answer, probe: Answer
 ) -> None:
     script.script[TO] = answer
     script.probe = probe
 
     with pytest.raises(Unavailable, match="SES is down"):
-        await scripted_sender.send(mail())
+        await impatient_sender.send(mail())
 
 
 async def test_mails_that_fail_together_ask_once_whether_ses_is_well(
@@ -144,19 +157,24 @@ async def test_mails_that_fail_together_ask_once_whether_ses_is_well(
     assert script.probes == 1
 
 
-async def test_mails_that_hang_keep_no_other_waiting(
-    scripted_sender: Ses, script: ScriptedSes
-) -> None:
+async def test_mails_that_hang_keep_no_other_waiting(script: ScriptedSes) -> None:
     """As many as the consumer has room for beside the other one."""
     customers = [f"customer{number}@example.org" for number in range(63)]
-    script.script = dict.fromkeys(customers, Answer(after=5))
-    hanging = [asyncio.create_task(scripted_sender.send(mail(to))) for to in customers]
-    await asyncio.sleep(0.2)
+    script.script = dict.fromkeys(customers, HANGS)
+    async with open_ses(sender=SENDER, timeout=20.0) as patient:
+        hanging = [asyncio.create_task(patient.send(mail(to))) for to in customers]
 
-    await asyncio.wait_for(scripted_sender.send(mail()), 0.7)
+        async def all_asked() -> None:
+            assert script.asked.total() == len(customers)
 
-    assert not any(task.done() for task in hanging)
-    await asyncio.gather(*hanging, return_exceptions=True)
+        await eventually(all_asked)
+        async with asyncio.timeout(10):
+            await patient.send(mail())
+
+        assert not any(task.done() for task in hanging)
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
 
 
 @pytest.mark.usefixtures("script")

@@ -16,6 +16,7 @@ from cartwheel.operations.verify.reading import Databases
 
 from ..journeys.outside import mailed
 from ..journeys.shop import DECLINED_CARD, Shelf, by_card, open_shop
+from ..table_scans import verify_reads_all
 
 SERVICE = "operations-tests"
 QUEUES = (
@@ -24,6 +25,12 @@ QUEUES = (
     topology.dead_queue(SERVICE),
     *(topology.retry_queue(SERVICE, delay) for delay in topology.RETRY_DELAYS),
 )
+
+
+@pytest.fixture(autouse=True)
+async def _verify_reads_all(system: System) -> AsyncGenerator[None]:
+    async with verify_reads_all(system):
+        yield
 
 
 @pytest.fixture

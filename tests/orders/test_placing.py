@@ -17,8 +17,10 @@ from cartwheel.kernel.errors import IdempotencyKeyReused, OutcomeUnknown, TimedO
 from cartwheel.kernel.ids import new_id, new_number
 from cartwheel.kernel.messages import Answer, Created, Request
 from cartwheel.kernel.money import Money
+from cartwheel.kernel.store import migrations
+from cartwheel.kernel.store.client import Database
 from cartwheel.kernel.store.outbox import Outboxes
-from cartwheel.orders import domain
+from cartwheel.orders import domain, mongo
 from cartwheel.orders.mongo import MongoOrders
 
 from .conftest import Direct, Orders, Placed, Shelf
@@ -301,3 +303,16 @@ async def test_an_order_keeps_the_trace_of_the_request_that_placed_it(
     [told] = (await orders.document(order.id))["outbox"]
     assert told["traceparent"].split("-")[1] == trace.split("-")[1]
     assert told["correlation_id"] == trace.split("-")[1]
+
+
+async def test_setup_drops_the_index_that_no_query_uses_however_often_it_runs(
+    database: Database,
+) -> None:
+    await migrations.apply(database, mongo.MIGRATIONS[:2])
+    assert "request_id" in await database["orders"].index_information()
+
+    await migrations.apply(database, mongo.MIGRATIONS)
+    await database["meta"].delete_many({})  # as if setup had died before it noted that
+    await migrations.apply(database, mongo.MIGRATIONS)
+
+    assert "request_id" not in await database["orders"].index_information()

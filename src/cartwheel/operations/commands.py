@@ -37,14 +37,21 @@ def demo(
     typed.run(work, trial.DemoFailed)
 
 
-def mail(
+mail = typer.Typer(help="See which mail went to whom, and why; send again what has failed.")
+
+
+@mail.callback(invoke_without_command=True)
+def list_(
+    context: typer.Context,
     order: Annotated[str | None, typer.Option(help="Only about this order (its id).")] = None,
     to: Annotated[str | None, typer.Option(help="Only to this address.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 20,
     whole: Annotated[bool, typer.Option("--whole", help="Show what they say.")] = False,
     json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
-    """List which mail went to whom, and why."""
+    """List which mail went to whom, and why; or send again what has failed."""
+    if context.invoked_subcommand is not None:
+        return
     settings = typed.settings(BusSettings)
     page = typed.run(mails.listed(settings, limit=limit, order_id=order, to=to))
     console = Console()
@@ -55,6 +62,15 @@ def mail(
             mails.show_whole(each, console)
     else:
         mails.show_table(page, console)
+
+
+@mail.command()
+def resend(
+    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="As in the list.")],
+) -> None:
+    """Send FAILED mails again, once the cause is fixed."""
+    settings = typed.settings(BusSettings)
+    typed.run(mails.resent(settings, ids, Console()), mails.NotAllSent)
 
 
 admin = typer.Typer(no_args_is_help=True, help="Say who may do what.")

@@ -1,4 +1,7 @@
-"""`cartwheel mail`: what was sent to whom, and why."""
+"""`cartwheel mail`: what was sent to whom, and why; and sending again what has failed."""
+
+import socket
+from collections.abc import Sequence
 
 import msgspec
 from rich.console import Console
@@ -6,8 +9,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from cartwheel.contracts.notifications import ListMail, MailView
+from cartwheel.contracts.notifications import ListMail, MailView, ResendMail
+from cartwheel.kernel.bus.asking import RemoteFailure
+from cartwheel.kernel.errors import Outage, Refusal
 from cartwheel.kernel.messages import Page
+from cartwheel.operations import typed
 from cartwheel.operations.reaching import BusSettings, bus
 
 
@@ -18,6 +24,32 @@ async def listed(
         return await asks.request(ListMail(limit=limit, order_id=order_id, to=to))
 
 
+class NotAllSent(Exception):
+    """Some mails were not sent again; what is said of each is printed already."""
+
+
+async def resent(settings: BusSettings, ids: Sequence[str], console: Console) -> None:
+    """Have each of these mails sent again; one that cannot be does not keep the others from it.
+
+    Raises:
+        NotAllSent: after all were tried.
+    """
+    by = f"{typed.user()}@{socket.gethostname()}"
+    each = list(dict.fromkeys(ids))
+    sent = 0
+    async with bus(settings.rabbitmq_url) as asks:
+        for mail_id in each:
+            try:
+                mail = await asks.request(ResendMail(mail_id=mail_id, by=by))
+            except (Refusal, Outage, RemoteFailure) as error:
+                typed.complain(f"{mail_id}: {error}")
+            else:
+                sent += 1
+                console.print(Text(f"✓ {mail_id}: sent to {mail.to}"), soft_wrap=True)
+    if sent < len(each):
+        raise NotAllSent(f"{sent} of {len(each)} sent")
+
+
 def show_json(page: Page[MailView], console: Console) -> None:
     console.out(msgspec.json.encode(page.data).decode(), highlight=False)
 
@@ -26,6 +58,7 @@ def show_table(page: Page[MailView], console: Console) -> None:
     table = Table(title=f"{len(page.data)} mails, newest first", title_justify="left")
     for column in ("sent", "to", "subject", "why", "status"):
         table.add_column(column, overflow="fold")
+    table.add_column("id", no_wrap=True)  # to be copied
     for mail in page.data:
         status = mail.status.value
         if mail.sends > 1:
@@ -33,9 +66,8 @@ def show_table(page: Page[MailView], console: Console) -> None:
         if mail.failure:
             status += f": {mail.failure}"
         at = mail.sent_at or mail.created_at
-        table.add_row(
-            f"{at:%Y-%m-%d %H:%M:%S}", Text(mail.to), Text(mail.subject), mail.reason, status
-        )
+        cells = (f"{at:%Y-%m-%d %H:%M:%S}", mail.to, mail.subject, mail.reason, status)
+        table.add_row(*(Text(cell) for cell in (*cells, mail.id)))
     console.print(table)
 
 

@@ -1,6 +1,8 @@
-"""What every command typed by a person shares: settings, and one line instead of a traceback."""
+"""What every command typed by a person shares: settings, a name, one line for what went wrong."""
 
 import asyncio
+import os
+import pwd
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -50,3 +52,12 @@ def run(work: Coroutine[Any, Any, Result], *mendable: type[Exception], failed: i
 
 def complain(text: str) -> None:
     Console(stderr=True).print(f"[red]✗[/] {escape(text)}", highlight=False)
+
+
+def user() -> str:
+    """Return who typed the command, as the operating system knows them."""
+    number = os.getuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:  # a container may run as a number without a name
+        return str(number)

@@ -47,7 +47,12 @@ async def _index_due(database: Database) -> None:
     await migrations.drop_index(orders, "overdue")
 
 
-MIGRATIONS = (_create_indexes, _index_deadlines, _index_due)
+async def _drop_request_ids(database: Database) -> None:
+    # An order bears the id that its request's reservation has given it: that keeps a second out.
+    await migrations.drop_index(database["orders"], "request_id")
+
+
+MIGRATIONS = (_create_indexes, _index_deadlines, _index_due, _drop_request_ids)
 
 
 class MongoOrders:

@@ -31,9 +31,13 @@ from cartwheel.contracts.payments import (
     RefundStatus,
     ReportVerdict,
 )
+from cartwheel.kernel import text
 from cartwheel.kernel.messages import Cause, Event
 from cartwheel.kernel.money import Money
 from cartwheel.payments.provider import Captured, Declined, Outcome, Voided
+
+LONGEST_CODE, LONGEST_MESSAGE = 64, 300
+"""Characters of a provider's reason that are kept."""
 
 PROCESSING_ERROR = Failure(
     code="processing_error",
@@ -174,9 +178,12 @@ def settle(
             rejected = _rejected(payment, WRONG_SUM, counts=False, cause=cause, at=at)
             return refund_due(rejected, money, reason="wrong sum", cause=cause, at=at)
         case Declined(code=code, message=message):
-            return _rejected(
-                payment, Failure(code=code, message=message), counts=True, cause=cause, at=at
+            # A provider's words go into mail and logs.
+            why = Failure(
+                code=text.one_line(code, longest=LONGEST_CODE),
+                message=text.one_line(message, longest=LONGEST_MESSAGE),
             )
+            return _rejected(payment, why, counts=True, cause=cause, at=at)
         case Voided():
             return _rejected(payment, voided_as, counts=False, cause=cause, at=at)
 

@@ -19,6 +19,7 @@ At least once, in any order: handlers guard their effect in the same write as th
 
 import asyncio
 import contextlib
+import random
 import re
 import time
 import traceback
@@ -45,7 +46,7 @@ from cartwheel.kernel.clock import utc_now
 from cartwheel.kernel.errors import DeadLetter, Refusal, RetryLater
 from cartwheel.kernel.lane import Lane
 from cartwheel.kernel.messages import CloudEvent, Event
-from cartwheel.kernel.outages import is_outage
+from cartwheel.kernel.outages import is_contention, is_outage
 from cartwheel.kernel.telemetry import continue_trace, log
 
 Data = TypeVar("Data", bound=Event)
@@ -65,7 +66,16 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 """Seconds between two probes of a part that is away, two tries after probes that succeeded, or two
 copies of an event that RabbitMQ does not take."""
 
+CONTENTION_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Seconds, at most, between tries that fail because others change the same things. After them the
+event counts as failed."""
+
 ATTEMPTS = "attempts"
+"""The header that counts failures."""
+
+ASKED_LATER = "asked_later"
+"""The header that counts `RetryLater`, which has no limit."""
+
 _COUNT = re.compile(r"[0-9]{1,6}")
 Probe = Callable[[], Awaitable[object]]
 
@@ -192,16 +202,14 @@ class Consumer:
         """Handle, retry or park `message`; return False if a part is away instead."""
         try:
             event = wire.read_event(message, self._kinds)
-            attempts = _attempts(message) + 1
+            failed, asked_later = _count(message, ATTEMPTS), _count(message, ASKED_LATER)
         except wire.Undecodable as error:
             await self._park(message, intake, error)
             return True
         continue_trace(event.traceparent)
         row = self._table[event.type]
-        handler = row.alone if message.redelivered else row.handler
         try:
-            async with until(time.time() + HANDLE_WITHIN):
-                await handler(event)
+            await _past_contention(row.alone if message.redelivered else row.handler, event)
             log.info("event handled", type=event.type, subject=event.subject)
         except Refusal as refusal:
             log.info(
@@ -211,31 +219,30 @@ class Consumer:
                 code=refusal.code,
                 detail=refusal.detail,
             )
+        except RetryLater as error:
+            log.warning("event asked for later", type=event.type, error=repr(error))
+            await self._retry(message, intake, ASKED_LATER, asked_later + 1)
+        except DeadLetter as error:
+            await self._park(message, intake, error, failed + asked_later + 1)
         except Exception as error:
-            if is_outage(error):
+            if is_outage(error) and not is_contention(error):
                 log.warning("a part is away: consuming stops", type=event.type, error=repr(error))
                 self._start_pause()
                 return False
-            tired = attempts > topology.RETRIES and not isinstance(error, RetryLater)
-            if tired or isinstance(error, DeadLetter):
+            attempts = failed + 1
+            if attempts > topology.RETRIES:
                 await self._park(message, intake, error, attempts)
             else:
-                await self._retry(message, intake, event, attempts)
+                log.exception("event failed", type=event.type, subject=event.subject, n=attempts)
+                await self._retry(message, intake, ATTEMPTS, attempts)
         return True
 
     async def _retry(
-        self,
-        message: AbstractIncomingMessage,
-        intake: Intake,
-        event: CloudEvent[Any],
-        attempts: int,
+        self, message: AbstractIncomingMessage, intake: Intake, header: str, count: int
     ) -> None:
-        delay = topology.RETRY_DELAYS[min(attempts, len(topology.RETRY_DELAYS)) - 1]
-        log.exception(
-            "event failed", type=event.type, subject=event.subject, attempts=attempts, delay=delay
-        )
+        delay = topology.RETRY_DELAYS[min(count, len(topology.RETRY_DELAYS)) - 1]
         queue = topology.retry_queue(self._service, delay)
-        await self._send(message, intake, queue, {ATTEMPTS: attempts})
+        await self._send(message, intake, queue, {header: count})
 
     async def _park(
         self,
@@ -318,13 +325,30 @@ class Consumer:
         log.info("the part is back: consuming goes on")
 
 
-def _attempts(message: AbstractIncomingMessage) -> int:
-    """Return how often the event has failed.
+async def _past_contention(
+    handler: Callable[[CloudEvent[Any]], Awaitable[object]], event: CloudEvent[Any]
+) -> None:
+    """Handle `event`; where others change the same things just then, again after a short while."""
+    for longest in CONTENTION_PAUSES:
+        try:
+            async with until(time.time() + HANDLE_WITHIN):
+                await handler(event)
+            return
+        except Exception as error:
+            if not is_contention(error):
+                raise
+        await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 to spread, not secret
+    async with until(time.time() + HANDLE_WITHIN):
+        await handler(event)
+
+
+def _count(message: AbstractIncomingMessage, header: str) -> int:
+    """Return how often the event has failed, or was asked for later.
 
     Raises:
         Undecodable: the header does not tell.
     """
-    told = str(message.headers.get(ATTEMPTS, 0))
+    told = str(message.headers.get(header, 0))
     if not _COUNT.fullmatch(told):
-        raise wire.Undecodable(f"the header {ATTEMPTS!r} is no count")
+        raise wire.Undecodable(f"the header {header!r} is no count")
     return int(told)

@@ -5,8 +5,6 @@ One that is not `done` is an act that a crash cut short: its message is still pa
 the very last step that was missing. Of a dropped message the line keeps everything.
 """
 
-import os
-import pwd
 import socket
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
@@ -19,6 +17,7 @@ from cartwheel.kernel.clock import utc_now
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.store import codec
 from cartwheel.kernel.store.client import Database
+from cartwheel.operations import typed
 from cartwheel.operations.dead_letters.parked import Parked
 
 DATABASE = "operations"
@@ -82,7 +81,7 @@ def _line(action: Action, parked: Parked, why: str | None) -> Line:
     return Line(
         id=new_id("aud"),
         at=utc_now(),
-        who=_user(),
+        who=typed.user(),
         host=socket.gethostname(),
         action=action,
         service=parked.service,
@@ -93,11 +92,3 @@ def _line(action: Action, parked: Parked, why: str | None) -> Line:
         why=why,
         message=kept,
     )
-
-
-def _user() -> str:
-    number = os.getuid()
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:  # a container may run as a number without a name
-        return str(number)

@@ -1,0 +1,218 @@
+"""The primary loses its majority with writes in hand, and dies: another takes over without them.
+
+What was answered is kept, what was not is done once, whoever repeats it under its key.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, NamedTuple, TypeVar
+
+import msgspec
+import pytest
+
+from cartwheel.contracts.orders import GetPayableOrder
+from cartwheel.contracts.payments import CardToken, CreatePayment, PaymentStatus, PaymentView
+from cartwheel.kernel.bus.answering import answer
+from cartwheel.kernel.messages import Created
+from cartwheel.kernel.money import Money
+from cartwheel.kernel.outages import is_outage
+from cartwheel.kernel.store.client import Client
+from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.local.up import System, running
+from cartwheel.orders.handlers import paying as orders_paying
+from cartwheel.orders.mongo import MIGRATIONS as ORDERS
+from cartwheel.orders.mongo import MongoOrders
+from cartwheel.payments.handlers import paying
+from cartwheel.payments.mongo import MIGRATIONS as PAYMENTS
+from cartwheel.payments.mongo import MongoPayments
+from cartwheel.payments.provider import Captured, Charge, Outcome
+
+from ..journeys.outside import ledger
+from ..journeys.shop import DECLINED_CARD, Answer, Customer, Shelf, by_card, open_shop
+from ..orders import examples as order_examples
+from ..orders.conftest import Direct
+from ..payments import examples as payment_examples
+from ..replica_set import ReplicaSet
+from ..waiting import eventually
+from .conftest import new_database
+
+Result = TypeVar("Result")
+
+COUNT = 10
+VISA = CardToken(token="tok_1", card=payment_examples.VISA)
+
+
+@asynccontextmanager
+async def majority_lost_for_good(members: ReplicaSet) -> AsyncGenerator[None]:
+    """The body runs on a primary that is alone and has yet to notice; then it dies.
+
+    The others know nothing of what it wrote. When it is back, that is rolled back.
+    """
+    old, others = await members.primary(), await members.secondaries()
+    await members.kill(*others)
+    try:
+        yield
+    finally:
+        await members.kill(old)
+        await members.start(*others)
+        await members.primary()
+        await members.start(old)
+
+
+async def nobody_is_told_yes(*attempts: Awaitable[object]) -> None:
+    """Check that every attempt ends as an outage."""
+    async with asyncio.timeout(20):
+        outcomes = await asyncio.gather(*attempts, return_exceptions=True)
+    told = [each for each in outcomes if not isinstance(each, Exception) or not is_outage(each)]
+    assert told == []
+
+
+async def repeated(attempt: Callable[[], Awaitable[Result]]) -> Result:
+    """Return what `attempt` returns once it meets no outage any more."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await attempt()
+            except Exception as error:
+                if not is_outage(error):
+                    raise
+            await asyncio.sleep(0.2)
+
+
+class RecordingCards:
+    """A provider that takes every card, and counts what it has taken."""
+
+    name: ClassVar[str] = "simulator"
+
+    def __init__(self) -> None:
+        self.charged: list[str] = []
+
+    async def charge(self, charge: Charge) -> Outcome:
+        self.charged.append(charge.payment_id)
+        return Outcome(Captured(charge.amount))
+
+    async def cancel(self, payment_id: str) -> Outcome:
+        raise NotImplementedError
+
+    async def look_up(self, payment_id: str) -> Outcome | None:
+        raise NotImplementedError
+
+    async def refund(self, payment_id: str, refund_id: str, amount: Money) -> None:
+        raise NotImplementedError
+
+
+class Services(NamedTuple):
+    orders: MongoOrders
+    payments: MongoPayments
+    cards: RecordingCards
+
+    async def pay(self, request: CreatePayment) -> Created[PaymentView]:
+        payable = partial(
+            orders_paying.get_payable_order, orders=self.orders, now=order_examples.now
+        )
+        return await paying.create_payment(
+            request,
+            payments=self.payments,
+            cards=self.cards,
+            bus=Direct(answer(GetPayableOrder, payable)),
+            now=payment_examples.now,
+        )
+
+
+@pytest.fixture
+async def services(client: Client) -> Services:
+    return Services(
+        MongoOrders(await new_database(client, ORDERS), Outboxes()),
+        MongoPayments(await new_database(client, PAYMENTS), Outboxes()),
+        RecordingCards(),
+    )
+
+
+async def test_nothing_is_accepted_or_charged_on_the_word_of_a_primary_without_its_majority(
+    members: ReplicaSet, services: Services
+) -> None:
+    unpaid = [await services.orders.add(order_examples.order()) for _ in range(COUNT)]
+    new = [order_examples.order() for _ in range(COUNT)]
+    requests = [payment_examples.create(order.id, VISA) for order in unpaid]
+
+    async with majority_lost_for_good(members):
+        await nobody_is_told_yes(
+            *(services.orders.add(order) for order in new),
+            *(services.pay(request) for request in requests),
+        )
+    placed = await asyncio.gather(*(repeated(partial(services.orders.add, each)) for each in new))
+    paid = await asyncio.gather(*(repeated(partial(services.pay, each)) for each in requests))
+    await members.healthy()
+
+    assert sorted(services.cards.charged) == sorted(payment.made.id for payment in paid)
+    assert {payment.made.status for payment in paid} == {PaymentStatus.PAID}
+    stored = await services.orders.get([order.id for order in [*unpaid, *new]])
+    assert stored.keys() == {order.id for order in [*unpaid, *placed]}
+
+
+@pytest.fixture
+async def system(members: ReplicaSet, tmp_path: Path) -> AsyncGenerator[System]:
+    """The whole system, on the replica set."""
+    async with running(tmp_path, given={"MONGODB_URI": members.uri}) as started:
+        yield started
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """A request that is sent again under its key until it is done."""
+
+    send: Callable[[str], Awaitable[Answer]]
+    key: str = msgspec.field(default_factory=lambda: secrets.token_hex(8))
+
+    async def once(self) -> Answer:
+        return await self.send(self.key)
+
+    async def until_done(self) -> Answer:
+        async def look() -> Answer:
+            answered = await self.once()
+            assert answered.status == 201, answered.text
+            return answered
+
+        return await eventually(look, within=60)
+
+
+async def test_over_http_a_failover_is_503_or_504_and_every_order_is_charged_once(
+    members: ReplicaSet, system: System
+) -> None:
+    async with open_shop(system.url) as shop:
+        customer = await shop.sign_up()
+        product = await Shelf(await shop.admin()).put_up(stock=1000)
+        orders = [(await customer.order(product)).made for _ in range(COUNT)]
+        # So that the payment is the first that the failover's requests write.
+        await asyncio.gather(*(address_stored(customer, order) for order in orders))
+        placing = [
+            Attempt(lambda key: customer.order(product, key=key, timeout=30)) for _ in range(COUNT)
+        ]
+        paying_ = [
+            Attempt(lambda key, order=order: customer.pay(order, key=key, timeout=30))
+            for order in orders
+        ]
+
+        async with majority_lost_for_good(members):
+            answers = await asyncio.gather(*(each.once() for each in [*placing, *paying_]))
+        assert {answer.status for answer in answers} <= {503, 504}, [a.text for a in answers]
+        placed = await asyncio.gather(*(each.until_done() for each in placing))
+        paid = await asyncio.gather(*(each.until_done() for each in paying_))
+        await members.healthy()
+
+        assert {payment.made["status"] for payment in paid} == {"PAID"}
+        for order in orders:
+            await customer.sees(order, "PAID")
+        kept = {order["id"] for order in await customer.everything("/orders")}
+        assert kept == {order["id"] for order in [*orders, *(each.made for each in placed)]}
+    charged = [line["payment_id"] for line in await ledger(system) if line["kind"] == "charge"]
+    assert sorted(charged) == sorted(payment.made["id"] for payment in paid)
+
+
+async def address_stored(customer: Customer, order: dict[str, str]) -> None:
+    """Try to pay with a card that is declined."""
+    declined = (await customer.pay(order, by_card(DECLINED_CARD))).made
+    assert declined["status"] == "REJECTED"

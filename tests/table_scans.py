@@ -1,0 +1,81 @@
+"""Every query of the services uses an index, whatever the tests make them do.
+
+The tests' mongod refuses to look for something without an index (`notablescan`). It lets pass what
+has no predicate and reads all, and what a job is refused nobody hears of: both are looked for when
+all is over.
+"""
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from cartwheel.kernel.store import client as mongodb
+from cartwheel.kernel.store.client import Client
+from cartwheel.local import mongod
+from cartwheel.local.up import System
+from cartwheel.operations.setup import DATABASES
+
+READ_ALL_ON_PURPOSE = ["cartwheel-tests", "cartwheel-verify"]
+"""Tests look at what they like; `cartwheel verify` walks through all that is stored, by `_id`."""
+
+_REFUSED = "No indexed plans available"
+
+
+@contextmanager
+def refusing_table_scans() -> Generator[None]:
+    """Have a mongod that is started while the body runs refuse them, also after a restart."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mongod, "PARAMETERS", (*mongod.PARAMETERS, "notablescan=true"))
+        yield
+
+
+@asynccontextmanager
+async def verify_reads_all(system: System) -> AsyncGenerator[None]:
+    """Let table scans pass while the body runs, for `cartwheel verify`; they are still noted."""
+    async with _connected(system) as client:
+        await client.admin.command("setParameter", 1, notablescan=False)
+        try:
+            yield
+        finally:
+            await client.admin.command("setParameter", 1, notablescan=True)
+
+
+@asynccontextmanager
+async def without_table_scans(system: System) -> AsyncGenerator[None]:
+    """Fail at the end if a process has read a whole collection meanwhile, or wanted to."""
+    noted = {
+        "planSummary": {"$regex": "COLLSCAN"},
+        "appName": {"$nin": READ_ALL_ON_PURPOSE},
+    }
+    async with _connected(system) as client:
+        for name in DATABASES:
+            await client[name].command("profile", 1, filter=noted)
+    yield
+    async with _connected(system) as client:
+        scans = await _scans(client)
+    assert scans == [], scans
+    refused = _refused(system.supervisor.home / "logs")
+    assert refused == [], refused
+
+
+def _connected(system: System) -> Client:
+    return mongodb.connect(system.environment["MONGODB_URI"], process="tests")
+
+
+async def _scans(client: Client) -> list[object]:
+    return [
+        (entry.get("appName"), entry["ns"], entry["command"])
+        for name in DATABASES
+        async for entry in client[name]["system.profile"].find()
+    ]
+
+
+def _refused(logs: Path) -> list[str]:
+    return [
+        line
+        for log in logs.glob("*.log")
+        for line in log.read_text(errors="replace").splitlines()
+        if _REFUSED in line
+    ]
