@@ -3,9 +3,9 @@ seen meanwhile: what was held up is done once all is healed."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import aio_pika
 import msgspec
@@ -18,10 +18,12 @@ from cartwheel.payments.handlers.reconciling import UNDECIDED_AFTER
 
 from ..alarms import delivery_limit, rabbitmq_full
 from ..journeys.command_line import cartwheel
-from ..scripted_ses import FAILS
+from ..scripted_ses import FAILS, Answer
 from ..waiting import eventually
-from .faults import Fault, Harm, behave, spoil
+from .faults import Fault, Harm, NotNow, behave, spoil
 from .rig import Rig
+
+Result = TypeVar("Result")
 
 DEATHS = 4
 """Of readers, until RabbitMQ takes the event away; 21 would take minutes."""
@@ -42,11 +44,9 @@ def event_kills_its_reader(service: str) -> Fault:
     async def run(rig: Rig) -> None:
         async with _channel(rig) as channel:
             queue = topology.event_queue(service)
-            await eventually(lambda: _holds(channel, queue, most=0), within=30)
+            await _soon(lambda: _holds(channel, queue, most=0))
             async with delivery_limit(rig.supervisor, queue, DEATHS - 1):
                 killer = await _make_deadly(rig, channel, service)
-                if killer is None:
-                    return  # a quiet moment: nothing came
                 with contextlib.suppress(AssertionError):
                     await eventually(
                         lambda: _holds(channel, topology.dead_queue(service), least=1),
@@ -140,6 +140,38 @@ def most_mail_fails(seconds: float) -> Fault:
     return Fault(f"SES fails on most mail for {seconds:.0f} s, and not on one customer's", run)
 
 
+def mail_is_refused(seconds: float) -> Fault:
+    """SES refuses all mail to one customer, and somebody has it sent again afterwards."""
+
+    async def run(rig: Rig) -> None:
+        async with mongodb.connect(rig.system.environment["MONGODB_URI"], process="tests") as to:
+            mail = to["notifications"]["mail"]
+            refused = min(await mail.distinct("to"))
+            rig.ses.script = {refused: Answer(400, "MessageRejected", "Address blacklisted")}
+            await asyncio.sleep(seconds)
+            rig.ses.recover()
+            await _soon(lambda: _none_is_sent_to(mail, refused))
+            failed = [each["_id"] async for each in mail.find({"status": "FAILED"}, {"_id": 1})]
+        if not failed:
+            raise NotNow("no mail was due")
+        resent = await cartwheel(rig.system, "mail", "resend", *failed)
+        if resent.status != 0:
+            raise Harm(7, f"{failed} were refused, and sent again: {resent.errors[-500:]}")
+
+    return Fault(f"SES refuses mail to one customer for {seconds:.1f} s", run)
+
+
+async def _soon(check: Callable[[], Awaitable[Result]]) -> Result:
+    try:
+        return await eventually(check, within=30)
+    except AssertionError as error:
+        raise NotNow(str(error)) from None
+
+
+async def _none_is_sent_to(mail: AsyncCollection[mongodb.Document], recipient: str) -> None:
+    assert not await mail.count_documents({"to": recipient, "status": "SENDING"})
+
+
 @contextlib.asynccontextmanager
 async def _channel(rig: Rig) -> AsyncGenerator[AbstractChannel]:
     async with (
@@ -149,7 +181,7 @@ async def _channel(rig: Rig) -> AsyncGenerator[AbstractChannel]:
         yield channel
 
 
-async def _make_deadly(rig: Rig, channel: AbstractChannel, service: str) -> str | None:
+async def _make_deadly(rig: Rig, channel: AbstractChannel, service: str) -> str:
     """Have one event that is on its way to `service` kill whoever reads it; return its id."""
     queue = await channel.get_queue(topology.event_queue(service), ensure=False)
     await channel.set_qos(prefetch_count=1)
@@ -159,7 +191,7 @@ async def _make_deadly(rig: Rig, channel: AbstractChannel, service: str) -> str 
         async with asyncio.timeout(20):
             message = await taken.get()
     except TimeoutError:
-        return None
+        raise NotNow(f"no event came to {service}") from None
     finally:
         await queue.cancel(tag)
     killer = str(message.message_id)
@@ -190,7 +222,7 @@ async def _dead_letters(rig: Rig, service: str) -> list[str]:
 async def _missing(rig: Rig, queue: str) -> AsyncGenerator[None]:
     """For as long as this is open, there is no `queue`, which must be empty."""
     async with _channel(rig) as channel:
-        await eventually(lambda: _holds(channel, queue, most=0), within=30)
+        await _soon(lambda: _holds(channel, queue, most=0))
         await channel.queue_delete(queue)
     yield
     declared = await cartwheel(rig.system, "setup")
@@ -208,6 +240,6 @@ async def _lastingly(
         assert found is not None, f"no payment has to {on}"
         return found["_id"]
 
-    payment_id = await eventually(look, within=30)
+    payment_id = await _soon(look)
     await spoil(rig, kind="error", on=on, payment_id=payment_id, count=None)
     return payment_id

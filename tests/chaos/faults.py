@@ -76,8 +76,13 @@ class Harm(Exception):
         self.violation = Violation(promise, what)
 
 
+class NotNow(Exception):
+    """What a fault needs is not there: no mail is due, say. The round goes on without it."""
+
+
 class Fault(msgspec.Struct, frozen=True):
-    """`what` says it in a line; `run` returns when the worst is over, and may raise `Harm`."""
+    """`what` says it in a line; `run` returns when the worst is over, and may raise `Harm`
+    or `NotNow`."""
 
     what: str
     run: Run
@@ -363,6 +368,8 @@ async def inject(
             await fault.run(rig)
         except Harm as harm:
             found.append(harm.violation)
+        except NotNow as why:
+            history.fault(f"not now: {why}")
     return found
 
 

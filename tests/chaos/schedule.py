@@ -8,7 +8,7 @@ from . import bad_neighbours, failovers, faults
 from .faults import CRASHES, Fault
 from .rig import PARTS, SERVICES
 
-OTHERS = 20
+OTHERS = 22
 """Faults of a long round besides those that come a fixed number of times."""
 
 JUMPS = (-600, -5, 5, 120)
@@ -78,10 +78,11 @@ def long(
         lambda: faults.ses_fails(dice.choice(_SES), dice.uniform(2, 15)),
     ]
     if jumping_clocks:
-        jump = lambda: faults.clock_jumps(  # noqa: E731
-            dice.choice(SERVICES), dice.choice(JUMPS), dice.uniform(3, 10)
+        sorts.append(
+            lambda: faults.clock_jumps(
+                dice.choice(SERVICES), dice.choice(JUMPS), dice.uniform(3, 10)
+            )
         )
-        sorts += [jump, jump]
     drawn = [faults.crash(name, point, dice.randint(1, 20)) for name, point in crashes]
     drawn += [sorts[number % len(sorts)]() for number in range(OTHERS)]
     drawn += [faults.provider(dice.randint(1, 8), dice.uniform(1, 20)) for _ in range(2)]
@@ -92,6 +93,7 @@ def long(
             dice.choice(SERVICES), dice.uniform(2, 8), full=dice.choice([True, False])
         ),
         bad_neighbours.one_payment_fails(),
+        bad_neighbours.mail_is_refused(dice.uniform(2, 8)),
         bad_neighbours.most_mail_fails(dice.uniform(30, 45)),
     ]
     if replicated:
