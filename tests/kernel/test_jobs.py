@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
+from pymongo import ASCENDING
 from structlog.typing import EventDict
 
 from cartwheel.kernel import jobs
@@ -72,7 +73,10 @@ class Work(NamedTuple):
 
 
 @pytest.fixture
-def work(database: Database) -> Work:
+async def work(database: Database) -> Work:
+    await database["things"].create_index(
+        [("status", ASCENDING), ("due_at", ASCENDING), ("opened_at", ASCENDING)]
+    )
     return Work(database, fails={}, tried=[])
 
 

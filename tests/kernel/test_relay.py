@@ -255,6 +255,7 @@ async def test_an_event_that_cannot_be_read_holds_back_only_what_follows_it(
     await things["things"].insert_many(
         [unreadable, *(thing(f"a{n}", Happened(number=n)) for n in range(50))]
     )
+    await outbox.prepare(things["others"])
     await things["others"].insert_one(thing("b", Happened(number=50)))
     publisher = Publisher(frozenset({Happened.type}))
     await connect(publisher)

@@ -102,8 +102,8 @@ class Connection:
         self._stopping = True
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            # Not `await self._task`: that it was cancelled looks like a cancellation of the caller.
+            await asyncio.wait({self._task})
 
     async def _keep(self) -> None:
         pause = SHORTEST_PAUSE
