@@ -27,12 +27,12 @@ reset: $(READY) ## delete all data, after asking (ARGS=--yes does not ask)
 test: $(READY) ## run the whole suite on the real parts (ARGS="-k name" for some)
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-chaos: $(READY) ## the crash suite's long form (SEED=7 ROUNDS=10; some minutes a round)
+chaos: $(READY) ## the crash suite's long form (SEED=7 ROUNDS=10; ten minutes a round)
 	@LONG=1 $(BIN)/pytest -rP tests/chaos/test_frozen.py tests/chaos/test_poison.py \
 		tests/chaos/test_rolling_restart.py
 	@SEED=$(SEED) ROUNDS=$(ROUNDS) $(BIN)/python -m tests.chaos
 
-guards: $(READY) ## break each guard in turn and see the crash suite go red (some minutes)
+guards: $(READY) ## break each guard in turn and see the crash suite go red (half an hour)
 	@GUARDS=1 $(BIN)/pytest tests/chaos/test_broken_guards.py $(ARGS)
 
 check: $(READY) ## read-only: format, lint, types, import rules

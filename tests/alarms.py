@@ -1,6 +1,7 @@
-"""RabbitMQ made difficult: out of memory, or impatient with slow consumers."""
+"""RabbitMQ made difficult: out of memory, impatient with slow consumers, or with deadly events."""
 
 import asyncio
+import json
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -26,6 +27,18 @@ async def consumer_timeout(supervisor: Supervisor, *, seconds: int) -> AsyncGene
         yield
     finally:
         await _set(supervisor, consumer_timeout=1_800_000, channel_tick_interval=60_000)
+
+
+@asynccontextmanager
+async def delivery_limit(supervisor: Supervisor, queue: str, limit: int) -> AsyncGenerator[None]:
+    """For as long as this is open, `queue` dead-letters what comes back more than `limit` times."""
+    definition = json.dumps({"delivery-limit": limit})
+    pattern = f"^{queue.replace('.', '[.]')}$"
+    await _control(supervisor, "set_policy", queue, pattern, definition, "--apply-to", "queues")
+    try:
+        yield
+    finally:
+        await _control(supervisor, "clear_policy", queue)
 
 
 async def _set(supervisor: Supervisor, **values: int) -> None:

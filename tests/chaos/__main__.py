@@ -14,16 +14,15 @@ from pathlib import Path
 
 from cartwheel.kernel import telemetry
 from cartwheel.local.console import Console
+from cartwheel.local.packages import Missing
+from cartwheel.local.processes import PROCESSES, copies
 
-from . import faults
+from . import clocks, schedule
 from .faults import CRASHES, Fault
 from .rig import OWN
 from .round import Plan, play
 
 FOLDER = Path(".chaos")
-OTHERS = 16
-"""Faults of a round besides the crashes at named points."""
-
 CRASHES_A_ROUND = 4
 
 
@@ -33,27 +32,46 @@ def crashes_of(seed: int) -> list[tuple[str, str]]:
     return [CRASHES[(first + number) % len(CRASHES)] for number in range(CRASHES_A_ROUND)]
 
 
-def plan_of(seed: int) -> Plan:
+def plan_of(seed: int, *, jumping_clocks: bool) -> Plan:
+    """Return a round: in each third one every process runs twice, otherwise one of them; in each
+    second one MongoDB has three members."""
+    numbers = dict.fromkeys(OWN if seed % 3 == 0 else [OWN[seed % len(OWN)]], 2)
+    names = [
+        copy.name for process in PROCESSES for copy in copies(process, numbers.get(process.name, 1))
+    ]
+    replicated = seed % 2 == 0
+
     def drawn(dice: random.Random) -> list[Fault]:
-        return faults.long(dice, crashes_of(seed), OTHERS)
+        return schedule.long(
+            dice,
+            crashes_of(seed),
+            [name for name in names if name != "simulator"],
+            replicated=replicated,
+            jumping_clocks=jumping_clocks,
+        )
 
     dice = random.Random(-seed)  # noqa: S311 repeatable, not secret
     return Plan(
         seed=seed,
         faults=drawn,
         customers=24,
-        purchases=200,
+        purchases=400,
         think=1.2,
         payment_deadline=dice.choice([None, 20]),
-        numbers={OWN[seed % len(OWN)]: 2},
+        numbers=numbers,
+        replicated=replicated,
+        jumping_clocks=jumping_clocks,
+        # What was noted with a clock that was ahead is due that much later.
+        quiet_within=240 + (max(schedule.JUMPS) if jumping_clocks else 0),
     )
 
 
 async def run(seed: int, rounds: int) -> int:
     console = Console()
+    jumping_clocks = _can_jump(console)
     red = 0
     for number in range(rounds):
-        plan = plan_of(seed + number)
+        plan = plan_of(seed + number, jumping_clocks=jumping_clocks)
         home = FOLDER / f"seed-{plan.seed}"
         shutil.rmtree(home, ignore_errors=True)
         console.say(f"round {number + 1} of {rounds}: seed {plan.seed}")
@@ -67,6 +85,15 @@ async def run(seed: int, rounds: int) -> int:
             shutil.rmtree(home)
     console.say(f"{'✗' if red else '✓'} {rounds - red} of {rounds} rounds without a violation")
     return 1 if red else 0
+
+
+def _can_jump(console: Console) -> bool:
+    try:
+        clocks.install(console)
+    except Missing as missing:
+        console.say(f"clocks do not jump: {missing}")
+        return False
+    return True
 
 
 def main() -> None:

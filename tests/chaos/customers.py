@@ -34,6 +34,7 @@ class Buyer:
         name: str,
         products: list[Any],
         admin: "Buyer | None" = None,
+        stranger: "Buyer | None" = None,
         seed: str = "",
     ) -> None:
         self.name = name
@@ -41,6 +42,7 @@ class Buyer:
         self._history = history
         self._products = products
         self._admin = admin
+        self._stranger = stranger
         self._random = random.Random(f"{seed}/{name}")  # noqa: S311 repeatable, not secret
 
     async def buy_until(self, closing: asyncio.Event, *, most: int, think: float) -> None:
@@ -121,17 +123,32 @@ class Buyer:
             answered = first or second
         else:
             answered = await self._insist("POST", "/orders", body, key=key)
-        if answered is not None and answered.status == 201 and self._random.random() < 0.1:
+        if answered is None or answered.status != 201:
+            return None
+        if self._random.random() < 0.1:
             await self._insist("POST", "/orders", body, key=key)
-        return answered.answer if answered is not None and answered.status == 201 else None
+        if self._random.random() < 0.05:  # somebody else drew the same key
+            await (self._stranger or self).reuse(key, "/orders", body)
+        if self._random.random() < 0.05:  # a client that takes one key for two orders
+            await self.reuse(key, "/orders", {"items": [{**items[0], "quantity": 4}]})
+        return answered.answer
+
+    async def reuse(self, key: str, path: str, body: Any) -> None:
+        """Send `body` under a key that has been used, by this customer or another."""
+        await self._insist("POST", path, body, key=key)
 
     async def _pay(self, order: Any, method: Mapping[str, Any]) -> Any | None:
         key = f"{self.name}-{secrets.token_hex(6)}"
         body = {"order_id": order["id"], "method": dict(method), "shipping_address": ADDRESS}
         answered = await self._insist("POST", "/payments", body, key=key)
-        if answered is not None and answered.status == 201 and self._random.random() < 0.1:
+        if answered is None or answered.status != 201:
+            return None
+        if self._random.random() < 0.1:
             await self._insist("POST", "/payments", body, key=key)
-        return answered.answer if answered is not None and answered.status == 201 else None
+        if self._random.random() < 0.05:
+            elsewhere = {**body, "shipping_address": {**ADDRESS, "street": "Quay Street"}}
+            await self.reuse(key, "/payments", elsewhere)
+        return answered.answer
 
     async def _cancel(self, order: Any, reason: str | None = None) -> None:
         body = {"reason": reason} if reason else {}

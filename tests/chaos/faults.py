@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import os
 import random
+import signal
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
 
 import aio_pika
 import aiohttp
@@ -15,11 +16,16 @@ from pymongo.errors import PyMongoError
 
 from cartwheel.kernel.bus import topology, wire
 from cartwheel.kernel.crash_points import POINTS
+from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.store import client as mongodb
+from cartwheel.simulator.webhooks import sign
 
 from ..alarms import rabbitmq_full
+from ..scripted_ses import Answer
+from .clocks import CACHED
 from .history import History
-from .rig import OWN, PARTS, SERVICES, Rig
+from .promises import Violation
+from .rig import Rig
 
 Run = Callable[[Rig], Awaitable[None]]
 
@@ -44,13 +50,17 @@ CRASHES = [
     if point.split(".")[0] in steps
 ]
 
-_PROVIDER = (
+_ANSWERS = (
     "answer_late",
     "charge_late",
     "drop",
     "charge_then_drop",
     "error",
     "charge_then_error",
+)
+_LATER_STEPS = ("refund", "cancel")
+_PROVIDER = (
+    *_ANSWERS,
     "webhook_late",
     "webhook_twice",
     "webhook_out_of_order",
@@ -58,8 +68,21 @@ _PROVIDER = (
 )
 
 
+class Harm(Exception):
+    """A fault harmed what it must not: the number of the promise, and what is wrong."""
+
+    def __init__(self, promise: int, what: str) -> None:
+        super().__init__(what)
+        self.violation = Violation(promise, what)
+
+
+class NotNow(Exception):
+    """What a fault needs is not there: no mail is due, say. The round goes on without it."""
+
+
 class Fault(msgspec.Struct, frozen=True):
-    """`what` says it in a line; `run` returns when the worst is over."""
+    """`what` says it in a line; `run` returns when the worst is over, and may raise `Harm`
+    or `NotNow`."""
 
     what: str
     run: Run
@@ -213,10 +236,103 @@ def alarm(seconds: float) -> Fault:
 def provider(count: int, seconds: float) -> Fault:
     async def run(rig: Rig) -> None:
         with contextlib.suppress(aiohttp.ClientError):
-            for kind in _PROVIDER:
-                await _simulator(rig, "POST", {"kind": kind, "count": count, "seconds": seconds})
+            for on, kinds in (("confirm", _PROVIDER), *((on, _ANSWERS) for on in _LATER_STEPS)):
+                for kind in kinds:
+                    await spoil(rig, kind=kind, on=on, count=count, seconds=seconds)
 
     return Fault(f"the provider errs in every way, {count} times each, {seconds:.0f} s", run)
+
+
+def stop_and_continue(name: str, seconds: float) -> Fault:
+    """SIGSTOP: its connections stay open, and nothing is answered."""
+
+    async def run(rig: Rig) -> None:
+        group = _pid(rig, name)  # the leader of its session
+        if group is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGSTOP)
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                os.killpg(group, signal.SIGCONT)
+
+    return Fault(f"SIGSTOP {name} for {seconds:.1f} s", run)
+
+
+def clock_jumps(service: str, ahead: float, seconds: float) -> Fault:
+    """The clock of all copies is wrong for so long, and half-way one of them dies."""
+
+    async def run(rig: Rig) -> None:
+        assert rig.clocks is not None
+        names = rig.copies(service)
+        for name in names:
+            rig.clocks.set(name, ahead)
+        await asyncio.sleep(seconds / 2)
+        await kill(names[-1], wait=False).run(rig)
+        await asyncio.sleep(seconds / 2)
+        for name in names:
+            rig.clocks.set(name, 0)
+        await asyncio.sleep(CACHED)
+
+    return Fault(f"the clock of {service} is {ahead:+.0f} s off for {seconds:.1f} s", run)
+
+
+def ses_fails(answer: Answer, seconds: float) -> Fault:
+    """At every mail, and at the probe."""
+
+    async def run(rig: Rig) -> None:
+        rig.ses.mail = rig.ses.probe = answer
+        await asyncio.sleep(seconds)
+        rig.ses.recover()
+
+    return Fault(f"SES answers {answer.status} {answer.code} for {seconds:.1f} s", run)
+
+
+def webhooks_lie(seconds: float) -> Fault:
+    """Signed webhooks tell of payments what does not match them, and what no payment does."""
+
+    async def run(rig: Rig) -> None:
+        environment = rig.system.environment
+        await spoil(rig, kind="drop", count=5)  # these await a verdict, and nothing is charged
+        until = time.monotonic() + seconds
+        async with (
+            mongodb.connect(environment["MONGODB_URI"], process="tests") as to,
+            aiohttp.ClientSession(rig.system.url) as http,
+        ):
+            while time.monotonic() < until:
+                awaiting = to["payments"]["payments"].find({"status": "AWAITING_PAYMENT"})
+                async for payment in awaiting.limit(20):
+                    for body in _lies_about(payment):
+                        signature = sign(environment["SIMULATOR_WEBHOOK_SECRET"], body, time.time())
+                        async with http.post(
+                            "/api/v1/webhooks/simulator",
+                            data=body,
+                            headers={"Simulator-Signature": signature},
+                        ):
+                            pass  # whatever it is answered, nothing of it may be believed
+                await asyncio.sleep(0.1)
+
+    return Fault(f"signed webhooks lie for {seconds:.1f} s", run)
+
+
+def _lies_about(payment: mongodb.Document) -> Iterator[bytes]:
+    told = {
+        "id": new_id("evt"),
+        "payment_intent": "pi_of_nobody",
+        "payment_id": payment["_id"],
+        "status": "succeeded",
+        "currency": payment["amount"]["currency"],
+    }
+    is_card = payment["method"] == "card"
+    yield msgspec.json.encode(
+        {
+            **told,
+            "type": "payment_intent.succeeded",
+            "amount": 1 if is_card else payment["amount"]["amount"],
+        }
+    )
+    yield msgspec.json.encode({**told, "type": "payment_intent.created", "amount": 1})
 
 
 def time_passes(seconds: float) -> Fault:
@@ -231,66 +347,30 @@ async def heal(rig: Rig) -> None:
     for proxy in rig.proxies.values():
         proxy.refuse(False)
         proxy.thaw()
+    rig.ses.recover()
+    rig.mischief.end_all()
+    if rig.members is not None:
+        await rig.members.healthy()
     await _ready(rig, *rig.supervisor.names)
-    await _simulator(rig, "DELETE")
+    await behave(rig)
 
 
-async def inject(rig: Rig, faults: list[Fault], history: History, dice: random.Random) -> None:
-    """Do `faults` one after the other, with some time to suffer from each."""
+async def inject(
+    rig: Rig, faults: list[Fault], history: History, dice: random.Random
+) -> list[Violation]:
+    """Do `faults` one after the other, with some time to suffer from each; return what they harmed
+    and must not."""
+    found: list[Violation] = []
     for fault in faults:
         await asyncio.sleep(dice.uniform(0.8, 2.0))
         history.fault(fault.what)
-        await fault.run(rig)
-
-
-def short(dice: random.Random) -> list[Fault]:
-    """Return one of each sort. Those come first whose mails take the longest to be sent."""
-    first = [kill("notifications", wait=False), kill("mongod")]
-    rest = [
-        *(kill(name, wait=False) for name in ("products", "orders", "payments", "gateway")),
-        kill("simulator", wait=False),
-        kill("rabbitmq"),
-        cut(None, "rabbitmq"),
-        cut(None, "mongod"),
-        freeze(None, "rabbitmq", dice.uniform(5, 6)),
-        refuse("notifications", "aws", 3),
-        disorder(dice.choice(SERVICES), 3),
-        *(crash(name, point, dice.randint(2, 6)) for name, point in dice.sample(CRASHES, 2)),
-    ]
-    dice.shuffle(rest)
-    return [
-        provider(2, 3),
-        *first,
-        *rest,
-    ]
-
-
-def long(dice: random.Random, crashes: list[tuple[str, str]], count: int) -> list[Fault]:
-    """Return `crashes` and about `count` others, in any order."""
-    sorts: list[Callable[[], Fault]] = [
-        lambda: kill(dice.choice(OWN)),
-        lambda: kill(dice.choice(OWN)),
-        lambda: kill(dice.choice(["rabbitmq", "mongod", "simulator"])),
-        lambda: restart(dice.choice(OWN)),
-        lambda: cut(*_way(dice)),
-        lambda: refuse(*_way(dice), dice.uniform(1, 12)),
-        lambda: freeze(*_way(dice), dice.uniform(2, 15)),
-        lambda: break_off(*_way(dice), dice.uniform(1, 6)),
-        lambda: disorder(dice.choice(SERVICES), dice.uniform(2, 8)),
-        lambda: alarm(dice.uniform(1, 12)),
-        lambda: step_down(dice.randint(2, 8)),
-    ]
-    faults = [crash(name, point, dice.randint(1, 20)) for name, point in crashes]
-    faults += [sorts[number % len(sorts)]() for number in range(count)]
-    faults += [provider(dice.randint(1, 8), dice.uniform(1, 20)) for _ in range(2)]
-    dice.shuffle(faults)
-    return faults
-
-
-def _way(dice: random.Random) -> tuple[str | None, str]:
-    """Return from whom (None: from all) to which part; only notifications uses AWS all the time."""
-    part = dice.choice(list(PARTS))
-    return "notifications" if part == "aws" else dice.choice([None, *SERVICES]), part
+        try:
+            await fault.run(rig)
+        except Harm as harm:
+            found.append(harm.violation)
+        except NotNow as why:
+            history.fault(f"not now: {why}")
+    return found
 
 
 async def _ready(rig: Rig, *names: str) -> None:
@@ -305,7 +385,17 @@ def _pid(rig: Rig, name: str) -> int | None:
         return None
 
 
-async def _simulator(rig: Rig, method: str, content: Any = None) -> None:
+async def spoil(rig: Rig, **fault: object) -> None:
+    """Have the provider misbehave; docs/simulator.md says how."""
+    await _simulator(rig, "POST", fault)
+
+
+async def behave(rig: Rig) -> None:
+    """Have the provider do everything properly again."""
+    await _simulator(rig, "DELETE")
+
+
+async def _simulator(rig: Rig, method: str, content: object = None) -> None:
     environment = rig.system.environment
     headers = {"Authorization": f"Bearer {environment['SIMULATOR_API_KEY']}"}
     async with (

@@ -19,7 +19,12 @@ ANSWERS_WITHIN = 16.0
 BACK_WITHIN = 15.0
 """Seconds after the last fault in which requests may still fail."""
 
-_EXPECTED_REFUSALS = ("insufficient_stock", "invalid_transition", "payment_in_progress")
+_EXPECTED_REFUSALS = (
+    "insufficient_stock",
+    "invalid_transition",
+    "payment_in_progress",
+    "idempotency_key_reused",
+)
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -102,6 +107,38 @@ def one_order_per_key(evidence: Evidence) -> Iterator[Violation]:
         yield Violation(1, f"{len(asked)} orders were asked for, {len(evidence.orders)} exist")
 
 
+def a_key_is_one_request_of_one_user(evidence: Evidence) -> Iterator[Violation]:
+    """1: under a key that made something, the same user gets nothing else; another user, what is
+    theirs."""
+    first: dict[tuple[str, str, str | None], Call] = {}
+    owners: dict[str, str] = {}
+    for call in evidence.calls:
+        request = (call.who, call.path, call.key)
+        if call.key is None or call.status is None or call.status >= 500:
+            continue
+        if call.status == 201:
+            owner = owners.setdefault(call.answer["id"], call.who)
+            if owner != call.who:
+                yield Violation(1, f"key {call.key} gave away another user's", order_of(call))
+            first.setdefault(request, call)
+        made = first.get(request)
+        other = made is not None and call.body != made.body
+        if other != (call.code == "idempotency_key_reused"):
+            what = f"key {call.key}, with {'another' if other else 'the same'} body: {call.status}"
+            yield Violation(1, f"{what} {call.code}", order_of(call))
+
+
+def cash_is_paid_when_it_was_confirmed(evidence: Evidence) -> Iterator[Violation]:
+    """8: nobody but an administrator says that cash is there."""
+    confirmed = {
+        call.path.split("/")[2] for call in evidence.calls if call.path.endswith("/confirm")
+    }
+    for payment_id, payment in evidence.payments.items():
+        paid = payment["status"] in ("PAID", "REFUNDED")
+        if payment["method"] == "cash_on_delivery" and paid and payment_id not in confirmed:
+            yield Violation(8, f"nobody confirmed the cash of {payment_id}", payment["order_id"])
+
+
 def nothing_is_parked(evidence: Evidence) -> Iterator[Violation]:
     """6: no fault of these is an event's own."""
     for parked in evidence.parked:
@@ -165,6 +202,8 @@ CHECKS: tuple[Check, ...] = (
     cancellations_are_kept,
     what_was_accepted_is_found,
     one_order_per_key,
+    a_key_is_one_request_of_one_user,
+    cash_is_paid_when_it_was_confirmed,
     nothing_is_parked,
     mail_was_sent_as_noted,
     answers_are_proper_and_in_time,

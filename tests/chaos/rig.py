@@ -9,11 +9,15 @@ import msgspec
 
 from cartwheel.local.console import QUIET, Console
 from cartwheel.local.parts import side_by_side
-from cartwheel.local.processes import PROCESSES, command, copies
+from cartwheel.local.processes import PROCESSES, Process, command, copies
 from cartwheel.local.supervisor import Supervisor
 from cartwheel.local.up import System, running
 
 from ..proxy import Proxy, proxy_to
+from ..replica_set import ReplicaSet, replica_set
+from ..scripted_ses import ScriptedSes, scripted_ses
+from .clocks import Clocks, clocks
+from .mischief import Mischief
 
 SERVICES = ("products", "orders", "payments", "notifications")
 OWN = (*SERVICES, "gateway")
@@ -21,15 +25,26 @@ PARTS = {"rabbitmq": "RABBITMQ_URL", "mongod": "MONGODB_URI", "aws": "AWS_ENDPOI
 
 
 class Rig(msgspec.Struct, frozen=True):
-    """`proxies` are named by process and part: `proxies["orders", "mongod"]`."""
+    """`proxies` are named by process and part: `proxies["orders", "mongod"]`.
+
+    With `members` there are three mongods, and none is behind a proxy.
+    """
 
     home: Path
     system: System
     proxies: dict[tuple[str, str], Proxy]
+    ses: ScriptedSes
+    mischief: Mischief
+    clocks: Clocks | None = None
+    members: ReplicaSet | None = None
 
     @property
     def supervisor(self) -> Supervisor:
         return self.system.supervisor
+
+    def copies(self, process: str) -> list[str]:
+        """Return the names of all copies of a process."""
+        return [name for name in self.supervisor.names if name.rstrip("-0123456789") == process]
 
     def between(self, process: str | None, part: str) -> Iterable[Proxy]:
         """Return the proxies between a process (all, for None) and a part."""
@@ -46,32 +61,69 @@ async def rigged(
     *,
     settings: Mapping[str, str],
     numbers: Mapping[str, int] = {},
+    replicated: bool = False,
+    jumping_clocks: bool = False,
     console: Console = QUIET,
 ) -> AsyncGenerator[Rig]:
-    """Yield the running system; `settings` go to every process, `numbers` says of which there are
-    several copies (those of the gateway share one port)."""
-    async with (
-        running(home, given={}, processes=(), console=console) as system,
-        AsyncExitStack() as stack,
-    ):
-        proxies: dict[tuple[str, str], Proxy] = {}
+    """Yield the running system.
+
+    Args:
+        settings: go to every process.
+        numbers: of which processes there are several copies (the gateway's share one port).
+        replicated: MongoDB has three members.
+        jumping_clocks: the services' clocks can be set; needs `clocks.install`.
+    """
+    async with AsyncExitStack() as stack:
+        members = (
+            await stack.enter_async_context(replica_set(home / "members")) if replicated else None
+        )
+        given = {"MONGODB_URI": members.uri} if members else {}
+        system = await stack.enter_async_context(
+            running(home, given=given, processes=(), console=console)
+        )
+        rig = Rig(
+            home,
+            system,
+            proxies={},
+            ses=await stack.enter_async_context(
+                scripted_ses(system.environment["AWS_ENDPOINT_URL"])
+            ),
+            mischief=Mischief(home / "mischief"),
+            clocks=stack.enter_context(clocks(home / "clocks")) if jumping_clocks else None,
+            members=members,
+        )
         shared = {**system.environment, **settings, "SHARE_PORT": str("gateway" in numbers)}
         simulator, *own = PROCESSES
         commands = [command(simulator, shared)]
         for process in own:
             for copy in copies(process, numbers.get(process.name, 1)):
-                environment = dict(shared)
-                for part, variable in PARTS.items():
-                    proxy, url = await stack.enter_async_context(proxy_to(environment[variable]))
-                    proxies[copy.name, part] = proxy
-                    environment[variable] = _directly(url) if part == "mongod" else url
-                commands.append(command(copy, environment))
+                commands.append(
+                    command(copy, await _surround(rig, process.name, copy, shared, stack))
+                )
         await side_by_side(system.supervisor.run(one) for one in commands)
         try:
-            yield Rig(home, system, proxies)
+            yield rig
         finally:
             # While they still reach their parts.
-            await system.supervisor.stop(*{process for process, _ in proxies})
+            await system.supervisor.stop(*{process for process, _ in rig.proxies})
+
+
+async def _surround(
+    rig: Rig, process: str, copy: Process, shared: Mapping[str, str], stack: AsyncExitStack
+) -> dict[str, str]:
+    """Return the environment of a copy, which leads it to its parts through proxies."""
+    environment = {**shared, **rig.mischief.environment()}
+    if process == "notifications":
+        environment["AWS_ENDPOINT_URL"] = rig.ses.url
+    if rig.clocks and process in SERVICES:
+        environment |= rig.clocks.environment(copy.name)
+    for part, variable in PARTS.items():
+        if part == "mongod" and rig.members:
+            continue
+        proxy, url = await stack.enter_async_context(proxy_to(environment[variable]))
+        rig.proxies[copy.name, part] = proxy
+        environment[variable] = _directly(url) if part == "mongod" else url
+    return environment
 
 
 def _directly(uri: str) -> str:

@@ -30,16 +30,17 @@ STORIES = 3
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A round.
+    """A round; `rigged` says what `numbers`, `replicated` and `jumping_clocks` mean.
 
-    `payment_deadline` is in seconds, None leaves the 15 minutes; `numbers` says of which processes
-    there are several copies.
+    `payment_deadline` is in seconds, None leaves the 15 minutes.
     """
 
     seed: int
     faults: Callable[[random.Random], list[Fault]]
     customers: int = 20
     numbers: Mapping[str, int] = {}
+    replicated: bool = False
+    jumping_clocks: bool = False
     purchases: int = 40
     think: float = 1.0
     payment_deadline: int | None = None
@@ -79,10 +80,17 @@ async def play(plan: Plan, home: Path, console: Console = QUIET) -> Result:
     if plan.payment_deadline is not None:
         settings["PAYMENT_DEADLINE_SECONDS"] = str(plan.payment_deadline)
     try:
-        async with rigged(home, settings=settings, numbers=plan.numbers, console=console) as rig:
+        async with rigged(
+            home,
+            settings=settings,
+            numbers=plan.numbers,
+            replicated=plan.replicated,
+            jumping_clocks=plan.jumping_clocks,
+            console=console,
+        ) as rig:
             found: list[Violation] = []
             try:
-                await _trade_under_faults(rig, plan, history, dice, console)
+                found += await _trade_under_faults(rig, plan, history, dice, console)
                 with console.doing("waiting until quiet"):
                     await quiet(
                         rig, within=plan.quiet_within, deadline=plan.payment_deadline is not None
@@ -99,12 +107,14 @@ async def play(plan: Plan, home: Path, console: Console = QUIET) -> Result:
 
 async def _trade_under_faults(
     rig: Rig, plan: Plan, history: History, dice: random.Random, console: Console
-) -> None:
+) -> list[Violation]:
+    """Return what a fault harmed and must not."""
     async with open_shop(rig.system.url) as shop:
         admin = await shop.admin()
         people = await accounts(shop, 4)
         products = await put_up_products(admin)
         boss = Buyer(admin, history, name="admin", products=[])
+        strangers = [Buyer(each, history, name="stranger", products=[]) for each in people]
         buyers = [
             Buyer(
                 people[number % len(people)],
@@ -112,6 +122,7 @@ async def _trade_under_faults(
                 name=f"customer-{number}",
                 products=products,
                 admin=boss,
+                stranger=strangers[(number + 1) % len(people)],
                 seed=str(plan.seed),
             )
             for number in range(plan.customers)
@@ -125,7 +136,7 @@ async def _trade_under_faults(
         faults = plan.faults(dice)
         try:
             with console.doing(f"{plan.customers} customers, {len(faults)} faults"):
-                await inject(rig, faults, history, dice)
+                harmed = await inject(rig, faults, history, dice)
             with console.doing("healing"):
                 await heal(rig)
                 history.fault("healed")
@@ -135,6 +146,7 @@ async def _trade_under_faults(
                     await trading
         finally:
             trading.cancel()
+    return harmed
 
 
 def _result(

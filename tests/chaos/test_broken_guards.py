@@ -4,29 +4,45 @@ Each needs a system of its own, a minute or so: `make guards`.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from . import faults
+from . import bad_neighbours, failovers, faults
 from .faults import Fault
 from .round import Plan, play
 from .test_rolling_restart import failures, roll_out
 
-BREAKING = Path(__file__).parent / "breaking"
 
-BROKEN: dict[str, tuple[int, list[Fault]]] = {
-    "stock": (2, []),
-    "idempotency key": (1, []),
-    "ack after effect": (6, [faults.crash("notifications", "ack.after", 5)]),
-    "confirm before clearing": (
+class Broken(msgspec.Struct, frozen=True):
+    """The promise that a broken guard breaks, and the faults under which that shows."""
+
+    promise: int
+    faults: Sequence[Fault] = ()
+    replicated: bool = False
+
+
+BROKEN = {
+    "stock": Broken(2),
+    "idempotency key": Broken(1),
+    "whose key": Broken(1),
+    "ack after effect": Broken(6, [faults.crash("notifications", "ack.after", 5)]),
+    "confirm before clearing": Broken(
         5,
         [faults.break_off("orders", "rabbitmq", 2), faults.break_off("payments", "rabbitmq", 2)],
     ),
-    "journal": (1, [faults.kill("mongod")] * 4),
-    "outbox": (5, [faults.crash("orders", "commit.after", 20)] * 2),
-    "charge once": (3, [faults.provider(3, 2)]),
-    "mail once": (7, [faults.crash("notifications", "ack.before", 5)]),
+    "journal": Broken(1, [faults.kill("mongod")] * 4),
+    "majority": Broken(3, [failovers.roll_back(alone) for alone in (7, 8, 9, 10)], replicated=True),
+    "outbox": Broken(5, [faults.crash("orders", "commit.after", 20)] * 2),
+    "charge once": Broken(3, [faults.provider(3, 2)]),
+    "mail once": Broken(7, [faults.crash("notifications", "ack.before", 5)]),
+    "redeliveries alone": Broken(6, [bad_neighbours.event_kills_its_reader("notifications")]),
+    "refused copies": Broken(5, [bad_neighbours.retries_are_refused("orders", 5, full=False)]),
+    "past what fails": Broken(3, [bad_neighbours.one_payment_fails()]),
+    "a mail's own failure": Broken(7, [bad_neighbours.most_mail_fails(40)]),
+    "webhooks compared": Broken(3, [faults.webhooks_lie(8)]),
 }
 
 
@@ -36,11 +52,12 @@ long = pytest.mark.skipif(not os.environ.get("GUARDS"), reason="takes minutes: m
 @long
 @pytest.mark.parametrize("guard", BROKEN)
 async def test_a_broken_guard_is_seen(guard: str, tmp_path: Path) -> None:
-    promise, suffered = BROKEN[guard]
+    broken = BROKEN[guard]
     plan = Plan(
         seed=1,
-        faults=lambda _: [*suffered, faults.time_passes(10)],
-        purchases=30,
+        faults=lambda _: [*broken.faults, faults.time_passes(10)],
+        replicated=broken.replicated,
+        purchases=300,
         think=0.3,
         quiet_within=15,
         settings=_broken(guard),
@@ -48,7 +65,7 @@ async def test_a_broken_guard_is_seen(guard: str, tmp_path: Path) -> None:
 
     result = await play(plan, tmp_path / "system")
 
-    assert promise in {violation.promise for violation in result.found}, str(result)
+    assert broken.promise in {violation.promise for violation in result.found}, str(result)
 
 
 @long
@@ -59,4 +76,4 @@ async def test_a_stop_that_drops_what_is_in_hand_is_seen(tmp_path: Path) -> None
 
 
 def _broken(guard: str) -> dict[str, str]:
-    return {"BREAK": guard, "PYTHONPATH": f"{BREAKING}:{os.environ.get('PYTHONPATH', '')}"}
+    return {"BREAK": guard}

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from . import faults
+from . import schedule
 from .round import Plan, play
 
 SEED = 20_260_701
 
 
 async def test_nothing_is_lost_and_nothing_done_twice_whatever_is_killed(tmp_path: Path) -> None:
-    plan = Plan(seed=SEED, faults=faults.short, think=0.6)
+    plan = Plan(seed=SEED, faults=schedule.short, think=0.6)
 
     result = await play(plan, tmp_path / "system")
 

@@ -26,7 +26,7 @@ from cartwheel.local.up import System, running
 from ..journeys.command_line import cartwheel
 from ..journeys.outside import mailed
 from ..waiting import eventually
-from .test_broken_guards import BREAKING
+from .mischief import with_breaking
 
 GOOD = 1000
 A_SECOND = 40
@@ -67,7 +67,7 @@ async def test_one_poison_event_among_a_thousand_harms_none_of_the_others(tmp_pa
         connection.channel() as channel,
     ):
         mail = mongodb.database(client, SERVICE)["mail"]
-        await _deploy(system, BREAK="one customer", PYTHONPATH=_with_breaking())
+        await _deploy(system, BREAK="one customer", PYTHONPATH=with_breaking())
         poison = _paid(POISONED)
         failing = wire.write_event(poison)
         failing.headers[ATTEMPTS] = len(topology.RETRY_DELAYS) + 1  # its last attempt, not in 125 s
@@ -110,10 +110,6 @@ async def test_one_poison_event_among_a_thousand_harms_none_of_the_others(tmp_pa
         await mailed(system, POISONED, count=1)
         assert await _count(channel, DEAD) == 0
         assert await mail.count_documents({}) == WARM + 2 * GOOD + 1
-
-
-def _with_breaking() -> str:
-    return f"{BREAKING}:{os.environ.get('PYTHONPATH', '')}"
 
 
 async def _deploy(system: System, **environment: str) -> None:

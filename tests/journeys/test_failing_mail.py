@@ -20,7 +20,7 @@ from cartwheel.local.up import System
 from cartwheel.notifications.mail import Told
 
 from ..notifications.examples import failed, paid, snapshot
-from ..notifications.scripted_ses import FAILS, Answer, ScriptedSes, scripted_ses
+from ..scripted_ses import FAILS, Answer, ScriptedSes, scripted_ses
 from ..waiting import eventually
 from .command_line import cartwheel
 

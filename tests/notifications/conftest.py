@@ -19,8 +19,8 @@ from cartwheel.notifications.mail import Told
 from cartwheel.notifications.mongo import MIGRATIONS, MongoMails
 from cartwheel.notifications.ses import Ses, open_ses
 
+from ..scripted_ses import ScriptedSes, scripted_ses
 from .examples import now
-from .scripted_ses import ScriptedSes, scripted_ses
 
 SENDER = "The shop <shop@example.com>"
 """Whom mails are from that go to the scripted SES."""

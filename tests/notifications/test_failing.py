@@ -19,9 +19,9 @@ from cartwheel.notifications import handlers
 from cartwheel.notifications.handlers import Sender, StillSending
 from cartwheel.notifications.mail import Mail, Told
 
+from ..scripted_ses import FAILS, Answer, ScriptedSes
 from .conftest import Notifications
 from .examples import AT, happened, now, paid, snapshot
-from .scripted_ses import FAILS, Answer, ScriptedSes
 
 REFUSED = Answer(400, "MessageRejected", "Address blacklisted")
 

@@ -10,9 +10,9 @@ from cartwheel.notifications.handlers import MailFailed, MailRefused
 from cartwheel.notifications.mail import Mail
 from cartwheel.notifications.ses import OUTAGE_STATUSES, OUTAGES, REFUSALS, Ses, open_ses
 
+from ..scripted_ses import FAILS, HANGS, Answer, ScriptedSes
 from ..waiting import eventually
 from .conftest import SENDER
-from .scripted_ses import FAILS, HANGS, Answer, ScriptedSes
 
 TO = "zoe@example.org"
 UNVERIFIED = (

@@ -16,9 +16,9 @@ from cartwheel.notifications.mail import Mail, render
 from cartwheel.notifications.mongo import MongoMails
 from cartwheel.notifications.ses import open_ses
 
+from ..scripted_ses import Answer, ScriptedSes
 from .conftest import Notifications, Postbox
 from .examples import AT, canceled, failed, happened, paid, refunded, rejected, snapshot
-from .scripted_ses import Answer, ScriptedSes
 
 REFUSED = Answer(400, "MessageRejected", "Address blacklisted")
 

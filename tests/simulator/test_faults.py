@@ -6,14 +6,30 @@ import pytest
 
 from cartwheel.kernel.ids import new_id
 
-from .conftest import Receiver, Simulator
+from .conftest import Answer, Receiver, Simulator
 
 
-async def ask_for(simulator: Simulator, kind: str, payment_id: str, seconds: float = 0.3) -> None:
+async def ask_for(
+    simulator: Simulator, kind: str, payment_id: str, seconds: float = 0.3, **more: object
+) -> None:
     status, _ = await simulator.post(
-        "/v1/faults", {"kind": kind, "payment_id": payment_id, "seconds": seconds}
+        "/v1/faults", {"kind": kind, "payment_id": payment_id, "seconds": seconds, **more}
     )
     assert status == 201
+
+
+async def paid(simulator: Simulator, payment_id: str) -> None:
+    status, intent = await simulator.confirm(await simulator.intent(payment_id))
+    assert (status, intent["status"]) == (200, "succeeded")
+
+
+async def refund(simulator: Simulator, payment_id: str) -> Answer:
+    new = {"payment_id": payment_id, "refund_id": f"ref_{payment_id[4:]}", "amount": 1999}
+    return await simulator.post("/v1/refunds", new)
+
+
+async def cancel(simulator: Simulator, payment_id: str) -> Answer:
+    return await simulator.post(f"/v1/payments/{payment_id}/cancel")
 
 
 @pytest.mark.parametrize(("kind", "charged"), [("drop", 0), ("charge_then_drop", 1)])
@@ -99,6 +115,71 @@ async def test_a_fault_for_one_payment_spares_the_others(
 
     assert (status, cleared, after) == (200, 204, 200)
     assert [fault["payment_id"] for fault in listed["data"]] == [payment_id]
+
+
+@pytest.mark.parametrize(
+    ("kind", "refunded"),
+    [("error", 0), ("charge_then_error", 1), ("drop", 0), ("charge_then_drop", 1)],
+)
+async def test_a_refund_fails_before_or_after_it_is_made(
+    simulator: Simulator, payment_id: str, kind: str, refunded: int
+) -> None:
+    await paid(simulator, payment_id)
+    await ask_for(simulator, kind, payment_id, on="refund")
+
+    if kind.endswith("drop"):
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await refund(simulator, payment_id)
+    else:
+        assert (await refund(simulator, payment_id))[0] == 500
+
+    kinds = [entry["kind"] for entry in await simulator.entries(payment_id)]
+    assert kinds == ["charge", *["refund"] * refunded]
+    assert (await refund(simulator, payment_id))[0] == 200
+    kinds = [entry["kind"] for entry in await simulator.entries(payment_id)]
+    assert kinds == ["charge", "refund"]
+
+
+async def test_a_cancellation_is_answered_late(simulator: Simulator, payment_id: str) -> None:
+    await ask_for(simulator, "answer_late", payment_id, on="cancel")
+
+    asked = time.monotonic()
+    status, intent = await cancel(simulator, payment_id)
+
+    assert (status, intent["status"]) == (200, "canceled")
+    assert time.monotonic() - asked >= 0.3
+
+
+async def test_a_fault_spoils_no_other_step(simulator: Simulator, payment_id: str) -> None:
+    await ask_for(simulator, "error", payment_id, on="cancel")
+
+    await paid(simulator, payment_id)
+    refunded, _ = await refund(simulator, payment_id)
+    canceled, _ = await cancel(simulator, payment_id)
+
+    assert (refunded, canceled) == (200, 500)
+
+
+async def test_a_fault_without_a_count_lasts_until_it_is_removed(
+    simulator: Simulator, payment_id: str
+) -> None:
+    other = new_id("pay")
+    for each in (payment_id, other):
+        await paid(simulator, each)
+    await ask_for(simulator, "error", payment_id, on="refund", count=None)
+
+    spoilt = [(await refund(simulator, payment_id))[0] for _ in range(3)]
+    spared, _ = await refund(simulator, other)
+    await simulator.call("DELETE", "/v1/faults")
+    after, _ = await refund(simulator, payment_id)
+
+    assert (spoilt, spared, after) == ([500, 500, 500], 200, 200)
+
+
+async def test_a_webhook_fault_goes_with_a_confirmation_only(simulator: Simulator) -> None:
+    status, _ = await simulator.post("/v1/faults", {"kind": "webhook_late", "on": "refund"})
+
+    assert status == 400
 
 
 async def test_a_webhook_comes_twice_as_the_same_event(

@@ -14,7 +14,7 @@ from cartwheel.kernel.telemetry import log
 from cartwheel.simulator import ledger
 from cartwheel.simulator.cards import recognise
 from cartwheel.simulator.errors import ApiError, BadRequest, Unauthorized
-from cartwheel.simulator.faults import Fault, Faults, misbehave, webhook_manner
+from cartwheel.simulator.faults import Fault, Faults, Step, answered, webhook_manner
 from cartwheel.simulator.group_commit import GroupCommit
 from cartwheel.simulator.objects import Entries, Id, NewIntent, NewRefund, NewToken
 from cartwheel.simulator.outbox import NEVER, PROPERLY, Manner
@@ -89,7 +89,7 @@ async def create_intent(request: web.Request) -> web.Response:
 
     if not new.confirm:
         return await make(NEVER)
-    return await _confirming(request, parts.faults.take(new.payment_id), make)
+    return await _confirming(request, parts.faults.take(Step.CONFIRM, new.payment_id), make)
 
 
 async def get_intent(request: web.Request) -> web.Response:
@@ -112,7 +112,7 @@ async def confirm_intent(request: web.Request) -> web.Response:
     fault = None
     if parts.faults.pending:  # otherwise spare the look-up
         intent = await parts.ledger.do(partial(ledger.find_intent, intent_id=intent_id))
-        fault = parts.faults.take(intent.payment_id)
+        fault = parts.faults.take(Step.CONFIRM, intent.payment_id)
 
     async def confirm(webhook: Manner) -> web.Response:
         work = partial(ledger.confirm, intent_id=intent_id, at=_now(), webhook=webhook)
@@ -133,24 +133,32 @@ async def _confirming(
             webhooks.wake()
         return answer
 
-    return await misbehave(fault, request, charge) if fault else await charge()
+    return await answered(fault, request, charge)
 
 
 async def cancel_payment(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     payment_id = _path_id(request)
     webhook = PROPERLY if parts.webhooks else NEVER
-    work = partial(ledger.cancel, payment_id=payment_id, at=_now(), webhook=webhook)
-    intent = await parts.ledger.do(work)
-    if parts.webhooks:
-        parts.webhooks.wake()
-    return _answer(intent)
+
+    async def cancel() -> web.Response:
+        work = partial(ledger.cancel, payment_id=payment_id, at=_now(), webhook=webhook)
+        intent = await parts.ledger.do(work)
+        if parts.webhooks:
+            parts.webhooks.wake()
+        return _answer(intent)
+
+    return await answered(parts.faults.take(Step.CANCEL, payment_id), request, cancel)
 
 
 async def create_refund(request: web.Request) -> web.Response:
+    parts = request.app[PARTS]
     new = _decode(await request.read(), NewRefund)
-    refund = await request.app[PARTS].ledger.do(partial(ledger.refund, new=new, at=_now()))
-    return _answer(refund)
+
+    async def refund() -> web.Response:
+        return _answer(await parts.ledger.do(partial(ledger.refund, new=new, at=_now())))
+
+    return await answered(parts.faults.take(Step.REFUND, new.payment_id), request, refund)
 
 
 async def read_ledger(request: web.Request) -> web.Response:

@@ -1,4 +1,5 @@
-"""Misbehaviour on demand: what to do wrong at the next confirmations, or at one payment's.
+"""Misbehaviour on demand: what to do wrong at the next confirmations, refunds or cancellations,
+or at those of one payment.
 
 Faults live in memory: a restart of the simulator forgets them, never what was charged.
 """
@@ -15,7 +16,18 @@ from cartwheel.simulator.objects import Id
 from cartwheel.simulator.outbox import NEVER, PROPERLY, Manner
 
 
+class Step(StrEnum):
+    """What the client asks for, and a fault spoils."""
+
+    CONFIRM = "confirm"
+    """A charge: a confirmation, or an intent that is made and confirmed in one call."""
+    REFUND = "refund"
+    CANCEL = "cancel"
+
+
 class FaultKind(StrEnum):
+    """At a refund or a cancellation, read that for "charge". Those have no webhooks to spoil."""
+
     ANSWER_LATE = "answer_late"
     """Charge at once, answer `seconds` later."""
     CHARGE_LATE = "charge_late"
@@ -38,13 +50,22 @@ class FaultKind(StrEnum):
     """Send no webhook."""
 
 
+_OF_WEBHOOKS = frozenset(kind for kind in FaultKind if kind.startswith("webhook_"))
+
+
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """To be done `count` times: at any confirmation, or at those of `payment_id` only."""
+    """To be done `count` times (None: until the faults are cleared): at any step `on`, or at those
+    of `payment_id` only."""
 
     kind: FaultKind
-    count: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
+    on: Step = Step.CONFIRM
+    count: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = 1
     payment_id: Id | None = None
     seconds: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 10.0
+
+    def __post_init__(self) -> None:
+        if self.kind in _OF_WEBHOOKS and self.on is not Step.CONFIRM:
+            raise ValueError(f"{self.kind} goes with a confirmation only")
 
 
 class Faults:
@@ -59,13 +80,13 @@ class Faults:
     def clear(self) -> None:
         self.pending.clear()
 
-    def take(self, payment_id: str) -> Fault | None:
-        """Return what to do wrong at this confirmation, and count it as done."""
+    def take(self, on: Step, payment_id: str) -> Fault | None:
+        """Return what to do wrong at this step, and count it as done."""
         for place, fault in enumerate(self.pending):
-            if fault.payment_id in (None, payment_id):
+            if fault.on is on and fault.payment_id in (None, payment_id):
                 if fault.count == 1:
                     del self.pending[place]
-                else:
+                elif fault.count is not None:
                     self.pending[place] = msgspec.structs.replace(fault, count=fault.count - 1)
                 return fault
         return None
@@ -85,22 +106,24 @@ def webhook_manner(fault: Fault | None) -> Manner:
             return PROPERLY
 
 
-async def misbehave(
-    fault: Fault, request: web.Request, charge: Callable[[], Awaitable[web.Response]]
+async def answered(
+    fault: Fault | None, request: web.Request, do: Callable[[], Awaitable[web.Response]]
 ) -> web.Response:
-    """Answer `request` as `fault` says; `charge` does what ought to be done."""
-    if fault.kind is FaultKind.CHARGE_LATE:
-        await asyncio.sleep(fault.seconds)
-    if fault.kind is FaultKind.DROP:
+    """Answer `request` as `fault` says, or properly; `do` does what ought to be done."""
+    kind = fault.kind if fault else None
+    seconds = fault.seconds if fault else 0
+    if kind is FaultKind.CHARGE_LATE:
+        await asyncio.sleep(seconds)
+    if kind is FaultKind.DROP:
         return _hang_up(request)
-    if fault.kind is FaultKind.ERROR:
+    if kind is FaultKind.ERROR:
         return _error()
-    answer = await charge()
-    if fault.kind is FaultKind.ANSWER_LATE:
-        await asyncio.sleep(fault.seconds)
-    if fault.kind is FaultKind.CHARGE_THEN_DROP:
+    answer = await do()
+    if kind is FaultKind.ANSWER_LATE:
+        await asyncio.sleep(seconds)
+    if kind is FaultKind.CHARGE_THEN_DROP:
         return _hang_up(request)
-    if fault.kind is FaultKind.CHARGE_THEN_ERROR:
+    if kind is FaultKind.CHARGE_THEN_ERROR:
         return _error()
     return answer
 

@@ -1,14 +1,18 @@
-"""Breaks one guard in the process that starts with this folder on its PYTHONPATH.
+"""Breaks one guard, or harms readers of events, in the process that starts with this folder on its
+PYTHONPATH.
 
-Python imports `sitecustomize` before anything else. `BREAK` names the guard; nothing of this is in
-the product, and nothing of the product knows it.
+Python imports `sitecustomize` before anything else. `BREAK` names the guard, `MISCHIEF` the folder
+that says which readers are harmed (`tests/chaos/mischief.py`). Nothing of this is in the product,
+and nothing of the product knows it.
 """
 
 import asyncio
+import contextlib
 import os
+import signal
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from importlib import import_module
 from typing import Any
 
@@ -46,10 +50,11 @@ def acknowledge_before_the_effect() -> None:
     consuming: Any = import_module("cartwheel.kernel.bus.consuming")
     crash_points: Any = import_module("cartwheel.kernel.crash_points")
 
-    async def handle(self: Any, message: Any) -> None:
-        await message.ack()
-        crash_points.reach("ack.after")
-        await self._done_with(message)
+    async def handle(self: Any, message: Any, intake: Any) -> None:
+        async with intake.turn(message):
+            await message.ack()
+            crash_points.reach("ack.after")
+            await self._done_with(message, intake)
 
     consuming.Consumer._handle = handle
 
@@ -159,6 +164,125 @@ def stop_without_finishing() -> None:
         getattr(import_module(f"cartwheel.kernel.bus.{module}"), name).drain = drop
 
 
+def share_keys_among_users() -> None:
+    """gateway: whoever sends a key that another has used gets what that one made."""
+    idempotency: Any = import_module("cartwheel.gateway.idempotency")
+
+    def anybodys(_identity: Any, key: Any) -> str:
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, key) if key else uuid.uuid4())
+
+    idempotency.request_id = anybodys
+
+
+def believe_a_primary_that_is_alone() -> None:
+    """The services: a write that no majority has counts as stored."""
+    bulk: Any = import_module("cartwheel.kernel.store.bulk")
+    errors: Any = import_module("cartwheel.kernel.errors")
+    write = bulk.write
+
+    async def believe(collection: Any, writes: Any) -> Any:
+        try:
+            return await write(collection, writes)
+        except errors.OutcomeUnknown as unknown:
+            cause: Any = unknown.__cause__
+            upserted = {each["index"] for each in cause.details["upserted"]}
+            return bulk.Written(cause.details["nMatched"], upserted, {})
+
+    bulk.write = believe
+
+
+def take_redeliveries_together() -> None:
+    """The services: 64 events are in hand, whether one of them has killed its reader or not."""
+    intake: Any = import_module("cartwheel.kernel.bus.intake")
+
+    async def begin(self: Any, on_message: Any) -> None:
+        self._on_message = on_message
+        await self._consume(intake.PREFETCH)
+
+    @contextlib.asynccontextmanager
+    async def turn(_self: Any, _message: Any) -> AsyncGenerator[None]:
+        yield
+
+    intake.Intake.begin = begin
+    intake.Intake.turn = turn
+
+
+def forget_refused_copies() -> None:
+    """The services: an event whose copy is refused is neither acknowledged nor returned."""
+    consuming: Any = import_module("cartwheel.kernel.bus.consuming")
+    confirmed = consuming.Consumer._confirmed
+
+    async def once(self: Any, copy: Any, intake: Any, queue: str) -> bool:
+        if not await confirmed(self, copy, intake, queue):
+            raise ConnectionError("the copy was refused")
+        return True
+
+    consuming.Consumer._confirmed = once
+
+
+def stop_at_what_fails() -> None:
+    """The services: a job ends at the first item that fails, and begins with it again."""
+    jobs: Any = import_module("cartwheel.kernel.jobs")
+
+    async def stop(_job: Any, _items: Any, _item: Any, error: Exception, **_: Any) -> None:
+        raise error
+
+    jobs._note = stop
+
+
+def take_each_failure_for_an_outage() -> None:
+    """notifications: when SES fails on a mail, wait until it does not."""
+    ses: Any = import_module("cartwheel.notifications.ses")
+    errors: Any = import_module("cartwheel.kernel.errors")
+
+    async def look(_self: Any, _failed: Any) -> None:
+        raise errors.Unavailable("SES is down")
+
+    ses.Ses._look = look
+
+
+def believe_every_webhook() -> None:
+    """payments: compare nothing of what a webhook tells."""
+    domain: Any = import_module("cartwheel.payments.domain")
+
+    def same(_payment: Any, _report: Any) -> list[str]:
+        return []
+
+    domain.differing = same
+
+
+def harm_readers(mischief: str) -> None:
+    """The services: an event whose id is a file in the folder kills the process, and all events of
+    a service whose name is a file there fail."""
+    consuming: Any = import_module("cartwheel.kernel.bus.consuming")
+    msgspec: Any = import_module("msgspec")
+    begin = consuming.Consumer.__init__
+
+    def harm(service: str, event: Any) -> None:
+        if os.path.exists(f"{mischief}/{event.id}"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if os.path.exists(f"{mischief}/{service}"):
+            raise ZeroDivisionError("by zero")
+
+    def harmed(service: str, handler: Any) -> Any:
+        async def handle(event: Any) -> None:
+            harm(service, event)
+            await handler(event)
+
+        return handle
+
+    def begun(self: Any, service: str, table: Any, **more: Any) -> None:
+        rows = [
+            msgspec.structs.replace(
+                row, handler=harmed(service, row.handler), alone=harmed(service, row.alone)
+            )
+            for row in table
+        ]
+        begin(self, service, rows, **more)
+
+    consuming.Consumer.__init__ = begun
+
+
 BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "stock": ("cartwheel.products", sell_what_is_not_there),
     "idempotency key": ("cartwheel.gateway", forget_idempotency_keys),
@@ -169,8 +293,19 @@ BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "charge once": ("cartwheel.payments", charge_again_to_find_out),
     "mail once": ("cartwheel.notifications", mail_whatever_was_mailed),
     "finish what is in hand": ("cartwheel", stop_without_finishing),
+    "whose key": ("cartwheel.gateway", share_keys_among_users),
+    "majority": ("cartwheel", believe_a_primary_that_is_alone),
+    "redeliveries alone": ("cartwheel", take_redeliveries_together),
+    "refused copies": ("cartwheel", forget_refused_copies),
+    "past what fails": ("cartwheel", stop_at_what_fails),
+    "a mail's own failure": ("cartwheel.notifications", take_each_failure_for_an_outage),
+    "webhooks compared": ("cartwheel.payments", believe_every_webhook),
     "one customer": ("cartwheel.notifications", stumble_over_one_customer),
 }
+
+_is_service = any(word.startswith("cartwheel.") and word.endswith(".app") for word in sys.orig_argv)
+if _is_service and (mischief := os.environ.get("MISCHIEF")):
+    harm_readers(mischief)
 
 if guard := os.environ.get("BREAK"):
     where, break_it = BREAKABLE[guard]
