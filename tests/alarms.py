@@ -8,11 +8,19 @@ from contextlib import asynccontextmanager
 
 from cartwheel.local.supervisor import Supervisor
 
+_UNTIL_ALARMED = """
+    Wait = fun(Again) ->
+        case rabbit_alarm:get_alarms() of [] -> timer:sleep(50), Again(Again); _ -> ok end
+    end,
+    Wait(Wait).
+"""
+
 
 @asynccontextmanager
 async def rabbitmq_full(supervisor: Supervisor) -> AsyncGenerator[None]:
     """For as long as this is open, RabbitMQ accepts nothing."""
     await _watermark(supervisor, "absolute", "1")
+    await _control(supervisor, "eval", _UNTIL_ALARMED)
     try:
         yield
     finally:

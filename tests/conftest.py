@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,11 @@ def _logs() -> None:
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[System]:
     """The whole system: MongoDB, RabbitMQ, the AWS emulator, the simulator, all five processes."""
     home: Path = tmp_path_factory.mktemp("system")
-    with refusing_table_scans():
-        async with running(home, given={}) as started, without_table_scans(started):
-            yield started
+    async with AsyncExitStack() as stack:
+        with refusing_table_scans():
+            started = await stack.enter_async_context(running(home, given={}))
+        await stack.enter_async_context(without_table_scans(started))
+        yield started
 
 
 @pytest.fixture

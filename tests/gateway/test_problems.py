@@ -3,12 +3,15 @@ import contextlib
 import http.client
 import json
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import pytest
 from structlog.typing import EventDict
 
 from cartwheel.gateway.bodies import MAX_BODY
+from cartwheel.gateway.problems import plain
+from cartwheel.kernel import text
 
 from .conftest import Gateway
 from .probes import SECRET
@@ -310,3 +313,19 @@ async def test_a_crash_is_logged_with_the_trace_that_the_client_was_told(
     (crash,) = [line for line in logged if line["event"] == "crashed"]
     assert crash["trace_id"] == reply.problem["trace_id"]
     assert isinstance(crash["exc_info"], RuntimeError)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "sentence"),
+    [
+        (text.LINE, "Expected one line of text, without control characters"),
+        (text.LINES, "Expected text without control characters"),
+        (text.URL, "Expected an http(s) URL without spaces, user and password"),
+        (r"^[0-9]{3,4}$" + text.NOTHING_AFTER, "Expected str matching regex '^[0-9]{3,4}$'"),
+    ],
+)
+def test_patterns_are_told_in_words_or_as_short_as_they_are(pattern: str, sentence: str) -> None:
+    kind = Annotated[str, msgspec.Meta(pattern=pattern)]
+    with pytest.raises(msgspec.ValidationError) as refused:
+        msgspec.convert("\x1b[2J", kind)
+    assert plain(str(refused.value)) == sentence

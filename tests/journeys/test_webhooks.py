@@ -123,7 +123,7 @@ async def test_another_sum_than_the_orders_goes_back_and_the_customer_is_told_an
     rejected = await eventually(look, within=15)
     subjects = {mail["Subject"] for mail in await mailed(system, customer.email, count=2)}
     paid = (await customer.pay(order)).made
-    assert (rejected["status"], rejected["failure"]["code"]) == ("REJECTED", "wrong_sum")
+    assert (rejected["status"], rejected["failure"]["code"]) == ("REJECTED", "amount_mismatch")
     lines = [line for line in await ledger(system) if line["payment_id"] == left["id"]]
     assert [(line["kind"], line["amount"]) for line in lines] == [("charge", 1), ("refund", 1)]
     assert subjects == {

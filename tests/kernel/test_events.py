@@ -267,12 +267,12 @@ async def test_an_event_to_be_tried_later_is_tried_as_often_as_its_handler_says(
 
     await connect(Consumer(SERVICE, [on(Happened, fail)], probe=probe))
     tried_often = wire.write_event(happened(1))
-    tried_often.headers[consuming.ASKED_LATER] = 40
+    tried_often.headers[consuming.RETRIES_REQUESTED] = 40
     await channel.default_exchange.publish(tried_often, topology.event_queue(SERVICE))
 
     later = topology.retry_queue(SERVICE, topology.RETRY_DELAYS[-1])
     message = await eventually(lambda: taken(channel, later))
-    assert message.headers[consuming.ASKED_LATER] == 41
+    assert message.headers[consuming.RETRIES_REQUESTED] == 41
     assert consuming.ATTEMPTS not in message.headers  # a failure would still be tried four times
     assert await count(channel, DEAD) == 0
 

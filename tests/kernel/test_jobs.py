@@ -37,7 +37,7 @@ class Work(NamedTuple):
         return DueItems(
             self.database["things"],
             {"status": "OPEN"},
-            at_first=lambda now: {"opened_at": {"$lt": now}},
+            when=lambda now: {"opened_at": {"$lt": now}},
         )
 
     async def add(self, *names: str) -> None:
@@ -235,6 +235,7 @@ async def test_a_failure_of_what_another_has_done_meanwhile_is_not_stored(
 async def test_a_saved_aggregate_starts_afresh(database: Database) -> None:
     things = Aggregates(database["things"], source="tests", outboxes=Outboxes())
     items = DueItems(database["things"], {"name": NEW.name})
+    await database["things"].create_index([("name", ASCENDING)])
     await things.insert(NEW)
 
     async def fail(_: str) -> None:
@@ -249,6 +250,18 @@ async def test_a_saved_aggregate_starts_afresh(database: Database) -> None:
     assert saved is not None
     assert {"due_at", "retry"} <= failed.keys()
     assert not {"due_at", "retry"} & saved.keys()
+
+
+async def test_failures_that_another_version_has_stored_keep_no_item_waiting(work: Work) -> None:
+    await work.add("first", "odd", "last")
+    odd = {"$set": {"retry": {"failed": "often"}}}
+    await work.database["things"].update_one({"_id": "odd"}, odd)
+    work.fails["odd"] = ValueError("no")
+
+    await work.run()
+
+    assert await work.open() == ["odd"]
+    assert (await work.document("odd"))["retry"]["failures"] == 1
 
 
 async def test_an_item_that_is_well_and_not_yet_done_is_looked_at_again_later(work: Work) -> None:

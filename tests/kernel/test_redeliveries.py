@@ -49,6 +49,14 @@ class Replica:
             await connection.stop()
 
 
+class Watched(Consumer):
+    losses = 0
+
+    def lost(self) -> None:
+        self.losses += 1
+        super().lost()
+
+
 @pytest.mark.parametrize("replicas", [1, 2])
 async def test_an_event_that_kills_its_reader_takes_no_other_with_it(
     connect: Connect, channel: AbstractChannel, replicas: int
@@ -226,19 +234,12 @@ async def test_an_outage_longer_than_the_consumer_timeout_counts_as_no_delivery(
         if away:
             raise Unavailable("still away")
 
-    closed = 0
-
-    class Watched(Consumer):
-        def lost(self) -> None:
-            nonlocal closed
-            closed += 1
-            super().lost()
-
+    consumer = Watched(SERVICE, [on(Happened, handle)], probe=is_back)
     async with consumer_timeout(system.supervisor, seconds=2):
-        await connect(Watched(SERVICE, [on(Happened, handle)], probe=is_back))
+        await connect(consumer)
         await publish(connect, *(happened(number) for number in range(10)))
         await asyncio.sleep(6)
-        assert closed == 0
+        assert consumer.losses == 0
     away = False
 
     async def all_done() -> None:
@@ -246,3 +247,57 @@ async def test_an_outage_longer_than_the_consumer_timeout_counts_as_no_delivery(
 
     await eventually(all_done)
     assert await count(channel, DEAD) == 0
+
+
+async def test_a_redelivery_that_waits_keeps_no_other_waiting(
+    connect: Connect, channel: AbstractChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its dependency is down for it alone, or its retry copy is not taken."""
+    monkeypatch.setattr(consuming, "RENEW_REDELIVERY_AFTER", 0.5)
+    begun = asyncio.Event()
+    done: list[int] = []
+
+    async def hang(event: CloudEvent[Happened]) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def handle(event: CloudEvent[Happened]) -> None:
+        if event.data.number == 0:
+            raise Unavailable("for this one alone")
+        if event.data.number == 1:
+            raise ZeroDivisionError
+        done.append(event.data.number)
+
+    first = await connect(Consumer(SERVICE, [on(Happened, hang)], probe=probe))
+    await publish(connect, *(happened(number) for number in range(30)))
+    await begun.wait()
+    await first.stop()
+    await channel.queue_delete(RETRY)
+    await connect(Consumer(SERVICE, [on(Happened, handle)], probe=probe))
+
+    async def others_done() -> None:
+        assert set(done) == set(range(2, 30))
+
+    await eventually(others_done)
+    await topology.declare(channel, services=[SERVICE], events=[Happened])
+    assert await count(channel, DEAD) == 0
+
+
+async def test_a_copy_that_is_not_taken_for_longer_than_the_consumer_timeout_counts_as_no_delivery(
+    connect: Connect, channel: AbstractChannel, system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consuming, "RENEW_AFTER", 0.7)
+
+    async def fail(event: CloudEvent[Happened]) -> None:
+        raise ZeroDivisionError
+
+    consumer = Watched(SERVICE, [on(Happened, fail)], probe=probe)
+    async with consumer_timeout(system.supervisor, seconds=2):
+        await channel.queue_delete(RETRY)
+        await connect(consumer)
+        await publish(connect, happened(1))
+        await asyncio.sleep(5)
+        assert consumer.losses == 0
+    await topology.declare(channel, services=[SERVICE], events=[Happened])
+    message = await eventually(lambda: taken(channel, RETRY))
+    assert message.headers[consuming.ATTEMPTS] == 1

@@ -2,10 +2,12 @@
 
 import re
 
+import msgspec
 import pytest
 
 from cartwheel.contracts.orders import OrderSnapshot
 from cartwheel.notifications.mail import Mail, Told, render
+from cartwheel.payments.domain import AMOUNT_MISMATCH
 
 from .examples import canceled, failed, paid, refunded, rejected, snapshot
 
@@ -63,6 +65,15 @@ def test_who_has_paid_a_canceled_order_gets_the_money_back(kind: str) -> None:
 
     assert "the money is on its way back to you" in getattr(mail, kind)
     assert "We have received no payment" not in getattr(mail, kind)
+
+
+@pytest.mark.parametrize("kind", ["text", "html"])
+def test_a_payment_that_failed_says_of_the_charge_what_its_reason_says(kind: str) -> None:
+    reason = AMOUNT_MISMATCH.message
+    mail = render(msgspec.structs.replace(failed(snapshot()), reason=reason))
+
+    assert "It will be refunded" in getattr(mail, kind)
+    assert "Nothing was charged" not in getattr(mail, kind)
 
 
 @pytest.mark.parametrize("kind", ["text", "html"])

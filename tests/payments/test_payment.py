@@ -99,7 +99,7 @@ def test_another_sum_than_the_payments_does_not_pay_and_is_to_be_refunded(captur
     rejected = settle(payment(CARD), Captured(captured))
 
     assert (rejected.status, rejected.live) == (PaymentStatus.REJECTED, False)
-    assert (rejected.failure, rejected.attempt) == (domain.WRONG_SUM, None)
+    assert (rejected.failure, rejected.attempt) == (domain.AMOUNT_MISMATCH, None)
     assert rejected.captured == captured
     assert rejected.refunds == [Refund(id="rfd_1", amount=captured, reason="wrong sum")]
     assert [event.type for event in rejected.events] == ["payment.declined.v1"]

@@ -270,7 +270,7 @@ async def test_another_sum_than_the_orders_never_pays_and_goes_back(
 
     assert noted.status is PaymentStatus.REJECTED
     assert noted.failure is not None
-    assert noted.failure.code == "wrong_sum"
+    assert noted.failure.code == "amount_mismatch"
     assert [(refund.amount, refund.status) for refund in noted.refunds] == [
         (OTHER_SUM, RefundStatus.PENDING)
     ]
@@ -357,6 +357,24 @@ async def test_what_a_provider_captures_for_a_payment_in_cash_goes_back_and_pays
     assert noted.refunds == [back]
     assert await shop.charges(pending) == ["charge", "refund"]
     assert await payments.told(pending.id) == ["payment.pending.v1"]
+
+
+async def test_a_refund_that_the_provider_refuses_keeps_no_other_of_its_payment_waiting(
+    payments: Payments, shop: Shop
+) -> None:
+    pending = await cash(payments, shop)
+    await captured_under(pending, TOTAL, shop)
+    await payments.confirm(pending.id, ADMIN)
+    await payments.report(reported(pending))
+    by_hand = {"payment_id": pending.id, "refund_id": "rfd_by_hand", "amount": TOTAL.amount}
+    assert (await shop.simulator.post("/v1/refunds", by_hand))[0] == 200  # so ours is refused
+    await payments.refund_due(refund_due(pending.order_id, pending.id))
+
+    await payments.carry_out_refunds()
+
+    refused, returned = (await read(payments, pending)).refunds
+    assert (refused.provider, refused.status) == ("simulator", RefundStatus.PENDING)
+    assert (returned.provider, returned.status) == (None, RefundStatus.SUCCEEDED)
 
 
 async def test_cash_is_confirmed_and_given_back_whatever_a_provider_has_captured_for_it(

@@ -19,6 +19,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from cartwheel.gateway.identity import InvalidToken
+from cartwheel.kernel import text
 from cartwheel.kernel.errors import (
     Conflict,
     FieldError,
@@ -167,8 +168,14 @@ def _invalid_parameters(
 
 
 def plain(message: str) -> str:
-    """msgspec's messages without their code marks: "Expected int, got str"."""
-    return message.replace("`", "")
+    """Return a message of msgspec without its code marks: "Expected int, got str".
+
+    Patterns that are too long to be read are put into words.
+    """
+    for pattern, words in text.IN_WORDS.items():
+        if message.rstrip("`").endswith(repr(pattern)):
+            return f"Expected {words}"
+    return message.replace("`", "").replace(repr(text.NOTHING_AFTER)[1:-1], "")
 
 
 def _allow(headers: Mapping[str, str]) -> dict[str, str]:

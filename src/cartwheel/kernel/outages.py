@@ -1,6 +1,6 @@
 """Is this error an outage (wait), contention (try again at once), or a fault (retry, then park)?
 
-What a message or a line of code is at fault for is retried and then parked. An outage passes by
+A fault of the message or of the code is retried, then dead-lettered. An outage passes by
 itself once a dependency is back, however long that takes. Contention passes at once: others were
 changing the same documents. Adapters of other technology raise an `Outage` themselves.
 """

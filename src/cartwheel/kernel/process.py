@@ -202,11 +202,13 @@ async def repeat(job: Job) -> None:
         try:
             await job.run()
         except Exception as error:
-            if repr(error) == told:
+            # Only its beginning: what the driver says goes on with times and addresses.
+            same = f"{type(error).__name__}: {error}"[:60]
+            if same == told:
                 continue
-            told = repr(error)
+            told = same
             if is_outage(error):
-                log.warning("job waits for a dependency", error=told)
+                log.warning("job waits for a dependency", error=repr(error))
             else:
                 log.exception("job failed")
         else:

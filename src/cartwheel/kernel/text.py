@@ -11,6 +11,9 @@ turn the direction of writing, with which text can be made to read as something 
 
 import re
 
+NOTHING_AFTER = r"(?!\n)"
+"""Follows `$` in a pattern: Python's `$` lets a line break come after it."""
+
 _LAYOUT = r"\t\n\r"
 _OTHER_CONTROLS = (
     r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # Unicode's category Cc, without tabs and line breaks
@@ -31,6 +34,13 @@ _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[^/?#@:\[\]]+)"
 
 URL = rf"^(?![\s\S]*[{_NOT_IN_URLS}])https?://{_HOST}(?::[0-9]+)?(?:[/?#]|$)"
 """An address of the web (RFC 3986, other letters as they are), without user and password."""
+
+IN_WORDS = {
+    LINE: "one line of text, without control characters",
+    LINES: "text without control characters",
+    URL: "an http(s) URL without spaces, user and password",
+}
+"""What to tell people in place of a pattern."""
 
 _UNFIT = re.compile(rf"[{_CONTROLS}\ud800-\udfff]")
 _VISIBLE = re.compile(rf"[^{_INVISIBLE}]")

@@ -100,7 +100,7 @@ class MongoOrders:
         return DueItems(
             self._orders,
             {"status": OrderStatus.AWAITING_PAYMENT},
-            at_first=lambda now: {"expires_at": {"$lte": now}},
+            when=lambda now: {"expires_at": {"$lte": now}},
         )
 
     async def timeline(self, order_id: str) -> list[TimelineEntry]:

@@ -43,8 +43,8 @@ PROCESSING_ERROR = Failure(
     code="processing_error",
     message="The payment could not be processed. Nothing was charged; please try again.",
 )
-WRONG_SUM = Failure(
-    code="wrong_sum",
+AMOUNT_MISMATCH = Failure(
+    code="amount_mismatch",
     message="Another sum than the order's was charged. It will be refunded; please try again.",
 )
 
@@ -175,7 +175,7 @@ def settle(
             return _changed(paid, "captured", event, cause=cause, at=at)
         case Captured(amount=money):
             payment = msgspec.structs.replace(payment, captured=money)
-            rejected = _rejected(payment, WRONG_SUM, counts=False, cause=cause, at=at)
+            rejected = _rejected(payment, AMOUNT_MISMATCH, counts=False, cause=cause, at=at)
             return refund_due(rejected, money, reason="wrong sum", cause=cause, at=at)
         case Declined(code=code, message=message):
             # A provider's words go into mail and logs.

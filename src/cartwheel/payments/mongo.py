@@ -126,7 +126,7 @@ class MongoPayments:
         return DueItems(
             self._payments,
             {"status": PaymentStatus.AWAITING_PAYMENT, "provider": provider},
-            at_first=lambda now: {"updated_at": {"$lt": now - after}},
+            when=lambda now: {"updated_at": {"$lt": now - after}},
         )
 
 

@@ -34,7 +34,9 @@ Name = Annotated[
     ),
 ]
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=256, examples=["Cartwheel-Demo-1"])]
-Code = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^\S+$(?!\n)", examples=["123456"])]
+Code = Annotated[
+    str, msgspec.Meta(max_length=64, pattern=r"^\S+$" + text.NOTHING_AFTER, examples=["123456"])
+]
 RefreshToken = Annotated[str, msgspec.Meta(min_length=1, max_length=8192)]
 
 

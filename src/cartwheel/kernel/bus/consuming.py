@@ -24,6 +24,7 @@ import re
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from enum import Enum, auto
 from functools import partial
 from typing import Any, TypeVar
 
@@ -54,6 +55,10 @@ Data = TypeVar("Data", bound=Event)
 HANDLE_WITHIN = 20.0
 """Seconds for one event, after which the part it waits for counts as away."""
 
+RENEW_REDELIVERY_AFTER = 5.0
+"""Seconds for which a redelivery is kept once it has been tried. Then it is renewed, and waits
+beside others."""
+
 RENEW_AFTER = 600.0
 """Seconds for which an event is kept until it is renewed. RabbitMQ's consumer timeout is 30 minutes
 (https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout) and must be well above this."""
@@ -73,7 +78,7 @@ event counts as failed."""
 ATTEMPTS = "attempts"
 """The header that counts failures."""
 
-ASKED_LATER = "asked_later"
+RETRIES_REQUESTED = "retries_requested"
 """The header that counts `RetryLater`, which has no limit."""
 
 _COUNT = re.compile(r"[0-9]{1,6}")
@@ -111,6 +116,21 @@ def on_batch(
                 raise result
 
     return On(kind, lane.submit, alone)
+
+
+class _Outcome(Enum):
+    """What became of an event, if it is not to go on as a copy."""
+
+    DONE = auto()
+    WAITING = auto()
+    """A dependency is down."""
+
+
+class _Copy(msgspec.Struct, frozen=True):
+    """An event is to go on in another queue, with these headers in addition."""
+
+    queue: str
+    headers: HeadersType = {}
 
 
 class Consumer:
@@ -161,12 +181,12 @@ class Consumer:
         waiting = asyncio.timeout(RENEW_AFTER)
         try:
             try:
-                async with waiting, intake.turn(message):
+                async with waiting:
                     await self._settle(message, intake, waiting)
             except TimeoutError:
                 if not waiting.expired():
                     raise
-                await self._send(message, intake, topology.event_queue(self._service), {})
+                await self._send(message, intake, _Copy(topology.event_queue(self._service)))
                 await message.ack()
         except CONNECTION_ERRORS as error:
             # Unacknowledged, so RabbitMQ delivers it again.
@@ -180,6 +200,10 @@ class Consumer:
     async def _settle(
         self, message: AbstractIncomingMessage, intake: Intake, waiting: asyncio.Timeout
     ) -> None:
+        """Return when `message` is acknowledged, or returned because the consumer stops.
+
+        `waiting` ends all waiting for others, and no handling.
+        """
         renew_at = waiting.when()
         while not intake.ended.is_set():
             if self._pause is not None:
@@ -188,24 +212,37 @@ class Consumer:
                 await message.reject(requeue=True)
                 return
             else:
-                waiting.reschedule(None)
-                if await self._done_with(message, intake):
-                    self._pause_for = SHORTEST_PAUSE
-                    # Ack after the effect is stored: a crash between the two repeats the event.
-                    crash_points.reach("ack.before")
-                    await message.ack()
-                    crash_points.reach("ack.after")
-                    return
-                waiting.reschedule(renew_at)
+                async with intake.turn(message):
+                    if self._pause is not None or self._stopping:
+                        continue
+                    waiting.reschedule(None)
+                    outcome = await self._handled(message)
+                if message.redelivered and renew_at is not None:
+                    # It has been tried and has killed nobody, so it need not keep others waiting.
+                    soon = asyncio.get_running_loop().time() + RENEW_REDELIVERY_AFTER
+                    renew_at = min(renew_at, soon)
+                if outcome is _Outcome.WAITING:
+                    waiting.reschedule(renew_at)
+                    continue
+                if isinstance(outcome, _Copy):
+                    waiting.reschedule(renew_at)
+                    await self._send(message, intake, outcome)
+                    waiting.reschedule(None)
+                self._pause_for = SHORTEST_PAUSE
+                # Ack after the effect is stored: a crash between the two repeats the event.
+                crash_points.reach("ack.before")
+                await message.ack()
+                crash_points.reach("ack.after")
+                return
 
-    async def _done_with(self, message: AbstractIncomingMessage, intake: Intake) -> bool:
-        """Handle, retry or park `message`; return False if a part is away instead."""
+    async def _handled(self, message: AbstractIncomingMessage) -> "_Outcome | _Copy":
+        """Handle `message`; return what is to become of it."""
         try:
             event = wire.read_event(message, self._kinds)
-            failed, asked_later = _count(message, ATTEMPTS), _count(message, ASKED_LATER)
+            failures = _count(message, ATTEMPTS)
+            requested = _count(message, RETRIES_REQUESTED)
         except wire.Undecodable as error:
-            await self._park(message, intake, error)
-            return True
+            return self._dead(message, error)
         continue_trace(event.traceparent)
         row = self._table[event.type]
         try:
@@ -221,63 +258,51 @@ class Consumer:
             )
         except RetryLater as error:
             log.warning("event asked for later", type=event.type, error=repr(error))
-            await self._retry(message, intake, ASKED_LATER, asked_later + 1)
+            return self._later(RETRIES_REQUESTED, requested + 1)
         except DeadLetter as error:
-            await self._park(message, intake, error, failed + asked_later + 1)
+            return self._dead(message, error, failures + requested + 1)
         except Exception as error:
             if is_outage(error) and not is_contention(error):
                 log.warning("a part is away: consuming stops", type=event.type, error=repr(error))
                 self._start_pause()
-                return False
-            attempts = failed + 1
-            if attempts > topology.RETRIES:
-                await self._park(message, intake, error, attempts)
-            else:
-                log.exception("event failed", type=event.type, subject=event.subject, n=attempts)
-                await self._retry(message, intake, ATTEMPTS, attempts)
-        return True
+                return _Outcome.WAITING
+            if failures >= topology.RETRIES:
+                return self._dead(message, error, failures + 1)
+            attempts = failures + 1
+            log.exception("event failed", type=event.type, subject=event.subject, attempts=attempts)
+            return self._later(ATTEMPTS, attempts)
+        return _Outcome.DONE
 
-    async def _retry(
-        self, message: AbstractIncomingMessage, intake: Intake, header: str, count: int
-    ) -> None:
+    def _later(self, header: str, count: int) -> "_Copy":
         delay = topology.RETRY_DELAYS[min(count, len(topology.RETRY_DELAYS)) - 1]
-        queue = topology.retry_queue(self._service, delay)
-        await self._send(message, intake, queue, {header: count})
+        return _Copy(topology.retry_queue(self._service, delay), {header: count})
 
-    async def _park(
-        self,
-        message: AbstractIncomingMessage,
-        intake: Intake,
-        error: Exception,
-        attempts: int = 1,
-    ) -> None:
+    def _dead(
+        self, message: AbstractIncomingMessage, error: Exception, attempts: int = 1
+    ) -> "_Copy":
         log.error("event parked", id=message.message_id, attempts=attempts, error=repr(error))
-        story: HeadersType = {
-            ATTEMPTS: attempts,
-            "reason": str(error)[:1000] or type(error).__name__,
-            "stack": "".join(traceback.format_exception(error))[-8000:],
-            "origin": topology.event_queue(self._service),
-            "parked_at": utc_now().isoformat(),
-        }
-        await self._send(message, intake, topology.dead_queue(self._service), story)
+        return _Copy(
+            topology.dead_queue(self._service),
+            {
+                ATTEMPTS: attempts,
+                "reason": str(error)[:1000] or type(error).__name__,
+                "stack": "".join(traceback.format_exception(error))[-8000:],
+                "origin": topology.event_queue(self._service),
+                "parked_at": utc_now().isoformat(),
+            },
+        )
 
-    async def _send(
-        self,
-        message: AbstractIncomingMessage,
-        intake: Intake,
-        queue: str,
-        headers: HeadersType,
-    ) -> None:
-        """Return when RabbitMQ has a copy of `message` in `queue`, however long that takes.
+    async def _send(self, message: AbstractIncomingMessage, intake: Intake, to: "_Copy") -> None:
+        """Return when RabbitMQ has a copy of `message`, however long that takes.
 
         Raises:
             ChannelInvalidStateError: the connection is lost, or the consumer stops.
         """
         # RabbitMQ's own headers tell of this delivery; in a copy they would count as a client's.
         kept = {name: value for name, value in message.headers.items() if name[:2] != "x-"}
-        copy = wire.copy_of(message, {**kept, **headers})
+        copy = wire.copy_of(message, {**kept, **to.headers})
         pause = SHORTEST_PAUSE
-        while not await self._confirmed(copy, intake, queue):
+        while not await self._confirmed(copy, intake, to.queue):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await intake.ended.wait()

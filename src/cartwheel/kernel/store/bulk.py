@@ -1,4 +1,4 @@
-"""Several writes in one command; each is stored by a majority, kept out by itself, or unknown.
+"""Several writes in one command; each is stored by a majority, refused on its own, or unknown.
 
 A primary that loses its majority has applied a command, and answers a write concern error beside a
 result that looks like success. Another primary may never have heard of it.

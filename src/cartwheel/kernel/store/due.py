@@ -2,7 +2,8 @@
 
 Two fields beside the aggregate's own: `due_at`, before which no job works on the item again, and
 `retry`, its failures so far. Storing them is no change of the aggregate: `version`, `updated_at`
-and events stay. A change of the aggregate removes them, since what follows is a new matter.
+and events stay. A change of the aggregate removes them: failures of the old state say nothing
+about the new one.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,9 +22,9 @@ AFRESH: Document = {DUE_AT: "", RETRY: ""}
 
 
 class DueItems:
-    """Documents that match `query` and, as long as they have no `due_at`, also `at_first(now)`.
+    """Documents that match `query` and `when(now)`, and whose `due_at`, if any, has passed.
 
-    An index on the fields of `query`, then `due_at`, then those of `at_first` finds just these.
+    An index on the fields of `query`, then `due_at`, then those of `when` finds just these.
     """
 
     def __init__(
@@ -31,16 +32,16 @@ class DueItems:
         collection: AsyncCollection[Document],
         query: Document,
         *,
-        at_first: Callable[[datetime], Document] = lambda _: {},
+        when: Callable[[datetime], Document] = lambda _: {},
     ) -> None:
         self._collection = collection
         self._query = query
-        self._at_first = at_first
+        self._when = when
 
     async def due(self, now: datetime, *, limit: int) -> Sequence[Item]:
         # Of a document only this is read: one that cannot be decoded fails alone, in the work.
         return [
-            Item(document["_id"], msgspec.convert(document.get(RETRY), Retry | None))
+            Item(document["_id"], _retry(document.get(RETRY)))
             for query in self._due(now)
             async for document in self._collection.find(query, {RETRY: 1}).limit(limit)
         ]
@@ -61,6 +62,13 @@ class DueItems:
     def _due(self, now: datetime) -> tuple[Document, Document]:
         """Return what matches items that have not waited yet, and those whose wait is over."""
         return (
-            {**self._query, DUE_AT: None, **self._at_first(now)},
-            {**self._query, DUE_AT: {"$lte": now}},
+            {**self._query, DUE_AT: None, **self._when(now)},
+            {**self._query, DUE_AT: {"$lte": now}, **self._when(now)},
         )
+
+
+def _retry(stored: object) -> Retry | None:
+    try:
+        return msgspec.convert(stored, Retry | None)
+    except msgspec.ValidationError:  # another version's: the next failure begins anew
+        return None

@@ -15,12 +15,12 @@ import msgspec
 from aio_pika.abc import AbstractIncomingMessage
 
 from cartwheel.kernel.bus import topology, wire
-from cartwheel.kernel.bus.consuming import ASKED_LATER, ATTEMPTS
+from cartwheel.kernel.bus.consuming import ATTEMPTS, RETRIES_REQUESTED
 
 REPLAYED = "replayed"
 """The header that counts how often a message was replayed."""
 
-_PARKING = frozenset({ATTEMPTS, ASKED_LATER, "reason", "stack", "origin", "parked_at"})
+_PARKING = frozenset({ATTEMPTS, RETRIES_REQUESTED, "reason", "stack", "origin", "parked_at"})
 _CLOUD_EVENTS = "cloudEvents_"
 
 

@@ -54,7 +54,6 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         """
         times = [line.at for line in self.ledger] + [mail.created_at for mail in self.mails]
         times += [mail.sent_at for mail in self.mails if mail.sent_at]
-        times += [mail.claimed_until for mail in self.mails if mail.claimed_until]
         times += [resend.at for mail in self.mails for resend in mail.resends]
         times += [payment.updated_at for payment in self.payments]
         times += [self.order.updated_at] if self.order else []

@@ -140,7 +140,7 @@ def _waits_for_cash(order: Order, payments: Sequence[Payment]) -> Iterator[Viola
         return
     cash = [payment for payment in payments if payment.live and payment.provider == CASH]
     if order.expires_at is None and not cash:
-        sentence = f"order {order.id} awaits payment without a deadline, and nobody is to pay"
+        sentence = f"order {order.id} awaits payment without a deadline, and no payment is expected"
         yield _wrong(sentence, order.id, awaits=("orders",))
     if order.expires_at is not None:
         for payment in cash:

@@ -5,18 +5,19 @@ A mail that SES refused is one that nobody got, until somebody has it sent again
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 
 from cartwheel.contracts.notifications import MailStatus
 from cartwheel.contracts.orders import EVENTS
-from cartwheel.operations.verify.case import Case
+from cartwheel.operations.verify.case import Case, Patience
 from cartwheel.operations.verify.violation import Violation
 
 DESERVING = frozenset(event.type for event in EVENTS if "notifications" in event.consumers)
 """Events that customers are told of."""
 
 
-def check(case: Case) -> list[Violation]:
-    return [*_counts(case), *_unsent(case)]
+def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
+    return [*_counts(case), *_unsent(case, patience, now)]
 
 
 def _counts(case: Case) -> Iterator[Violation]:
@@ -40,9 +41,12 @@ def _counts(case: Case) -> Iterator[Violation]:
             yield Violation(promise=7, sentence=sentence, ids=(case.order_id, *mails))
 
 
-def _unsent(case: Case) -> Iterator[Violation]:
+def _unsent(case: Case, patience: Patience, now: datetime) -> Iterator[Violation]:
     for mail in case.mails:
         if mail.status == MailStatus.SENDING:
+            young = now - mail.created_at < patience.stuck_after
+            if young and mail.claimed_until and abs(now - mail.claimed_until) < patience.grace:
+                continue  # it is being sent at this moment
             yield Violation(
                 promise=6,
                 sentence=f"mail {mail.id} is neither sent nor refused",

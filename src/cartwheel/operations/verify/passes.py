@@ -79,7 +79,7 @@ def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
     return [
         *money.check(case, patience, now),
         *effects.check(case, patience, now),
-        *mails.check(case),
+        *mails.check(case, patience, now),
     ]
 
 

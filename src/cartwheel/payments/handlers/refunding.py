@@ -59,9 +59,15 @@ async def carry_out_refunds(*, payments: Payments, cards: CardProvider, now: Clo
 
     async def refund_all(payment_id: str) -> None:
         payment = await find(payment_id, payments)
+        failures: list[Exception] = []
         for refund in payment.refunds:
             if refund.status is RefundStatus.PENDING:
-                await _refund(payment, refund, payments, cards, now)
+                try:
+                    await _refund(payment, refund, payments, cards, now)
+                except Exception as error:
+                    failures.append(error)  # one that is refused keeps no other waiting
+        if failures:
+            raise failures[0]
 
     await jobs.for_each("carry out refunds", payments.to_refund(), refund_all, now=now)
 

@@ -108,7 +108,7 @@ class MongoReservations:
         return DueItems(
             self._reservations,
             {"status": ReservationStatus.HELD},
-            at_first=lambda now: {"held_at": {"$lt": now - longer_than}},
+            when=lambda now: {"held_at": {"$lt": now - longer_than}},
         )
 
     async def _reserved(
@@ -191,11 +191,13 @@ class MongoReservations:
         async def note_conflicts(session: AsyncClientSession) -> Any:
             nonlocal conflict
             try:
-                return await work(session)
+                done = await work(session)
             except PyMongoError as error:
                 if not error.timeout:  # which may be the deadline, met in the midst of conflicts
                     conflict = error if is_contention(error) else None
                 raise
+            conflict = None  # what the commit meets from here on may have been done
+            return done
 
         async with self._client.start_session() as session:
             # The driver runs it again on a conflict, at once and then after growing random pauses
