@@ -369,7 +369,7 @@ async def test_what_is_worth_knowing_is_noticed_on_the_way(
     await mails.update_one({"_id": ids[0]}, {"$set": {"sends": 2}})
     await mails.update_one({"_id": ids[1]}, {"$set": {"sends": 2, "resends": [by_alice]}})
     failing = {"failures": 300, "since": LONG_AGO, "at": LONG_AGO, "error": "refused"}
-    await _payment(retry=failing)(verify.databases, bought)
+    await _payment(retry=failing, webhooks_disbelieved=2)(verify.databases, bought)
 
     await verify(everything(bought))
 
@@ -377,6 +377,7 @@ async def test_what_is_worth_knowing_is_noticed_on_the_way(
     assert noticed.perhaps_sent_twice == Some(count=1, first=[ids[0]])
     assert noticed.resent == Some(count=1, first=[f"{ids[1]} by alice@laptop"])
     assert noticed.needing_a_person == Some(count=1, first=[bought.payment])
+    assert noticed.webhooks_disbelieved == Some(count=1, first=[bought.payment])
 
 
 def _event(subject: str) -> Message:

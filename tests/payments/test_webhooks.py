@@ -126,6 +126,9 @@ async def test_a_webhook_that_does_not_match_changes_nothing_by_itself(
     assert await read(payments, left) == left
     assert asked.about == [left.id]
     assert await shop.charges(left) == []
+    stored = await payments.database["payments"].find_one({"_id": left.id})
+    assert stored is not None
+    assert stored["webhooks_disbelieved"] == 1
 
 
 @every_mismatch

@@ -98,6 +98,10 @@ class MongoPayments:
     async def save(self, payment: Payment, *, expected: Payment) -> bool:
         return await self._aggregates.save(payment, expected=expected)
 
+    async def disbelieved(self, payment_id: str) -> None:
+        # Beside the aggregate's own fields: the payment itself has not changed.
+        await self._payments.update_one({"_id": payment_id}, {"$inc": {"webhooks_disbelieved": 1}})
+
     async def page(self, request: ListPayments) -> Page[PaymentView]:
         query: Document = {
             name: value

@@ -25,14 +25,16 @@ class Some(msgspec.Struct):
 class Noticed(msgspec.Struct):
     """How many there are of each sort.
 
-    perhaps_sent_twice  mails that SES was asked for more than once, not counting resends
-    resent              mails that somebody had sent again, and who
-    needing_a_person    what a background job has failed on for a day (`Patience.stuck_after`)
+    perhaps_sent_twice    mails that SES was asked for more than once, not counting resends
+    resent                mails that somebody had sent again, and who
+    needing_a_person      what a background job has failed on for a day (`Patience.stuck_after`)
+    webhooks_disbelieved  payments about which a signed webhook said what does not match them
     """
 
     perhaps_sent_twice: Some = msgspec.field(default_factory=Some)
     resent: Some = msgspec.field(default_factory=Some)
     needing_a_person: Some = msgspec.field(default_factory=Some)
+    webhooks_disbelieved: Some = msgspec.field(default_factory=Some)
 
     def look_at(self, seen: Seen, patience: Patience, now: datetime) -> None:
         if seen.sends - len(seen.resends) > 1:
@@ -41,3 +43,5 @@ class Noticed(msgspec.Struct):
             self.resent.add(f"{seen.id} by {seen.resends[-1].by}")
         if seen.retry and now - seen.retry.since >= patience.stuck_after:
             self.needing_a_person.add(seen.id)
+        if seen.webhooks_disbelieved:
+            self.webhooks_disbelieved.add(seen.id)

@@ -20,7 +20,7 @@ from cartwheel.operations.verify.stock import Reserved
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 Collection = AsyncCollection[Document]
 BATCH = 500
-SEEN: Document = dict.fromkeys(("order_id", "retry", "sends", "resends"), 1)
+SEEN: Document = dict.fromkeys(("order_id", "retry", "sends", "resends", "webhooks_disbelieved"), 1)
 """The fields of `records.Seen`, beside the id."""
 
 

@@ -162,6 +162,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     retry: Retry | None = None
     sends: int = 1
     resends: tuple[Resend, ...] = ()
+    webhooks_disbelieved: int = 0
 
 
 class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):

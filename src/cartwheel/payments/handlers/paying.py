@@ -145,6 +145,7 @@ async def report_verdict(
         provider=request.provider,
         differing=differing,
     )
+    await payments.disbelieved(payment.id)
     try:
         outcome = await cards.look_up(payment.id)
     except Outage as outage:

@@ -30,6 +30,10 @@ class Payments(Protocol):
         """Store a changed payment; return False if it is no longer as `expected`."""
         ...
 
+    async def disbelieved(self, payment_id: str) -> None:
+        """Count a webhook that does not match the payment, for `cartwheel verify`."""
+        ...
+
     async def page(self, request: ListPayments) -> Page[PaymentView]: ...
 
     async def awaited(self, order_id: str) -> list[Payment]:
