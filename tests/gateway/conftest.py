@@ -106,7 +106,7 @@ class Gateway:
             writer.close()
 
 
-IMPATIENT = Limits(first_byte=0.4, request=0.4, response=0.4, linger=0.4, connections=80)
+IMPATIENT = Limits(first_byte=0.4, request=0.4, response=0.4, linger=0.4)
 
 
 @asynccontextmanager
@@ -188,7 +188,7 @@ async def gateway(verifier: tuple[Verifier, cognito.Cognito]) -> AsyncGenerator[
 
 @pytest.fixture(scope="session")
 async def impatient(verifier: tuple[Verifier, cognito.Cognito]) -> AsyncGenerator[Gateway]:
-    """One that waits 0.4 s instead of 10 and has 80 connections instead of 4,096."""
+    """One that waits 0.4 s instead of 10."""
     async with running(probe_app(*verifier), IMPATIENT) as gateway:
         yield gateway
 
@@ -196,7 +196,7 @@ async def impatient(verifier: tuple[Verifier, cognito.Cognito]) -> AsyncGenerato
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[EventDict]:
     """What the gateway logs from now on, whatever the level of the tests' own log."""
-    modules = ("kernel.telemetry", "gateway.problems", "gateway.connections", "gateway.jwks")
+    modules = ("kernel.telemetry", "gateway.problems", "gateway.refusals", "gateway.jwks")
     return logged_by(monkeypatch, *modules)
 
 

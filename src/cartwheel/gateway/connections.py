@@ -8,20 +8,17 @@ a time, and nothing is parsed while a whole request waits for its answer.
 """
 
 import asyncio
-import re
+from collections import deque
+from collections.abc import Callable
 from typing import Any, cast
 
 import msgspec
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from cartwheel.gateway import refusals
 from cartwheel.gateway.clients import Clients
-from cartwheel.gateway.problems import problem
-from cartwheel.kernel.telemetry import continue_trace, log
+from cartwheel.gateway.refusals import Refusal, tell
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +33,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     linger: float = 1.0
     """Seconds for which the rest of a refused request is still thrown away: closing at once would
     reset the connection, and many clients would not see the answer (nginx: lingering_close)."""
-    thrown_away: int = 64 * 1024 * 1024
+    thrown_away: int = 16 * 1024 * 1024
     """Bytes of it."""
     head: int = 32 * 1024
     """Bytes of request line and headers, and the same for what frames a chunked body: sizes,
@@ -49,25 +46,10 @@ LIMITS = Limits()
 
 PIECE = 1024
 """Bytes parsed at a time. All requests that begin in one piece are queued, so it is small."""
-
-FREE_FRAMING = 8
-"""Bytes of framing that each byte of a body pays for: chunks of one byte need five."""
-
-_HOST = re.compile(rb"[\w.~!$&'()*+,;=:%\[\]-]*", re.ASCII)
-
-Refusal = tuple[int, str, str]
-"""Status, code and detail of a problem document."""
-
-_NOT_HTTP: Refusal = (400, "bad_request", "This is not a valid HTTP request.")
-_LONG_HEAD: Refusal = (431, "head_too_large", "The request line and headers are too long.")
-_LONG_FRAMING: Refusal = (400, "bad_request", "Chunk extensions or trailers are too long.")
-_HOST_UNCLEAR: Refusal = (400, "bad_request", "Send one Host header (RFC 9112, section 3.2).")
-_FULL: Refusal = (503, "overloaded", "Too many connections are open.")
-_FULL_FOR_ONE: Refusal = (
-    429,
-    "too_many_connections",
-    "Too many connections are open from this address.",
-)
+PIECES = 2
+"""Parsed in one turn of the event loop, in which all other clients wait."""
+PAUSE = 0.02
+"""Seconds between two reads of what is thrown away, of up to 256 KB each."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -77,13 +59,13 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*args, **more)
         self.limits = limits
         self._clients = clients
-        self._unparsed = b""
+        self._unparsed = bytearray()
         self._in_body = False
         self._has_spoken = False
         self._overhead = 0
         """Bytes of this head, or of what frames this body."""
         self._thrown_away = 0
-        self._fault = _NOT_HTTP
+        self._fault = refusals.NOT_HTTP
         """What is wrong where the parser stops."""
         self._refusal: Refusal | None = None
         """Why no more is parsed; told once the requests before are answered."""
@@ -93,14 +75,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.flow = self._reading = _Reading(transport)
+        self.flow = _Reading(self)
         self._outlet = _Outlet(self)
         self._peer = self.client[0] if self.client else ""
         within_limit = self._clients.connected(self._peer)
         if len(self.connections) <= self.limits.connections and within_limit:
-            self._timer = self.loop.call_later(self.limits.first_byte, self.transport.abort)
+            self._limit(self.limits.first_byte, self.transport.abort)
         else:
-            self._say(_FULL_FOR_ONE if not within_limit else _FULL)
+            self._say(refusals.FULL_FOR_ONE if not within_limit else refusals.FULL)
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -112,40 +94,49 @@ class BoundedProtocol(HttpToolsProtocol):
     # What arrives
 
     def data_received(self, data: bytes) -> None:
-        if self._hanging_up or (self._in_body and self._is_answered()):
-            self._thrown_away += len(data)
-            if self._thrown_away > self.limits.thrown_away:
-                self.transport.abort()
-        elif not self._has_spoken:
+        if self._hanging_up:
+            self._throw_away(data)
+            return
+        if not self._has_spoken:
             self._has_spoken = True
             self._stop_timer()
-        if not self._hanging_up:
-            self._unparsed += data
-            self._parse()
+        self._unparsed += data
+        self._parse()
 
     def _parse(self) -> None:
-        """Parse what has arrived, until a whole request waits for its answer."""
-        if not self._unparsed:
-            return
-        arrived, at = memoryview(self._unparsed), 0
-        while at < len(arrived) and not self._must_wait():
-            piece = arrived[at : at + PIECE]
-            at += len(piece)
-            super().data_received(cast("bytes", piece))
+        """Parse what has arrived, but no more of it than other clients can wait for."""
+        for _ in range(PIECES):
+            if not self._unparsed or self._must_wait():
+                break
+            piece = bytes(self._unparsed[:PIECE])
+            del self._unparsed[:PIECE]
+            super().data_received(piece)
             self._overhead += len(piece)
             if self._overhead > self.limits.head and not self._refusal:
-                self._refuse(_LONG_FRAMING if self._in_body else _LONG_HEAD)
-        self._unparsed = bytes(arrived[at:])
+                self._refuse(refusals.LONG_FRAMING if self._in_body else refusals.LONG_HEAD)
+            elif self._timer is None and not self._must_wait():
+                # Not pushed back by further bytes: a trickle would keep it open for ever.
+                self._limit(self.limits.request, self.transport.abort)
+        else:
+            self.parse_soon()
         if self._unparsed:
-            self._reading.waits = True
-            self._reading.pause_reading()
-        if self._timer is None and not self._must_wait():
-            # Not pushed back by further bytes: a trickle would keep it open for ever.
-            self._timer = self.loop.call_later(self.limits.request, self.transport.abort)
+            self.flow.pause_reading()
+        elif not self._must_wait():
+            self.flow.resume_reading()
+
+    def parse_soon(self) -> bool:
+        """Go on in the next turn of the event loop; return whether there is anything to parse."""
+        if self._unparsed:
+            self.loop.call_soon(self._parse)
+        return bool(self._unparsed)
 
     def _must_wait(self) -> bool:
-        at_work = not (self._is_answered() or self._in_body)
-        return at_work or self._refusal is not None or self.transport.is_closing()
+        """Return whether the app comes first: to answer a whole request, or take in its body."""
+        if self._refusal or self.transport.is_closing():
+            return True
+        if self._is_answered():
+            return False
+        return not self._in_body or len(self.cycle.body) > HIGH_WATER_LIMIT
 
     def _is_answered(self) -> bool:
         cycle = cast("RequestResponseCycle | None", self.cycle)
@@ -157,11 +148,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         if self._overhead > self.limits.head:
-            self._fault = _LONG_HEAD
+            self._fault = refusals.LONG_HEAD
             raise ValueError
-        hosts = [value for name, value in self.headers if name == b"host"]
-        if not _is_one_host(hosts, self.parser):
-            self._fault = _HOST_UNCLEAR
+        if not refusals.names_one_host(self.headers, self.parser):
+            self._fault = refusals.NOT_ONE_HOST
             raise ValueError
         self._overhead = 0
         self._in_body = True
@@ -169,10 +159,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self.scope["client"] = (address, 0)
         super().on_headers_complete()
         self.cycle.transport = cast("asyncio.Transport", self._outlet)
-        self.headers = []  # trailers come here, and nobody reads them
+        self._drop_headers()
+
+    def _drop_headers(self) -> None:
+        """Forget the headers; the app has got them. Trailers, which nobody reads, are not kept."""
+        self.headers = cast("list[tuple[bytes, bytes]]", deque(maxlen=0))
+        self.scope = cast("Any", None)
 
     def on_body(self, body: bytes) -> None:
-        self._overhead = max(0, self._overhead - (1 + FREE_FRAMING) * len(body))
+        self._overhead -= len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -180,11 +175,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = False
         self._stop_timer()
         super().on_message_complete()
-        if self._is_answered():  # the end of a refused body: ready for the next request
-            self._unset_keepalive_if_required()
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(self._fault)
@@ -197,16 +187,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if self._hanging_up:
             return
-        self._reading.waits = False
         super().on_response_complete()
         if self.transport.is_closing() or not self._is_answered():
             return
-        if self._refusal:
+        if self._in_body:
+            self._hang_up()
+        elif self._refusal:
             self._refuse(self._refusal)
-        elif self._in_body:
-            self._linger()
-        else:
-            self._parse()
 
     def end(self) -> None:
         """Close the connection after the answer that was written last."""
@@ -243,30 +230,29 @@ class BoundedProtocol(HttpToolsProtocol):
         self._hang_up()
 
     def _say(self, refusal: Refusal) -> None:
-        trace_id = continue_trace(None)
-        status, code, _ = refusal
-        log.info("connection_refused", status=status, code=code, client=self._peer)
-        body, headers = problem(*refusal)
-        headers |= {
-            "content-length": str(len(body)),
-            "connection": "close",
-            "x-request-id": trace_id,
-        }
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self.transport.write(STATUS_LINE[status] + lines.encode() + b"\r\n" + body)
+        self.transport.write(tell(refusal, client=self._peer))
 
     def _hang_up(self) -> None:
+        """Close the connection once the client has read the answer, and has finished sending."""
         self._hanging_up = True
-        self._unparsed = b""
+        self._unparsed.clear()
+        self._drop_headers()
         self.transport.write_eof()
-        self._reading.waits = False
-        self._reading.resume_reading()
-        self._linger()
-
-    def _linger(self) -> None:
+        self.flow.resume_reading()
         self._unset_keepalive_if_required()
+        self._limit(self.limits.linger, self.transport.close)
+
+    def _throw_away(self, data: bytes) -> None:
+        self._thrown_away += len(data)
+        if self._thrown_away > self.limits.thrown_away:
+            self.transport.abort()
+        else:  # in no haste: a fast sender would keep other clients waiting
+            self.flow.pause_reading()
+            self.loop.call_later(PAUSE, self.flow.resume_reading)
+
+    def _limit(self, seconds: float, then: Callable[[], None]) -> None:
         self._stop_timer()
-        self._timer = self.loop.call_later(self.limits.linger, self.transport.close)
+        self._timer = self.loop.call_later(seconds, then)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -275,12 +261,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class _Reading(FlowControl):
-    """Reads on, unlike uvicorn's, only when nothing that was read still `waits` to be parsed."""
+    """uvicorn's flow control; but before more is read, what was read already gets parsed."""
 
-    waits = False
+    def __init__(self, connection: BoundedProtocol) -> None:
+        super().__init__(connection.transport)
+        self._connection = connection
 
     def resume_reading(self) -> None:
-        if not self.waits:
+        if not (self._transport.is_closing() or self._connection.parse_soon()):
             super().resume_reading()
 
 
@@ -291,9 +279,3 @@ class _Outlet:
         self.write = connection.transport.write
         self.is_closing = connection.transport.is_closing
         self.close = connection.end
-
-
-def _is_one_host(hosts: list[bytes], parser: Any) -> bool:
-    if not hosts:
-        return parser.get_http_version() == "1.0"
-    return len(hosts) == 1 and _HOST.fullmatch(hosts[0]) is not None
