@@ -192,6 +192,18 @@ async def test_who_sends_ten_megabytes_before_reading_still_sees_the_413(
     assert b"connection: close" in answer.lower()
 
 
+async def test_the_connection_outlives_a_refused_body_that_is_short(gateway: Gateway) -> None:
+    reader, writer = await gateway.connect()
+    for _ in range(3):
+        writer.write(b"GET /api/v1/probe/whoami HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        async with asyncio.timeout(5):
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 401 ")
+            await reader.readuntil(b"}")
+        writer.write(b"[" * 9)
+    writer.close()
+
+
 async def test_a_refused_body_without_end_is_not_read_for_ever(gateway: Gateway) -> None:
     _, writer = await gateway.connect()
     writer.write(ITEMS + b"Content-Length: 10000000000\r\n\r\n")

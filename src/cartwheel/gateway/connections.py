@@ -154,10 +154,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._fault = refusals.NOT_ONE_HOST
             raise ValueError
         self._overhead = 0
-        self._in_body = True
         if address := self._clients.forwarded(self._peer, self.headers):
             self.scope["client"] = (address, 0)
         super().on_headers_complete()
+        self._in_body = True
         self.cycle.transport = cast("asyncio.Transport", self._outlet)
         self._drop_headers()
 
@@ -169,12 +169,21 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._overhead -= len(body)
         super().on_body(body)
+        if self._is_answered():
+            self._thrown_away += len(body)
+            if self._thrown_away > HIGH_WATER_LIMIT:
+                self._hang_up()
 
     def on_message_complete(self) -> None:
         self._overhead = 0
         self._in_body = False
         self._stop_timer()
         super().on_message_complete()
+        if self._is_answered():  # the end of a refused body: ready for the next request
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(self._fault)
@@ -191,7 +200,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing() or not self._is_answered():
             return
         if self._in_body:
-            self._hang_up()
+            self._unset_keepalive_if_required()
+            self._limit(self.limits.linger, self.transport.close)
         elif self._refusal:
             self._refuse(self._refusal)
 
@@ -234,6 +244,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _hang_up(self) -> None:
         """Close the connection once the client has read the answer, and has finished sending."""
+        if self.transport.is_closing():
+            return
         self._hanging_up = True
         self._unparsed.clear()
         self._drop_headers()
