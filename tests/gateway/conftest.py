@@ -15,7 +15,8 @@ from structlog.typing import EventDict
 
 from cartwheel.gateway import cognito
 from cartwheel.gateway.app import assembled, create_app
-from cartwheel.gateway.connections import BoundedProtocol, Limits
+from cartwheel.gateway.clients import Clients
+from cartwheel.gateway.connections import LIMITS, Limits
 from cartwheel.gateway.identity import Verifier
 from cartwheel.gateway.jwks import KeySet
 from cartwheel.gateway.server import serve
@@ -105,22 +106,25 @@ class Gateway:
             writer.close()
 
 
-class Impatient(BoundedProtocol):
-    class limits(Limits):  # noqa: N801
-        request = 0.4
-        response = 0.4
-        linger = 0.4
-        connections = 80
+IMPATIENT = Limits(first_byte=0.4, request=0.4, response=0.4, linger=0.4)
 
 
 @asynccontextmanager
 async def running(
-    app: Litestar, protocol: type[BoundedProtocol] = BoundedProtocol
+    app: Litestar, limits: Limits = LIMITS, clients: Clients | None = None
 ) -> AsyncGenerator[Gateway]:
     port = ports.find_free()
     started, stop = asyncio.Event(), asyncio.Event()
     serving = asyncio.create_task(
-        serve(app, "127.0.0.1", port, started=started.set, stop=stop, protocol=protocol)
+        serve(
+            app,
+            "127.0.0.1",
+            port,
+            started=started.set,
+            stop=stop,
+            limits=limits,
+            clients=clients,
+        )
     )
     async with asyncio.timeout(5):
         await started.wait()
@@ -184,15 +188,15 @@ async def gateway(verifier: tuple[Verifier, cognito.Cognito]) -> AsyncGenerator[
 
 @pytest.fixture(scope="session")
 async def impatient(verifier: tuple[Verifier, cognito.Cognito]) -> AsyncGenerator[Gateway]:
-    """One that waits 0.4 s instead of 10 and has 80 connections instead of 4,096."""
-    async with running(probe_app(*verifier), Impatient) as gateway:
+    """One that waits 0.4 s instead of 10."""
+    async with running(probe_app(*verifier), IMPATIENT) as gateway:
         yield gateway
 
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[EventDict]:
     """What the gateway logs from now on, whatever the level of the tests' own log."""
-    modules = ("kernel.telemetry", "gateway.problems", "gateway.connections", "gateway.jwks")
+    modules = ("kernel.telemetry", "gateway.problems", "gateway.refusals", "gateway.jwks")
     return logged_by(monkeypatch, *modules)
 
 

@@ -1,20 +1,26 @@
 import asyncio
 import contextlib
+import socket
 import time
 
 import pytest
 from structlog.typing import EventDict
 
+from cartwheel.gateway import cognito
+from cartwheel.gateway.clients import Clients, Networks
 from cartwheel.gateway.cognito import Cognito
+from cartwheel.gateway.connections import Limits
 from cartwheel.gateway.identity import Verifier
 from cartwheel.gateway.server import serve
 
+from ..waiting import eventually
 from .conftest import Gateway, probe_app, running
 
 LIST = b"GET /api/v1/probe/list HTTP/1.1\r\nHost: x\r\n"
 ITEMS = b"POST /api/v1/probe/items HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 TRICKLES = {
     "says nothing": (b"", b""),
+    "trailers": (ITEMS + b"Transfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n", b"a: b\r\n"),
     "head": (LIST, b"X-A: b\r\n"),
     "empty lines": (b"", b"\r\n"),
     "body": (ITEMS + b"Content-Length: 1000\r\n\r\n", b"["),
@@ -77,17 +83,216 @@ async def test_a_head_without_end_is_431(gateway: Gateway) -> None:
         writer.close()
 
 
-async def test_one_connection_too_many_is_told_503(impatient: Gateway) -> None:
-    held = [await impatient.connect() for _ in range(80)]
-    reader, writer = await impatient.connect()
-    answer = await reader.read()
-    assert answer.startswith(b"HTTP/1.1 503 ")
-    assert b"application/problem+json" in answer
-    assert b"retry-after" in answer
-    for _, other in [*held, (reader, writer)]:
-        other.close()
-    await asyncio.sleep(0.1)
-    assert (await impatient.get("/health/live")).status == 200
+async def test_a_head_over_32_kb_is_431_also_when_it_comes_in_one_read(gateway: Gateway) -> None:
+    for size, status in ((31 * 1024, b"200"), (34 * 1024, b"431"), (200 * 1024, b"431")):
+        head = LIST + b"X-A: " + b"b" * size + b"\r\nConnection: close\r\n\r\n"
+        assert (await gateway.send_raw(head)).startswith(b"HTTP/1.1 " + status), size
+
+
+HOSTS = {
+    "none": (b"", b"400"),
+    "two": (b"Host: x\r\nHost: x\r\n", b"400"),
+    "two in one": (b"Host: x, y\r\n", b"400"),
+    "no host name": (b"Host: x/y\r\n", b"400"),
+    "with a space": (b"Host: x y\r\n", b"400"),
+    "empty": (b"Host:\r\n", b"200"),
+    "with a port": (b"Host: shop.example:8000\r\n", b"200"),
+    "IPv6": (b"Host: [::1]:8000\r\n", b"200"),
+}
+
+
+@pytest.mark.parametrize(("hosts", "status"), HOSTS.values(), ids=HOSTS.keys())
+async def test_a_request_names_one_host(gateway: Gateway, hosts: bytes, status: bytes) -> None:
+    head = b"GET /health/live HTTP/1.1\r\n" + hosts + b"Connection: close\r\n\r\n"
+    assert (await gateway.send_raw(head)).startswith(b"HTTP/1.1 " + status)
+
+
+async def test_http_1_0_needs_no_host(gateway: Gateway) -> None:
+    answer = await gateway.send_raw(b"GET /health/live HTTP/1.0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
+CHUNKED = ITEMS + b"Transfer-Encoding: chunked\r\n\r\n"
+ONE = b'{"items": [{"quantity": 1}]}'
+LONG = b'{"items": [' + b",".join([b'{"quantity": 1}'] * 5000) + b"]}"
+
+
+def chunks(body: bytes, size: int, extension: bytes = b"") -> bytes:
+    parts = [body[at : at + size] for at in range(0, len(body), size)]
+    return b"".join(b"%x%b\r\n%b\r\n" % (len(part), extension, part) for part in parts)
+
+
+FRAMED = {
+    "one chunk": (chunks(ONE, 100) + b"0\r\n\r\n", b"201"),
+    "chunks of one byte": (chunks(ONE, 1) + b"0\r\n\r\n", b"201"),
+    "a long body": (chunks(LONG, 100) + b"0\r\n\r\n", b"201"),
+    "a short extension": (chunks(ONE, 100, b";a=b") + b"0\r\n\r\n", b"201"),
+    "a long extension": (chunks(ONE, 100, b";a=" + b"b" * 34_000) + b"0\r\n\r\n", b"400"),
+    "many extensions": (chunks(LONG, 100, b";a=" + b"b" * 60) + b"0\r\n\r\n", b"400"),
+    "a short trailer": (chunks(ONE, 100) + b"0\r\na: b\r\n\r\n", b"201"),
+    "a long trailer": (chunks(ONE, 100) + b"0\r\na: " + b"b" * 34_000 + b"\r\n\r\n", b"400"),
+    "many trailers": (chunks(ONE, 100) + b"0\r\n" + b"a: b\r\n" * 9000 + b"\r\n", b"400"),
+}
+
+
+@pytest.mark.parametrize(("body", "status"), FRAMED.values(), ids=FRAMED.keys())
+async def test_what_frames_a_chunked_body_is_bounded(
+    gateway: Gateway, body: bytes, status: bytes
+) -> None:
+    last = LIST + b"Connection: close\r\n\r\n"
+    answer = await gateway.send_raw(CHUNKED + body + last)
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert answer.count(b"HTTP/1.1 ") == (2 if status == b"201" else 1)
+
+
+async def test_while_a_request_is_answered_no_more_are_read(gateway: Gateway) -> None:
+    with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+        client.setblocking(False)
+        await take(client, b"GET /api/v1/probe/slow/2 HTTP/1.1\r\nHost: x\r\n\r\n")
+        taken = 0
+        while taken < 50_000_000 and (more := await take(client, (LIST + b"\r\n") * 2000)):
+            taken += more
+    # What the sockets' buffers take, and one read: before, there was no end to it.
+    assert taken < 20_000_000
+
+
+async def take(client: socket.socket, data: bytes) -> int:
+    """Return how much of `data` was taken within half a second."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.5):
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    return client.send(data)
+                await asyncio.sleep(0.01)
+    return 0
+
+
+async def test_what_came_before_a_broken_request_is_answered_first(gateway: Gateway) -> None:
+    slow = b"GET /api/v1/probe/slow/0.2 HTTP/1.1\r\nHost: x\r\n\r\n"
+    posted = ITEMS + b"Content-Length: %d\r\n\r\n" % len(ONE) + ONE
+    for whole, status in ((slow, b"200"), (posted, b"201")):
+        for broken in (b"NONSENSE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"):
+            answer = await gateway.send_raw(whole + broken)
+            statuses = [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]]
+            assert statuses == [status, b"400"]
+
+
+@pytest.mark.parametrize("header", [b"", b"Connection: close\r\n"], ids=["", "close"])
+async def test_who_sends_ten_megabytes_before_reading_still_sees_the_413(
+    gateway: Gateway, header: bytes
+) -> None:
+    def send_all_then_read() -> bytes:
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=8) as client:
+            client.sendall(ITEMS + header + b"Content-Length: 10000000\r\n\r\n")
+            client.sendall(b"[" * 10_000_000)
+            return client.recv(1000)
+
+    answer = await asyncio.to_thread(send_all_then_read)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"connection: close" in answer.lower()
+
+
+async def test_the_connection_outlives_a_refused_body_that_is_short(gateway: Gateway) -> None:
+    reader, writer = await gateway.connect()
+    for _ in range(3):
+        writer.write(b"GET /api/v1/probe/whoami HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        async with asyncio.timeout(5):
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 401 ")
+            await reader.readuntil(b"}")
+        writer.write(b"[" * 9)
+    writer.close()
+
+
+async def test_a_refused_body_without_end_is_not_read_for_ever(gateway: Gateway) -> None:
+    _, writer = await gateway.connect()
+    writer.write(ITEMS + b"Content-Length: 10000000000\r\n\r\n")
+    sent = 0
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(5):
+            while sent < 200_000_000:
+                writer.write(b"[" * 1_000_000)
+                sent += 1_000_000
+                await writer.drain()
+    assert sent < 100_000_000
+    writer.transport.abort()
+
+
+async def test_one_connection_too_many_is_told_503(
+    verifier: tuple[Verifier, cognito.Cognito],
+) -> None:
+    async with running(probe_app(*verifier), Limits(connections=80)) as gateway:
+        held = [await gateway.connect() for _ in range(80)]
+        answer = await gateway.send_raw(b"")
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"application/problem+json" in answer
+        assert b"retry-after" in answer
+        held.pop()[1].close()
+
+        async def let_in() -> None:
+            assert await asked_from("127.0.0.1", gateway) == b"200"
+
+        await eventually(let_in)
+        for _, writer in held:
+            writer.close()
+
+
+class TestOneAddress:
+    async def test_may_hold_so_many_connections_and_others_are_let_in(
+        self, verifier: tuple[Verifier, cognito.Cognito]
+    ) -> None:
+        async with running(probe_app(*verifier), clients=Clients(most=5)) as gateway:
+            held = [await gateway.connect() for _ in range(5)]
+            reader, writer = await gateway.connect()
+            answer = await reader.read()
+            assert answer.startswith(b"HTTP/1.1 429 ")
+            assert b"too_many_connections" in answer
+            assert b"retry-after" in answer
+            assert await asked_from("127.0.0.2", gateway) == b"200"
+            held[0][1].close()
+            writer.close()
+
+            async def let_in() -> None:
+                assert await asked_from("127.0.0.1", gateway) == b"200"
+
+            await eventually(let_in)
+            for _, other in held:
+                other.close()
+
+    @pytest.mark.parametrize(
+        "clients", [Clients(most=5, trusted=Networks("127.0.0.0/8")), Clients(most=0)]
+    )
+    async def test_has_no_limit_as_a_trusted_proxy_or_where_it_is_switched_off(
+        self, verifier: tuple[Verifier, cognito.Cognito], clients: Clients
+    ) -> None:
+        async with running(probe_app(*verifier), clients=clients) as gateway:
+            held = [await gateway.connect() for _ in range(10)]
+            assert (await gateway.get("/health/live")).status == 200
+            for _, writer in held:
+                writer.close()
+
+    async def test_is_the_one_that_a_trusted_proxy_names(
+        self, verifier: tuple[Verifier, cognito.Cognito], logged: list[EventDict]
+    ) -> None:
+        for trusted, client in (("127.0.0.1", "203.0.113.7"), ("10.0.0.1", "127.0.0.1")):
+            clients = Clients(trusted=Networks(trusted))
+            async with running(probe_app(*verifier), clients=clients) as gateway:
+                headers = {"X-Forwarded-For": "198.51.100.1, 203.0.113.7"}
+                await gateway.get("/api/v1/probe/list", headers=headers)
+            assert logged[-1]["client"] == client
+
+
+async def asked_from(address: str, gateway: Gateway) -> bytes:
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", gateway.port, local_addr=(address, 0)
+    )
+    try:
+        writer.write(LIST + b"Connection: close\r\n\r\n")
+        return (await reader.read())[9:12]
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
 
 
 async def test_requests_sent_without_waiting_for_answers_are_answered_in_order(

@@ -12,6 +12,7 @@ from litestar.types import Scope
 from cartwheel.gateway import cognito, openapi
 from cartwheel.gateway.bodies import MAX_BODY, JsonRequest
 from cartwheel.gateway.bus import AsksRaw, Bus
+from cartwheel.gateway.clients import Clients
 from cartwheel.gateway.cognito import Cognito
 from cartwheel.gateway.identity import Asking, Identity, Verifier
 from cartwheel.gateway.jwks import KeySet
@@ -131,6 +132,9 @@ async def _serve(given: GatewaySettings, stop: asyncio.Event) -> None:
                 started=_started,
                 stop=stop,
                 share_port=given.share_port,
+                clients=Clients(
+                    most=given.max_connections_per_address, trusted=given.trusted_proxies
+                ),
             )
     finally:
         # Last: answers to the requests in hand came over it.

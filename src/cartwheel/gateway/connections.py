@@ -1,91 +1,216 @@
 """uvicorn's HTTP connections, with the limits that uvicorn leaves to a proxy in front of it.
 
-Left alone, uvicorn waits for ever for the rest of a request (50 of 50 slow-loris sockets were still
-open after 35 s), takes a head of any length, and reads an unwanted body to its end.
+Left alone, uvicorn waits for ever for the rest of a request, takes a head, chunk extensions and
+trailers of any length, reads pipelined requests without end, and an unwanted body to its end.
+
+Everything that a connection may have outstanding is bounded here: what arrives is parsed a piece at
+a time, and nothing is parsed while a whole request waits for its answer.
 """
 
 import asyncio
-from typing import ClassVar, cast
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+import msgspec
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from cartwheel.gateway.problems import problem
-from cartwheel.kernel.telemetry import continue_trace, log
+from cartwheel.gateway import refusals
+from cartwheel.gateway.clients import Clients
+from cartwheel.gateway.refusals import Refusal, tell
 
 
-class Limits:
-    """Of one connection. Subclass it to change them."""
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one connection."""
 
-    request: ClassVar[float] = 10.0
-    """Seconds from a request's first byte (or from connecting) to its last."""
-    response: ClassVar[float] = 10.0
+    first_byte: float = 5.0
+    """Seconds from connecting to a first byte."""
+    request: float = 10.0
+    """Seconds from a request's first byte to its last."""
+    response: float = 10.0
     """Seconds that a client may leave a response lying in the socket."""
-    linger: ClassVar[float] = 2.0
-    """Seconds for which the rest of a refused body is still thrown away: closing at once would
+    linger: float = 1.0
+    """Seconds for which the rest of a refused request is still thrown away: closing at once would
     reset the connection, and many clients would not see the answer (nginx: lingering_close)."""
-    head: ClassVar[int] = 32 * 1024
-    """Bytes of request line and headers."""
-    connections: ClassVar[int] = 4096
+    thrown_away: int = 16 * 1024 * 1024
+    """Bytes of it."""
+    head: int = 32 * 1024
+    """Bytes of request line and headers, and the same for what frames a chunked body: sizes,
+    extensions, trailers."""
+    connections: int = 4096
     """Open at the same time; one more is told 503."""
+
+
+LIMITS = Limits()
+
+PIECE = 1024
+"""Bytes parsed at a time. All requests that begin in one piece are queued, so it is small."""
+PIECES = 2
+"""Parsed in one turn of the event loop, in which all other clients wait."""
+PAUSE = 0.02
+"""Seconds between two reads of what is thrown away, of up to 256 KB each."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. At most one of its three timers runs, and none while the app is at work."""
 
-    limits: ClassVar[type[Limits]] = Limits
+    def __init__(self, *args: Any, limits: Limits, clients: Clients, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.limits = limits
+        self._clients = clients
+        self._unparsed = bytearray()
+        self._in_body = False
+        self._has_spoken = False
+        self._overhead = 0
+        """Bytes of this head, or of what frames this body."""
+        self._thrown_away = 0
+        self._fault = refusals.NOT_HTTP
+        """What is wrong where the parser stops."""
+        self._refusal: Refusal | None = None
+        """Why no more is parsed; told once the requests before are answered."""
+        self._hanging_up = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head_bytes = 0
-        self._in_body = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._unread: asyncio.TimerHandle | None = None
-        if len(self.connections) > self.limits.connections:
-            self._refuse(503, "overloaded", "Too many connections are open.")
+        self.flow = _Reading(self)
+        self._outlet = _Outlet(self)
+        self._peer = self.client[0] if self.client else ""
+        within_limit = self._clients.connected(self._peer)
+        if len(self.connections) <= self.limits.connections and within_limit:
+            self._limit(self.limits.first_byte, self.transport.abort)
         else:
-            self._expect_the_rest()
+            self._say(refusals.FULL_FOR_ONE if not within_limit else refusals.FULL)
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._clients.disconnected(self._peer)
         self._stop_timer()
         self.resume_writing()
         super().connection_lost(exc)
 
+    # What arrives
+
     def data_received(self, data: bytes) -> None:
-        if not self._in_body:
-            self._head_bytes += len(data)
-        super().data_received(data)
-        if self.transport.is_closing():
+        if self._hanging_up:
+            self._throw_away(data)
             return
-        if self._head_bytes > self.limits.head:
-            self._refuse(431, "head_too_large", "The request line and headers are too long.")
-        elif self._in_body or self._idle():
-            self._expect_the_rest()
+        if not self._has_spoken:
+            self._has_spoken = True
+            self._stop_timer()
+        self._unparsed += data
+        self._parse()
+
+    def _parse(self) -> None:
+        """Parse what has arrived, but no more of it than other clients can wait for."""
+        for _ in range(PIECES):
+            if not self._unparsed or self._must_wait():
+                break
+            piece = bytes(self._unparsed[:PIECE])
+            del self._unparsed[:PIECE]
+            super().data_received(piece)
+            self._overhead += len(piece)
+            if self._overhead > self.limits.head and not self._refusal:
+                self._refuse(refusals.LONG_FRAMING if self._in_body else refusals.LONG_HEAD)
+            elif self._timer is None and not self._must_wait():
+                # Not pushed back by further bytes: a trickle would keep it open for ever.
+                self._limit(self.limits.request, self.transport.abort)
+        else:
+            self.parse_soon()
+        if self._unparsed:
+            self.flow.pause_reading()
+        elif not self._must_wait():
+            self.flow.resume_reading()
+
+    def parse_soon(self) -> bool:
+        """Go on in the next turn of the event loop; return whether there is anything to parse."""
+        if self._unparsed:
+            self.loop.call_soon(self._parse)
+        return bool(self._unparsed)
+
+    def _must_wait(self) -> bool:
+        """Return whether the app comes first: to answer a whole request, or take in its body."""
+        if self._refusal or self.transport.is_closing():
+            return True
+        if self._is_answered():
+            return False
+        return not self._in_body or len(self.cycle.body) > HIGH_WATER_LIMIT
+
+    def _is_answered(self) -> bool:
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return cycle is None or cycle.response_complete
+
+    def on_message_begin(self) -> None:
+        self._overhead = 0
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._head_bytes = 0
-        self._in_body = True
+        if self._overhead > self.limits.head:
+            self._fault = refusals.LONG_HEAD
+            raise ValueError
+        if not refusals.names_one_host(self.headers, self.parser):
+            self._fault = refusals.NOT_ONE_HOST
+            raise ValueError
+        self._overhead = 0
+        if address := self._clients.forwarded(self._peer, self.headers):
+            self.scope["client"] = (address, 0)
         super().on_headers_complete()
+        self._in_body = True
+        self.cycle.transport = cast("asyncio.Transport", self._outlet)
+        self._drop_headers()
+
+    def _drop_headers(self) -> None:
+        """Forget the headers; the app has got them. Trailers, which nobody reads, are not kept."""
+        self.headers = cast("list[tuple[bytes, bytes]]", deque(maxlen=0))
+        self.scope = cast("Any", None)
+
+    def on_body(self, body: bytes) -> None:
+        self._overhead -= len(body)
+        super().on_body(body)
+        if self._is_answered():
+            self._thrown_away += len(body)
+            if self._thrown_away > HIGH_WATER_LIMIT:
+                self._hang_up()
 
     def on_message_complete(self) -> None:
+        self._overhead = 0
         self._in_body = False
         self._stop_timer()
         super().on_message_complete()
-        if self.cycle.response_complete:  # the end of a refused body: ready for the next request
+        if self._is_answered():  # the end of a refused body: ready for the next request
             self._unset_keepalive_if_required()
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(self._fault)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answer as if nothing else had been offered (RFC 9110, §7.8); it is no news to anybody."""
+
+    # What is answered
+
     def on_response_complete(self) -> None:
+        if self._hanging_up:
+            return
         super().on_response_complete()
-        if self._in_body and not self.transport.is_closing():
+        if self.transport.is_closing() or not self._is_answered():
+            return
+        if self._in_body:
             self._unset_keepalive_if_required()
-            self._stop_timer()
-            self._timer = self.loop.call_later(self.limits.linger, self.transport.abort)
+            self._limit(self.limits.linger, self.transport.close)
+        elif self._refusal:
+            self._refuse(self._refusal)
+
+    def end(self) -> None:
+        """Close the connection after the answer that was written last."""
+        if self._in_body:
+            self._hang_up()
+        else:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -98,35 +223,71 @@ class BoundedProtocol(HttpToolsProtocol):
             self._unread.cancel()
             self._unread = None
 
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(400, "bad_request", "This is not a valid HTTP request.")
+    # What is refused
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """Answer as if nothing else had been offered (RFC 9110, §7.8); it is no news to anybody."""
+    def _refuse(self, refusal: Refusal) -> None:
+        """Parse no more; tell why, and hang up. Requests that came whole are answered first."""
+        self._refusal = refusal
+        if not (self._is_answered() or self._in_body):
+            return
+        if self._in_body:  # the app waits for it, or has answered without it
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.pipeline or self.cycle.response_started:
+                self.transport.abort()
+                return
+        self._say(refusal)
+        self._hang_up()
 
-    def _idle(self) -> bool:
-        cycle = cast("RequestResponseCycle | None", self.cycle)
-        return cycle is None or cycle.response_complete
+    def _say(self, refusal: Refusal) -> None:
+        self.transport.write(tell(refusal, client=self._peer))
 
-    def _expect_the_rest(self) -> None:
-        # Not pushed back by further bytes: a trickle would keep it open for ever.
-        if self._timer is None:
-            self._timer = self.loop.call_later(self.limits.request, self.transport.abort)
+    def _hang_up(self) -> None:
+        """Close the connection once the client has read the answer, and has finished sending."""
+        if self.transport.is_closing():
+            return
+        self._hanging_up = True
+        self._unparsed.clear()
+        self._drop_headers()
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._unset_keepalive_if_required()
+        self._limit(self.limits.linger, self.transport.close)
+
+    def _throw_away(self, data: bytes) -> None:
+        self._thrown_away += len(data)
+        if self._thrown_away > self.limits.thrown_away:
+            self.transport.abort()
+        else:  # in no haste: a fast sender would keep other clients waiting
+            self.flow.pause_reading()
+            self.loop.call_later(PAUSE, self.flow.resume_reading)
+
+    def _limit(self, seconds: float, then: Callable[[], None]) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(seconds, then)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _refuse(self, status: int, code: str, detail: str) -> None:
-        trace_id = continue_trace(None)
-        log.info("connection_refused", status=status, code=code)
-        body, headers = problem(status, code, detail)
-        headers |= {
-            "content-length": str(len(body)),
-            "connection": "close",
-            "x-request-id": trace_id,
-        }
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self.transport.write(STATUS_LINE[status] + lines.encode() + b"\r\n" + body)
-        self.transport.close()
+
+class _Reading(FlowControl):
+    """uvicorn's flow control; but before more is read, what was read already gets parsed."""
+
+    def __init__(self, connection: BoundedProtocol) -> None:
+        super().__init__(connection.transport)
+        self._connection = connection
+
+    def resume_reading(self) -> None:
+        if not (self._transport.is_closing() or self._connection.parse_soon()):
+            super().resume_reading()
+
+
+class _Outlet:
+    """The transport that an answer is written to, which closes when the client has finished."""
+
+    def __init__(self, connection: BoundedProtocol) -> None:
+        self.write = connection.transport.write
+        self.is_closing = connection.transport.is_closing
+        self.close = connection.end

@@ -123,6 +123,8 @@ def respond(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         headers["www-authenticate"] = (
             'Bearer error="invalid_token"' if isinstance(error, InvalidToken) else "Bearer"
         )
+    if status == 413:  # the rest of the body is not read
+        headers["connection"] = "close"
     if status == 405 and isinstance(error, HTTPException):
         headers |= _allow(error.headers or {})
     return Response(body, status_code=status, headers=headers, media_type=MEDIA_TYPE)

@@ -4,11 +4,14 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Generator
+from functools import partial
+from typing import cast
 
 import uvicorn
 from litestar.types import ASGIApp
 
-from cartwheel.gateway.connections import BoundedProtocol
+from cartwheel.gateway.clients import Clients
+from cartwheel.gateway.connections import LIMITS, BoundedProtocol, Limits
 from cartwheel.gateway.traced import Traced
 
 BACKLOG = 2048
@@ -26,7 +29,8 @@ async def serve(
     started: Callable[[], None],
     stop: asyncio.Event,
     share_port: bool = False,
-    protocol: type[BoundedProtocol] = BoundedProtocol,
+    limits: Limits = LIMITS,
+    clients: Clients | None = None,
 ) -> None:
     """Serve `app` until `stop` is set, then let requests in hand finish, for GRACE seconds.
 
@@ -36,11 +40,12 @@ async def serve(
     Raises:
         OSError: the port is taken, or may not be used.
     """
+    protocol = partial(BoundedProtocol, limits=limits, clients=clients or Clients())
     listener = socket.create_server((host, port), backlog=BACKLOG, reuse_port=share_port)
     server = _Server(
         uvicorn.Config(
             Traced(app),
-            http=protocol,
+            http=cast("type[BoundedProtocol]", protocol),
             loop="none",
             ws="none",
             lifespan="on",

@@ -5,11 +5,15 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from cartwheel.gateway.clients import NOBODY, Networks
+
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """`cognito_issuer`, `cognito_jwks_url` and `emulated_cognito_key` are only for an emulator.
 
     The key marks verified addresses; without one, Cognito's `email_verified` decides.
+
+    `trusted_proxies` are those whose X-Forwarded-For names the client.
 
     With `share_port`, several gateways may listen on one port and the kernel spreads connections.
     """
@@ -17,6 +21,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8000
     share_port: bool = False
+    max_connections_per_address: Annotated[int, Meta(ge=0)] = 1024
+    trusted_proxies: Networks = NOBODY
     log_level: str = "INFO"
     rabbitmq_url: str
     simulator_url: str

@@ -68,6 +68,7 @@ def _log(scope: Any, status: int, seconds: float) -> None:
         path=path,
         status=status,
         ms=round(seconds * 1000, 1),
+        client=scope["client"][0] if scope["client"] else None,
         user_id=user.user_id if user else None,
     )
 

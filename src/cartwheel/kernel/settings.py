@@ -7,11 +7,13 @@ A field `mongodb_uri: str` is the variable `MONGODB_URI`; a default makes it opt
         port: int = 8000
 
     settings = read(Settings)
+
+A field's type may also be a class made from text; what it raises as a ValueError is told.
 """
 
 import os
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -40,9 +42,15 @@ def read(kind: type[Settings], environment: Mapping[str, str] = os.environ) -> S
                 faults.append(f"{variable} is not set")
             continue
         try:
-            values[field.name] = msgspec.convert(given, field.type, strict=False)
+            values[field.name] = msgspec.convert(
+                given, field.type, strict=False, dec_hook=_from_text
+            )
         except msgspec.ValidationError as error:
             faults.append(f"{variable} is malformed: {error}")
     if faults:
         raise BadSettings("\n".join(faults))
     return kind(**values)
+
+
+def _from_text(kind: type[Any], text: Any) -> Any:
+    return kind(text)

@@ -1,0 +1,217 @@
+"""What hostile connections cost: the gateway's memory, and the wait of another client.
+
+    cartwheel up
+    python -m bench.attacks
+
+Each attack comes from 50 connections at once, which need no token; one that is cut off is made
+again. Meanwhile another client asks for /health/live twenty times a second. Loopback only.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import statistics
+import time
+from collections.abc import Mapping
+from multiprocessing import Pipe, Process
+from multiprocessing.connection import Connection
+
+import msgspec
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from cartwheel.local import instance, ports
+
+_GET = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
+_LOGIN = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+_CHUNKED = _LOGIN + b"Transfer-Encoding: chunked\r\n\r\n"
+_BLOCK = 64 * 1024
+
+
+class Attack(msgspec.Struct, frozen=True):
+    """What one connection sends: a beginning, then the same again and again, without end."""
+
+    beginning: bytes
+    again: bytes = b""
+    reads: bool = True
+    """Whether it takes the answers."""
+
+
+ATTACKS: Mapping[str, Attack] = {
+    "a head without end": Attack(_GET, b"X-A: b\r\n"),
+    "one header without end": Attack(_GET + b"X-A: ", b"b"),
+    "empty lines": Attack(b"", b"\r\n"),
+    "a body without end": Attack(_LOGIN + b"Content-Length: 10000000000\r\n\r\n[", b"1,"),
+    "chunks of one byte": Attack(_CHUNKED, b"1\r\n[\r\n"),
+    "a chunk extension without end": Attack(_CHUNKED + b"2;", b"a"),
+    "extensions of many chunks": Attack(_CHUNKED, b"1;" + b"a" * 1000 + b"\r\n[\r\n"),
+    "trailers without end": Attack(_CHUNKED + b"2\r\n{}\r\n0\r\n", b"ab:cd\r\n"),
+    "one trailer without end": Attack(_CHUNKED + b"2\r\n{}\r\n0\r\nab:", b"c"),
+    "pipelined requests": Attack(b"", _GET + b"\r\n"),
+    "pipelined requests, answers unread": Attack(b"", _GET + b"\r\n", reads=False),
+    "pipelined requests with a body": Attack(b"", _LOGIN + b"Content-Length: 2\r\n\r\n{}"),
+    "pipelined requests with a chunked body": Attack(b"", _CHUNKED + b"2\r\n{}\r\n0\r\n\r\n"),
+    "silence": Attack(b""),
+}
+
+
+async def attack(port: int, what: Attack, *, seconds: float, connections: int = 50) -> int:
+    """Attack 127.0.0.1:`port`, and return how many connections were made."""
+    end = time.monotonic() + seconds
+    return sum(await asyncio.gather(*(_attack(port, what, end) for _ in range(connections))))
+
+
+async def _attack(port: int, what: Attack, end: float) -> int:
+    block = what.again * (_BLOCK // len(what.again)) if what.again else b""
+    made = 0
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            made += 1
+            reading = asyncio.create_task(_read(reader)) if what.reads else None
+            try:
+                async with asyncio.timeout(end - time.monotonic()):
+                    await _send(writer, what.beginning, block, reading)
+            except TimeoutError:
+                pass
+            finally:
+                if reading:
+                    reading.cancel()
+                writer.transport.abort()
+        await asyncio.sleep(0.01)
+    return made
+
+
+async def _send(
+    writer: asyncio.StreamWriter, beginning: bytes, block: bytes, reading: asyncio.Task[None] | None
+) -> None:
+    """Return when the server has hung up."""
+    writer.write(beginning)
+    while not (reading and reading.done()):
+        writer.write(block)
+        await writer.drain()
+        await asyncio.sleep(0 if block else 0.05)
+
+
+async def _read(reader: asyncio.StreamReader) -> None:
+    with contextlib.suppress(OSError):
+        while await reader.read(_BLOCK):
+            pass
+
+
+class Peak:
+    """The most memory that a process had since this was made, in bytes (Linux)."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self.before = psutil.Process(pid).memory_info().rss
+        with open(f"/proc/{pid}/clear_refs", "w") as file:
+            file.write("5")  # begins VmHWM anew (man 5 proc)
+
+    def growth(self) -> int:
+        with open(f"/proc/{self._pid}/status") as file:
+            line = next(line for line in file if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024 - self.before
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """Milliseconds, megabytes, and cores."""
+
+    median: float
+    p99: float
+    slowest: float
+    grown: float
+    connections: int
+    attackers: float
+    gateway: float
+
+
+async def measure(port: int, pid: int, name: str, seconds: float) -> Measured:
+    """Measure one attack; the attackers are a process of their own."""
+    gateway, peak = psutil.Process(pid), Peak(pid)
+    ours, theirs = Pipe()
+    attacker = Process(target=_attacker, args=(port, name, seconds, theirs))
+    attacker.start()
+    cpu, begun = _cpu(gateway), time.monotonic()
+    waits: list[float] = []
+    while attacker.is_alive():
+        waits.append(await _health(port))
+        await asyncio.sleep(0.05)
+    took = time.monotonic() - begun
+    made, attackers_cpu = ours.recv()
+    attacker.join()
+    return Measured(
+        median=statistics.median(waits) * 1000,
+        p99=statistics.quantiles(waits, n=100)[98] * 1000,
+        slowest=max(waits) * 1000,
+        grown=peak.growth() / 1e6,
+        connections=made,
+        attackers=attackers_cpu / took,
+        gateway=(_cpu(gateway) - cpu) / took,
+    )
+
+
+def _attacker(port: int, name: str, seconds: float, result: Connection) -> None:
+    made = asyncio.run(attack(port, ATTACKS[name], seconds=seconds))
+    result.send((made, time.process_time()))
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+async def _health(port: int) -> float:
+    begun = time.monotonic()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
+    try:
+        writer.write(_GET + b"Connection: close\r\n\r\n")
+        answer = await reader.read()
+        if not answer.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(f"/health/live answers {answer[:40]!r}")
+    finally:
+        writer.close()
+    return time.monotonic() - begun
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each attack")
+    parser.add_argument("--only", default="", help="attacks whose name contains this")
+    given = parser.parse_args()
+    environment = instance.environment(instance.folder())
+    port = int(environment.get("PORT") or os.environ.get("PORT") or 8000)
+    gateway = ports.holder(port)
+    if gateway is None:
+        raise SystemExit(f"Nothing listens on port {port}: start it with `cartwheel up`")
+    table = Table(title=f"50 connections, {given.seconds:.0f} s each", title_justify="left")
+    for column in (
+        "attack",
+        "made",
+        "MB more",
+        "median ms",
+        "p99 ms",
+        "slowest ms",
+        "attackers' cores",
+        "gateway's cores",
+    ):
+        table.add_column(column, justify="left" if column == "attack" else "right")
+    for name in ATTACKS:
+        if given.only in name:
+            got = asyncio.run(measure(port, gateway.pid, name, given.seconds))
+            table.add_row(
+                name,
+                str(got.connections),
+                *(f"{value:.0f}" for value in (got.grown,)),
+                *(f"{value:.1f}" for value in (got.median, got.p99, got.slowest)),
+                *(f"{value:.2f}" for value in (got.attackers, got.gateway)),
+            )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""What a connection is told when no request of it gets as far as the app."""
+
+import re
+from typing import Any, NamedTuple
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from cartwheel.gateway.problems import problem
+from cartwheel.kernel.telemetry import continue_trace, log
+
+
+class Refusal(NamedTuple):
+    """A problem document; see `problems`."""
+
+    status: int
+    code: str
+    detail: str
+
+
+NOT_HTTP = Refusal(400, "bad_request", "This is not a valid HTTP request.")
+NOT_ONE_HOST = Refusal(400, "bad_request", "Send one Host header (RFC 9112, section 3.2).")
+LONG_FRAMING = Refusal(400, "bad_request", "Chunk extensions or trailers are too long.")
+LONG_HEAD = Refusal(431, "head_too_large", "The request line and headers are too long.")
+FULL = Refusal(503, "overloaded", "Too many connections are open.")
+FULL_FOR_ONE = Refusal(
+    429, "too_many_connections", "Too many connections are open from your address."
+)
+
+_HOST = re.compile(rb"[\w.~!$&'()*+,;=:%\[\]-]*", re.ASCII)
+
+
+def names_one_host(headers: list[tuple[bytes, bytes]], parser: Any) -> bool:
+    """Return whether a head has the Host header that it needs; HTTP/1.0 needs none."""
+    hosts = [value for name, value in headers if name == b"host"]
+    if not hosts:
+        return parser.get_http_version() == "1.0"
+    return len(hosts) == 1 and _HOST.fullmatch(hosts[0]) is not None
+
+
+def tell(refusal: Refusal, *, client: str) -> bytes:
+    """Return the whole response, after which the connection ends, and log it."""
+    trace_id = continue_trace(None)
+    log.info("connection_refused", status=refusal.status, code=refusal.code, client=client)
+    body, headers = problem(*refusal)
+    headers |= {
+        "content-length": str(len(body)),
+        "connection": "close",
+        "x-request-id": trace_id,
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return STATUS_LINE[refusal.status] + lines.encode() + b"\r\n" + body
