@@ -17,6 +17,7 @@ from cartwheel.gateway.cognito import Cognito
 from cartwheel.gateway.identity import Verifier
 from cartwheel.gateway.routes import auth
 from cartwheel.kernel.errors import Overloaded, TimedOut, Unavailable
+from cartwheel.local.emulated_aws import RESET_CODE, SIGN_UP_CODE
 
 from .conftest import Gateway, Reply, probe_app, running
 from .issuer import CLIENT
@@ -37,7 +38,7 @@ async def customer(real: Gateway, name: str = "Ada Lovelace") -> tuple[str, Any]
     """Sign up and confirm somebody new; return address and tokens."""
     email = new_email()
     assert (await sign_up(real, email, name)).status == 201
-    confirmed = await real.post(f"{AUTH}/confirm", {"email": email, "code": "123456"})
+    confirmed = await real.post(f"{AUTH}/confirm", {"email": email, "code": SIGN_UP_CODE})
     assert confirmed.status == 204
     return email, (await log_in(real, email)).json
 
@@ -53,7 +54,7 @@ async def test_one_signs_up_confirms_logs_in_and_is_known_by_name(real: Gateway)
     early = await log_in(real, email)
     assert (early.status, early.problem["code"]) == (403, "user_not_confirmed")
     assert (await real.post(f"{AUTH}/resend-code", {"email": email})).status == 204
-    confirmed = await real.post(f"{AUTH}/confirm", {"email": email, "code": "123456"})
+    confirmed = await real.post(f"{AUTH}/confirm", {"email": email, "code": SIGN_UP_CODE})
     assert (confirmed.status, confirmed.body) == (204, b"")
     logged_in = await log_in(real, email)
     assert logged_in.status == 200
@@ -154,11 +155,61 @@ async def test_a_refresh_token_gives_new_tokens_until_it_is_revoked(real: Gatewa
 async def test_a_forgotten_password_is_replaced(real: Gateway) -> None:
     email, _ = await customer(real)
     assert (await real.post(f"{AUTH}/forgot-password", {"email": email})).status == 204
-    new = {"email": email, "code": "123456", "password": "Other-Pass-2"}
+    new = {"email": email, "code": RESET_CODE, "password": "Other-Pass-2"}
     assert (await real.post(f"{AUTH}/reset-password", new)).status == 204
     assert (await log_in(real, email, "Other-Pass-2")).status == 200
     old = await log_in(real, email)
     assert (old.status, old.problem["code"]) == (401, "wrong_credentials")
+
+
+async def test_nobody_confirms_an_address_with_a_code_that_was_not_mailed(real: Gateway) -> None:
+    email = new_email()
+    await sign_up(real, email)
+
+    wrong = await real.post(f"{AUTH}/confirm", {"email": email, "code": "000000"})
+
+    assert (wrong.status, wrong.problem["code"]) == (422, "wrong_code")
+    assert (await log_in(real, email)).problem["code"] == "user_not_confirmed"
+
+
+async def test_nobody_sets_a_password_with_a_code_that_was_not_mailed(real: Gateway) -> None:
+    email, _ = await customer(real)
+    wrong = {"email": email, "code": "000000", "password": "Other-Pass-2"}
+
+    unasked = await real.post(f"{AUTH}/reset-password", {**wrong, "code": RESET_CODE})
+    await real.post(f"{AUTH}/forgot-password", {"email": email})
+    guessed = await real.post(f"{AUTH}/reset-password", wrong)
+
+    assert (unasked.status, unasked.problem["code"]) == (422, "wrong_code")
+    assert (guessed.status, guessed.problem["code"]) == (422, "wrong_code")
+    assert (await log_in(real, email)).status == 200
+
+
+async def test_after_a_log_out_the_access_token_names_its_user_only_where_that_was_known(
+    real: Gateway,
+) -> None:
+    (_, known), (_, unknown) = await customer(real), await customer(real)
+    assert (await real.get(f"{AUTH}/me", known["access_token"])).status == 200
+
+    for tokens in (known, unknown):
+        await real.post(f"{AUTH}/logout", {"refresh_token": tokens["refresh_token"]})
+
+    assert (await real.get(f"{AUTH}/me", known["access_token"])).status == 200
+    refused = await real.get(f"{AUTH}/me", unknown["access_token"])
+    assert (refused.status, refused.problem["code"]) == (401, "invalid_token")
+
+
+async def test_a_new_password_ends_no_session(real: Gateway) -> None:
+    """So it is on AWS, too."""
+    email, tokens = await customer(real)
+    await real.post(f"{AUTH}/forgot-password", {"email": email})
+    new = {"email": email, "code": RESET_CODE, "password": "Other-Pass-2"}
+    assert (await real.post(f"{AUTH}/reset-password", new)).status == 204
+
+    renewed = await real.post(f"{AUTH}/refresh", {"refresh_token": tokens["refresh_token"]})
+
+    assert (await real.get(f"{AUTH}/me", tokens["access_token"])).status == 200
+    assert (await real.get(f"{AUTH}/me", renewed.json["access_token"])).status == 200
 
 
 async def test_a_weak_password_is_422_and_says_what_is_missing(real: Gateway) -> None:
@@ -170,7 +221,8 @@ async def test_a_weak_password_is_422_and_says_what_is_missing(real: Gateway) ->
     assert fault["field"] == "password"
     assert "uppercase" in fault["message"]
     email, _ = await customer(real)
-    reset = {"email": email, "code": "123456", "password": "weak"}
+    await real.post(f"{AUTH}/forgot-password", {"email": email})
+    reset = {"email": email, "code": RESET_CODE, "password": "weak"}
     reply = await real.post(f"{AUTH}/reset-password", reset)
     assert (reply.status, reply.problem["code"]) == (422, "weak_password")
 
@@ -186,7 +238,7 @@ async def test_nobody_learns_whether_an_address_has_an_account(real: Gateway) ->
     assert {(r.status, r.problem["code"], r.problem["detail"]) for r in wrong} == {
         (401, "wrong_credentials", "Wrong mail address or password.")
     }
-    stranger = {"email": new_email(), "code": "123456"}
+    stranger = {"email": new_email(), "code": SIGN_UP_CODE}
     reply = await real.post(f"{AUTH}/confirm", stranger)
     assert (reply.status, reply.problem["code"]) == (422, "wrong_code")
     reply = await real.post(f"{AUTH}/reset-password", {**stranger, "password": PASSWORD})
@@ -243,7 +295,7 @@ async def test_no_password_code_or_token_is_logged(real: Gateway, logged: list[E
     await real.get(f"{AUTH}/me", tokens["access_token"])
     await real.post(f"{AUTH}/logout", {"refresh_token": tokens["refresh_token"]})
     assert len(logged) >= 5
-    for secret in (PASSWORD, "Wrong-Pass-1", "123456", tokens["access_token"], email):
+    for secret in (PASSWORD, "Wrong-Pass-1", SIGN_UP_CODE, tokens["access_token"], email):
         assert secret not in str(logged)
 
 
