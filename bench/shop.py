@@ -15,7 +15,7 @@ from bench.load import load
 from cartwheel.kernel.ids import earliest_id
 from cartwheel.kernel.store.outbox import UNPUBLISHED
 from cartwheel.local.console import Console
-from cartwheel.local.emulated_aws import ADMIN, PASSWORD
+from cartwheel.local.emulated_aws import ADMIN, PASSWORD, SIGN_UP_CODE
 from cartwheel.local.up import System
 
 CUSTOMERS = 16
@@ -193,8 +193,7 @@ class Shop:
         email = f"customer-{number}-{time.time_ns()}@example.com"
         account = {"name": f"Customer {number}", "email": email, "password": PASSWORD}
         made = await self.call("POST", "/auth/signup", account)
-        # The emulator takes any code.
-        await self.call("POST", "/auth/confirm", {"email": email, "code": "123456"})
+        await self.call("POST", "/auth/confirm", {"email": email, "code": SIGN_UP_CODE})
         return Customer(made["id"], await self._log_in(email))
 
     async def _put_up(self, offer: dict[str, Any]) -> str:

@@ -30,6 +30,7 @@ from cartwheel.local.supervisor import supervising
 from ..logs import logged_by
 from . import probes
 from .issuer import CLIENT, ISSUER, Issuer, issuing
+from .scripted_cognito import Scripted, cut_off, scripting
 
 WEBHOOK_SECRET = "whsec_known_to_both"
 ELSEWHERE = {
@@ -136,17 +137,6 @@ async def running(
             await serving
 
 
-@asynccontextmanager
-async def cut_off() -> AsyncGenerator[cognito.Cognito]:
-    """A Cognito that nobody answers for."""
-    async with AsyncExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:  # read when the client is made
-            patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-            connecting = cognito.connect(region="eu-west-1", client_id=CLIENT)
-            users = await stack.enter_async_context(connecting)
-        yield users
-
-
 def probe_app(
     verifier: Verifier,
     users: cognito.Cognito,
@@ -211,9 +201,9 @@ async def aws(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Mappin
         yield await ministack.provide(supervisor)
 
 
-@pytest.fixture(scope="session")
-async def real(aws: Mapping[str, str]) -> AsyncGenerator[Gateway]:
-    """The whole gateway, put together as in production, with its users in Cognito."""
+@asynccontextmanager
+async def gateway_of(aws: Mapping[str, str]) -> AsyncGenerator[Gateway]:
+    """The whole gateway, put together as in production, with its users in this Cognito."""
     async with AsyncExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:  # botocore reads them when a client is made
             for name, value in aws.items():
@@ -223,3 +213,15 @@ async def real(aws: Mapping[str, str]) -> AsyncGenerator[Gateway]:
                 assembled(given, bus=NoBus(), is_ready=lambda: True)
             )
         yield await stack.enter_async_context(running(app))
+
+
+@pytest.fixture(scope="session")
+async def real(aws: Mapping[str, str]) -> AsyncGenerator[Gateway]:
+    async with gateway_of(aws) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+async def scripted() -> AsyncGenerator[Scripted]:
+    async with scripting() as scripted:
+        yield scripted

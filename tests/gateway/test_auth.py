@@ -4,8 +4,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -13,37 +12,15 @@ from aiobotocore.session import AioSession
 from structlog.typing import EventDict
 
 from cartwheel.gateway import cognito
-from cartwheel.gateway.cognito import Cognito
+from cartwheel.gateway.cognito import Cognito, InvalidRefreshToken
 from cartwheel.gateway.identity import Verifier
 from cartwheel.gateway.routes import auth
 from cartwheel.kernel.errors import Overloaded, TimedOut, Unavailable
+from cartwheel.local.emulated_aws import RESET_CODE, SIGN_UP_CODE
 
-from .conftest import Gateway, Reply, probe_app, running
-from .issuer import CLIENT
-
-AUTH = "/api/v1/auth"
-PASSWORD = "Good-Pass-1"
-
-
-def new_email() -> str:
-    return f"ada.{secrets.token_hex(6)}@example.com"
-
-
-async def sign_up(real: Gateway, email: str, name: str = "Ada Lovelace") -> Reply:
-    return await real.post(f"{AUTH}/signup", {"name": name, "email": email, "password": PASSWORD})
-
-
-async def customer(real: Gateway, name: str = "Ada Lovelace") -> tuple[str, Any]:
-    """Sign up and confirm somebody new; return address and tokens."""
-    email = new_email()
-    assert (await sign_up(real, email, name)).status == 201
-    confirmed = await real.post(f"{AUTH}/confirm", {"email": email, "code": "123456"})
-    assert confirmed.status == 204
-    return email, (await log_in(real, email)).json
-
-
-async def log_in(real: Gateway, email: str, password: str = PASSWORD) -> Reply:
-    return await real.post(f"{AUTH}/login", {"email": email, "password": password})
+from .accounts import AUTH, PASSWORD, customer, log_in, new_email, sign_up
+from .conftest import Gateway, probe_app, running
+from .scripted_cognito import Scripted, connected, cut_off
 
 
 async def test_one_signs_up_confirms_logs_in_and_is_known_by_name(real: Gateway) -> None:
@@ -53,7 +30,7 @@ async def test_one_signs_up_confirms_logs_in_and_is_known_by_name(real: Gateway)
     early = await log_in(real, email)
     assert (early.status, early.problem["code"]) == (403, "user_not_confirmed")
     assert (await real.post(f"{AUTH}/resend-code", {"email": email})).status == 204
-    confirmed = await real.post(f"{AUTH}/confirm", {"email": email, "code": "123456"})
+    confirmed = await real.post(f"{AUTH}/confirm", {"email": email, "code": SIGN_UP_CODE})
     assert (confirmed.status, confirmed.body) == (204, b"")
     logged_in = await log_in(real, email)
     assert logged_in.status == 200
@@ -154,11 +131,61 @@ async def test_a_refresh_token_gives_new_tokens_until_it_is_revoked(real: Gatewa
 async def test_a_forgotten_password_is_replaced(real: Gateway) -> None:
     email, _ = await customer(real)
     assert (await real.post(f"{AUTH}/forgot-password", {"email": email})).status == 204
-    new = {"email": email, "code": "123456", "password": "Other-Pass-2"}
+    new = {"email": email, "code": RESET_CODE, "password": "Other-Pass-2"}
     assert (await real.post(f"{AUTH}/reset-password", new)).status == 204
     assert (await log_in(real, email, "Other-Pass-2")).status == 200
     old = await log_in(real, email)
     assert (old.status, old.problem["code"]) == (401, "wrong_credentials")
+
+
+async def test_nobody_confirms_an_address_with_a_code_that_was_not_mailed(real: Gateway) -> None:
+    email = new_email()
+    await sign_up(real, email)
+
+    wrong = await real.post(f"{AUTH}/confirm", {"email": email, "code": "000000"})
+
+    assert (wrong.status, wrong.problem["code"]) == (422, "wrong_code")
+    assert (await log_in(real, email)).problem["code"] == "user_not_confirmed"
+
+
+async def test_nobody_sets_a_password_with_a_code_that_was_not_mailed(real: Gateway) -> None:
+    email, _ = await customer(real)
+    wrong = {"email": email, "code": "000000", "password": "Other-Pass-2"}
+
+    unasked = await real.post(f"{AUTH}/reset-password", {**wrong, "code": RESET_CODE})
+    await real.post(f"{AUTH}/forgot-password", {"email": email})
+    guessed = await real.post(f"{AUTH}/reset-password", wrong)
+
+    assert (unasked.status, unasked.problem["code"]) == (422, "wrong_code")
+    assert (guessed.status, guessed.problem["code"]) == (422, "wrong_code")
+    assert (await log_in(real, email)).status == 200
+
+
+async def test_after_a_log_out_the_access_token_names_its_user_only_where_that_was_known(
+    real: Gateway,
+) -> None:
+    (_, known), (_, unknown) = await customer(real), await customer(real)
+    assert (await real.get(f"{AUTH}/me", known["access_token"])).status == 200
+
+    for tokens in (known, unknown):
+        await real.post(f"{AUTH}/logout", {"refresh_token": tokens["refresh_token"]})
+
+    assert (await real.get(f"{AUTH}/me", known["access_token"])).status == 200
+    refused = await real.get(f"{AUTH}/me", unknown["access_token"])
+    assert (refused.status, refused.problem["code"]) == (401, "invalid_token")
+
+
+async def test_a_new_password_ends_no_session(real: Gateway) -> None:
+    """So it is on AWS, too."""
+    email, tokens = await customer(real)
+    await real.post(f"{AUTH}/forgot-password", {"email": email})
+    new = {"email": email, "code": RESET_CODE, "password": "Other-Pass-2"}
+    assert (await real.post(f"{AUTH}/reset-password", new)).status == 204
+
+    renewed = await real.post(f"{AUTH}/refresh", {"refresh_token": tokens["refresh_token"]})
+
+    assert (await real.get(f"{AUTH}/me", tokens["access_token"])).status == 200
+    assert (await real.get(f"{AUTH}/me", renewed.json["access_token"])).status == 200
 
 
 async def test_a_weak_password_is_422_and_says_what_is_missing(real: Gateway) -> None:
@@ -170,7 +197,8 @@ async def test_a_weak_password_is_422_and_says_what_is_missing(real: Gateway) ->
     assert fault["field"] == "password"
     assert "uppercase" in fault["message"]
     email, _ = await customer(real)
-    reset = {"email": email, "code": "123456", "password": "weak"}
+    await real.post(f"{AUTH}/forgot-password", {"email": email})
+    reset = {"email": email, "code": RESET_CODE, "password": "weak"}
     reply = await real.post(f"{AUTH}/reset-password", reset)
     assert (reply.status, reply.problem["code"]) == (422, "weak_password")
 
@@ -186,7 +214,7 @@ async def test_nobody_learns_whether_an_address_has_an_account(real: Gateway) ->
     assert {(r.status, r.problem["code"], r.problem["detail"]) for r in wrong} == {
         (401, "wrong_credentials", "Wrong mail address or password.")
     }
-    stranger = {"email": new_email(), "code": "123456"}
+    stranger = {"email": new_email(), "code": SIGN_UP_CODE}
     reply = await real.post(f"{AUTH}/confirm", stranger)
     assert (reply.status, reply.problem["code"]) == (422, "wrong_code")
     reply = await real.post(f"{AUTH}/reset-password", {**stranger, "password": PASSWORD})
@@ -243,7 +271,7 @@ async def test_no_password_code_or_token_is_logged(real: Gateway, logged: list[E
     await real.get(f"{AUTH}/me", tokens["access_token"])
     await real.post(f"{AUTH}/logout", {"refresh_token": tokens["refresh_token"]})
     assert len(logged) >= 5
-    for secret in (PASSWORD, "Wrong-Pass-1", "123456", tokens["access_token"], email):
+    for secret in (PASSWORD, "Wrong-Pass-1", SIGN_UP_CODE, tokens["access_token"], email):
         assert secret not in str(logged)
 
 
@@ -256,7 +284,7 @@ class TestOutages:
             assert (await gateway.get("/health/live")).status == 200
 
     async def test_nobody_answering_is_an_outage_that_holds_no_secret(self) -> None:
-        async with connected("http://127.0.0.1:9") as users:
+        async with cut_off() as users:
             with pytest.raises(Unavailable) as raised:
                 await users.log_in(email="a@example.com", password=PASSWORD)
         assert raised.value.__cause__ is None
@@ -294,6 +322,7 @@ class TestOutages:
             ),
             (400, b'{"__type": "LimitExceededException"}', "too_many_requests"),
             (400, b'{"__type": "ExpiredCodeException", "message": "x"}', "wrong_code"),
+            (400, b'{"__type": "PasswordHistoryPolicyViolationException"}', "weak_password"),
             (400, b'{"__type": "PasswordResetRequiredException"}', "password_reset_required"),
             (400, b'{"__type": "SomethingNewException"}', "unavailable"),
             (200, b'{"ChallengeName": "SMS_MFA", "Session": "x"}', "challenge_required"),
@@ -301,7 +330,7 @@ class TestOutages:
         ],
     )
     async def test_whatever_it_answers_is_a_known_outcome(
-        self, scripted: "Scripted", status: int, body: bytes, kind: str
+        self, scripted: Scripted, status: int, body: bytes, kind: str
     ) -> None:
         """Answers that the emulator never gives, as AWS documents them."""
         scripted.status, scripted.body = status, body
@@ -315,12 +344,33 @@ class TestOutages:
         ["UserNotFoundException", "InvalidParameterException", "NotAuthorizedException"],
     )
     async def test_mailing_a_code_keeps_quiet_about_whom_it_does_not_know(
-        self, scripted: "Scripted", kind: str
+        self, scripted: Scripted, kind: str
     ) -> None:
         """AWS says so for users that are unknown, confirmed already, or disabled."""
         scripted.status, scripted.body = 400, b'{"__type": "%s"}' % kind.encode()
         await scripted.users.resend_code(email="a@example.com")
         await scripted.users.forgot_password(email="a@example.com")
+
+
+class TestRefreshTokens:
+    async def test_a_pool_that_rotates_them_gives_another_one(self, scripted: Scripted) -> None:
+        result = {"AccessToken": "a", "IdToken": "i", "RefreshToken": "next", "ExpiresIn": 3600}
+        scripted.status = 200
+        scripted.body = json.dumps({"AuthenticationResult": result}).encode()
+
+        assert (await scripted.users.refresh("first")).refresh_token == "next"
+
+    @pytest.mark.parametrize(
+        "kind",
+        ["NotAuthorizedException", "RefreshTokenReuseException", "UserNotFoundException"],
+    )
+    async def test_one_that_is_of_no_more_use_means_to_log_in_again(
+        self, scripted: Scripted, kind: str
+    ) -> None:
+        scripted.fails_with(kind)
+
+        with pytest.raises(InvalidRefreshToken):
+            await scripted.users.refresh("token")
 
 
 class TestVerifiedAddresses:
@@ -339,7 +389,7 @@ class TestVerifiedAddresses:
         ],
     )
     async def test_an_address_is_fit_for_mail_when_aws_calls_it_verified_and_it_is_one(
-        self, scripted: "Scripted", told: dict[str, str], fit: bool
+        self, scripted: Scripted, told: dict[str, str], fit: bool
     ) -> None:
         scripted.answers_about(told)
 
@@ -359,47 +409,8 @@ class TestVerifiedAddresses:
         ],
     )
     async def test_a_name_is_made_to_fit(
-        self, scripted: "Scripted", name: str, known_as: str
+        self, scripted: Scripted, name: str, known_as: str
     ) -> None:
         scripted.answers_about({"name": name, "email": "a@example.com"})
 
         assert (await scripted.users.get_user("token")).name == known_as
-
-
-class Scripted:
-    """Answers as it is told, whatever it is asked."""
-
-    users: cognito.Cognito
-    status = 500
-    body = b""
-
-    def answers_about(self, user: dict[str, str]) -> None:
-        """Answer as Cognito's GetUser does."""
-        attributes = [{"Name": name, "Value": value} for name, value in user.items()]
-        self.status = 200
-        self.body = json.dumps({"Username": "user-1", "UserAttributes": attributes}).encode()
-
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        head = f"HTTP/1.1 {self.status} X\r\nContent-Length: {len(self.body)}\r\n"
-        writer.write(head.encode() + b"Connection: close\r\n\r\n" + self.body)
-        await writer.drain()
-        writer.close()
-
-
-@asynccontextmanager
-async def connected(endpoint: str) -> AsyncGenerator[cognito.Cognito]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", endpoint)
-        async with cognito.connect(region="eu-west-1", client_id=CLIENT) as users:
-            yield users
-
-
-@pytest.fixture(scope="module")
-async def scripted() -> AsyncGenerator[Scripted]:
-    scripted = Scripted()
-    server = await asyncio.start_server(scripted.answer, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with connected(f"http://127.0.0.1:{port}") as scripted.users:
-        yield scripted
-    server.close()

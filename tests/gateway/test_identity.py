@@ -14,8 +14,9 @@ from cartwheel.gateway.cognito import Cognito
 from cartwheel.gateway.identity import EmailNotVerified, Profile, Verifier
 from cartwheel.gateway.jwks import KeySet
 
-from .conftest import Gateway, cut_off, probe_app, running
+from .conftest import Gateway, probe_app, running
 from .issuer import CLIENT, ISSUER, Issuer, issuing, new_key
+from .scripted_cognito import cut_off
 
 WHOAMI = "/api/v1/probe/whoami"
 

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from cartwheel.local.emulated_aws import ADMIN, PASSWORD
+from cartwheel.local.emulated_aws import ADMIN, PASSWORD, SIGN_UP_CODE
 
 from ..waiting import eventually
 
@@ -206,7 +206,8 @@ class Shop:
             "POST", "/auth/signup", {"name": name, "email": email, "password": PASSWORD}
         )
         assert signed_up.status == 201, signed_up.text
-        confirmed = await self.call("POST", "/auth/confirm", {"email": email, "code": "123456"})
+        given = {"email": email, "code": SIGN_UP_CODE}
+        confirmed = await self.call("POST", "/auth/confirm", given)
         assert confirmed.status == 204, confirmed.text
         return await self.log_in(email, PASSWORD)
 

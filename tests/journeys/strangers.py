@@ -12,7 +12,13 @@ from aiobotocore.session import AioSession
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from cartwheel.contracts.identity import EMAIL_MARK, email_mark
-from cartwheel.local.emulated_aws import CREDENTIALS, CUSTOMER, PASSWORD, REGION
+from cartwheel.local.emulated_aws import (
+    CREDENTIALS,
+    CUSTOMER,
+    PASSWORD,
+    REGION,
+    SIGN_UP_CODE,
+)
 from cartwheel.local.up import System
 
 from .shop import Customer
@@ -102,7 +108,9 @@ async def sign_up_at_cognito(system: System, email: str) -> None:
         await cognito.sign_up(
             ClientId=client, Username=email, Password=PASSWORD, UserAttributes=attributes
         )
-        await cognito.confirm_sign_up(ClientId=client, Username=email, ConfirmationCode="123456")
+        await cognito.confirm_sign_up(
+            ClientId=client, Username=email, ConfirmationCode=SIGN_UP_CODE
+        )
 
 
 async def change_behind_our_back(system: System, customer: Customer, **attributes: str) -> Customer:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from cartwheel.local.emulated_aws import PASSWORD
+from cartwheel.local.emulated_aws import PASSWORD, SIGN_UP_CODE
 from cartwheel.local.up import System
 
 from .command_line import cartwheel
@@ -15,6 +15,7 @@ async def test_the_demo_ends_with_paid_and_the_mail(system: System) -> None:
     assert ran.status == 0, ran.output + ran.errors
     for shown in ("Sign up", "Confirm", "Log in", "Place an order", "Pay by card", "The mail"):
         assert shown in ran.output
+    assert f"with the code {SIGN_UP_CODE}" in ran.output
     assert "payment received" in ran.output
     assert "PAID" in ran.output.splitlines()[-1]
     assert ran.errors == ""

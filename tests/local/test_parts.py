@@ -1,6 +1,8 @@
 """MongoDB, RabbitMQ and the AWS emulator, as provided where the environment names none."""
 
 import asyncio
+import re
+import secrets
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aio_pika
+import aiohttp
 import jwt
 import psutil
 import pytest
@@ -17,7 +20,9 @@ from pymongo import AsyncMongoClient
 
 from cartwheel.contracts.identity import EMAIL_MARK, email_mark
 from cartwheel.local import emulated_aws, instance, leftovers, mongod
+from cartwheel.local.commands import show
 from cartwheel.local.console import QUIET
+from cartwheel.local.emulated_aws import RESET_CODE, SIGN_UP_CODE
 from cartwheel.local.supervisor import supervising
 from cartwheel.local.up import System
 
@@ -65,6 +70,27 @@ async def test_demo_users_log_in_and_the_administrator_is_one(system: System) ->
         groups = {email: await _groups(cognito, system, email) for email in emulated_aws.DEMO_USERS}
 
     assert groups == {emulated_aws.ADMIN: ["admin"], emulated_aws.CUSTOMER: None}
+
+
+async def test_the_codes_that_the_start_shows_are_those_that_the_emulator_mails(
+    system: System, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    email = f"ada.{secrets.token_hex(6)}@example.com"
+    user = {"ClientId": system.environment["COGNITO_CLIENT_ID"], "Username": email}
+    named = [{"Name": "email", "Value": email}]
+    async with _aws(system, "cognito-idp") as cognito:
+        await cognito.sign_up(**user, Password=emulated_aws.PASSWORD, UserAttributes=named)
+        await cognito.confirm_sign_up(**user, ConfirmationCode=SIGN_UP_CODE)
+        await cognito.forgot_password(**user)
+
+    to_sign_up, for_a_new_password = [
+        re.findall("[0-9]{6}", text) for text in await _mailed(system, email)
+    ]
+    show(system, system.supervisor.home)
+
+    assert (to_sign_up, for_a_new_password) == ([SIGN_UP_CODE], [RESET_CODE])
+    assert f"{SIGN_UP_CODE} to sign up, {RESET_CODE} for a new password" in capsys.readouterr().out
 
 
 async def test_mail_goes_out_from_the_shop_and_from_nobody_else(system: System) -> None:
@@ -196,6 +222,21 @@ async def _aws(system: System, service: str) -> AsyncGenerator[Any]:
         aws_secret_access_key=system.environment["AWS_SECRET_ACCESS_KEY"],
     ) as client:
         yield client
+
+
+async def _mailed(system: System, to: str) -> list[str]:
+    """Return the texts that the emulator says it has mailed to this address, oldest first."""
+    async with (
+        aiohttp.ClientSession(system.environment["AWS_ENDPOINT_URL"]) as http,
+        http.get("/_ministack/ses/messages") as response,
+    ):
+        accounts: dict[str, list[Any]] = (await response.json())["messages"]
+    return [
+        message["BodyText"]
+        for messages in accounts.values()
+        for message in messages
+        if to in message["To"]
+    ]
 
 
 async def _groups(cognito: Any, system: System, email: str) -> list[str] | None:

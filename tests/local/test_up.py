@@ -77,6 +77,18 @@ async def test_processes_are_told_what_was_given_and_what_was_chosen(
     assert told.items() >= system.environment.items()
 
 
+async def test_the_app_clients_secret_reaches_the_gateway(
+    tmp_path: Path, given: Mapping[str, str], process: Make
+) -> None:
+    secret = {"COGNITO_CLIENT_SECRET": "the_secret_of_the_app_client"}
+    async with running(
+        tmp_path, given={**given, **secret}, processes=(process("telling"),), setup=()
+    ) as system:
+        told = ast.literal_eval(system.supervisor.log("telling").read_text())
+
+    assert told.items() >= secret.items()
+
+
 async def test_a_second_terminal_finds_the_running_instance_and_only_that(
     tmp_path: Path, given: Mapping[str, str]
 ) -> None:
@@ -164,9 +176,26 @@ async def test_one_process_that_cannot_start_takes_the_others_down(
     assert leftovers.find(tmp_path) == []
 
 
-async def test_half_an_aws_account_is_refused(tmp_path: Path, given: Mapping[str, str]) -> None:
-    half = {**given, "COGNITO_CLIENT_ID": ""}
-    with pytest.raises(Missing, match="Also set COGNITO_CLIENT_ID"):
+@pytest.mark.parametrize(
+    ("half", "missing"),
+    [
+        ({"COGNITO_CLIENT_ID": ""}, "COGNITO_CLIENT_ID"),
+        (
+            {
+                "COGNITO_USER_POOL_ID": "",
+                "COGNITO_CLIENT_ID": "",
+                "SES_SENDER": "",
+                "COGNITO_CLIENT_SECRET": "the_secret_of_the_app_client",
+            },
+            "COGNITO_USER_POOL_ID, COGNITO_CLIENT_ID, SES_SENDER",
+        ),
+    ],
+)
+async def test_half_an_aws_account_is_refused(
+    tmp_path: Path, given: Mapping[str, str], half: Mapping[str, str], missing: str
+) -> None:
+    half = {**given, **half}
+    with pytest.raises(Missing, match=f"Also set {missing}"):
         async with running(tmp_path, given=half, processes=(), setup=()):
             pass
 

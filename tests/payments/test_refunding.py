@@ -15,12 +15,13 @@ from cartwheel.contracts.payments import (
     RefundStatus,
 )
 from cartwheel.kernel.errors import OutcomeUnknown, Unavailable
+from cartwheel.kernel.http_client import UnexpectedAnswer
 from cartwheel.kernel.money import Money
 from cartwheel.kernel.store.client import Document
 from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.payments import simulator as payments_simulator
 from cartwheel.payments.mongo import MongoPayments
-from cartwheel.payments.simulator import SimulatorCards, UnexpectedAnswer, open_simulator
+from cartwheel.payments.simulator import SimulatorCards, open_simulator
 
 from ..logs import logged_by
 from ..profiling import documents_examined

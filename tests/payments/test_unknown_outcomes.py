@@ -17,13 +17,14 @@ from cartwheel.contracts.payments import (
     ReportVerdict,
 )
 from cartwheel.kernel.errors import OutcomeUnknown, Unavailable
+from cartwheel.kernel.http_client import UnexpectedAnswer
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.store import codec
 from cartwheel.kernel.store.client import Document
 from cartwheel.payments import simulator as payments_simulator
 from cartwheel.payments.handlers.reconciling import UNDECIDED_AFTER
 from cartwheel.payments.provider import Outcome
-from cartwheel.payments.simulator import SimulatorCards, UnexpectedAnswer, open_simulator
+from cartwheel.payments.simulator import SimulatorCards, open_simulator
 
 from ..profiling import documents_examined
 from ..simulator.conftest import API_KEY

@@ -6,11 +6,12 @@ from cartwheel.gateway import simulator as gateway_simulator
 from cartwheel.gateway.card import Card
 from cartwheel.gateway.simulator import CardTokens, InvalidCard, open_card_tokens
 from cartwheel.kernel.errors import TimedOut, Unavailable
+from cartwheel.kernel.http_client import UnexpectedAnswer
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.money import Money
 from cartwheel.payments import simulator as payments_simulator
 from cartwheel.payments.provider import Captured, Charge, Declined, Outcome, Voided
-from cartwheel.payments.simulator import SimulatorCards, UnexpectedAnswer, open_simulator
+from cartwheel.payments.simulator import SimulatorCards, open_simulator
 
 from .conftest import API_KEY, Simulator
 
@@ -150,7 +151,7 @@ async def test_a_wrong_key_is_nobodys_refusal(simulator: Simulator, card: Card) 
             await cards.cancel("pay_1")
         with pytest.raises(UnexpectedAnswer, match="401 unauthorized"):
             await cards.look_up("pay_1")
-        with pytest.raises(gateway_simulator.UnexpectedAnswer, match="401 unauthorized"):
+        with pytest.raises(UnexpectedAnswer, match="401 unauthorized"):
             await tokens.tokenize(card)
     assert wrong not in str(charging.value)
 

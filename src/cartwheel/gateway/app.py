@@ -95,6 +95,7 @@ async def assembled(
         cognito.connect(
             region=given.region,
             client_id=given.cognito_client_id,
+            client_secret=given.cognito_client_secret,
             mark_key=given.emulated_cognito_key,
         ) as users,
         open_card_tokens(given.simulator_url, given.simulator_api_key) as tokens,

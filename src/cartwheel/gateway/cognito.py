@@ -6,7 +6,10 @@ leads to an emulator; botocore reads it by itself.
 """
 
 import asyncio
+import base64
+import hashlib
 import hmac
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -92,12 +95,16 @@ class Cognito:
     Every call may raise, besides what it names:
 
     Throttled: too many attempts.
-    Unavailable, Overloaded, TimedOut: Cognito is away, too busy, or too slow.
+    Unavailable, Overloaded, TimedOut: Cognito is away, too busy, or too slow; or it refuses the
+        app client itself, by its id or its secret.
     """
 
-    def __init__(self, client: Any, client_id: str, mark_key: str | None) -> None:
+    def __init__(
+        self, client: Any, client_id: str, client_secret: str | None, mark_key: str | None
+    ) -> None:
         self._client = client
         self._client_id = client_id
+        self._client_secret = client_secret
         self._mark_key = mark_key
         self._waiting = 0
         self._slots = asyncio.Semaphore(AT_ONCE)
@@ -114,8 +121,7 @@ class Cognito:
             attributes[EMAIL_MARK] = email_mark(self._mark_key, email)
         answer = await self._call(
             "sign_up",
-            ClientId=self._client_id,
-            Username=email,
+            **self._user(email),
             Password=password,
             UserAttributes=[{"Name": key, "Value": value} for key, value in attributes.items()],
         )
@@ -127,36 +133,46 @@ class Cognito:
             "confirm_sign_up",
             # "User cannot be confirmed. Current status is CONFIRMED"
             {"NotAuthorizedException": AlreadyConfirmed("This user is confirmed already.")},
-            ClientId=self._client_id,
-            Username=email,
+            **self._user(email),
             ConfirmationCode=code,
         )
 
     async def resend_code(self, *, email: str) -> None:
         """Mail the code again. Says nothing about whether there is such a user."""
-        await self._call_quietly(
-            "resend_confirmation_code", ClientId=self._client_id, Username=email
-        )
+        await self._call_quietly("resend_confirmation_code", **self._user(email))
 
     async def log_in(self, *, email: str, password: str) -> Tokens:
         """Raises: WrongCredentials, UserNotConfirmed, PasswordResetRequired, ChallengeRequired."""
+        parameters = {"USERNAME": email, "PASSWORD": password}
+        if self._client_secret:
+            parameters["SECRET_HASH"] = self._secret_hash(self._client_secret, email)
         answer = await self._call(
             "initiate_auth",
             {"UserNotFoundException": WrongCredentials("Wrong mail address or password.")},
             ClientId=self._client_id,
             AuthFlow="USER_PASSWORD_AUTH",
-            AuthParameters={"USERNAME": email, "PASSWORD": password},
+            AuthParameters=parameters,
         )
         return _tokens(answer)
 
     async def refresh(self, refresh_token: str) -> Tokens:
-        """Raises: InvalidRefreshToken when it is unknown, expired or revoked."""
+        """Return new tokens; the refresh token is another one if the pool rotates them.
+
+        Not by InitiateAuth: its secret hash is made of the user's name in the pool, which neither
+        the client knows nor the token tells (AWS encrypts it).
+
+        Raises: InvalidRefreshToken when it is unknown, expired, revoked or used up.
+        """
+        invalid = InvalidRefreshToken("Log in again.")
         answer = await self._call(
-            "initiate_auth",
-            {"NotAuthorizedException": InvalidRefreshToken("Log in again.")},
-            ClientId=self._client_id,
-            AuthFlow="REFRESH_TOKEN_AUTH",
-            AuthParameters={"REFRESH_TOKEN": refresh_token},
+            "get_tokens_from_refresh_token",
+            {
+                "NotAuthorizedException": invalid,
+                "RefreshTokenReuseException": invalid,
+                "UserNotFoundException": invalid,
+            },
+            **self._app_client(),
+            RefreshToken=refresh_token,
         )
         return _tokens(answer, refresh_token)
 
@@ -166,21 +182,20 @@ class Cognito:
         await self._call(
             "revoke_token",
             {"InvalidParameterException": invalid, "UnauthorizedException": invalid},
-            ClientId=self._client_id,
+            **self._app_client(),
             Token=refresh_token,
         )
 
     async def forgot_password(self, *, email: str) -> None:
         """Mail a code. Says nothing about whether there is such a user."""
-        await self._call_quietly("forgot_password", ClientId=self._client_id, Username=email)
+        await self._call_quietly("forgot_password", **self._user(email))
 
     async def reset_password(self, *, email: str, code: str, password: str) -> None:
         """Raises: WrongCode (also for an unknown address), WeakPassword."""
         await self._call(
             "confirm_forgot_password",
             {"NotAuthorizedException": WrongCode(_WRONG_CODE)},
-            ClientId=self._client_id,
-            Username=email,
+            **self._user(email),
             ConfirmationCode=code,
             Password=password,
         )
@@ -218,6 +233,25 @@ class Cognito:
             verified = hmac.compare_digest(shown, mark)
         return None if verified else "Your account's mail address is not verified."
 
+    def _user(self, email: str) -> dict[str, str]:
+        """Return the parameters that name a user, and prove that this app client may."""
+        parameters = {"ClientId": self._client_id, "Username": email}
+        if self._client_secret:
+            parameters["SecretHash"] = self._secret_hash(self._client_secret, email)
+        return parameters
+
+    def _app_client(self) -> dict[str, str]:
+        """Return the parameters of calls that a token authorises; they take the secret itself."""
+        parameters = {"ClientId": self._client_id}
+        if self._client_secret:
+            parameters["ClientSecret"] = self._client_secret
+        return parameters
+
+    def _secret_hash(self, secret: str, username: str) -> str:
+        """AWS, "Computing secret hash values": Base64(HMAC-SHA256(secret, name + client id))."""
+        message = (username + self._client_id).encode()
+        return base64.b64encode(hmac.digest(secret.encode(), message, hashlib.sha256)).decode()
+
     async def _call_quietly(self, operation: str, **arguments: Any) -> None:
         """Call; that the user is unknown, confirmed or disabled must not be told to a stranger."""
         try:
@@ -250,7 +284,7 @@ class Cognito:
 
 @asynccontextmanager
 async def connect(
-    *, region: str, client_id: str, mark_key: str | None = None
+    *, region: str, client_id: str, client_secret: str | None = None, mark_key: str | None = None
 ) -> AsyncGenerator[Cognito]:
     """Open the client (200 ms, blocking: botocore reads its models) and close it at the end."""
     config = AioConfig(
@@ -262,9 +296,10 @@ async def connect(
     )
     session: Any = AioSession()
     async with session.create_client("cognito-idp", region_name=region, config=config) as client:
-        yield Cognito(client, client_id, mark_key)
+        yield Cognito(client, client_id, client_secret, mark_key)
 
 
+_NEW_PASSWORD_REFUSED = ("InvalidPasswordException", "PasswordHistoryPolicyViolationException")
 _WRONG_CODE = "The code is wrong or has expired."
 _TOO_MANY = Throttled("Too many attempts; try again later.")
 _USUAL: dict[str, Refusal] = {
@@ -287,10 +322,13 @@ def _translate(error: ClientError, special: dict[str, Refusal]) -> Exception:
     response: Any = error.response
     code: str = response.get("Error", {}).get("Code", "")
     message: str = response.get("Error", {}).get("Message", "")
+    if _is_about_client_secret(code, message):
+        # The operator's mistake, so neither the user's password nor their token is wrong.
+        return Unavailable(f"Cognito refuses the app client; check COGNITO_CLIENT_SECRET ({code})")
     if refusal := special.get(code) or _USUAL.get(code):
         return type(refusal)(refusal.detail)
     about_password = "password" in message.lower() and code == "InvalidParameterException"
-    if code == "InvalidPasswordException" or about_password:
+    if code in _NEW_PASSWORD_REFUSED or about_password:
         rule = message.rpartition("policy: ")[2] if "policy: " in message else "is not acceptable"
         return WeakPassword(
             "The password is not acceptable.", errors=[FieldError("password", rule)]
@@ -300,6 +338,17 @@ def _translate(error: ClientError, special: dict[str, Refusal]) -> Exception:
         return Invalid("Cognito does not accept this input.")
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
     return Unavailable(f"Cognito answered {status} {code}")
+
+
+def _is_about_client_secret(code: str, message: str) -> bool:
+    """Cognito has no code of its own for it, only texts, which differ from call to call.
+
+    "Unable to verify secret hash for client …", "SecretHash does not match for the client: …",
+    "Client … is configured for secret but secret was not received", and others alike. What is in
+    quotes may be the user's.
+    """
+    refused = ("NotAuthorizedException", "UnauthorizedException", "InvalidParameterException")
+    return code in refused and "secret" in re.sub("'.*'", "", message, flags=re.DOTALL).lower()
 
 
 def _tokens(answer: dict[str, Any], refresh_token: str = "") -> Tokens:

@@ -7,7 +7,8 @@ Every route demands a token unless it says `opt=PUBLIC`; handlers that want to k
     async def me(identity: Asking) -> Me: ...
 
 A verified token is remembered until it expires, so a logout, which revokes the refresh token,
-leaves the access token valid here for the rest of its life (an hour by default).
+leaves the access token valid here for the rest of its life (an hour by default). A password reset
+revokes nothing at Cognito, neither on AWS nor in the emulator.
 """
 
 import asyncio

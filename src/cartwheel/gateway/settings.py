@@ -1,17 +1,19 @@
 """What the gateway reads from the environment."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from cartwheel.gateway.clients import NOBODY, Networks
+from cartwheel.kernel import text
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """`cognito_issuer`, `cognito_jwks_url` and `emulated_cognito_key` are only for an emulator.
 
     The key marks verified addresses; without one, Cognito's `email_verified` decides.
+    `cognito_client_secret` is for an app client that has one.
 
     `trusted_proxies` are those whose X-Forwarded-For names the client.
 
@@ -30,9 +32,19 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     simulator_webhook_secret: str
     cognito_user_pool_id: str
     cognito_client_id: str
+    cognito_client_secret: (
+        Annotated[str, Meta(pattern=r"^\S{24,64}$" + text.NOTHING_AFTER)] | None
+    ) = None
     cognito_issuer: str | None = None
     cognito_jwks_url: str | None = None
     emulated_cognito_key: Annotated[str, Meta(min_length=16)] | None = None
+
+    def __repr__(self) -> str:
+        return "GatewaySettings(…)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        # msgspec would list every field here, secrets included.
+        return []
 
     @property
     def region(self) -> str:

@@ -10,7 +10,9 @@ import aiohttp
 import msgspec
 
 from cartwheel.gateway.card import Card
-from cartwheel.kernel.errors import FieldError, Invalid, TimedOut, Unauthenticated, Unavailable
+from cartwheel.kernel import http_client
+from cartwheel.kernel.errors import FieldError, Invalid, Unauthenticated
+from cartwheel.kernel.http_client import UnexpectedAnswer
 
 ANSWER_WITHIN = 5.0
 TOLERANCE = 300.0
@@ -26,10 +28,6 @@ class BadSignature(Unauthenticated):
     """A webhook that the simulator did not send, or that is too old."""
 
     code = "bad_signature"
-
-
-class UnexpectedAnswer(Exception):
-    """The simulator said what it should never say; names status and code."""
 
 
 class CardToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +52,9 @@ class CardTokens:
             InvalidCard: number, expiry or CVC cannot be right.
             Unavailable, TimedOut: the simulator does not answer.
         """
-        status, body = await self._send(card)
+        status, body = await http_client.answered(
+            self._session.post("/v1/tokens", data=_encode(card)), part="the payment simulator"
+        )
         if status == 200:
             token = msgspec.json.decode(body, type=_Token)
             return CardToken(token=token.id, brand=token.brand, last4=token.last4)
@@ -64,29 +64,12 @@ class CardTokens:
             raise InvalidCard("The card is not valid.", errors=[field])
         raise UnexpectedAnswer(f"simulator answered {status} {error.code} to a card")
 
-    async def _send(self, card: Card) -> tuple[int, bytes]:
-        # `from None`: the causes' frames hold the request's body, which is the card.
-        try:
-            async with self._session.post("/v1/tokens", data=_encode(card)) as response:
-                status, body = response.status, await response.read()
-        except TimeoutError:
-            raise TimedOut("the payment simulator is too slow") from None
-        except aiohttp.ClientError as error:
-            raise Unavailable(f"the payment simulator: {type(error).__name__}") from None
-        if status >= 500:
-            raise Unavailable(f"the payment simulator answered {status}")
-        return status, body
-
 
 @contextlib.asynccontextmanager
 async def open_card_tokens(url: str, api_key: str) -> AsyncGenerator[CardTokens]:
     """Keep connections to the simulator at `url`, for example `http://127.0.0.1:8900`."""
-    async with aiohttp.ClientSession(
-        url,
-        headers={"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"},
-        timeout=aiohttp.ClientTimeout(total=ANSWER_WITHIN),
-        cookie_jar=aiohttp.DummyCookieJar(),
-    ) as session:
+    connecting = http_client.connect(url, api_key=api_key, answer_within=ANSWER_WITHIN)
+    async with connecting as session:
         yield CardTokens(session)
 
 

@@ -14,7 +14,14 @@ from rich.table import Table
 
 from cartwheel.local import instance, leftovers
 from cartwheel.local.console import Console
-from cartwheel.local.emulated_aws import ADMIN, CUSTOMER, PASSWORD, Unfit
+from cartwheel.local.emulated_aws import (
+    ADMIN,
+    CUSTOMER,
+    PASSWORD,
+    RESET_CODE,
+    SIGN_UP_CODE,
+    Unfit,
+)
 from cartwheel.local.packages import Missing
 from cartwheel.local.processes import DEFAULT_PORT, PROCESSES, SETUP, Process
 from cartwheel.local.supervisor import CannotStart
@@ -55,7 +62,7 @@ async def run_until_stopped(
         async with running(
             home, port=port, console=console, processes=processes, setup=setup
         ) as system:
-            _show(system, home)
+            show(system, home)
             await asyncio.Event().wait()
     except asyncio.CancelledError:
         # Stopping is what was asked for, so it is no failure: `make up` ends without a complaint.
@@ -77,13 +84,17 @@ def _cancel_on_signals(console: Console) -> None:
         loop.add_signal_handler(number, stop)
 
 
-def _show(system: System, home: Path) -> None:
+def show(system: System, home: Path) -> None:
+    """Print where everything is, and with the emulator who may log in."""
     table = Table(title="Cartwheel is running", show_header=False, title_justify="left")
     table.add_row("API", f"{system.url}/api/v1")
     table.add_row("Documentation", f"{system.url}/api")
     if "AWS_ACCESS_KEY_ID" in system.environment:
         table.add_row("Administrator", f"{ADMIN}, password {PASSWORD}")
         table.add_row("Customer", f"{CUSTOMER}, password {PASSWORD}")
+        table.add_row(
+            "Codes by mail", f"{SIGN_UP_CODE} to sign up, {RESET_CODE} for a new password"
+        )
     table.add_row("Mail sent", ".venv/bin/cartwheel mail")
     table.add_row("Try it", ".venv/bin/cartwheel demo")
     table.add_row("Logs", f"{home}/logs")

@@ -91,6 +91,9 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "MINISTACK_REGION": emulated_aws.REGION,
+        # Without it, any code is taken, and revoked tokens and wrong client secrets are, too.
+        "AUTH": "true",
+        **emulated_aws.CREDENTIALS,
         "PERSIST_STATE": "1",
         "STATE_DIR": str(folder / "state"),
         # Two servers that would listen on every address, and Docker, which it tidies up in.

@@ -21,6 +21,7 @@ AWS = (
     "COGNITO_USER_POOL_ID",
     "COGNITO_CLIENT_ID",
     "SES_SENDER",
+    "COGNITO_CLIENT_SECRET",
     "COGNITO_ISSUER",
     "COGNITO_JWKS_URL",
     "AWS_ENDPOINT_URL",
@@ -47,7 +48,7 @@ async def start_parts(supervisor: Supervisor, given: Mapping[str, str]) -> dict[
         else:
             needed |= part.missing_packages()
             providers.append(part.provide)
-    if any(given.get(variable) for variable in AWS[:6]):
+    if any(given.get(variable) for variable in AWS[:7]):
         values |= given_aws(given)
     else:
         providers.append(ministack.provide)

@@ -11,6 +11,7 @@ import msgspec
 from rich.console import Console
 
 from cartwheel.contracts.notifications import MailView
+from cartwheel.local.emulated_aws import SIGN_UP_CODE
 from cartwheel.operations import mail
 from cartwheel.operations.reaching import BusSettings, NotRunning
 
@@ -107,7 +108,7 @@ async def _buy(
         {"name": "Grace Hopper", **customer},
         show=lambda made: f"user {made['id']}, {made['email']}",
     )
-    code = "123456"  # an emulator takes any
+    code = SIGN_UP_CODE
     if settings.aws_endpoint_url is None:
         code = await asyncio.to_thread(console.input, "    The code that was mailed: ")
     await shop.step(
@@ -115,7 +116,7 @@ async def _buy(
         "POST",
         "/auth/confirm",
         {"email": customer["email"], "code": code},
-        show=lambda _: "confirmed",
+        show=lambda _: f"with the code {code}",
     )
     tokens = await shop.step(
         "Log in",

@@ -8,15 +8,12 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
-from cartwheel.kernel.errors import TimedOut, Unavailable
+from cartwheel.kernel import http_client
+from cartwheel.kernel.http_client import UnexpectedAnswer
 from cartwheel.kernel.money import MAX_AMOUNT, Currency, Money
 from cartwheel.payments.provider import Captured, Charge, Declined, Outcome, Voided
 
 ANSWER_WITHIN = 5.0
-
-
-class UnexpectedAnswer(Exception):
-    """The simulator said what it should never say; names status and code."""
 
 
 class _Missing(UnexpectedAnswer):
@@ -65,15 +62,10 @@ class SimulatorCards:
     ) -> "_Intent":
         headers = {"Idempotency-Key": key} if key else None
         body = msgspec.json.encode(content) if content else None
-        try:
-            async with self._session.request(method, path, data=body, headers=headers) as response:
-                status, answer = response.status, await response.read()
-        except TimeoutError as error:
-            raise TimedOut("the payment simulator is too slow") from error
-        except aiohttp.ClientError as error:
-            raise Unavailable(f"the payment simulator: {type(error).__name__}") from error
-        if status >= 500:
-            raise Unavailable(f"the payment simulator answered {status}")
+        status, answer = await http_client.answered(
+            self._session.request(method, path, data=body, headers=headers),
+            part="the payment simulator",
+        )
         if status != 200:
             code = _error_code(answer)
             unexpected = _Missing if code == "resource_missing" else UnexpectedAnswer
@@ -87,12 +79,8 @@ class SimulatorCards:
 @contextlib.asynccontextmanager
 async def open_simulator(url: str, api_key: str) -> AsyncGenerator[SimulatorCards]:
     """Keep connections to the simulator at `url`, for example `http://127.0.0.1:8900`."""
-    async with aiohttp.ClientSession(
-        url,
-        headers={"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"},
-        timeout=aiohttp.ClientTimeout(total=ANSWER_WITHIN),
-        cookie_jar=aiohttp.DummyCookieJar(),
-    ) as session:
+    connecting = http_client.connect(url, api_key=api_key, answer_within=ANSWER_WITHIN)
+    async with connecting as session:
         yield SimulatorCards(session)
 
 

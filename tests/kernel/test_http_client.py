@@ -1,0 +1,84 @@
+"""Asking a part over HTTP that answers badly, or not at all."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from cartwheel.kernel import http_client
+from cartwheel.kernel.errors import Outage, TimedOut, Unavailable
+
+SENT = b'{"number": "4242"}'
+
+
+@asynccontextmanager
+async def answering(said: bytes, *, hangs: bool = False) -> AsyncGenerator[str]:
+    """Yield the URL of a server that says this, and then hangs up, or waits for the other side."""
+    done = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(SENT)
+        writer.write(said)
+        if hangs:
+            await reader.read()
+        writer.close()
+        done.set()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        yield f"http://{host}:{port}"
+        await done.wait()
+
+
+async def ask(url: str, *, answer_within: float = 5) -> tuple[int, bytes]:
+    connecting = http_client.connect(url, api_key="key", answer_within=answer_within)
+    async with connecting as session:
+        request = session.post("/", data=SENT)
+        return await http_client.answered(request, part="the till")
+
+
+@pytest.mark.parametrize("status", [200, 404, 499])
+async def test_what_is_below_500_is_an_answer(status: int) -> None:
+    said = f"HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nhi".encode()
+    async with answering(said) as url:
+        assert await ask(url) == (status, b"hi")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n", "the till answered 500"),
+        (b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", "the till answered 503"),
+        (b"", "the till: ServerDisconnectedError"),
+        (b"HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\nhi", "the till: ClientPayloadError"),
+        (b"SMTP ready\r\n\r\n", "the till: "),
+    ],
+)
+async def test_what_is_no_whole_answer_is_an_outage(said: bytes, told: str) -> None:
+    async with answering(said) as url:
+        with pytest.raises(Unavailable, match=told) as outage:
+            await ask(url)
+
+    assert carries_nothing(outage.value)
+
+
+async def test_nobody_there_is_an_outage(unused_tcp_port: int) -> None:
+    with pytest.raises(Unavailable, match="the till: ClientConnectorError") as outage:
+        await ask(f"http://127.0.0.1:{unused_tcp_port}")
+
+    assert carries_nothing(outage.value)
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\nhi"])
+async def test_silence_is_a_timeout_before_an_answer_and_within_it(said: bytes) -> None:
+    async with answering(said, hangs=True) as url:
+        with pytest.raises(TimedOut, match="the till is too slow") as outage:
+            await ask(url, answer_within=0.2)
+
+    assert carries_nothing(outage.value)
+
+
+def carries_nothing(outage: Outage) -> bool:
+    """Whether no log can tell from it what was sent, even if it follows the exception's causes."""
+    return outage.__cause__ is None and (outage.__suppress_context__ or not outage.__context__)
