@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
+from litestar._parsers import parse_query_string
 from structlog.typing import EventDict
 
 from cartwheel.gateway.bodies import MAX_BODY
@@ -221,8 +222,70 @@ async def test_a_query_parameter_that_is_not_valid_is_422_and_named(
     assert message.split()[0] in fault["message"]
 
 
-async def test_query_parameters_nobody_knows_are_ignored(gateway: Gateway) -> None:
-    assert (await gateway.get(f"{LIST}?limit=7&utm_source=mail&%00=%ff")).body == b"7"
+@pytest.mark.parametrize(
+    ("query", "fields"),
+    [
+        ("limit=7&q=x", ["q"]),
+        ("utm_source=mail&limit=7&limits=8&q", ["utm_source", "limits", "q"]),
+        ("q=1&q=2", ["q"]),
+        ("Limit=7", ["Limit"]),
+        (f"q={SECRET}", ["q"]),
+        # Only what is surely no more than a word is repeated.
+        (f"{SECRET}=1&{SECRET}1=1", [""]),
+        ("%00=%ff", [""]),
+        ("=7", [""]),
+        ("<b>=7", [""]),
+        ("a" * 31, [""]),
+    ],
+)
+async def test_query_parameters_nobody_knows_are_422_and_named_unless_they_are_no_plain_word(
+    gateway: Gateway, query: str, fields: list[str]
+) -> None:
+    reply = await gateway.get(f"{LIST}?{query}")
+    assert (reply.status, reply.problem["code"]) == (422, "unknown_parameter")
+    assert [fault["field"] for fault in reply.problem["errors"]] == fields
+    assert reply.problem["detail"] == "This address takes the query parameters limit."
+    assert SECRET not in reply.body.decode()
+
+
+async def test_a_parameter_given_twice_is_422_and_named(gateway: Gateway) -> None:
+    for query in ("limit=7&limit=8", "limit=7&limit=7", "limit=x&limit"):
+        reply = await gateway.get(f"{LIST}?{query}")
+        assert (reply.status, reply.problem["code"]) == (422, "invalid")
+        assert [fault["field"] for fault in reply.problem["errors"]] == ["limit"]
+    assert (await gateway.get(f"{LIST}?&&limit=7&")).body == b"7"
+
+
+async def test_a_flood_of_parameters_is_422_and_nothing_of_it_is_remembered(
+    gateway: Gateway,
+) -> None:
+    for query in ("&" * 10_000, "a&" * 10_000, f"a={'x' * 20_000}"):
+        answer = await gateway.send_raw(
+            f"GET {LIST}?{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+        )
+        assert answer.startswith(b"HTTP/1.1 422 "), answer
+        assert len(answer) < 1000
+    before = parse_query_string.cache_info().currsize
+    for number in range(10):
+        assert (await gateway.get(f"{LIST}?a={number}")).status == 422
+    assert parse_query_string.cache_info().currsize == before
+
+
+async def test_addresses_without_parameters_take_none(gateway: Gateway) -> None:
+    addresses = ("/api", "/api/openapi.json", "/api/assets/start.js", "/health/live")
+    for path in (*addresses, f"{RAISE}/conflict"):
+        reply = await gateway.get(f"{path}?v=1")
+        assert (reply.status, reply.problem["code"]) == (422, "unknown_parameter")
+        assert reply.problem["detail"] == "This address takes no query parameters."
+    # The path comes first: what is not there has no parameters.
+    assert (await gateway.get("/nope?v=1")).status == 404
+    assert (await gateway.call("PUT", f"{LIST}?v=1")).status == 405
+    assert (await gateway.call("OPTIONS", f"{LIST}?v=1")).status == 204
+
+
+async def test_whoever_may_not_ask_is_not_told_about_parameters(gateway: Gateway) -> None:
+    for path in ("whoami", "admins-only"):
+        assert (await gateway.get(f"/api/v1/probe/{path}?v=1")).status == 401
 
 
 async def test_an_unknown_address_is_404(gateway: Gateway) -> None:
@@ -236,7 +299,29 @@ async def test_a_wrong_method_is_405_and_tells_the_right_ones(gateway: Gateway) 
         reply = await gateway.call(method, ITEMS)
         assert (reply.status, reply.problem["code"]) == (405, "method_not_allowed")
         assert set(reply.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
-    assert (await gateway.call("HEAD", LIST)).status == 405
+    assert (await gateway.call("HEAD", ITEMS)).status == 405
+
+
+@pytest.mark.parametrize(
+    "path",
+    [f"{LIST}?limit=5", f"{LIST}?limit=0", f"{RAISE}/crash", "/api", "/api/assets/start.js", "/no"],
+)
+async def test_head_is_get_without_the_body(gateway: Gateway, path: str) -> None:
+    asked = f" {path} HTTP/1.1\r\nHost: x\r\n".encode()
+    both = await gateway.send_raw(
+        b"HEAD" + asked + b"\r\nGET" + asked + b"Connection: close\r\n\r\n"
+    )
+    _, head, got = both.split(b"HTTP/1.1 ")
+    told, _, body = got.partition(b"\r\n\r\n")
+    assert f"content-length: {len(body)}".encode() in told
+    assert head.endswith(b"\r\n\r\n")
+    assert _lasting(head) == _lasting(told)
+
+
+def _lasting(head: bytes) -> list[bytes]:
+    """Return the status and the headers that are the same each time."""
+    changing = (b"date: ", b"x-request-id: ", b"connection: ")
+    return [line for line in head.strip().split(b"\r\n") if not line.startswith(changing)]
 
 
 @pytest.mark.parametrize(

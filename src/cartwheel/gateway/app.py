@@ -13,6 +13,7 @@ from cartwheel.gateway import cognito, openapi
 from cartwheel.gateway.bodies import MAX_BODY, JsonRequest
 from cartwheel.gateway.bus import AsksRaw, Bus
 from cartwheel.gateway.cognito import Cognito
+from cartwheel.gateway.every_route import EveryRoute
 from cartwheel.gateway.identity import Asking, Identity, Verifier
 from cartwheel.gateway.jwks import KeySet
 from cartwheel.gateway.problems import respond
@@ -75,6 +76,7 @@ def create_app(
             }.items()
         },
         guards=[verifier.guard],
+        plugins=[EveryRoute()],
         request_class=JsonRequest,
         request_max_body_size=MAX_BODY,
         exception_handlers={Exception: respond},

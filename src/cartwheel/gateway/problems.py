@@ -86,7 +86,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str
     trace_id: Annotated[str, msgspec.Meta(description="Quote it when you report the problem")]
     errors: Annotated[
-        tuple[FieldError, ...], msgspec.Meta(description="Only with 422: the fields at fault")
+        tuple[FieldError, ...], msgspec.Meta(description="The fields or parameters at fault")
     ] = ()
     type: str = msgspec.field(default_factory=lambda: "about:blank")
 
