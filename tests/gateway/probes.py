@@ -1,6 +1,7 @@
 """Routes that show how the gateway treats any route, and do nothing else."""
 
 import asyncio
+from enum import StrEnum
 from typing import Annotated
 
 import msgspec
@@ -15,13 +16,27 @@ SECRET = "4242424242424242"
 Count = Annotated[int, QueryParameter(ge=1, le=100)]
 
 
+class Colour(StrEnum):
+    RED = "red"
+
+
 class Item(msgspec.Struct, forbid_unknown_fields=True):
     quantity: Annotated[int, msgspec.Meta(ge=1, le=1000)]
+
+
+class Wide(msgspec.Struct, tag="wide", tag_field="kind", forbid_unknown_fields=True):
+    width: int
+
+
+class High(msgspec.Struct, tag="high", tag_field="kind", forbid_unknown_fields=True):
+    height: int
 
 
 class Items(msgspec.Struct, forbid_unknown_fields=True):
     items: Annotated[list[Item], msgspec.Meta(min_length=1)]
     note: str = ""
+    colour: Colour | None = None
+    box: Wide | High | None = None
 
 
 class Whim(msgspec.Struct):

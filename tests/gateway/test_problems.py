@@ -20,6 +20,7 @@ from .probes import SECRET
 ITEMS = "/api/v1/probe/items"
 LIST = "/api/v1/probe/list"
 RAISE = "/api/v1/probe/raise"
+UNKNOWN_IN_ITEM = "has an unknown field; known are quantity"
 
 
 @pytest.mark.parametrize(
@@ -73,8 +74,13 @@ async def test_a_refusal_hands_on_its_detail_and_fields(gateway: Gateway) -> Non
         ({"items": [{"quantity": 1}, {}]}, "items[1].quantity", "is required"),
         ({"items": []}, "items", "Expected array of length >= 1"),
         ({"items": {}}, "items", "Expected array, got object"),
-        ({"nothing": 1}, "nothing", "is not a known field"),
-        ({"items": [{"quantity": 1, "_id": 1}]}, "items[0]._id", "is not a known field"),
+        ({"nothing": 1}, "", "has an unknown field; known are items, note, colour, box"),
+        ({"items": [{"quantity": 1, "_id": 1}]}, "items[0]", UNKNOWN_IN_ITEM),
+        ({"items": [{"quantity": 1, "kind": SECRET}]}, "items[0]", UNKNOWN_IN_ITEM),
+        ({"colour": SECRET}, "colour", "is not one of the values allowed here"),
+        ({"box": {"kind": SECRET}}, "box.kind", "is not one of the values allowed here"),
+        ({"box": {"kind": "wide", SECRET: 1}}, "box", "has an unknown field"),
+        ({"box": {"kind": "wide", "width": "1"}}, "box.width", "Expected int, got str"),
         ({"items": [{"quantity": 1}], "note": 5}, "note", "Expected str, got int"),
         ([1], "", "Expected object, got array"),
         ("text", "", "Expected object, got str"),
@@ -86,6 +92,28 @@ async def test_a_body_of_the_wrong_shape_is_422_and_names_the_field(
     reply = await gateway.post(ITEMS, body)
     assert reply.status == 422
     assert reply.problem["errors"] == [{"field": field, "message": message}]
+    assert SECRET not in reply.body.decode()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        SECRET,
+        f"x` - at `$.{SECRET}",
+        f"x` - at `$.items[{SECRET}].quantity",
+        f"x` - at `$.items[0].quantity.{SECRET}",
+        f"x` - at `key` in `$.{SECRET}",
+    ],
+)
+@pytest.mark.parametrize("at", ["", "items[0]"])
+async def test_the_name_of_an_unknown_field_is_not_repeated_whatever_it_pretends_to_be(
+    gateway: Gateway, name: str, at: str
+) -> None:
+    body = {"items": [{"quantity": 1, name: 1}]} if at else {name: 1}
+    reply = await gateway.post(ITEMS, body)
+    assert reply.status == 422
+    assert [fault["field"] for fault in reply.problem["errors"]] == [at]
+    assert SECRET not in reply.body.decode()
 
 
 @pytest.mark.parametrize(
@@ -382,12 +410,19 @@ async def test_the_log_has_a_line_per_request_and_no_secret(
         {"items": [{"quantity": SECRET}]},
         headers={"Authorization": f"Bearer {SECRET}", "Cookie": SECRET},
     )
-    await gateway.get(f"/nope/{'x' * 1000}")
+    await gateway.get(f"/nope/{SECRET}")
+    await gateway.call("PUT", f"{RAISE}/{SECRET}")
+    await gateway.call("PROPFIND", f"/{SECRET}")
+    await gateway.call("HEAD", f"{RAISE}/{SECRET}")
     await gateway.get("/health/live")
     requests = [line for line in logged if line["event"] == "request"]
-    assert [(line["method"], line["status"]) for line in requests] == [("POST", 422), ("GET", 404)]
-    assert requests[0]["path"] == ITEMS
-    assert len(requests[1]["path"]) <= 200
+    assert [(line["method"], line["path"], line["status"]) for line in requests] == [
+        ("POST", ITEMS, 422),
+        ("GET", "(no route)", 404),
+        ("PUT", "(no route)", 405),
+        ("(other)", "(no route)", 404),
+        ("HEAD", f"{RAISE}/{{name}}", 404),
+    ]
     assert SECRET not in str(logged)
 
 

@@ -6,7 +6,8 @@ The single place that turns refusals, outages, Litestar's errors and crashes int
      "detail": "Only 2 of prd_… are left.", "trace_id": "4bf9…"}
 
 `code` is for programs and never changes, `detail` is for people. `type` is `about:blank`, which
-says that the status tells the kind. What a client sent is never repeated, nor what has crashed.
+says that the status tells the kind. Nothing that a client sent is repeated (a card number may have
+been typed into any field), nor what has crashed.
 """
 
 import re
@@ -39,7 +40,25 @@ from cartwheel.kernel.telemetry import log, trace_id
 
 MEDIA_TYPE = "application/problem+json"
 
+
+class MalformedJson(Refusal):
+    """The body is not JSON at all."""
+
+    code = "malformed_json"
+
+
+class BodyTooLarge(Refusal):
+    code = "body_too_large"
+
+
+class UnsupportedMediaType(Refusal):
+    code = "unsupported_media_type"
+
+
 STATUS_OF: dict[type[Exception], int] = {
+    MalformedJson: 400,
+    BodyTooLarge: 413,
+    UnsupportedMediaType: 415,
     Invalid: 422,
     Unauthenticated: 401,
     Forbidden: 403,
@@ -52,18 +71,13 @@ STATUS_OF: dict[type[Exception], int] = {
 }
 """The first kind in a class's ancestry decides."""
 
-CODE_OF: dict[int, str] = {
-    400: "bad_request",
-    404: "no_such_route",
-    405: "method_not_allowed",
-    413: "body_too_large",
-    415: "unsupported_media_type",
+_OF_HTTP: dict[int, tuple[str, str]] = {
+    404: ("no_such_route", "There is nothing at this address."),
+    405: ("method_not_allowed", "The Allow header names the methods of this address."),
 }
+"""Code and detail in place of Litestar's own texts, which repeat the address."""
 
-_HTTP_DETAIL = {
-    "no_such_route": "There is nothing at this address.",
-    "method_not_allowed": "The Allow header names the methods of this address.",
-}
+_BAD_REQUEST = ("bad_request", "The request is not valid.")
 
 _TRY_AGAIN = "A part of the system is away; nothing was done. Try again."
 _DETAIL_OF: dict[type[Outage], str] = {
@@ -89,12 +103,6 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         tuple[FieldError, ...], msgspec.Meta(description="The fields or parameters at fault")
     ] = ()
     type: str = msgspec.field(default_factory=lambda: "about:blank")
-
-
-class MalformedJson(HTTPException):
-    """The body is not JSON at all."""
-
-    status_code = 400
 
 
 def problem(
@@ -137,11 +145,8 @@ def _describe(error: Exception) -> tuple[int, str, str, tuple[FieldError, ...]]:
         return _status_of(error), error.code, _DETAIL_OF.get(type(error), _TRY_AGAIN), ()
     if isinstance(error, ValidationException):
         return _invalid_parameters(error)
-    if isinstance(error, MalformedJson):
-        return 400, "malformed_json", error.detail, ()
     if isinstance(error, HTTPException) and error.status_code < 500:
-        code = CODE_OF.get(error.status_code, "bad_request")
-        return error.status_code, code, _HTTP_DETAIL.get(code, error.detail), ()
+        return error.status_code, *_OF_HTTP.get(error.status_code, _BAD_REQUEST), ()
     log.error("crashed", exc_info=error)
     return 500, "internal", "Something went wrong here; it has been logged.", ()
 
@@ -163,18 +168,20 @@ def _invalid_parameters(
         entries: list[Any] = error.extra if isinstance(error.extra, list) else []
         errors = tuple(FieldError(e.get("key", ""), plain(e["message"])) for e in entries)
     if any(fault.field == "data" for fault in errors):
-        return 400, "malformed_json", "A JSON body is required.", ()
+        return 400, MalformedJson.code, "A JSON body is required.", ()
     return 422, Invalid.code, "A parameter is not valid.", errors
 
 
 def plain(message: str) -> str:
-    """Return a message of msgspec without its code marks: "Expected int, got str".
+    """Return a message of msgspec for people, without what was sent: "Expected int, got str".
 
     Patterns that are too long to be read are put into words.
     """
     for pattern, words in text.IN_WORDS.items():
         if message.rstrip("`").endswith(repr(pattern)):
             return f"Expected {words}"
+    if not message.startswith("Expected "):  # "Invalid enum value 'what was sent'"
+        return "is not one of the values allowed here"
     return message.replace("`", "").replace(repr(text.NOTHING_AFTER)[1:-1], "")
 
 
