@@ -84,3 +84,31 @@ async def test_no_operation_takes_a_parameter_that_it_does_not_know(
         assert (operation.id, refused.fields(422, "unknown_parameter")) == (operation.id, names)
         # Those without a token learn nothing of it.
         assert (operation.id, nobody.status) == (operation.id, 422 if operation.public else 401)
+
+
+async def test_every_answer_keeps_its_media_type_and_only_the_catalogue_may_be_stored(
+    api: Api, admin: Customer, operations: list[Operation]
+) -> None:
+    done: set[str] = set()
+    for operation in operations:
+        sent = replace(operation.sent, query={}, headers={})
+        for asked, token in (
+            (sent, admin.token),
+            (sent, ""),
+            (replace(sent, places=dict.fromkeys(sent.places, "nowhere")), admin.token),
+            (replace(sent, body=b"["), admin.token),
+            (replace(sent, method="OPTIONS", body=None), ""),
+            (replace(sent, method="PUT"), ""),
+            (replace(sent, path=f"{sent.path}/nowhere"), ""),
+        ):
+            got = await api.send(asked, token)
+
+            catalogue = operation.id in CATALOGUE and got.status == 200
+            stored = "no-cache" if catalogue else "no-store"
+            assert got.headers.getall("X-Content-Type-Options") == ["nosniff"], str(got)
+            assert got.headers.getall("Cache-Control") == [stored], str(got)
+            if got.status < 300 and asked.method == sent.method:
+                done.add(operation.id)
+
+    assert {each.id for each in operations if each.sent.method == "GET"} <= done
+    assert {"create_product", "place_order", "cancel_order", "archive_product"} <= done

@@ -40,6 +40,10 @@ from cartwheel.kernel.telemetry import log, trace_id
 
 MEDIA_TYPE = "application/problem+json"
 
+SAFE_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+"""Of every answer, unless its route says otherwise: browsers believe the media type, and nobody
+stores what may be personal or a secret."""
+
 
 class MalformedJson(Refusal):
     """The body is not JSON at all."""
@@ -117,7 +121,7 @@ def problem(
         trace_id=trace_id(),
         errors=errors,
     )
-    headers = {"content-type": MEDIA_TYPE}
+    headers = {"content-type": MEDIA_TYPE, **SAFE_HEADERS}
     if status in _RETRY_AFTER:
         headers["retry-after"] = _RETRY_AFTER[status]
     return msgspec.json.encode(document), headers

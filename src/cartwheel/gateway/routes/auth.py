@@ -171,7 +171,5 @@ router = Router(
         reset_password,
         me,
     ],
-    # RFC 6749, §5.1: tokens must not be kept by caches.
-    response_headers={"Cache-Control": "no-store"},
     tags=["auth"],
 )
