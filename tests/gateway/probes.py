@@ -8,6 +8,7 @@ import msgspec
 from litestar import Router, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
+from cartwheel.gateway.idempotency import IdempotencyKey
 from cartwheel.gateway.identity import PUBLIC, Asking, admin
 from cartwheel.kernel import errors
 from cartwheel.kernel.errors import FieldError, Refusal
@@ -77,7 +78,7 @@ async def take_maybe(data: JSONBody[Items | None] = None) -> bool:
 
 
 @get("/list", opt=PUBLIC)
-async def take_query(limit: Count = 20) -> int:
+async def take_query(limit: Count = 20, key: IdempotencyKey = None) -> int:
     return limit
 
 

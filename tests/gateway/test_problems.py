@@ -276,6 +276,14 @@ async def test_query_parameters_nobody_knows_are_422_and_named_unless_they_are_n
     assert SECRET not in reply.body.decode()
 
 
+async def test_a_header_that_is_not_valid_is_422_and_named_as_it_was_sent(gateway: Gateway) -> None:
+    reply = await gateway.get(f"{LIST}?limit=0", headers={"Idempotency-Key": SECRET * 16})
+    assert (reply.status, reply.problem["code"]) == (422, "invalid")
+    named = {fault["field"] for fault in reply.problem["errors"]}
+    assert named == {"Idempotency-Key", "limit"}
+    assert SECRET not in reply.body.decode()
+
+
 async def test_a_parameter_given_twice_is_422_and_named(gateway: Gateway) -> None:
     for query in ("limit=7&limit=8", "limit=7&limit=7", "limit=x&limit"):
         reply = await gateway.get(f"{LIST}?{query}")

@@ -127,9 +127,9 @@ def problem(
     return msgspec.json.encode(document), headers
 
 
-def respond(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Litestar's exception handler, for all exceptions."""
-    status, code, detail, errors = _describe(error)
+    status, code, detail, errors = _describe(error, request)
     body, headers = problem(status, code, detail, errors)
     if status == 401:  # RFC 6750, §3: no error code unless a token was given
         headers["www-authenticate"] = (
@@ -140,7 +140,9 @@ def respond(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     return Response(body, status_code=status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def _describe(error: Exception) -> tuple[int, str, str, tuple[FieldError, ...]]:
+def _describe(
+    error: Exception, request: Request[Any, Any, Any]
+) -> tuple[int, str, str, tuple[FieldError, ...]]:
     if isinstance(error, Refusal):
         return _status_of(error), error.code, error.detail, error.errors
     if isinstance(error, Outage):
@@ -148,7 +150,7 @@ def _describe(error: Exception) -> tuple[int, str, str, tuple[FieldError, ...]]:
         log.warning("outage", code=error.code, reason=str(error))
         return _status_of(error), error.code, _DETAIL_OF.get(type(error), _TRY_AGAIN), ()
     if isinstance(error, ValidationException):
-        return _invalid_parameters(error)
+        return _invalid_parameters(error, request)
     if isinstance(error, HTTPException) and error.status_code < 500:
         return error.status_code, *_OF_HTTP.get(error.status_code, _BAD_REQUEST), ()
     log.error("crashed", exc_info=error)
@@ -163,17 +165,30 @@ _MISSING = re.compile(r"Missing required \w+ parameter '([^']+)'")
 
 
 def _invalid_parameters(
-    error: ValidationException,
+    error: ValidationException, request: Request[Any, Any, Any]
 ) -> tuple[int, str, str, tuple[FieldError, ...]]:
     """Litestar's own validation: parameters of the query, the path and headers."""
     if missing := _MISSING.match(error.detail):
         errors = (FieldError(missing[1], "is required"),)
     else:
         entries: list[Any] = error.extra if isinstance(error.extra, list) else []
-        errors = tuple(FieldError(e.get("key", ""), plain(e["message"])) for e in entries)
+        names = _names_of_parameters(request)
+        errors = tuple(
+            FieldError(names.get(entry.get("key"), ""), plain(entry["message"]))
+            for entry in entries
+        )
     if any(fault.field == "data" for fault in errors):
         return 400, MalformedJson.code, "A JSON body is required.", ()
     return 422, Invalid.code, "A parameter is not valid.", errors
+
+
+def _names_of_parameters(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """Return what clients call the arguments of the handler: `key` is `Idempotency-Key`."""
+    arguments = request.route_handler.parsed_fn_signature.parameters
+    return {
+        argument: getattr(declared.kwarg_definition, "name", None) or argument
+        for argument, declared in arguments.items()
+    }
 
 
 def plain(message: str) -> str:
