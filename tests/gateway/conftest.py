@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 import pytest
 from litestar import Litestar, Router
+from multidict import CIMultiDictProxy
 from structlog.typing import EventDict
 
 from cartwheel.gateway import cognito
@@ -53,7 +54,9 @@ class NoBus:
 class Reply:
     """What came back; `problem` only where it is a problem document."""
 
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes, content: Any) -> None:
+    def __init__(
+        self, status: int, headers: CIMultiDictProxy[str], body: bytes, content: Any
+    ) -> None:
         self.status = status
         self.headers = headers
         self.body = body

@@ -1,12 +1,14 @@
 """Routes that show how the gateway treats any route, and do nothing else."""
 
 import asyncio
+from enum import StrEnum
 from typing import Annotated
 
 import msgspec
 from litestar import Router, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
+from cartwheel.gateway.idempotency import IdempotencyKey
 from cartwheel.gateway.identity import PUBLIC, Asking, admin
 from cartwheel.kernel import errors
 from cartwheel.kernel.errors import FieldError, Refusal
@@ -15,13 +17,27 @@ SECRET = "4242424242424242"
 Count = Annotated[int, QueryParameter(ge=1, le=100)]
 
 
+class Colour(StrEnum):
+    RED = "red"
+
+
 class Item(msgspec.Struct, forbid_unknown_fields=True):
     quantity: Annotated[int, msgspec.Meta(ge=1, le=1000)]
+
+
+class Wide(msgspec.Struct, tag="wide", tag_field="kind", forbid_unknown_fields=True):
+    width: int
+
+
+class High(msgspec.Struct, tag="high", tag_field="kind", forbid_unknown_fields=True):
+    height: int
 
 
 class Items(msgspec.Struct, forbid_unknown_fields=True):
     items: Annotated[list[Item], msgspec.Meta(min_length=1)]
     note: str = ""
+    colour: Colour | None = None
+    box: Wide | High | None = None
 
 
 class Whim(msgspec.Struct):
@@ -62,7 +78,7 @@ async def take_maybe(data: JSONBody[Items | None] = None) -> bool:
 
 
 @get("/list", opt=PUBLIC)
-async def take_query(limit: Count = 20) -> int:
+async def take_query(limit: Count = 20, key: IdempotencyKey = None) -> int:
     return limit
 
 

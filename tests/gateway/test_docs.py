@@ -27,7 +27,9 @@ async def test_the_docs_page_loads_nothing_from_elsewhere(gateway: Gateway) -> N
     page = await gateway.get("/api")
     assert page.headers["Content-Type"].startswith("text/html")
     policy = page.headers["Content-Security-Policy"]
-    assert "default-src 'none'" in policy
+    for directive in ("default-src", "form-action", "frame-ancestors", "base-uri"):
+        assert f"{directive} 'none'" in policy
+    assert page.headers["Referrer-Policy"] == "no-referrer"
     assert "http" not in policy
     found = re.findall(r'(?:src|href)="([^"]+)"', page.body.decode())
     assert len(found) >= 4
@@ -35,7 +37,9 @@ async def test_the_docs_page_loads_nothing_from_elsewhere(gateway: Gateway) -> N
         assert address.startswith("/api/")
         asset = await gateway.get(address)
         assert asset.status == 200
-        assert asset.headers["X-Content-Type-Options"] == "nosniff"
+        assert asset.headers.getall("X-Content-Type-Options") == ["nosniff"]
+        assert asset.headers.getall("Cache-Control") == ["public, max-age=86400"]
+        assert asset.headers["Referrer-Policy"] == "no-referrer"
     start = await gateway.get("/api/assets/start.js")
     assert b"http" not in start.body
     assert b"/api/openapi.json" in start.body

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
+from litestar._parsers import parse_query_string
 from structlog.typing import EventDict
 
 from cartwheel.gateway.bodies import MAX_BODY
@@ -19,6 +20,7 @@ from .probes import SECRET
 ITEMS = "/api/v1/probe/items"
 LIST = "/api/v1/probe/list"
 RAISE = "/api/v1/probe/raise"
+UNKNOWN_IN_ITEM = "has an unknown field; known are quantity"
 
 
 @pytest.mark.parametrize(
@@ -72,8 +74,13 @@ async def test_a_refusal_hands_on_its_detail_and_fields(gateway: Gateway) -> Non
         ({"items": [{"quantity": 1}, {}]}, "items[1].quantity", "is required"),
         ({"items": []}, "items", "Expected array of length >= 1"),
         ({"items": {}}, "items", "Expected array, got object"),
-        ({"nothing": 1}, "nothing", "is not a known field"),
-        ({"items": [{"quantity": 1, "_id": 1}]}, "items[0]._id", "is not a known field"),
+        ({"nothing": 1}, "", "has an unknown field; known are items, note, colour, box"),
+        ({"items": [{"quantity": 1, "_id": 1}]}, "items[0]", UNKNOWN_IN_ITEM),
+        ({"items": [{"quantity": 1, "kind": SECRET}]}, "items[0]", UNKNOWN_IN_ITEM),
+        ({"colour": SECRET}, "colour", "is not one of the values allowed here"),
+        ({"box": {"kind": SECRET}}, "box.kind", "is not one of the values allowed here"),
+        ({"box": {"kind": "wide", SECRET: 1}}, "box", "has an unknown field"),
+        ({"box": {"kind": "wide", "width": "1"}}, "box.width", "Expected int, got str"),
         ({"items": [{"quantity": 1}], "note": 5}, "note", "Expected str, got int"),
         ([1], "", "Expected object, got array"),
         ("text", "", "Expected object, got str"),
@@ -85,6 +92,28 @@ async def test_a_body_of_the_wrong_shape_is_422_and_names_the_field(
     reply = await gateway.post(ITEMS, body)
     assert reply.status == 422
     assert reply.problem["errors"] == [{"field": field, "message": message}]
+    assert SECRET not in reply.body.decode()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        SECRET,
+        f"x` - at `$.{SECRET}",
+        f"x` - at `$.items[{SECRET}].quantity",
+        f"x` - at `$.items[0].quantity.{SECRET}",
+        f"x` - at `key` in `$.{SECRET}",
+    ],
+)
+@pytest.mark.parametrize("at", ["", "items[0]"])
+async def test_the_name_of_an_unknown_field_is_not_repeated_whatever_it_pretends_to_be(
+    gateway: Gateway, name: str, at: str
+) -> None:
+    body = {"items": [{"quantity": 1, name: 1}]} if at else {name: 1}
+    reply = await gateway.post(ITEMS, body)
+    assert reply.status == 422
+    assert [fault["field"] for fault in reply.problem["errors"]] == [at]
+    assert SECRET not in reply.body.decode()
 
 
 @pytest.mark.parametrize(
@@ -221,8 +250,78 @@ async def test_a_query_parameter_that_is_not_valid_is_422_and_named(
     assert message.split()[0] in fault["message"]
 
 
-async def test_query_parameters_nobody_knows_are_ignored(gateway: Gateway) -> None:
-    assert (await gateway.get(f"{LIST}?limit=7&utm_source=mail&%00=%ff")).body == b"7"
+@pytest.mark.parametrize(
+    ("query", "fields"),
+    [
+        ("limit=7&q=x", ["q"]),
+        ("utm_source=mail&limit=7&limits=8&q", ["utm_source", "limits", "q"]),
+        ("q=1&q=2", ["q"]),
+        ("Limit=7", ["Limit"]),
+        (f"q={SECRET}", ["q"]),
+        # Only what is surely no more than a word is repeated.
+        (f"{SECRET}=1&{SECRET}1=1", [""]),
+        ("%00=%ff", [""]),
+        ("=7", [""]),
+        ("<b>=7", [""]),
+        ("a" * 31, [""]),
+    ],
+)
+async def test_query_parameters_nobody_knows_are_422_and_named_unless_they_are_no_plain_word(
+    gateway: Gateway, query: str, fields: list[str]
+) -> None:
+    reply = await gateway.get(f"{LIST}?{query}")
+    assert (reply.status, reply.problem["code"]) == (422, "unknown_parameter")
+    assert [fault["field"] for fault in reply.problem["errors"]] == fields
+    assert reply.problem["detail"] == "This address takes the query parameters limit."
+    assert SECRET not in reply.body.decode()
+
+
+async def test_a_header_that_is_not_valid_is_422_and_named_as_it_was_sent(gateway: Gateway) -> None:
+    reply = await gateway.get(f"{LIST}?limit=0", headers={"Idempotency-Key": SECRET * 16})
+    assert (reply.status, reply.problem["code"]) == (422, "invalid")
+    named = {fault["field"] for fault in reply.problem["errors"]}
+    assert named == {"Idempotency-Key", "limit"}
+    assert SECRET not in reply.body.decode()
+
+
+async def test_a_parameter_given_twice_is_422_and_named(gateway: Gateway) -> None:
+    for query in ("limit=7&limit=8", "limit=7&limit=7", "limit=x&limit"):
+        reply = await gateway.get(f"{LIST}?{query}")
+        assert (reply.status, reply.problem["code"]) == (422, "invalid")
+        assert [fault["field"] for fault in reply.problem["errors"]] == ["limit"]
+    assert (await gateway.get(f"{LIST}?&&limit=7&")).body == b"7"
+
+
+async def test_a_flood_of_parameters_is_422_and_nothing_of_it_is_remembered(
+    gateway: Gateway,
+) -> None:
+    for query in ("&" * 10_000, "a&" * 10_000, f"a={'x' * 20_000}"):
+        answer = await gateway.send_raw(
+            f"GET {LIST}?{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+        )
+        assert answer.startswith(b"HTTP/1.1 422 "), answer
+        assert len(answer) < 1000
+    before = parse_query_string.cache_info().currsize
+    for number in range(10):
+        assert (await gateway.get(f"{LIST}?a={number}")).status == 422
+    assert parse_query_string.cache_info().currsize == before
+
+
+async def test_addresses_without_parameters_take_none(gateway: Gateway) -> None:
+    addresses = ("/api", "/api/openapi.json", "/api/assets/start.js", "/health/live")
+    for path in (*addresses, f"{RAISE}/conflict"):
+        reply = await gateway.get(f"{path}?v=1")
+        assert (reply.status, reply.problem["code"]) == (422, "unknown_parameter")
+        assert reply.problem["detail"] == "This address takes no query parameters."
+    # The path comes first: what is not there has no parameters.
+    assert (await gateway.get("/nope?v=1")).status == 404
+    assert (await gateway.call("PUT", f"{LIST}?v=1")).status == 405
+    assert (await gateway.call("OPTIONS", f"{LIST}?v=1")).status == 204
+
+
+async def test_whoever_may_not_ask_is_not_told_about_parameters(gateway: Gateway) -> None:
+    for path in ("whoami", "admins-only"):
+        assert (await gateway.get(f"/api/v1/probe/{path}?v=1")).status == 401
 
 
 async def test_an_unknown_address_is_404(gateway: Gateway) -> None:
@@ -236,7 +335,29 @@ async def test_a_wrong_method_is_405_and_tells_the_right_ones(gateway: Gateway) 
         reply = await gateway.call(method, ITEMS)
         assert (reply.status, reply.problem["code"]) == (405, "method_not_allowed")
         assert set(reply.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
-    assert (await gateway.call("HEAD", LIST)).status == 405
+    assert (await gateway.call("HEAD", ITEMS)).status == 405
+
+
+@pytest.mark.parametrize(
+    "path",
+    [f"{LIST}?limit=5", f"{LIST}?limit=0", f"{RAISE}/crash", "/api", "/api/assets/start.js", "/no"],
+)
+async def test_head_is_get_without_the_body(gateway: Gateway, path: str) -> None:
+    asked = f" {path} HTTP/1.1\r\nHost: x\r\n".encode()
+    both = await gateway.send_raw(
+        b"HEAD" + asked + b"\r\nGET" + asked + b"Connection: close\r\n\r\n"
+    )
+    _, head, got = both.split(b"HTTP/1.1 ")
+    told, _, body = got.partition(b"\r\n\r\n")
+    assert f"content-length: {len(body)}".encode() in told
+    assert head.endswith(b"\r\n\r\n")
+    assert _lasting(head) == _lasting(told)
+
+
+def _lasting(head: bytes) -> list[bytes]:
+    """Return the status and the headers that are the same each time."""
+    changing = (b"date: ", b"x-request-id: ", b"connection: ")
+    return [line for line in head.strip().split(b"\r\n") if not line.startswith(changing)]
 
 
 @pytest.mark.parametrize(
@@ -297,12 +418,19 @@ async def test_the_log_has_a_line_per_request_and_no_secret(
         {"items": [{"quantity": SECRET}]},
         headers={"Authorization": f"Bearer {SECRET}", "Cookie": SECRET},
     )
-    await gateway.get(f"/nope/{'x' * 1000}")
+    await gateway.get(f"/nope/{SECRET}")
+    await gateway.call("PUT", f"{RAISE}/{SECRET}")
+    await gateway.call("PROPFIND", f"/{SECRET}")
+    await gateway.call("HEAD", f"{RAISE}/{SECRET}")
     await gateway.get("/health/live")
     requests = [line for line in logged if line["event"] == "request"]
-    assert [(line["method"], line["status"]) for line in requests] == [("POST", 422), ("GET", 404)]
-    assert requests[0]["path"] == ITEMS
-    assert len(requests[1]["path"]) <= 200
+    assert [(line["method"], line["path"], line["status"]) for line in requests] == [
+        ("POST", ITEMS, 422),
+        ("GET", "(no route)", 404),
+        ("PUT", "(no route)", 405),
+        ("(other)", "(no route)", 404),
+        ("HEAD", f"{RAISE}/{{name}}", 404),
+    ]
     assert SECRET not in str(logged)
 
 

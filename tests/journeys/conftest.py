@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
+import aiohttp
 import pytest
 
 from cartwheel.local.up import System
 
+from .operations import Api, read_api
 from .shop import Customer, Shelf, Shop, open_shop
 from .strangers import Strange, strange_tokens
 
@@ -15,6 +17,12 @@ from .strangers import Strange, strange_tokens
 async def shop(system: System) -> AsyncGenerator[Shop]:
     async with open_shop(system.url) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+async def api(system: System) -> AsyncGenerator[Api]:
+    async with aiohttp.ClientSession(system.url, cookie_jar=aiohttp.DummyCookieJar()) as http:
+        yield await read_api(http)
 
 
 @pytest.fixture(scope="session")

@@ -135,10 +135,11 @@ async def test_id_and_creation_time_can_be_set_by_the_client(
     in_product = await admin.post("/products", {**new_product(), name: "x"})
     in_change = await admin.patch(f"/products/{product['id']}", {name: "x"})
 
-    assert in_order.refused(422) == [name]
-    assert in_line.refused(422) == [f"items[0].{name}"]
-    assert in_product.refused(422) == [name]
-    assert in_change.refused(422) == [name]
+    # Where it is is told, and what is known there; the name is the client's own text.
+    assert in_order.refused(422) == [""]
+    assert in_line.refused(422) == ["items[0]"]
+    assert in_product.refused(422) == [""]
+    assert in_change.refused(422) == [""]
     assert await shelf.stock(product) == {"available": 10, "reserved": 0, "sold": 0}
 
 
@@ -178,7 +179,7 @@ async def test_a_body_of_141_kb_answers_500(customer: Customer) -> None:
     """The sentence of the sample; here the field at fault is named."""
     lines = [{"product_id": UNKNOWN, "quantity": 1, "note": "x" * 141_000}]
 
-    assert (await customer.post("/orders", {"items": lines})).refused(422) == ["items[0].note"]
+    assert (await customer.post("/orders", {"items": lines})).refused(422) == ["items[0]"]
 
 
 @pytest.mark.parametrize("thing", ["products", "orders", "payments"])
@@ -226,7 +227,7 @@ async def test_an_unknown_status_is_refused(customer: Customer, path: str) -> No
         ({"price": {"amount": 1999, "currency": "ZZZ"}}, "price.currency"),
         ({"price": {"amount": 1999, "currency": "XXX"}}, "price.currency"),
         ({"price": {"amount": 1999, "currency": "usd"}}, "price.currency"),
-        ({"price": {"amount": 1999, "currency": "USD", "tax": 7}}, "price.tax"),
+        ({"price": {"amount": 1999, "currency": "USD", "tax": 7}}, "price"),
         ({"price": {"amount": 1999}}, "price.currency"),
         ({"price": 19.99}, "price"),
         ({"stock": -5}, "stock"),

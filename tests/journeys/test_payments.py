@@ -92,8 +92,9 @@ async def test_a_payment_stores_no_amount(system: System, customer: Customer, sh
     [charge] = await charges(system, [payment])
     assert (charge["amount"], charge["currency"]) == (2331, "EUR")
     assert (await customer.get(f"/payments/{payment['id']}")).found["amount"] == order["total"]
-    body: dict[str, Any] = {"order_id": order["id"], "method": CASH, "amount": order["total"]}
-    assert (await customer.post("/payments", body)).refused(422) == ["amount"]
+    for said in ({"amount": order["total"]}, {"status": "PAID"}):
+        body: dict[str, Any] = {"order_id": order["id"], "method": CASH, **said}
+        assert (await customer.post("/payments", body)).refused(422) == [""]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ async def test_a_payment_stores_no_amount(system: System, customer: Customer, sh
         ({"cvc": "x"}, "method.cvc"),
         ({"cvc": "12345"}, "method.cvc"),
         ({"cvc": "1234"}, "method.cvc"),
-        ({"pin": "1234"}, "method.pin"),
+        ({"pin": "1234"}, "method"),
     ],
 )
 async def test_card_x_pays(
@@ -137,7 +138,6 @@ async def test_card_x_pays(
         ({"method": None}, "method"),
         ({"shipping_address": {**ADDRESS, "country": "Elbonia"}}, "shipping_address.country"),
         ({"shipping_address": {**ADDRESS, "street": " "}}, "shipping_address.street"),
-        ({"status": "PAID"}, "status"),
     ],
 )
 async def test_a_payment_that_says_too_little_or_too_much_is_refused(

@@ -1,18 +1,22 @@
 """Card number and CVC exist nowhere but in the request's memory."""
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
+from msgspec.structs import replace
 
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.local.up import System
 
 from ..private import open_to_others
+from ..waiting import eventually
 from .broker import Tap
+from .operations import Api, Got, Sent
 from .shop import Answer, Customer, Shelf, by_card
 
 AMEX = "3782 822463 10005"
@@ -21,6 +25,8 @@ DECLINED = "4000 0000 0000 0002"
 SOMEBODYS = "4539148803436467"
 MISTYPED = "4539148803436466"
 CVC = "7391"
+MISPLACED = "4242426081701531"
+"""Typed into everything but the field for it."""
 
 _NUMBERS = [
     re.sub(r"\D", "", number).encode() for number in (AMEX, PAYS, DECLINED, SOMEBODYS, MISTYPED)
@@ -108,6 +114,102 @@ async def _misbehaving(system: System, fault: str) -> AsyncGenerator[None]:
             yield
         finally:
             (await http.delete("/v1/faults")).raise_for_status()
+
+
+async def test_a_card_number_typed_anywhere_is_in_no_refusal_header_or_log(
+    system: System, api: Api, admin: Customer, customer: Customer, shelf: Shelf
+) -> None:
+    order = (await customer.order(await shelf.put_up(stock=1000))).made
+    payment = (await customer.pay(order)).made
+    operations = list(
+        api.operations(
+            product_id=order["lines"][0]["product_id"],
+            order_id=order["id"],
+            payment_id=payment["id"],
+            email=customer.email,
+        )
+    )
+
+    tries = [
+        (sent, who.token)
+        for operation in operations
+        for sent in misfilled(operation.sent)
+        for who in (admin, customer)
+    ]
+    free = asyncio.Semaphore(16)
+
+    async def attempt(sent: Sent, token: str) -> Got:
+        async with free:
+            return await api.send(sent, token)
+
+    answers = await asyncio.gather(*(attempt(*each) for each in tries))
+
+    for got in answers:
+        assert MISPLACED not in repr(got.headers), str(got)
+        assert got.status < 500, str(got)
+        if got.status >= 400:
+            assert MISPLACED not in got.text, str(got)
+    logs = system.supervisor.home / "logs"
+    last = [got for got in answers if got.status >= 400][-1].headers["X-Request-Id"]
+
+    async def look() -> None:
+        assert last in (logs / "gateway.log").read_text()
+
+    await eventually(look)
+    for name in ("gateway", "products", "orders", "payments", "notifications", "simulator"):
+        lines = (logs / f"{name}.log").read_text().splitlines()
+        assert [line for line in lines if MISPLACED in line] == [], name
+    # It was sent, and to everything: some of it was a reason, a name or an address.
+    assert any(MISPLACED in got.text for got in answers if got.status < 300)
+    assert {got.sent.path for got in answers} >= {operation.sent.path for operation in operations}
+    assert {400, 401, 403, 404, 409, 415, 422} <= {got.status for got in answers}
+
+
+def misfilled(sent: Sent) -> Iterator[Sent]:
+    """Yield `sent` with the number in place of each of its parts, and where none should be."""
+    good = replace(sent, query={}, headers={})
+    for body in _misfilled_body(sent.body):
+        yield replace(good, body=body)
+    yield replace(good, body=f'{{"{MISPLACED}'.encode())
+    for name in sent.places:
+        yield replace(good, places={**sent.places, name: MISPLACED})
+    for name in (*sent.query, "limit"):
+        yield replace(good, query={name: MISPLACED})
+    yield replace(good, query={MISPLACED: "1"})
+    for name in (*sent.headers, *_HEADERS):
+        yield replace(good, headers={name: MISPLACED})
+    yield replace(good, headers={f"X-{MISPLACED}": "1"})
+    yield replace(good, path=f"{sent.path}/{MISPLACED}")
+    yield replace(good, method="PUT", path=f"/{MISPLACED}")
+
+
+_HEADERS = (
+    "Accept",
+    "Authorization",
+    "Content-Type",
+    "Cookie",
+    "Host",
+    "Referer",
+    "Simulator-Signature",
+    "Traceparent",
+    "User-Agent",
+    "X-Forwarded-For",
+)
+
+
+def _misfilled_body(body: Any) -> Iterator[Any]:
+    # The library that checks mail addresses would quote the last one.
+    yield from (MISPLACED, int(MISPLACED), [MISPLACED], f"a@[1.{MISPLACED}]")
+    if isinstance(body, list):
+        (item,) = cast("list[Any]", body)
+        yield from ([inner] for inner in _misfilled_body(item))
+    if isinstance(body, dict):
+        fields = cast("dict[str, Any]", body)
+        # The second is how msgspec would tell the place of a fault.
+        for name in (MISPLACED, f"x` - at `$.{MISPLACED}"):
+            yield {**fields, name: 1}
+        for name, value in fields.items():
+            yield from ({**fields, name: inner} for inner in _misfilled_body(value))
 
 
 async def test_nothing_the_running_system_keeps_is_open_to_other_users_of_the_machine(

@@ -14,9 +14,10 @@ from cartwheel.gateway.bodies import MAX_BODY, JsonRequest
 from cartwheel.gateway.bus import AsksRaw, Bus
 from cartwheel.gateway.clients import Clients
 from cartwheel.gateway.cognito import Cognito
+from cartwheel.gateway.every_route import EveryRoute
 from cartwheel.gateway.identity import Asking, Identity, Verifier
 from cartwheel.gateway.jwks import KeySet
-from cartwheel.gateway.problems import respond
+from cartwheel.gateway.problems import SAFE_HEADERS, respond
 from cartwheel.gateway.routes import auth, docs, health, orders, payments, products, webhooks
 from cartwheel.gateway.server import serve
 from cartwheel.gateway.settings import GatewaySettings
@@ -76,6 +77,8 @@ def create_app(
             }.items()
         },
         guards=[verifier.guard],
+        plugins=[EveryRoute()],
+        response_headers=SAFE_HEADERS,
         request_class=JsonRequest,
         request_max_body_size=MAX_BODY,
         exception_handlers={Exception: respond},

@@ -5,22 +5,25 @@ MAX_BODY bytes), decoded and validated. Litestar alone would take "2" for a quan
 """
 
 import re
+from collections.abc import Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
-from litestar.exceptions import HTTPException
+from msgspec import inspect
 
-from cartwheel.gateway.problems import MalformedJson, plain
+from cartwheel.gateway.problems import BodyTooLarge, MalformedJson, UnsupportedMediaType, plain
 from cartwheel.kernel.errors import FieldError, Invalid
 
 Kind = TypeVar("Kind")
 
 MAX_BODY = 256 * 1024
 
-_PATH = re.compile(r" - at (?:`key` in )?`\$\.?(.*)`$")
+_PATH = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`$")
+_STEP = re.compile(r"\w+|[^\w.\[\]]+")
+_INDEX = re.compile(r"[0-9]{1,6}")
 _MISSING = re.compile(r"Object missing required field `(.+)`")
-_UNKNOWN = re.compile(r"Object contains unknown field `(.+)`")
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 
@@ -31,7 +34,8 @@ class JsonRequest(Request[Any, Any, Any]):
         """Return the whole body.
 
         Raises:
-            HTTPException: 413 as soon as it is known to be too long.
+            BodyTooLarge: as soon as it is known.
+            MalformedJson: it did not arrive whole.
         """
         if isinstance(self._body, bytes):
             return self._body
@@ -44,7 +48,7 @@ class JsonRequest(Request[Any, Any, Any]):
             event = await self.receive()
             if event["type"] == "http.disconnect":
                 # Nobody is left to read the answer.
-                raise HTTPException(status_code=400, detail="The client went away.")
+                raise MalformedJson("The client went away.")
             chunk: bytes = event.get("body", b"")
             size += len(chunk)
             if size > MAX_BODY:
@@ -60,12 +64,12 @@ class JsonRequest(Request[Any, Any, Any]):
 
         Raises:
             Invalid: it is JSON, but not of that shape; names the field.
-            HTTPException: 415.
+            UnsupportedMediaType: it does not say that it is JSON.
             MalformedJson: it is no JSON.
         """
         kind = _header(self.scope, b"content-type").partition(b";")[0]
         if kind.strip().lower() != b"application/json":
-            raise HTTPException(status_code=415, detail="Send application/json.")
+            raise UnsupportedMediaType("Send application/json.")
         return decode(await self.body(), self._decoder())
 
     def _decoder(self) -> msgspec.json.Decoder[Any]:
@@ -88,25 +92,59 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[Kind]) -> Kind:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise Invalid("The body is not valid.", errors=[fault(str(error))]) from None
+        raise Invalid("The body is not valid.", errors=[_fault(str(error), decoder.type)]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # msgspec's text tells the position only; Python's would quote the body.
-        raise MalformedJson(detail="The body is not well-formed JSON in UTF-8.") from None
+        raise MalformedJson("The body is not well-formed JSON in UTF-8.") from None
 
 
-def fault(message: str) -> FieldError:
-    """Return a msgspec message as a field and a sentence about it.
+def _fault(message: str, kind: Any) -> FieldError:
+    """Return a msgspec message about a body of type `kind` as a field and a sentence about it.
 
     "Expected `int`, got `str` - at `$.items[0].quantity`" is `items[0].quantity` and
-    "Expected int, got str".
+    "Expected int, got str". Unknown fields are not named: the name is the client's own text.
     """
     found = _PATH.search(message)
     path = found[1] if found else ""
     text = message[: found.start()] if found else message
-    for pattern, sentence in ((_MISSING, "is required"), (_UNKNOWN, "is not a known field")):
-        if named := pattern.fullmatch(text):
-            return FieldError(f"{path}.{named[1]}" if path else named[1], sentence)
+    kinds = _kinds_at(_described(kind), path)
+    if not kinds:  # What looks like a path is the end of an unknown field's name.
+        path = ""
+    if missing := _MISSING.fullmatch(text):
+        return FieldError(f"{path}.{missing[1]}" if path else missing[1], "is required")
+    if text.startswith("Object contains unknown field"):
+        objects = [each for each in kinds if isinstance(each, inspect.StructType)]
+        known = ", ".join(field.encode_name for each in objects for field in each.fields)
+        hint = f"; known are {known}" if len(objects) == 1 else ""
+        return FieldError(path, f"has an unknown field{hint}")
     return FieldError(path, plain(text))
+
+
+_described = cache(inspect.type_info)
+
+
+def _kinds_at(kind: inspect.Type, path: str) -> list[inspect.Type]:
+    """Return what may be at `path` in `kind`; nothing if `kind` has no such path."""
+    kinds = [*_alternatives(kind)]
+    for step in _STEP.findall(path):
+        inner = [found for outer in kinds for found in _inside(outer, step)]
+        kinds = [each for found in inner for each in _alternatives(found)]
+    return kinds
+
+
+def _alternatives(kind: inspect.Type) -> Sequence[inspect.Type]:
+    return kind.types if isinstance(kind, inspect.UnionType) else [kind]
+
+
+def _inside(kind: inspect.Type, step: str) -> list[inspect.Type]:
+    if isinstance(kind, inspect.StructType):
+        fields = {field.encode_name: field.type for field in kind.fields}
+        if kind.tag_field:
+            fields[kind.tag_field] = inspect.StrType()
+        return [fields[step]] if step in fields else []
+    if isinstance(kind, inspect.ListType) and _INDEX.fullmatch(step):
+        return [kind.item_type]
+    return []
 
 
 def _header(scope: Any, name: bytes) -> bytes:
@@ -114,5 +152,5 @@ def _header(scope: Any, name: bytes) -> bytes:
     return next((value for key, value in scope["headers"] if key == name), b"")
 
 
-def _too_large() -> HTTPException:
-    return HTTPException(status_code=413, detail=f"The body is longer than {MAX_BODY} bytes.")
+def _too_large() -> BodyTooLarge:
+    return BodyTooLarge(f"The body is longer than {MAX_BODY} bytes.")

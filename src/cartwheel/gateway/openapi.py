@@ -4,10 +4,12 @@ from importlib.metadata import version
 from typing import Any
 
 from litestar import Litestar, Router
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.routes import HTTPRoute
+from litestar.types import Method
 
 from cartwheel.gateway.problems import MEDIA_TYPE
 
@@ -24,19 +26,37 @@ _PROBLEM_SCHEMA: dict[str, Any] = {
         "trace_id": {"type": "string", "description": "Quote it when you report a problem"},
         "errors": {
             "type": "array",
-            "description": "Only with 422: the fields at fault",
+            "description": "The fields or parameters at fault",
             "items": {
                 "type": "object",
                 "required": ["field", "message"],
                 "properties": {
-                    "field": {"type": "string", "examples": ["items[0].quantity"]},
+                    "field": {
+                        "type": "string",
+                        "description": "Empty if it is the whole body, or a parameter whose name "
+                        "is not repeated",
+                        "examples": ["items[0].quantity"],
+                    },
                     "message": {"type": "string", "examples": ["Expected int >= 1"]},
                 },
             },
         },
     },
 }
+_DESCRIPTION = """An online shop's backend.
+
+Everything but a success is a problem document (RFC 9457). It repeats nothing of what was sent.
+
+A query parameter that an operation does not take is refused with 422 `unknown_parameter`, and one
+that is given twice with 422 `invalid`; an unknown field of a body is refused with 422 `invalid`.
+
+Wherever there is a GET there is a HEAD; OPTIONS needs no token, and its `Allow` names the methods.
+"""
 _PROBLEM: dict[str, Any] = {"$ref": "#/components/responses/Problem"}
+
+
+def _operation_id(handler: HTTPRouteHandler, method: Method, _path: Any) -> str:
+    return f"head_{handler.handler_name}" if method == "HEAD" else handler.handler_name
 
 
 class _Unused(Router):
@@ -51,9 +71,9 @@ def config() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Cartwheel",
         version=version("cartwheel"),
-        description="An online shop's backend. Errors are problem documents (RFC 9457).",
+        description=_DESCRIPTION,
         use_handler_docstrings=True,
-        operation_id_creator=lambda handler, _method, _path: handler.handler_name,
+        operation_id_creator=_operation_id,
         security=[{"bearer": []}],
         components=Components(
             security_schemes={
@@ -92,6 +112,8 @@ def describe(app: Litestar) -> dict[str, Any]:
     for route in app.routes:
         if not isinstance(route, HTTPRoute):
             continue
+        # The server answers it as GET; described, it would be everything twice.
+        document["paths"].get(route.path_format, {}).pop("head", None)
         for handler in route.route_handlers:
             for method in handler.http_methods:
                 path = document["paths"].get(route.path_format or "/", {})

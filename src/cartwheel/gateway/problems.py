@@ -6,7 +6,8 @@ The single place that turns refusals, outages, Litestar's errors and crashes int
      "detail": "Only 2 of prd_… are left.", "trace_id": "4bf9…"}
 
 `code` is for programs and never changes, `detail` is for people. `type` is `about:blank`, which
-says that the status tells the kind. What a client sent is never repeated, nor what has crashed.
+says that the status tells the kind. Nothing that a client sent is repeated (a card number may have
+been typed into any field), nor what has crashed.
 """
 
 import re
@@ -39,7 +40,29 @@ from cartwheel.kernel.telemetry import log, trace_id
 
 MEDIA_TYPE = "application/problem+json"
 
+SAFE_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+"""Of every answer, unless its route says otherwise: browsers believe the media type, and nobody
+stores what may be personal or a secret."""
+
+
+class MalformedJson(Refusal):
+    """The body is not JSON at all."""
+
+    code = "malformed_json"
+
+
+class BodyTooLarge(Refusal):
+    code = "body_too_large"
+
+
+class UnsupportedMediaType(Refusal):
+    code = "unsupported_media_type"
+
+
 STATUS_OF: dict[type[Exception], int] = {
+    MalformedJson: 400,
+    BodyTooLarge: 413,
+    UnsupportedMediaType: 415,
     Invalid: 422,
     Unauthenticated: 401,
     Forbidden: 403,
@@ -52,18 +75,13 @@ STATUS_OF: dict[type[Exception], int] = {
 }
 """The first kind in a class's ancestry decides."""
 
-CODE_OF: dict[int, str] = {
-    400: "bad_request",
-    404: "no_such_route",
-    405: "method_not_allowed",
-    413: "body_too_large",
-    415: "unsupported_media_type",
+_OF_HTTP: dict[int, tuple[str, str]] = {
+    404: ("no_such_route", "There is nothing at this address."),
+    405: ("method_not_allowed", "The Allow header names the methods of this address."),
 }
+"""Code and detail in place of Litestar's own texts, which repeat the address."""
 
-_HTTP_DETAIL = {
-    "no_such_route": "There is nothing at this address.",
-    "method_not_allowed": "The Allow header names the methods of this address.",
-}
+_BAD_REQUEST = ("bad_request", "The request is not valid.")
 
 _TRY_AGAIN = "A part of the system is away; nothing was done. Try again."
 _DETAIL_OF: dict[type[Outage], str] = {
@@ -86,15 +104,9 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str
     trace_id: Annotated[str, msgspec.Meta(description="Quote it when you report the problem")]
     errors: Annotated[
-        tuple[FieldError, ...], msgspec.Meta(description="Only with 422: the fields at fault")
+        tuple[FieldError, ...], msgspec.Meta(description="The fields or parameters at fault")
     ] = ()
     type: str = msgspec.field(default_factory=lambda: "about:blank")
-
-
-class MalformedJson(HTTPException):
-    """The body is not JSON at all."""
-
-    status_code = 400
 
 
 def problem(
@@ -109,15 +121,15 @@ def problem(
         trace_id=trace_id(),
         errors=errors,
     )
-    headers = {"content-type": MEDIA_TYPE}
+    headers = {"content-type": MEDIA_TYPE, **SAFE_HEADERS}
     if status in _RETRY_AFTER:
         headers["retry-after"] = _RETRY_AFTER[status]
     return msgspec.json.encode(document), headers
 
 
-def respond(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Litestar's exception handler, for all exceptions."""
-    status, code, detail, errors = _describe(error)
+    status, code, detail, errors = _describe(error, request)
     body, headers = problem(status, code, detail, errors)
     if status == 401:  # RFC 6750, §3: no error code unless a token was given
         headers["www-authenticate"] = (
@@ -130,7 +142,9 @@ def respond(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     return Response(body, status_code=status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def _describe(error: Exception) -> tuple[int, str, str, tuple[FieldError, ...]]:
+def _describe(
+    error: Exception, request: Request[Any, Any, Any]
+) -> tuple[int, str, str, tuple[FieldError, ...]]:
     if isinstance(error, Refusal):
         return _status_of(error), error.code, error.detail, error.errors
     if isinstance(error, Outage):
@@ -138,12 +152,9 @@ def _describe(error: Exception) -> tuple[int, str, str, tuple[FieldError, ...]]:
         log.warning("outage", code=error.code, reason=str(error))
         return _status_of(error), error.code, _DETAIL_OF.get(type(error), _TRY_AGAIN), ()
     if isinstance(error, ValidationException):
-        return _invalid_parameters(error)
-    if isinstance(error, MalformedJson):
-        return 400, "malformed_json", error.detail, ()
+        return _invalid_parameters(error, request)
     if isinstance(error, HTTPException) and error.status_code < 500:
-        code = CODE_OF.get(error.status_code, "bad_request")
-        return error.status_code, code, _HTTP_DETAIL.get(code, error.detail), ()
+        return error.status_code, *_OF_HTTP.get(error.status_code, _BAD_REQUEST), ()
     log.error("crashed", exc_info=error)
     return 500, "internal", "Something went wrong here; it has been logged.", ()
 
@@ -156,27 +167,42 @@ _MISSING = re.compile(r"Missing required \w+ parameter '([^']+)'")
 
 
 def _invalid_parameters(
-    error: ValidationException,
+    error: ValidationException, request: Request[Any, Any, Any]
 ) -> tuple[int, str, str, tuple[FieldError, ...]]:
     """Litestar's own validation: parameters of the query, the path and headers."""
     if missing := _MISSING.match(error.detail):
         errors = (FieldError(missing[1], "is required"),)
     else:
         entries: list[Any] = error.extra if isinstance(error.extra, list) else []
-        errors = tuple(FieldError(e.get("key", ""), plain(e["message"])) for e in entries)
+        names = _names_of_parameters(request)
+        errors = tuple(
+            FieldError(names.get(entry.get("key"), ""), plain(entry["message"]))
+            for entry in entries
+        )
     if any(fault.field == "data" for fault in errors):
-        return 400, "malformed_json", "A JSON body is required.", ()
+        return 400, MalformedJson.code, "A JSON body is required.", ()
     return 422, Invalid.code, "A parameter is not valid.", errors
 
 
+def _names_of_parameters(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """Return what clients call the arguments of the handler: `key` is `Idempotency-Key`."""
+    arguments = request.route_handler.parsed_fn_signature.parameters
+    return {
+        argument: getattr(declared.kwarg_definition, "name", None) or argument
+        for argument, declared in arguments.items()
+    }
+
+
 def plain(message: str) -> str:
-    """Return a message of msgspec without its code marks: "Expected int, got str".
+    """Return a message of msgspec for people, without what was sent: "Expected int, got str".
 
     Patterns that are too long to be read are put into words.
     """
     for pattern, words in text.IN_WORDS.items():
         if message.rstrip("`").endswith(repr(pattern)):
             return f"Expected {words}"
+    if not message.startswith("Expected "):  # "Invalid enum value 'what was sent'"
+        return "is not one of the values allowed here"
     return message.replace("`", "").replace(repr(text.NOTHING_AFTER)[1:-1], "")
 
 

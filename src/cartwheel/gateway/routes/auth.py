@@ -94,9 +94,10 @@ async def sign_up(data: JSONBody[SignUp], users: Users) -> SignedUp:
     email = normal(data.email)
     try:
         mail_address.for_mail(email)
-    except mail_address.InvalidMailAddress as error:
+    except mail_address.InvalidMailAddress:
+        # Its own message quotes parts of the address.
         raise Invalid(
-            "No mail can be sent to this address.", errors=[FieldError("email", str(error))]
+            "No mail can be sent to this address.", errors=[FieldError("email", "is not valid")]
         ) from None
     name = text.one_line(data.name, longest=LONGEST_NAME)
     user_id = await users.sign_up(name=name, email=email, password=data.password)
@@ -170,7 +171,5 @@ router = Router(
         reset_password,
         me,
     ],
-    # RFC 6749, §5.1: tokens must not be kept by caches.
-    response_headers={"Cache-Control": "no-store"},
     tags=["auth"],
 )

@@ -20,7 +20,8 @@ from cartwheel.gateway.openapi import describe
 # Swagger UI styles elements inline and draws its icons from data: addresses.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
 )
 PAGE = b"""<!doctype html>
 <html lang="en">
@@ -46,7 +47,7 @@ START = b"""SwaggerUIBundle({
   validatorUrl: null,
 });
 """
-_DAY = {"Cache-Control": "public, max-age=86400"}
+_DAY = {"cache-control": "public, max-age=86400"}
 _TYPES = {
     "swagger-ui.css": "text/css",
     "swagger-ui-bundle.js": "text/javascript",
@@ -80,7 +81,7 @@ def asset(name: FromPath[str]) -> Response[bytes]:
 router = Router(
     "/api",
     route_handlers=[page, document, asset],
-    response_headers={"X-Content-Type-Options": "nosniff"},
+    response_headers={"referrer-policy": "no-referrer", "cache-control": "no-cache"},
     opt=PUBLIC,
     include_in_schema=False,
 )

@@ -22,6 +22,9 @@ IfMatch = Annotated[
     HeaderParameter(name="If-Match", description="The ETag that the change is made for"),
 ]
 
+_PUBLIC = {"cache-control": "no-cache"}
+"""May be kept, but is to be asked for again before it is used: stock changes all the time."""
+
 
 class NewProduct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`stock` is the number of pieces there are at first."""
@@ -64,7 +67,7 @@ async def create_product(
     return response
 
 
-@get("/")
+@get("/", response_headers=_PUBLIC)
 async def list_products(
     bus: Bus, limit: Limit = 20, cursor: Cursor = None
 ) -> Response[Page[ProductView]]:
@@ -72,7 +75,7 @@ async def list_products(
     return await handed_on(contract.ListProducts(limit=limit, cursor=cursor), bus)
 
 
-@get("/{product_id:str}")
+@get("/{product_id:str}", response_headers=_PUBLIC)
 async def get_product(product_id: FromPath[str], bus: Bus) -> Response[ProductView]:
     """Show a product, archived ones too."""
     return _tagged(await bus.request(contract.GetProduct(product_id=product_id)))

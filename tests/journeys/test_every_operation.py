@@ -1,0 +1,114 @@
+"""What holds for every operation of the API's description, whatever it does."""
+
+import secrets
+
+import pytest
+from msgspec.structs import replace
+
+from .operations import Api, Got, Operation
+from .shop import Customer, Shelf
+
+CATALOGUE = {"list_products", "get_product"}
+
+
+@pytest.fixture
+async def operations(api: Api, admin: Customer, shelf: Shelf) -> list[Operation]:
+    """With the ids of things that are there."""
+    product = await shelf.put_up()
+    order = (await admin.order(product)).made
+    payment = (await admin.pay(order)).made
+    known = {"product_id": product["id"], "order_id": order["id"], "payment_id": payment["id"]}
+    new = {"name": f"Robot {secrets.token_hex(6)}", "sku": secrets.token_hex(6)}
+    return list(api.operations(email=admin.email, **known, **new))
+
+
+def methods(got: Got) -> list[str]:
+    return sorted(got.headers["Allow"].split(", "))
+
+
+def told(got: Got) -> dict[str, str]:
+    """Return the headers that depend on what was asked only."""
+    return {
+        name: value for name, value in got.headers.items() if name not in ("Date", "X-Request-ID")
+    }
+
+
+async def test_options_and_405_name_every_method_of_an_address(
+    api: Api, operations: list[Operation]
+) -> None:
+    described: dict[str, set[str]] = {}
+    for operation in operations:
+        described.setdefault(operation.sent.path, {"OPTIONS"}).add(operation.sent.method)
+
+    for path, those in described.items():
+        sent = next(each.sent for each in operations if each.sent.path == path)
+        options = await api.send(replace(sent, method="OPTIONS", body=None))
+        refused = await api.send(replace(sent, method="PUT", body=None))
+
+        assert (options.status, options.text) == (204, "")
+        assert refused.status == 405
+        expected = sorted(those | ({"HEAD"} if "GET" in those else set()))
+        assert (path, methods(options), methods(refused)) == (path, expected, expected)
+
+
+async def test_head_answers_as_get_does_without_a_body(
+    api: Api, admin: Customer, operations: list[Operation]
+) -> None:
+    gets = [each.sent for each in operations if each.sent.method == "GET"]
+    assert len(gets) >= 9
+    for sent in gets:
+        lost = replace(sent, query={}, places=dict.fromkeys(sent.places, "nowhere"))
+        for asked, token in (
+            (replace(sent, query={}), admin.token),
+            (replace(sent, query={"limit": "0"}), admin.token),
+            (lost, admin.token),
+            (lost, ""),
+        ):
+            got = await api.send(asked, token)
+            head = await api.send(replace(asked, method="HEAD"), token)
+
+            assert int(head.headers["Content-Length"]) == len(got.text.encode()) > 0
+            assert (head.status, told(head), head.text) == (got.status, told(got), "")
+
+
+async def test_no_operation_takes_a_parameter_that_it_does_not_know(
+    api: Api, admin: Customer, operations: list[Operation]
+) -> None:
+    for operation in operations:
+        asked = replace(operation.sent, query={"limit": "5", "qq": "x"}, body=b"[")
+        names = ["qq"] if "limit" in operation.sent.query else ["limit", "qq"]
+
+        refused = await api.send(asked, admin.token)
+        nobody = await api.send(asked)
+
+        assert (operation.id, refused.fields(422, "unknown_parameter")) == (operation.id, names)
+        # Those without a token learn nothing of it.
+        assert (operation.id, nobody.status) == (operation.id, 422 if operation.public else 401)
+
+
+async def test_every_answer_keeps_its_media_type_and_only_the_catalogue_may_be_stored(
+    api: Api, admin: Customer, operations: list[Operation]
+) -> None:
+    done: set[str] = set()
+    for operation in operations:
+        sent = replace(operation.sent, query={}, headers={})
+        for asked, token in (
+            (sent, admin.token),
+            (sent, ""),
+            (replace(sent, places=dict.fromkeys(sent.places, "nowhere")), admin.token),
+            (replace(sent, body=b"["), admin.token),
+            (replace(sent, method="OPTIONS", body=None), ""),
+            (replace(sent, method="PUT"), ""),
+            (replace(sent, path=f"{sent.path}/nowhere"), ""),
+        ):
+            got = await api.send(asked, token)
+
+            catalogue = operation.id in CATALOGUE and got.status == 200
+            stored = "no-cache" if catalogue else "no-store"
+            assert got.headers.getall("X-Content-Type-Options") == ["nosniff"], str(got)
+            assert got.headers.getall("Cache-Control") == [stored], str(got)
+            if got.status < 300 and asked.method == sent.method:
+                done.add(operation.id)
+
+    assert {each.id for each in operations if each.sent.method == "GET"} <= done
+    assert {"create_product", "place_order", "cancel_order", "archive_product"} <= done
