@@ -2,7 +2,7 @@
 
 import asyncio
 
-from cartwheel.local.emulated_aws import PASSWORD
+from cartwheel.local.demo_users import PASSWORD
 from cartwheel.local.up import System
 
 from .command_line import cartwheel

@@ -70,6 +70,7 @@ class _Shop:
             f"[green]✓[/] [bold]{title}[/]  [dim]{method} {path} → {response.status}, "
             f"{took:.0f} ms[/]\n    {show(answer)}",
             highlight=False,
+            soft_wrap=True,
         )
         return answer
 
@@ -214,7 +215,7 @@ async def _buy(
 
 async def _mail_for(order_id: str, settings: Settings) -> MailView | None:
     page = await mail.listed(
-        BusSettings(rabbitmq_url=settings.rabbitmq_url), limit=5, order_id=order_id, to=None
+        BusSettings(rabbitmq_url=settings.rabbitmq_url), limit=5, order=order_id
     )
     return next((sent for sent in page.data if sent.message_id is not None), None)
 

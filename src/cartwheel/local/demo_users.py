@@ -1,0 +1,4 @@
+"""Who is there from the start in the emulator of Cognito."""
+
+ADMIN, CUSTOMER = "admin@example.com", "customer@example.com"
+PASSWORD = "Cartwheel-Demo-1"  # noqa: S105 shown to everyone who runs `make up`; loopback only
