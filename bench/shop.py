@@ -15,7 +15,7 @@ from bench.load import load
 from cartwheel.kernel.ids import earliest_id
 from cartwheel.kernel.store.outbox import UNPUBLISHED
 from cartwheel.local.console import Console
-from cartwheel.local.emulated_aws import ADMIN, PASSWORD, SIGN_UP_CODE
+from cartwheel.local.demo_users import ADMIN, PASSWORD, SIGN_UP_CODE
 from cartwheel.local.up import System
 
 CUSTOMERS = 16

@@ -1,10 +1,15 @@
-"""The command line: a table of commands. Each one's work lives where its name says."""
+"""The command line: a table of commands. Each one's work lives where its name says.
+
+What is imported here says how commands are typed. A command imports its work when it begins, so
+that `--help` and a mistyped option are answered at once.
+"""
 
 import sys
-
-import typer
+from typing import Annotated
 
 try:
+    import typer
+
     from cartwheel.local import commands as local
     from cartwheel.operations import commands as operations
     from cartwheel.operations.dead_letters.commands import dlq
@@ -16,8 +21,30 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Run and look after Cartwheel, an online shop's backend.",
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"cartwheel {version('cartwheel')}")
+        raise typer.Exit
+
+
+@app.callback()
+def cartwheel(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Run and look after Cartwheel, an online shop's backend."""
+
 
 app.command()(local.up)
 app.command()(local.down)

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from cartwheel.contracts.payments import CardToken
+from cartwheel.contracts.products import ReserveStock
 from cartwheel.kernel.bus.deadline import until
 from cartwheel.kernel.errors import Refusal
 from cartwheel.kernel.outages import is_outage
@@ -221,28 +222,31 @@ async def test_without_a_majority_the_outcome_is_unknown(
     assert is_outage(raised.value), repr(raised.value)
 
 
+async def three_of_ten(stores: Stores) -> ReserveStock:
+    """Return a request for three pieces of a new product that has ten."""
+    product = product_examples.product(stock=10)
+    await stores.catalogue.add(product)
+    return product_examples.reserve((product.id, 3))
+
+
 async def test_a_transaction_whose_commit_no_majority_has_is_committed_once_more(
     members: ReplicaSet, stores: Stores
 ) -> None:
-    product = product_examples.product(stock=10)
-    await stores.catalogue.add(product)
-    request = product_examples.reserve((product.id, 3))
+    request = await three_of_ten(stores)
 
     too_slow = {"code": 64, "codeName": "WriteConcernFailed", "errmsg": "too slow"}
     async with members.failing("commitTransaction", times=1, writeConcernError=too_slow):
         [held] = await stores.reservations.hold([request], now=product_examples.now)
 
     assert not isinstance(held, Refusal)
-    stock = (await stores.catalogue.get([product.id]))[product.id].stock
-    assert (stock.available, stock.reserved) == (7, 3)
+    [product] = (await stores.catalogue.get([request.items[0].product_id])).values()
+    assert (product.stock.available, product.stock.reserved) == (7, 3)
 
 
 async def test_a_transaction_that_no_majority_ever_commits_ends_with_the_deadline(
     members: ReplicaSet, stores: Stores
 ) -> None:
-    product = product_examples.product(stock=10)
-    await stores.catalogue.add(product)
-    request = product_examples.reserve((product.id, 3))
+    request = await three_of_ten(stores)
     await stores.reservations.hold([request], now=product_examples.now)
 
     with pytest.raises(Exception) as raised:  # noqa: PT011 the type is the driver's

@@ -3,7 +3,7 @@
 import secrets
 from typing import Any
 
-from cartwheel.local.emulated_aws import SIGN_UP_CODE
+from cartwheel.local.demo_users import SIGN_UP_CODE
 
 from .conftest import Gateway, Reply
 

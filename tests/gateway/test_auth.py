@@ -16,7 +16,7 @@ from cartwheel.gateway.cognito import Cognito, InvalidRefreshToken
 from cartwheel.gateway.identity import Verifier
 from cartwheel.gateway.routes import auth
 from cartwheel.kernel.errors import Overloaded, TimedOut, Unavailable
-from cartwheel.local.emulated_aws import RESET_CODE, SIGN_UP_CODE
+from cartwheel.local.demo_users import RESET_CODE, SIGN_UP_CODE
 
 from .accounts import AUTH, PASSWORD, customer, log_in, new_email, sign_up
 from .conftest import Gateway, probe_app, running

@@ -12,7 +12,7 @@ from cartwheel.gateway.cognito import Cognito
 from cartwheel.gateway.settings import GatewaySettings
 from cartwheel.kernel.errors import Invalid, Unavailable
 from cartwheel.kernel.settings import BadSettings, read
-from cartwheel.local.emulated_aws import RESET_CODE, SIGN_UP_CODE
+from cartwheel.local.demo_users import RESET_CODE, SIGN_UP_CODE
 
 from .accounts import AUTH, PASSWORD, log_in, new_email, sign_up
 from .conftest import ELSEWHERE, Gateway, gateway_of

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from cartwheel.local.emulated_aws import ADMIN, PASSWORD, SIGN_UP_CODE
+from cartwheel.local.demo_users import ADMIN, PASSWORD, SIGN_UP_CODE
 
 from ..waiting import eventually
 

@@ -12,13 +12,8 @@ from aiobotocore.session import AioSession
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from cartwheel.contracts.identity import EMAIL_MARK, email_mark
-from cartwheel.local.emulated_aws import (
-    CREDENTIALS,
-    CUSTOMER,
-    PASSWORD,
-    REGION,
-    SIGN_UP_CODE,
-)
+from cartwheel.local.demo_users import CUSTOMER, PASSWORD, SIGN_UP_CODE
+from cartwheel.local.emulated_aws import CREDENTIALS, REGION
 from cartwheel.local.up import System
 
 from .shop import Customer

@@ -56,6 +56,10 @@ async def test_a_customer_signs_up_orders_pays_and_gets_one_mail(
     assert noted["text"] == mail["BodyText"]
     assert noted["message_id"] == mail["MessageId"]
     assert await mails(system, customer.email) == [mail]
+    # The number serves as well as the id, as somebody heard it on the phone.
+    heard = order["number"].replace("-", "").lower()
+    by_number = await cartwheel(system, "mail", "--json", "--order", heard)
+    assert by_number.output == ran.output
 
 
 async def test_the_timeline_tells_what_happened_to_an_order(

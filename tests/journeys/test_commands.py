@@ -2,7 +2,7 @@
 
 import asyncio
 
-from cartwheel.local.emulated_aws import PASSWORD, SIGN_UP_CODE
+from cartwheel.local.demo_users import PASSWORD, SIGN_UP_CODE
 from cartwheel.local.up import System
 
 from .command_line import cartwheel

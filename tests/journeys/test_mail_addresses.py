@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cartwheel.contracts.identity import EMAIL_MARK, email_mark
-from cartwheel.local.emulated_aws import CUSTOMER, PASSWORD
+from cartwheel.local.demo_users import CUSTOMER, PASSWORD
 from cartwheel.local.up import System
 
 from .shop import Customer, Shelf, Shop

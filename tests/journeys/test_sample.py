@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 
-from cartwheel.local.emulated_aws import PASSWORD
+from cartwheel.local.demo_users import PASSWORD
 from cartwheel.local.up import System
 
 from ..waiting import eventually

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cartwheel.local.emulated_aws import CUSTOMER, PASSWORD
+from cartwheel.local.demo_users import CUSTOMER, PASSWORD
 
 from .shop import Customer, Shop
 from .strangers import Strange, forged

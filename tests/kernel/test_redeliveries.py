@@ -17,7 +17,16 @@ from ..alarms import consumer_timeout, rabbitmq_full
 from ..waiting import eventually
 from .conftest import Connect
 from .messages import SERVICE, Happened
-from .test_events import DEAD, RETRY, count, happened, probe, publish, taken
+from .test_events import (
+    DEAD,
+    RETRY,
+    count,
+    happened,
+    probe,
+    publish,
+    publish_to_a_reader_that_dies,
+    taken,
+)
 
 KILLER = 0
 
@@ -126,29 +135,14 @@ async def test_while_a_redelivery_is_handled_nothing_else_is_in_hand(
     assert beside_the_redelivery == [(set(), 10)]
 
 
-async def test_what_a_killed_reader_had_in_hand_is_soon_done(
-    connect: Connect, channel: AbstractChannel
-) -> None:
-    seen: set[int] = set()
-
-    async def hang(event: CloudEvent[Happened]) -> None:
-        seen.add(event.data.number)
-        await asyncio.Event().wait()
-
+async def test_what_a_killed_reader_had_in_hand_is_soon_done(connect: Connect) -> None:
     done: list[int] = []
 
     async def handle(event: CloudEvent[Happened]) -> None:
         await asyncio.sleep(0.02)
         done.append(event.data.number)
 
-    first = await connect(Consumer(SERVICE, [on(Happened, hang)], probe=probe))
-    await publish(connect, *(happened(number) for number in range(PREFETCH)))
-
-    async def all_in_hand() -> None:
-        assert len(seen) == PREFETCH
-
-    await eventually(all_in_hand)
-    await first.stop()
+    await publish_to_a_reader_that_dies(connect, *map(happened, range(PREFETCH)))
     began = asyncio.get_running_loop().time()
     await connect(Consumer(SERVICE, [on(Happened, handle)], probe=probe))
 
@@ -254,12 +248,7 @@ async def test_a_redelivery_that_waits_keeps_no_other_waiting(
 ) -> None:
     """Its dependency is down for it alone, or its retry copy is not taken."""
     monkeypatch.setattr(consuming, "RENEW_REDELIVERY_AFTER", 0.5)
-    begun = asyncio.Event()
     done: list[int] = []
-
-    async def hang(event: CloudEvent[Happened]) -> None:
-        begun.set()
-        await asyncio.Event().wait()
 
     async def handle(event: CloudEvent[Happened]) -> None:
         if event.data.number == 0:
@@ -268,10 +257,7 @@ async def test_a_redelivery_that_waits_keeps_no_other_waiting(
             raise ZeroDivisionError
         done.append(event.data.number)
 
-    first = await connect(Consumer(SERVICE, [on(Happened, hang)], probe=probe))
-    await publish(connect, *(happened(number) for number in range(30)))
-    await begun.wait()
-    await first.stop()
+    await publish_to_a_reader_that_dies(connect, *map(happened, range(30)))
     await channel.queue_delete(RETRY)
     await connect(Consumer(SERVICE, [on(Happened, handle)], probe=probe))
 

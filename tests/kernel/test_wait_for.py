@@ -1,7 +1,10 @@
 """Who is cancelled while waiting stops, and leaves nothing behind, on Python 3.11 too."""
 
 import asyncio
+import subprocess
+import sys
 
+import pytest
 from pymongo.lock import (
     _async_cond_wait,  # pyright: ignore[reportPrivateUsage] because the driver's locks are not to be had otherwise
     _async_create_condition,  # pyright: ignore[reportPrivateUsage]
@@ -47,3 +50,11 @@ async def test_a_caller_that_is_cancelled_as_its_wait_ends_stops() -> None:
     await asyncio.wait({waiting})
 
     assert waiting.cancelled()
+
+
+@pytest.mark.parametrize("imports", ["pymongo, cartwheel.kernel", "cartwheel.kernel, pymongo"])
+def test_the_driver_waits_with_it_in_whatever_order_they_are_imported(imports: str) -> None:
+    same = "from asyncio import wait_for; assert pymongo.lock.wait_for is wait_for, wait_for"
+    program = f"import {imports}, pymongo.lock; {same}"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)  # noqa: S603 our own words
+    assert ran.stderr == ""

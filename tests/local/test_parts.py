@@ -22,7 +22,7 @@ from cartwheel.contracts.identity import EMAIL_MARK, email_mark
 from cartwheel.local import emulated_aws, instance, leftovers, mongod
 from cartwheel.local.commands import show
 from cartwheel.local.console import QUIET
-from cartwheel.local.emulated_aws import RESET_CODE, SIGN_UP_CODE
+from cartwheel.local.demo_users import RESET_CODE, SIGN_UP_CODE
 from cartwheel.local.supervisor import supervising
 from cartwheel.local.up import System
 

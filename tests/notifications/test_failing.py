@@ -66,6 +66,15 @@ def mended(script: ScriptedSes) -> None:
     script.script.clear()
 
 
+async def is_sent_once_mended(
+    notifications: Notifications, script: ScriptedSes, event: CloudEvent[Told]
+) -> None:
+    mended(script)
+    await notifications.tell(event)
+    assert (await notifications.kept(event)).status is MailStatus.SENT
+    assert script.taken == [event.data.order.user.email]
+
+
 async def sequences(notifications: Notifications, event: CloudEvent[Told]) -> list[object]:
     document = await notifications.document(event)
     return [(told["type"], told["sequence"]) for told in document["outbox"]]
@@ -90,13 +99,10 @@ async def test_a_mail_that_fails_is_tried_again_and_sent_when_ses_takes_it(
     event = a_mail_that_fails(script)
     await fails(scripted, event, 0, 0.1, 1, 2)
     waiting = await scripted.kept(event)
-    mended(script)
 
-    await scripted.tell(event)
+    await is_sent_once_mended(scripted, script, event)
 
     assert (waiting.status, waiting.failures) == (MailStatus.SENDING, 4)
-    assert (await scripted.kept(event)).status is MailStatus.SENT
-    assert script.taken == [event.data.order.user.email]
 
 
 async def test_a_mail_that_fails_six_times_over_ten_minutes_has_failed_and_is_dead_lettered(
@@ -151,12 +157,10 @@ async def test_a_mail_that_was_given_up_is_tried_once_more_when_its_event_is_rep
     with pytest.raises(DeadLetter):
         await scripted.tell(event, at=after(11))
     still = await scripted.kept(event)
-    mended(script)
-    await scripted.tell(event)
+
+    await is_sent_once_mended(scripted, script, event)
 
     assert (still.status, still.failures) == (MailStatus.FAILED, 7)
-    assert (await scripted.kept(event)).status is MailStatus.SENT
-    assert script.taken == [event.data.order.user.email]
     assert await sequences(scripted, event) == [
         ("notification.failed.v1", 1),
         ("notification.failed.v1", 2),

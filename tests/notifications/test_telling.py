@@ -3,10 +3,12 @@
 import asyncio
 import secrets
 
+import msgspec
 import pytest
 
 from cartwheel.contracts.notifications import ListMail, MailStatus
 from cartwheel.kernel.errors import Unavailable
+from cartwheel.kernel.ids import new_number
 from cartwheel.kernel.store.client import Database
 from cartwheel.kernel.store.cursor import BadCursor
 from cartwheel.kernel.store.outbox import Outboxes
@@ -16,6 +18,7 @@ from cartwheel.notifications.mail import Mail, render
 from cartwheel.notifications.mongo import MongoMails
 from cartwheel.notifications.ses import open_ses
 
+from ..profiling import documents_examined
 from ..scripted_ses import Answer, ScriptedSes
 from .conftest import Notifications, Postbox
 from .examples import AT, canceled, failed, happened, paid, refunded, rejected, snapshot
@@ -295,6 +298,23 @@ async def test_mail_is_listed_newest_first_page_by_page_and_by_address(
     assert [mail.id for mail in first.data + second.data] == [event.id for event in events[::-1]]
     assert second.next_cursor is None
     assert len((await notifications.page(ListMail(limit=10))).data) == 4
+
+
+async def test_mail_is_listed_by_the_number_of_its_order_and_no_other_is_read(
+    notifications: Notifications,
+) -> None:
+    asked, *others = (
+        happened(paid(msgspec.structs.replace(snapshot(), number=new_number()))) for _ in range(5)
+    )
+    for event in (asked, *others):
+        await notifications.tell(event)
+
+    number = asked.data.order.number
+    async with documents_examined(notifications.database, "mail") as examined:
+        page = await notifications.page(ListMail(limit=10, order_number=number))
+
+    assert [mail.id for mail in page.data] == [asked.id]
+    assert examined == [1]
 
 
 async def test_a_cursor_that_no_list_gave_is_refused(notifications: Notifications) -> None:

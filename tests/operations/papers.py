@@ -8,7 +8,8 @@ import msgspec
 
 from cartwheel.kernel.money import Money
 from cartwheel.operations.verify import mails, passes
-from cartwheel.operations.verify.case import Case, Patience
+from cartwheel.operations.verify.case import Case
+from cartwheel.operations.verify.patience import Patience
 from cartwheel.operations.verify.records import (
     Happened,
     LedgerLine,

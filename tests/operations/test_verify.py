@@ -17,10 +17,10 @@ from cartwheel.kernel.bus import topology
 from cartwheel.local.up import System
 from cartwheel.operations.dead_letters.parked import Parked
 from cartwheel.operations.verify import passes
-from cartwheel.operations.verify.case import Patience
 from cartwheel.operations.verify.ledger import LedgerSettings
 from cartwheel.operations.verify.noticed import Noticed, Some
 from cartwheel.operations.verify.passes import Excused, World
+from cartwheel.operations.verify.patience import Patience
 from cartwheel.operations.verify.queues import Queues
 from cartwheel.operations.verify.reading import Databases
 from cartwheel.operations.verify.spool import Spool

@@ -99,6 +99,12 @@ async def read(payments: Payments, payment: PaymentView) -> PaymentView:
     return found
 
 
+async def is_declined(payments: Payments, payment: PaymentView) -> None:
+    rejected = await read(payments, payment)
+    assert (rejected.status, rejected.failure) == (PaymentStatus.REJECTED, NO)
+    assert rejected.refunds == []
+
+
 async def test_a_webhook_that_matches_is_believed_without_asking_the_provider(
     payments: Payments, shop: Shop, unused_tcp_port: int
 ) -> None:
@@ -152,9 +158,7 @@ async def test_what_the_provider_has_really_declined_counts(payments: Payments, 
 
     await payments.report(reported(left, amount=OTHER_SUM))
 
-    rejected = await read(payments, left)
-    assert (rejected.status, rejected.failure) == (PaymentStatus.REJECTED, NO)
-    assert rejected.refunds == []
+    await is_declined(payments, left)
 
 
 async def test_a_webhook_that_no_longer_matches_when_it_is_stored_is_not_believed(
@@ -171,9 +175,7 @@ async def test_a_webhook_that_no_longer_matches_when_it_is_stored_is_not_believe
     overtaken = payments._replace(payments=Overtaken(payments.database, Outboxes()))
     await overtaken.report(reported(left, reference="pi_other"))
 
-    rejected = await read(payments, left)
-    assert (rejected.status, rejected.failure) == (PaymentStatus.REJECTED, NO)
-    assert rejected.refunds == []
+    await is_declined(payments, left)
 
 
 async def test_a_webhook_with_another_reference_than_the_stored_one_is_not_believed(

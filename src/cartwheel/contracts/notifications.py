@@ -74,6 +74,7 @@ class ListMail(Request[Page[MailView]], frozen=True, kw_only=True):
     limit: int
     cursor: str | None = None
     order_id: str | None = None
+    order_number: str | None = None
     to: str | None = None
 
 

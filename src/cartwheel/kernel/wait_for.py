@@ -13,8 +13,6 @@ import sys
 from collections.abc import Awaitable
 from typing import TypeVar
 
-import pymongo.lock
-
 Result = TypeVar("Result")
 
 
@@ -30,4 +28,7 @@ async def wait_for(awaitable: Awaitable[Result], timeout: float | None) -> Resul
 
 if sys.version_info < (3, 12):
     asyncio.wait_for = asyncio.tasks.wait_for = wait_for
-    pymongo.lock.wait_for = wait_for  # pyright: ignore[reportPrivateImportUsage] because it has taken the old one by name
+    # pymongo takes it by name: this one from now on, and the old one if it was imported before.
+    # Not imported here, because most of what the command line does is done without it.
+    if "pymongo.lock" in sys.modules:
+        vars(sys.modules["pymongo.lock"])["wait_for"] = wait_for

@@ -1,4 +1,7 @@
-"""`cartwheel up`, `down` and `reset`, as typed by a person."""
+"""`cartwheel up`, `down` and `reset`, as typed by a person.
+
+What only a running instance needs is imported when one is started: `--help` does without.
+"""
 
 import asyncio
 import os
@@ -6,7 +9,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console as RichConsole
@@ -14,24 +17,22 @@ from rich.table import Table
 
 from cartwheel.local import instance, leftovers
 from cartwheel.local.console import Console
-from cartwheel.local.emulated_aws import (
-    ADMIN,
-    CUSTOMER,
-    PASSWORD,
-    RESET_CODE,
-    SIGN_UP_CODE,
-    Unfit,
-)
+from cartwheel.local.demo_users import ADMIN, CUSTOMER, PASSWORD, RESET_CODE, SIGN_UP_CODE
 from cartwheel.local.packages import Missing
 from cartwheel.local.processes import DEFAULT_PORT, PROCESSES, SETUP, Process
 from cartwheel.local.supervisor import CannotStart
-from cartwheel.local.up import PortTaken, System, running
+
+if TYPE_CHECKING:
+    from cartwheel.local.up import System
 
 _STOP_LIMIT = 15.0
 
 
 def up() -> None:
     """Start everything, print where it is, and stop it on Ctrl-C."""
+    from cartwheel.local.emulated_aws import Unfit
+    from cartwheel.local.up import PortTaken
+
     console = Console()
     home = instance.folder()
     try:
@@ -57,6 +58,8 @@ async def run_until_stopped(
     setup: tuple[str, ...] = SETUP,
 ) -> None:
     """Run the instance until SIGINT, SIGTERM or SIGHUP says to stop it."""
+    from cartwheel.local.up import running
+
     _cancel_on_signals(console)
     try:
         async with running(
@@ -84,7 +87,7 @@ def _cancel_on_signals(console: Console) -> None:
         loop.add_signal_handler(number, stop)
 
 
-def show(system: System, home: Path) -> None:
+def show(system: "System", home: Path) -> None:
     """Print where everything is, and with the emulator who may log in."""
     table = Table(title="Cartwheel is running", show_header=False, title_justify="left")
     table.add_row("API", f"{system.url}/api/v1")
@@ -103,7 +106,7 @@ def show(system: System, home: Path) -> None:
 
 
 def down() -> None:
-    """Stop the instance that was started elsewhere; clean up after one that was killed."""
+    """Stop the instance that was started elsewhere. Cleans up after one that was killed."""
     console = Console()
     home = instance.folder()
     pid = instance.runner(home)

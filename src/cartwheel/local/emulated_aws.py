@@ -11,14 +11,11 @@ import aiohttp
 import jwt
 
 from cartwheel.contracts.identity import EMAIL_MARK, email_mark
+from cartwheel.local.demo_users import ADMIN, CUSTOMER, PASSWORD
 
 REGION = "us-east-1"
 POOL = CLIENT = "cartwheel"
 SENDER = "shop@example.com"
-ADMIN, CUSTOMER = "admin@example.com", "customer@example.com"
-PASSWORD = "Cartwheel-Demo-1"  # noqa: S105 shown to everyone who runs `make up`; loopback only
-SIGN_UP_CODE, RESET_CODE = "123456", "654321"
-"""What the emulator mails, always, to confirm an address and to set a new password."""
 DEMO_USERS = {ADMIN: "Ada Admin", CUSTOMER: "Carl Customer"}
 # To the emulator, these are the account's root; it checks no signature of theirs.
 CREDENTIALS = {

@@ -41,7 +41,13 @@ async def _create_indexes(database: Database) -> None:
     await outbox.prepare(mail)
 
 
-MIGRATIONS = (_create_indexes,)
+async def _index_numbers(database: Database) -> None:
+    await database["mail"].create_index(
+        [("order_number", ASCENDING), ("_id", ASCENDING)], name="of_number"
+    )
+
+
+MIGRATIONS = (_create_indexes, _index_numbers)
 
 
 class MongoMails:
@@ -235,7 +241,7 @@ class MongoMails:
     async def page(self, request: ListMail) -> Page[MailView]:
         query: Document = {
             name: value
-            for name in ("order_id", "to")
+            for name in ("order_id", "order_number", "to")
             if (value := getattr(request, name)) is not None
         }
         return await cursors.page(

@@ -1,26 +1,26 @@
-"""`cartwheel setup`, `demo`, `mail` and `admin`, as typed by a person."""
+"""`cartwheel setup`, `demo`, `mail` and `admin`, as typed by a person.
+
+Each command imports its work when it begins: `--help` does without.
+"""
 
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
-from cartwheel.local.emulated_aws import ADMIN, PASSWORD
-from cartwheel.operations import admin as admins
-from cartwheel.operations import demo as trial
-from cartwheel.operations import mail as mails
-from cartwheel.operations import setup as preparation
+from cartwheel.kernel.ids import read_number
+from cartwheel.local.demo_users import ADMIN, PASSWORD
 from cartwheel.operations import typed
 from cartwheel.operations.reaching import BusSettings
 
 
 def setup() -> None:
     """Declare queues and exchanges, make indexes, migrate data. May be repeated at any time."""
+    from cartwheel.operations import setup as preparation
+
     settings = typed.settings(preparation.Settings)
     ran = typed.run(preparation.setup(settings))
     for name, count in ran.items():
-        Console().print(f"{name}: {count} migrations" if count else f"{name}: up to date")
+        typed.output().print(f"{name}: {count} migrations" if count else f"{name}: up to date")
 
 
 def demo(
@@ -31,20 +31,37 @@ def demo(
         str, typer.Option(help="Their password.", envvar="DEMO_ADMIN_PASSWORD", show_default=False)
     ] = PASSWORD,
 ) -> None:
-    """Sign up, order, pay and get the mail, on the running system; show each step."""
+    """Sign up, order, pay and get the mail, on the running system. Shows each step."""
+    from cartwheel.operations import demo as trial
+
     settings = typed.settings(trial.Settings)
-    work = trial.demo(settings, admin=(admin_email, admin_password), console=Console())
+    work = trial.demo(settings, admin=(admin_email, admin_password), console=typed.output())
     typed.run(work, trial.DemoFailed)
 
 
 mail = typer.Typer(help="See which mail went to whom, and why; send again what has failed.")
 
 
+def _order(given: str | None) -> str | None:
+    """Return an order's number as it is written, or its id."""
+    if given is None or given.startswith("ord_"):
+        return given
+    number = read_number(given)
+    if number is None:
+        raise typer.BadParameter(
+            f"{given} is neither an order's number (such as K7QM3-XWD9A) nor its id (ord_…)"
+        )
+    return number
+
+
 @mail.callback(invoke_without_command=True)
 def list_(
     context: typer.Context,
-    order: Annotated[str | None, typer.Option(help="Only about this order (its id).")] = None,
-    to: Annotated[str | None, typer.Option(help="Only to this address.")] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER|ID", help="Only about this order.", callback=_order),
+    ] = None,
+    to: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Only to this address.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 20,
     whole: Annotated[bool, typer.Option("--whole", help="Show what they say.")] = False,
     json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
@@ -52,16 +69,20 @@ def list_(
     """List which mail went to whom, and why; or send again what has failed."""
     if context.invoked_subcommand is not None:
         return
+    from cartwheel.operations import mail as mails
+
     settings = typed.settings(BusSettings)
-    page = typed.run(mails.listed(settings, limit=limit, order_id=order, to=to))
-    console = Console()
+    page = typed.run(mails.listed(settings, limit=limit, order=order, to=to))
+    console = typed.output()
     if json:
         mails.show_json(page, console)
+    elif not page.data:
+        mails.show_none(console, order=order, to=to)
     elif whole:
         for each in page.data:
             mails.show_whole(each, console)
     else:
-        mails.show_table(page, console)
+        mails.show_list(page, console)
 
 
 @mail.command()
@@ -69,8 +90,10 @@ def resend(
     ids: Annotated[list[str], typer.Argument(metavar="ID…", help="As in the list.")],
 ) -> None:
     """Send FAILED mails again, once the cause is fixed."""
+    from cartwheel.operations import mail as mails
+
     settings = typed.settings(BusSettings)
-    typed.run(mails.resent(settings, ids, Console()), mails.NotAllSent)
+    typed.run(mails.resent(settings, ids), mails.NotAllSent)
 
 
 admin = typer.Typer(no_args_is_help=True, help="Say who may do what.")
@@ -79,5 +102,7 @@ admin = typer.Typer(no_args_is_help=True, help="Say who may do what.")
 @admin.command()
 def grant(email: Annotated[str, typer.Argument(help="Of somebody who has signed up.")]) -> None:
     """Put a user into the admin group. They log in again to get a token that says so."""
+    from cartwheel.operations import admin as admins
+
     typed.run(admins.grant(email, typed.settings(admins.Settings)), admins.NotGranted)
-    Console().print(f"[green]✓[/] {escape(email)} is an admin from the next log-in on")
+    typed.say_done(f"{email} is an admin from the next log-in on")

@@ -11,7 +11,7 @@ import msgspec
 from rich.console import Console
 
 from cartwheel.contracts.notifications import MailView
-from cartwheel.local.emulated_aws import SIGN_UP_CODE
+from cartwheel.local.demo_users import SIGN_UP_CODE
 from cartwheel.operations import mail
 from cartwheel.operations.reaching import BusSettings, NotRunning
 
@@ -71,6 +71,7 @@ class _Shop:
             f"[green]✓[/] [bold]{title}[/]  [dim]{method} {path} → {response.status}, "
             f"{took:.0f} ms[/]\n    {show(answer)}",
             highlight=False,
+            soft_wrap=True,
         )
         return answer
 
@@ -215,7 +216,7 @@ async def _buy(
 
 async def _mail_for(order_id: str, settings: Settings) -> MailView | None:
     page = await mail.listed(
-        BusSettings(rabbitmq_url=settings.rabbitmq_url), limit=5, order_id=order_id, to=None
+        BusSettings(rabbitmq_url=settings.rabbitmq_url), limit=5, order=order_id
     )
     return next((sent for sent in page.data if sent.message_id is not None), None)
 

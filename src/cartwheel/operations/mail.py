@@ -1,34 +1,72 @@
 """`cartwheel mail`: what was sent to whom, and why; and sending again what has failed."""
 
+import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 
 import msgspec
 from rich.console import Console
-from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
 from cartwheel.contracts.notifications import ListMail, MailView, ResendMail
-from cartwheel.kernel.bus.asking import RemoteFailure
+from cartwheel.kernel.bus.asking import Caller, RemoteFailure
+from cartwheel.kernel.bus.connection import Connection
 from cartwheel.kernel.errors import Outage, Refusal
+from cartwheel.kernel.ids import read_number
 from cartwheel.kernel.messages import Page
-from cartwheel.operations import typed
-from cartwheel.operations.reaching import BusSettings, bus
+from cartwheel.operations import tables, typed
+from cartwheel.operations.reaching import CONNECT_TIMEOUT, BusSettings, NotRunning
+from cartwheel.operations.tables import Column
+
+_COLUMNS = (
+    Column("sent"),
+    Column("to"),
+    Column("subject", prose=True),
+    Column("why"),
+    Column("status", prose=True),
+    Column("id"),
+)
 
 
 async def listed(
-    settings: BusSettings, *, limit: int, order_id: str | None, to: str | None
+    settings: BusSettings, *, limit: int, order: str | None = None, to: str | None = None
 ) -> Page[MailView]:
-    async with bus(settings.rabbitmq_url) as asks:
-        return await asks.request(ListMail(limit=limit, order_id=order_id, to=to))
+    """Return the newest mail, about the order of this number or id, to this address."""
+    number = read_number(order) if order else None
+    order_id = None if number else order
+    async with _bus(settings.rabbitmq_url) as asks:
+        return await asks.request(
+            ListMail(limit=limit, order_id=order_id, order_number=number, to=to)
+        )
+
+
+@asynccontextmanager
+async def _bus(rabbitmq_url: str) -> AsyncGenerator[Caller]:
+    """Yield a bus to ask services on.
+
+    Raises:
+        NotRunning: RabbitMQ does not answer.
+    """
+    connection = Connection(rabbitmq_url, process="cartwheel-cli")
+    caller = Caller()
+    connection.add(caller)
+    try:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await connection.start()
+        except TimeoutError:
+            raise NotRunning("RabbitMQ does not answer: is the system up?") from None
+        yield caller
+    finally:
+        await connection.stop()
 
 
 class NotAllSent(Exception):
     """Some mails were not sent again; what is said of each is printed already."""
 
 
-async def resent(settings: BusSettings, ids: Sequence[str], console: Console) -> None:
+async def resent(settings: BusSettings, ids: Sequence[str]) -> None:
     """Have each of these mails sent again; one that cannot be does not keep the others from it.
 
     Raises:
@@ -37,7 +75,7 @@ async def resent(settings: BusSettings, ids: Sequence[str], console: Console) ->
     by = f"{typed.user()}@{socket.gethostname()}"
     each = list(dict.fromkeys(ids))
     sent = 0
-    async with bus(settings.rabbitmq_url) as asks:
+    async with _bus(settings.rabbitmq_url) as asks:
         for mail_id in each:
             try:
                 mail = await asks.request(ResendMail(mail_id=mail_id, by=by))
@@ -45,7 +83,7 @@ async def resent(settings: BusSettings, ids: Sequence[str], console: Console) ->
                 typed.complain(f"{mail_id}: {error}")
             else:
                 sent += 1
-                console.print(Text(f"✓ {mail_id}: sent to {mail.to}"), soft_wrap=True)
+                typed.say_done(f"{mail_id}: sent to {mail.to}")
     if sent < len(each):
         raise NotAllSent(f"{sent} of {len(each)} sent")
 
@@ -54,23 +92,31 @@ def show_json(page: Page[MailView], console: Console) -> None:
     console.out(msgspec.json.encode(page.data).decode(), highlight=False)
 
 
-def show_table(page: Page[MailView], console: Console) -> None:
-    table = Table(title=f"{len(page.data)} mails, newest first", title_justify="left")
-    for column in ("sent", "to", "subject", "why", "status"):
-        table.add_column(column, overflow="fold")
-    table.add_column("id", no_wrap=True)  # to be copied
-    for mail in page.data:
-        status = mail.status.value
-        if mail.sends > 1:
-            status += f" (tried {mail.sends} times)"
-        if mail.failure:
-            status += f": {mail.failure}"
-        at = mail.sent_at or mail.created_at
-        cells = (f"{at:%Y-%m-%d %H:%M:%S}", mail.to, mail.subject, mail.reason, status)
-        table.add_row(*(Text(cell) for cell in (*cells, mail.id)))
-    console.print(table)
+def show_none(console: Console, *, order: str | None, to: str | None) -> None:
+    about = f" about order {order}" if order else ""
+    whom = f" to {to}" if to else ""
+    console.print(Text(f"There is no mail{about}{whom}."), soft_wrap=True)
+
+
+def show_list(page: Page[MailView], console: Console) -> None:
+    count = len(page.data)
+    console.print(f"{count} mail{'s' if count > 1 else ''}, newest first", highlight=False)
+    tables.show(_COLUMNS, [_row(mail) for mail in page.data], console)
+    if page.next_cursor:
+        console.print("There are older ones; --limit shows more.", highlight=False)
+
+
+def _row(mail: MailView) -> tuple[str, ...]:
+    status = mail.status.value
+    if mail.sends > 1:
+        status += f" (tried {mail.sends} times)"
+    if mail.failure:
+        status += f": {mail.failure}"
+    at = mail.sent_at or mail.created_at
+    return f"{at:%Y-%m-%d %H:%M:%S}", mail.to, mail.subject, mail.reason, status, mail.id
 
 
 def show_whole(mail: MailView, console: Console) -> None:
-    head = f"To: {mail.to}\nSubject: {mail.subject}\n\n"
-    console.print(Panel(Text(head + mail.text.strip()), title=f"mail, {mail.status}", width=90))
+    console.print(Text(f"{mail.id}: {mail.status}", style="bold"), soft_wrap=True)
+    told = f"To: {mail.to}\nSubject: {mail.subject}\n\n{mail.text.strip()}\n"
+    console.print(Text(told), soft_wrap=True)

@@ -1,4 +1,5 @@
-"""What every command typed by a person shares: settings, a name, one line for what went wrong."""
+"""What every command typed by a person shares: settings, a name, what it prints, and one line for
+what went wrong."""
 
 import asyncio
 import os
@@ -8,12 +9,9 @@ from typing import Any, TypeVar
 
 import msgspec
 import typer
-from aiormq.exceptions import AMQPError
-from pymongo.errors import PyMongoError
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
-from cartwheel.kernel import telemetry
 from cartwheel.kernel.errors import Outage
 from cartwheel.kernel.settings import BadSettings, read
 from cartwheel.operations.reaching import NotRunning, use_running_instance
@@ -21,12 +19,16 @@ from cartwheel.operations.reaching import NotRunning, use_running_instance
 Result = TypeVar("Result")
 Settings = TypeVar("Settings", bound=msgspec.Struct)
 
-_EXPECTED = (NotRunning, Outage, OSError, AMQPError, PyMongoError)
+_NO_LIMIT = 1_000_000
+"""Columns; wider than anything that is printed."""
 
 
 def settings(kind: type[Settings]) -> Settings:
     """Return `kind` from the environment or the running instance; ends with status 2 otherwise."""
-    telemetry.configure("cartwheel", "ERROR")
+    from cartwheel.kernel import telemetry
+
+    # A command says itself what went wrong: no log gets into what it prints.
+    telemetry.configure("cartwheel", "CRITICAL")
     use_running_instance()
     try:
         return read(kind)
@@ -43,15 +45,35 @@ def run(work: Coroutine[Any, Any, Result], *mendable: type[Exception], failed: i
     """
     try:
         return asyncio.run(work)
-    except (*_EXPECTED, *mendable) as error:
+    except (NotRunning, Outage, OSError, *_of_the_drivers(), *mendable) as error:
         complain(str(error) or type(error).__name__)
         raise typer.Exit(failed) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+
+
+def _of_the_drivers() -> tuple[type[Exception], ...]:
+    """Return what the drivers raise; evaluated once something was raised, and imported then."""
+    from aiormq.exceptions import AMQPError
+    from pymongo.errors import PyMongoError
+
+    return AMQPError, PyMongoError
+
+
+def output() -> Console:
+    """Return where a command prints: as wide as the terminal; into a pipe or file, without limit,
+    so that nothing is broken there."""
+    console = Console()
+    if not console.file.isatty():
+        console.width = _NO_LIMIT
+    return console
+
+
+def say_done(text: str) -> None:
+    output().print(Text.assemble(("✓", "green"), f" {text}"), soft_wrap=True)
 
 
 def complain(text: str) -> None:
-    Console(stderr=True).print(f"[red]✗[/] {escape(text)}", highlight=False)
+    told = Text.assemble(("✗", "red"), f" {text}")
+    Console(stderr=True).print(told, soft_wrap=True)
 
 
 def user() -> str:

@@ -15,11 +15,10 @@ import msgspec
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 
 from cartwheel.kernel import crash_points
-from cartwheel.kernel.bus import deadline, topology, wire
-from cartwheel.kernel.bus.connection import open_channel
+from cartwheel.kernel.bus import time_left, topology, wire
+from cartwheel.kernel.bus.connection import CONNECTION_ERRORS, open_channel
 from cartwheel.kernel.errors import Outage, OutcomeUnknown, Overloaded, TimedOut, Unavailable
 from cartwheel.kernel.messages import Request
-from cartwheel.kernel.outages import is_outage
 from cartwheel.kernel.telemetry import log, traceparent
 
 Answer = TypeVar("Answer")
@@ -191,7 +190,7 @@ class Caller:
         self, request: Request[Any], *, timeout: float = topology.REQUEST_DEADLINE
     ) -> msgspec.Raw:
         """Return the service's answer as JSON; all else is as with `request`."""
-        until = time.time() + deadline.left(timeout)
+        until = time.time() + time_left.at_most(timeout)
         try:
             async with asyncio.timeout(until - time.time()):
                 try:
@@ -260,7 +259,7 @@ class Caller:
             )
             crash_points.reach("send.after")
         except Exception as error:
-            if not is_outage(error):
+            if not isinstance(error, (Outage, *CONNECTION_ERRORS)):
                 log.exception("sending requests failed", request=kind.type)
             for pending in batch:
                 # Part of it may have left: whether the service got it is not known.

@@ -354,17 +354,15 @@ async def _past_contention(
     handler: Callable[[CloudEvent[Any]], Awaitable[object]], event: CloudEvent[Any]
 ) -> None:
     """Handle `event`; where others change the same things just then, again after a short while."""
-    for longest in CONTENTION_PAUSES:
+    for longest in (*CONTENTION_PAUSES, None):
         try:
             async with until(time.time() + HANDLE_WITHIN):
                 await handler(event)
             return
         except Exception as error:
-            if not is_contention(error):
+            if longest is None or not is_contention(error):
                 raise
         await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 to spread, not secret
-    async with until(time.time() + HANDLE_WITHIN):
-        await handler(event)
 
 
 def _count(message: AbstractIncomingMessage, header: str) -> int:

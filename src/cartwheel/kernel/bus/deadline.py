@@ -4,18 +4,10 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 
 import pymongo
 
-_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
-
-
-def left(default: float) -> float:
-    """Return how many seconds are left, at most `default`."""
-    until = _deadline.get()
-    return default if until is None else min(default, until - time.time())
-
+from cartwheel.kernel.bus import time_left
 
 GRACE = 1.0
 """Seconds that the driver gets beyond a deadline to say itself what is wrong."""
@@ -31,11 +23,11 @@ async def until(deadline: float) -> AsyncGenerator[None]:
     Raises:
         TimeoutError: time is up, and not even the driver has noticed.
     """
-    token = _deadline.set(deadline)
+    token = time_left.deadline.set(deadline)
     left = max(deadline - time.time(), 0.001)
     try:
         with pymongo.timeout(left):
             async with asyncio.timeout(left + GRACE):
                 yield
     finally:
-        _deadline.reset(token)
+        time_left.deadline.reset(token)

@@ -7,26 +7,34 @@ from typing import Any
 import msgspec
 from rich.console import Console
 from rich.json import JSON
-from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
+from cartwheel.operations import tables
 from cartwheel.operations.dead_letters.audit import Action, Line
 from cartwheel.operations.dead_letters.parked import Parked
+from cartwheel.operations.tables import Column
 
-_LIST = {
-    "service": 13,
-    "id": 36,
-    "event": 24,
-    "subject": 36,
-    "reason": None,
-    "tries": 5,
-    "since": 19,
-}
-_AUDIT = {"when": 19, "who": 12, "action": 8, "service": 13, "id": 36, "why": None, "done": 5}
+_LIST = (
+    Column("service", 13),
+    Column("id", 36),
+    Column("event", 24),
+    Column("subject", 36),
+    Column("reason", 20, prose=True),
+    Column("tries", 5),
+    Column("since", 19),
+)
+_AUDIT = (
+    Column("when", 19),
+    Column("who", 12),
+    Column("action", 6),
+    Column("service", 13),
+    Column("id", 36),
+    Column("why", 20, prose=True),
+    Column("done", 4),
+)
 
 _PIECE = 200
-"""Rows that are laid out together: a table that is printed whole would fill the memory."""
+"""Rows that are laid out together: a list that is printed whole would fill the memory."""
 
 
 def brief(parked: Parked) -> dict[str, Any]:
@@ -52,39 +60,47 @@ def as_json(value: object) -> str:
 
 
 def show_some(letters: Sequence[Parked], console: Console, *, header: bool) -> None:
-    """Print a piece of a table that goes on: every piece has the same columns."""
-    table = _table(_LIST, header)
-    for each in letters:
-        since = _time(each.since) if each.since else f"after {(each.happened or '?')[:13]}"
-        tries = f"{each.attempts}" + (f"+{each.replayed}" if each.replayed else "")
-        cells = (each.service, each.id, each.type or "?", each.subject or "?", each.reason)
-        table.add_row(*(Text(cell) for cell in (*cells, tries, since)))
-    console.print(table)
+    """Print a piece of a list that goes on."""
+    tables.show(_LIST, [_row(each) for each in letters], console, header=header)
+
+
+def _row(parked: Parked) -> tuple[str, ...]:
+    since = _time(parked.since) if parked.since else f"after {(parked.happened or '?')[:13]}"
+    tries = f"{parked.attempts}" + (f"+{parked.replayed}" if parked.replayed else "")
+    about = (parked.service, parked.id, parked.type or "?", parked.subject or "?")
+    return (*about, parked.reason, tries, since)
 
 
 def show_whole(parked: Parked, console: Console) -> None:
+    """Print it line by line, none of them broken: what is in it is copied."""
     told = Text()
     for name, value in brief(parked).items():
         told.append(f"{name}: ", style="bold")
         told.append(f"{value}\n")
-    console.print(Panel(told, title=f"parked for {parked.service}", title_align="left"))
     headers = {name: value for name, value in parked.headers.items() if name != "stack"}
-    console.print("[bold]headers[/]", JSON(as_json(headers)))
-    console.print("[bold]payload[/]", JSON(as_json(parked.payload)))
+    told.append("headers\n", style="bold").append(JSON(as_json(headers)).text).append("\n")
+    told.append("payload\n", style="bold").append(JSON(as_json(parked.payload)).text).append("\n")
     if parked.stack:
-        console.print("[bold]stack[/]", Text(parked.stack), sep="\n")
+        told.append("stack\n", style="bold").append(parked.stack)
+    console.print(told, soft_wrap=True)
 
 
 async def show_audit(lines: AsyncIterator[Line], console: Console) -> None:
-    table = _table(_AUDIT, header=True)
+    rows: list[tuple[str, ...]] = []
+    shown = 0
     async for line in lines:
-        if table.row_count == _PIECE:
-            console.print(table)
-            table = _table(_AUDIT, header=False)
+        if len(rows) == _PIECE:
+            tables.show(_AUDIT, rows, console, header=shown == 0)
+            shown += len(rows)
+            rows = []
         why = line.why if line.action is Action.DROP else line.reason
-        cells = (_time(line.at), line.who, line.action, line.service, line.event_id, why or "")
-        table.add_row(*(Text(cell) for cell in cells), "yes" if line.done else "[red]no[/]")
-    console.print(table)
+        done = "yes" if line.done else "no"
+        about = (_time(line.at), line.who, line.action, line.service, line.event_id)
+        rows.append((*about, why or "", done))
+    if rows:
+        tables.show(_AUDIT, rows, console, header=shown == 0)
+    elif not shown:
+        console.print("Nothing was replayed or dropped.", highlight=False)
 
 
 async def show_audit_json(lines: AsyncIterator[Line], console: Console) -> None:
@@ -101,16 +117,6 @@ def say(line: Line, console: Console) -> None:
     told = msgspec.to_builtins(msgspec.structs.replace(line, message=None))
     del told["message"]
     console.print(Text(as_json(told)), soft_wrap=True)
-
-
-def _table(columns: dict[str, int | None], header: bool) -> Table:
-    table = Table(show_header=header, box=None, pad_edge=False)
-    for name, width in columns.items():
-        if width is None:
-            table.add_column(name, ratio=1, min_width=20, overflow="fold")
-        else:
-            table.add_column(name, width=width, overflow="fold")
-    return table
 
 
 def _time(at: datetime) -> str:

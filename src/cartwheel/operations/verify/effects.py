@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 
 from cartwheel.contracts.orders import OrderStatus
 from cartwheel.contracts.payments import PaymentStatus, RefundStatus
-from cartwheel.operations.verify.case import Case, Patience
+from cartwheel.operations.verify.case import Case
 from cartwheel.operations.verify.money import CASH
+from cartwheel.operations.verify.patience import Patience
 from cartwheel.operations.verify.records import Order, Payment, Reservation, Unpublished
 from cartwheel.operations.verify.violation import Violation
 

@@ -9,7 +9,8 @@ from datetime import datetime
 
 from cartwheel.contracts.notifications import MailStatus
 from cartwheel.contracts.orders import EVENTS
-from cartwheel.operations.verify.case import Case, Patience
+from cartwheel.operations.verify.case import Case
+from cartwheel.operations.verify.patience import Patience
 from cartwheel.operations.verify.violation import Violation
 
 DESERVING = frozenset(event.type for event in EVENTS if "notifications" in event.consumers)

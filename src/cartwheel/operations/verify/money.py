@@ -11,7 +11,8 @@ import msgspec
 
 from cartwheel.contracts.orders import OrderStatus
 from cartwheel.contracts.payments import PaymentStatus
-from cartwheel.operations.verify.case import Case, Patience
+from cartwheel.operations.verify.case import Case
+from cartwheel.operations.verify.patience import Patience
 from cartwheel.operations.verify.records import LedgerLine, Order, Payment, Refund
 from cartwheel.operations.verify.violation import Violation
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from cartwheel.operations.verify.case import Patience
+from cartwheel.operations.verify.patience import Patience
 from cartwheel.operations.verify.records import Seen
 
 _NAMED = 10

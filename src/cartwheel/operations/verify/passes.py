@@ -16,9 +16,10 @@ import msgspec
 from cartwheel.kernel.clock import utc_now
 from cartwheel.kernel.store.outbox import UNPUBLISHED
 from cartwheel.operations.verify import effects, ledger, mails, money, reading, records, stock
-from cartwheel.operations.verify.case import Case, Patience, in_flight, stuck
+from cartwheel.operations.verify.case import Case, in_flight, stuck
 from cartwheel.operations.verify.ledger import LedgerSettings
 from cartwheel.operations.verify.noticed import Noticed
+from cartwheel.operations.verify.patience import Patience
 from cartwheel.operations.verify.queues import Queues
 from cartwheel.operations.verify.reading import Databases
 from cartwheel.operations.verify.records import LedgerLine, Product, Seen, Unpublished

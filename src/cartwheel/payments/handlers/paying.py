@@ -12,7 +12,7 @@ from cartwheel.contracts.payments import (
     PaymentView,
     ReportVerdict,
 )
-from cartwheel.kernel.bus import deadline
+from cartwheel.kernel.bus import time_left
 from cartwheel.kernel.errors import (
     Forbidden,
     IdempotencyKeyReused,
@@ -90,7 +90,7 @@ async def _replay(
     """Answer what the same request has made, or is making at this moment."""
     if payment.body_hash != request.body_hash:
         raise IdempotencyKeyReused("this Idempotency-Key was used for another payment")
-    while _is_running(payment) and deadline.left(10.0) > 1.0:
+    while _is_running(payment) and time_left.at_most(10.0) > 1.0:
         await asyncio.sleep(_LOOK_AGAIN)
         payment = await find(payment.id, payments)
     if _is_running(payment):
