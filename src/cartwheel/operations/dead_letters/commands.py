@@ -13,7 +13,7 @@ from cartwheel.contracts import catalogue
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.operations import typed
 from cartwheel.operations.dead_letters import actions, display, listing, queue
-from cartwheel.operations.dead_letters.audit import DATABASE, Action, Audit, Line
+from cartwheel.operations.dead_letters.audit import Action, Audit, Line
 from cartwheel.operations.reaching import BusSettings
 
 dlq = typer.Typer(no_args_is_help=True, help="Look at parked events, replay them or drop them.")
@@ -28,6 +28,7 @@ _Services = Annotated[
 
 class Settings(BusSettings, frozen=True, kw_only=True):
     mongodb_uri: str
+    mongodb_database_prefix: mongodb.DatabasePrefix = ""
 
 
 class NotParked(Exception):
@@ -98,8 +99,8 @@ def audit(limit: _Limit = 50, json: _Json = False) -> None:
     """List who replayed or dropped what, newest first."""
 
     async def work(settings: Settings) -> None:
-        async with mongodb.connect(settings.mongodb_uri, process="dlq") as client:
-            lines = Audit(mongodb.database(client, DATABASE)).newest(limit)
+        async with _audit(settings) as audit:
+            lines = audit.newest(limit)
             show = display.show_audit_json if json else display.show_audit
             await show(lines, Console())
 
@@ -141,11 +142,15 @@ async def _replay_all(settings: Settings, services: list[str], rate: float) -> N
 
 @asynccontextmanager
 async def _reach(settings: Settings) -> AsyncGenerator[tuple[AbstractConnection, Audit]]:
-    async with (
-        mongodb.connect(settings.mongodb_uri, process="dlq") as client,
-        queue.reach(settings.rabbitmq_url) as connection,
-    ):
-        yield connection, Audit(mongodb.database(client, DATABASE))
+    async with _audit(settings) as audit, queue.reach(settings.rabbitmq_url) as connection:
+        yield connection, audit
+
+
+@asynccontextmanager
+async def _audit(settings: Settings) -> AsyncGenerator[Audit]:
+    prefix = settings.mongodb_database_prefix
+    async with mongodb.connect(settings.mongodb_uri, process="dlq", prefix=prefix) as client:
+        yield Audit(mongodb.database(client, catalogue.OPERATIONS, prefix))
 
 
 def _services(given: list[str] | None) -> list[str]:
