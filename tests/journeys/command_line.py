@@ -3,6 +3,8 @@
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -17,12 +19,19 @@ class Ran(msgspec.Struct, frozen=True):
 
 async def cartwheel(system: System, *arguments: str) -> Ran:
     """Run a command the way a person does: all it knows of the system is its folder."""
+    return await cartwheel_in(system.supervisor.home, *arguments)
+
+
+async def cartwheel_in(
+    home: Path, *arguments: str, environment: Mapping[str, str] | None = None, answer: str = ""
+) -> Ran:
+    """Run a command on the instance in `home`, and answer what it asks."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cartwheel.cli", *arguments),
-        env={**os.environ, "CARTWHEEL_HOME": str(system.supervisor.home), "COLUMNS": "200"},
-        stdin=asyncio.subprocess.DEVNULL,
+        env={**os.environ, "CARTWHEEL_HOME": str(home), "COLUMNS": "200", **(environment or {})},
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    output, errors = await process.communicate()
+    output, errors = await process.communicate(answer.encode())
     return Ran(process.returncode or 0, output.decode(), errors.decode())

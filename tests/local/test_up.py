@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from cartwheel.kernel.settings import BadSettings
 from cartwheel.local import instance, leftovers
 from cartwheel.local.packages import Missing
 from cartwheel.local.processes import Process
@@ -162,6 +163,17 @@ async def test_a_failing_setup_stops_the_start_and_shows_why(
             pass
 
     assert not (tmp_path / "logs" / "good.log").exists()
+
+
+async def test_a_malformed_prefix_stops_the_start_before_anything_is_started(
+    tmp_path: Path, given: Mapping[str, str], process: Make
+) -> None:
+    malformed = {**given, "MONGODB_DATABASE_PREFIX": "shop."}
+    with pytest.raises(BadSettings, match=r"^MONGODB_DATABASE_PREFIX is malformed: "):
+        async with running(tmp_path, given=malformed, processes=(process("good"),), setup=()):
+            pass
+
+    assert not (tmp_path / "logs").exists()
 
 
 async def test_one_process_that_cannot_start_takes_the_others_down(

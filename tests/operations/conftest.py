@@ -19,12 +19,6 @@ from ..journeys.shop import DECLINED_CARD, Shelf, by_card, open_shop
 from ..table_scans import verify_reads_all
 
 SERVICE = "operations-tests"
-QUEUES = (
-    topology.request_queue(SERVICE),
-    topology.event_queue(SERVICE),
-    topology.dead_queue(SERVICE),
-    *(topology.retry_queue(SERVICE, delay) for delay in topology.RETRY_DELAYS),
-)
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +38,7 @@ async def channel(rabbitmq: AbstractConnection) -> AsyncGenerator[AbstractChanne
     """A channel to look at queues with; the tests' queues exist and are empty."""
     async with rabbitmq.channel() as opened:
         await topology.declare(opened, services=[SERVICE], events=[])
-        for name in QUEUES:
+        for name in topology.queues(SERVICE):
             await (await opened.get_queue(name)).purge()
         yield opened
 

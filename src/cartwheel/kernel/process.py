@@ -46,6 +46,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What every service needs; a service with more of its own subclasses this."""
 
     mongodb_uri: str
+    mongodb_database_prefix: mongodb.DatabasePrefix = ""
     rabbitmq_url: str
     log_level: str = "INFO"
 
@@ -101,12 +102,14 @@ def run(process: str, settings: type[Settings], main: Main[Settings]) -> None:
 @contextlib.asynccontextmanager
 async def parts(process: str, settings: ServiceSettings) -> AsyncGenerator[Parts]:
     """Yield what the service `process` is built on; its database bears its name."""
-    client = mongodb.connect(settings.mongodb_uri, process=process)
+    prefix = settings.mongodb_database_prefix
+    client = mongodb.connect(settings.mongodb_uri, process=process, prefix=prefix)
+    database = mongodb.database(client, process, prefix)
     connection = Connection(settings.rabbitmq_url, process=process)
     bus = Caller()
     connection.add(bus)
     try:
-        yield Parts(process, client, mongodb.database(client, process), connection, bus, Outboxes())
+        yield Parts(process, client, database, connection, bus, Outboxes())
     finally:
         await connection.stop()
         await client.close()

@@ -5,7 +5,6 @@ What only a running instance needs is imported when one is started: `--help` doe
 
 import asyncio
 import os
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -15,10 +14,12 @@ import typer
 from rich.console import Console as RichConsole
 from rich.table import Table
 
+from cartwheel.kernel.settings import BadSettings
 from cartwheel.local import instance, leftovers
 from cartwheel.local.console import Console
 from cartwheel.local.demo_users import ADMIN, CUSTOMER, PASSWORD, RESET_CODE, SIGN_UP_CODE
 from cartwheel.local.packages import Missing
+from cartwheel.local.places import NotOurs
 from cartwheel.local.processes import DEFAULT_PORT, PROCESSES, SETUP, Process
 from cartwheel.local.supervisor import CannotStart
 
@@ -37,7 +38,15 @@ def up() -> None:
     home = instance.folder()
     try:
         asyncio.run(run_until_stopped(home, _port(), console))
-    except (instance.InUse, instance.NotPrivate, PortTaken, Missing, CannotStart, Unfit) as error:
+    except (
+        instance.InUse,
+        instance.NotPrivate,
+        BadSettings,
+        PortTaken,
+        Missing,
+        CannotStart,
+        Unfit,
+    ) as error:
         console.say(f"✗ {error}")
         raise typer.Exit(1) from None
 
@@ -128,19 +137,26 @@ def down() -> None:
 def reset(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete all data of this instance, after asking."""
+    """Delete all data of this instance, also on servers it was given, after asking."""
+    # Here, as no other command needs what it imports.
+    from cartwheel.local import reset as resetting
+
     console = Console()
     home = instance.folder()
     if not home.exists():
-        console.say(f"There is nothing in {home}.")
+        console.say(f"There is no {home}, and so nothing that tells of data on servers.")
         return
     try:
-        with instance.lock(home):
-            if not yes:
-                typer.confirm(f"Delete everything in {home}?", abort=True)
-            asyncio.run(leftovers.clear(home))
-            shutil.rmtree(home)
+        resetting.reset(
+            home,
+            os.environ,
+            console,
+            ask=lambda: yes or typer.confirm("Delete all of this?", abort=True),
+        )
     except instance.InUse as error:
         console.say(f"✗ {error}; stop it first: cartwheel down")
+        raise typer.Exit(1) from None
+    except (BadSettings, NotOurs, resetting.Refused, resetting.NotAllDeleted) as error:
+        console.say(f"✗ {error}")
         raise typer.Exit(1) from None
     console.say(f"✓ deleted {home}")

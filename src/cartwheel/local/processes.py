@@ -66,6 +66,7 @@ def settings(home: Path, given: Mapping[str, str], port: int | None) -> dict[str
     defaults = {
         "HOST": "127.0.0.1",
         "LOG_LEVEL": "INFO",
+        "MONGODB_DATABASE_PREFIX": "",
         "SIMULATOR_PORT": simulator_port,
         "SIMULATOR_URL": f"http://127.0.0.1:{simulator_port}",
         "SIMULATOR_LEDGER": str(ledger),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from cartwheel.local import instance, leftovers, ports
+from cartwheel.local import instance, leftovers, places, ports
 from cartwheel.local.command import Command
 from cartwheel.local.console import QUIET, Console
 from cartwheel.local.parts import side_by_side, start_parts
@@ -53,6 +53,7 @@ async def running(
     Raises:
         instance.InUse: it runs already.
         instance.NotPrivate: something in `home` belongs to another user.
+        BadSettings: what `given` says of a server is malformed.
         PortTaken: somebody else listens on `port`.
         packages.Missing: something has to be installed or named first.
         CannotStart: a part or process does not start.
@@ -63,6 +64,7 @@ async def running(
         if found := await leftovers.clear(home):
             console.say(f"✓ ended {found} processes that an earlier run had left behind")
         instance.close_to_others(home)
+        named = places.given(given)
         if port is not None:
             _check_port(port, given.get("HOST") or "127.0.0.1")
         try:
@@ -71,6 +73,8 @@ async def running(
                 environment = parts | settings(home, given, port)
                 if setup:
                     await _run_setup(supervisor, setup, environment)
+                    # Before anything of worth is stored there, and after they have answered.
+                    places.remember(home, named)
                 await side_by_side(
                     supervisor.run(command(process, environment)) for process in processes
                 )

@@ -22,6 +22,7 @@ DATABASES = {
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mongodb_uri: str
+    mongodb_database_prefix: mongodb.DatabasePrefix = ""
     rabbitmq_url: str
 
 
@@ -32,8 +33,11 @@ async def setup(settings: Settings) -> dict[str, int]:
         connection.channel() as channel,
     ):
         await topology.declare(channel, services=catalogue.SERVICES, events=catalogue.EVENTS)
-    async with mongodb.connect(settings.mongodb_uri, process="setup", timeout=None) as client:
+    prefix = settings.mongodb_database_prefix
+    async with mongodb.connect(
+        settings.mongodb_uri, process="setup", prefix=prefix, timeout=None
+    ) as client:
         return {
-            name: await migrations.apply(mongodb.database(client, name), steps)
+            name: await migrations.apply(mongodb.database(client, name, prefix), steps)
             for name, steps in DATABASES.items()
         }

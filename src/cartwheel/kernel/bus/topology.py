@@ -55,6 +55,12 @@ def retry_queue(service: str, delay: int) -> str:
     return f"retry.{service}.{delay}s"
 
 
+def queues(service: str) -> tuple[str, ...]:
+    """Return all queues of `service`."""
+    retries = (retry_queue(service, delay) for delay in RETRY_DELAYS)
+    return (request_queue(service), event_queue(service), *retries, dead_queue(service))
+
+
 def dead_queue_arguments(rabbitmq_version: str) -> dict[str, str | int]:
     """Return the arguments of a queue without a delivery limit.
 

@@ -1,7 +1,8 @@
 """The client of a service's own database, with the guarantees that the promises need."""
 
-from typing import Any
+from typing import Annotated, Any
 
+from msgspec import Meta
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.monitoring import (
@@ -18,6 +19,18 @@ from cartwheel.kernel import crash_points
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
 Client = AsyncMongoClient[Document]
+
+LONGEST_NAME = 63
+"""Bytes that MongoDB takes as a database's name. Source:
+https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions"""
+
+DatabasePrefix = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9_-]*\Z", max_length=LONGEST_NAME - len("notifications"))
+]
+"""The setting MONGODB_DATABASE_PREFIX: deployments that share a cluster each have their own.
+
+Of the characters that MongoDB takes, those that no shell, URI or log has to quote.
+"""
 
 SERVER_SELECTION_TIMEOUT = 5.0
 TIMEOUT = 10.0
@@ -41,16 +54,17 @@ class _Commits(CommandListener):
         pass
 
 
-def connect(uri: str, *, process: str, timeout: float | None = TIMEOUT) -> Client:
+def connect(uri: str, *, process: str, prefix: str = "", timeout: float | None = TIMEOUT) -> Client:
     """Return a client. It connects when first used, and again whenever it has to.
 
+    MongoDB knows it by `application_name`; `prefix` is that of the databases it will be used on.
     `timeout` (seconds) is for each operation that runs under no deadline of its own: the relay,
     jobs, leases. Without one, the driver may wait for ever for what was lost with a connection.
     """
     options: dict[str, Any] = {} if timeout is None else {"timeoutMS": int(timeout * 1000)}
     return AsyncMongoClient(
         uri,
-        appname=f"cartwheel-{process}",
+        appname=application_name(process, prefix),
         serverSelectionTimeoutMS=int(SERVER_SELECTION_TIMEOUT * 1000),
         **options,
         tz_aware=True,
@@ -58,14 +72,19 @@ def connect(uri: str, *, process: str, timeout: float | None = TIMEOUT) -> Clien
     )
 
 
-def database(client: Client, name: str) -> Database:
-    """Return the service's database.
+def application_name(process: str, prefix: str = "") -> str:
+    """Return what MongoDB shows as `appName` of a process's connections."""
+    return f"cartwheel-{prefix}{process}"
+
+
+def database(client: Client, name: str, prefix: str = "") -> Database:
+    """Return the database `name` of the deployment whose databases bear `prefix`.
 
     A write is acknowledged when a majority has it in the journal, and only such writes are read:
     what was answered survives any crash.
     """
     return client.get_database(
-        name,
+        prefix + name,
         write_concern=WriteConcern("majority", j=True),
         read_concern=ReadConcern("majority"),
     )

@@ -20,7 +20,6 @@ from cartwheel.kernel.store.client import Database
 from cartwheel.operations import typed
 from cartwheel.operations.dead_letters.parked import Parked
 
-DATABASE = "operations"
 _COLLECTION = "dead_letter_audit"
 
 

@@ -10,13 +10,14 @@ from cartwheel.contracts import catalogue
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.operations import typed
 from cartwheel.operations.dead_letters import actions, display, listing, queue
-from cartwheel.operations.dead_letters.audit import DATABASE, Action, Audit, Line
+from cartwheel.operations.dead_letters.audit import Action, Audit, Line
 from cartwheel.operations.dead_letters.parked import Parked
 from cartwheel.operations.reaching import BusSettings
 
 
 class Settings(BusSettings, frozen=True, kw_only=True):
     mongodb_uri: str
+    mongodb_database_prefix: mongodb.DatabasePrefix = ""
 
 
 class NotParked(Exception):
@@ -105,8 +106,9 @@ async def _reach(settings: Settings) -> AsyncGenerator[tuple[AbstractConnection,
 
 @asynccontextmanager
 async def _audit(settings: Settings) -> AsyncGenerator[Audit]:
-    async with mongodb.connect(settings.mongodb_uri, process="dlq") as client:
-        yield Audit(mongodb.database(client, DATABASE))
+    prefix = settings.mongodb_database_prefix
+    async with mongodb.connect(settings.mongodb_uri, process="dlq", prefix=prefix) as client:
+        yield Audit(mongodb.database(client, catalogue.OPERATIONS, prefix))
 
 
 def _check(ids: Sequence[str], found: set[str] | frozenset[str]) -> None:

@@ -36,7 +36,7 @@ class Databases(msgspec.Struct, frozen=True):
     @classmethod
     def named(cls, client: Client, prefix: str = "") -> "Databases":
         names = ("products", "orders", "payments", "notifications")
-        return cls(client, *(mongodb.database(client, prefix + name) for name in names))
+        return cls(client, *(mongodb.database(client, name, prefix) for name in names))
 
     def with_outboxes(self) -> dict[str, Collection]:
         owned = (

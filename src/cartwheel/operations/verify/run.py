@@ -19,19 +19,23 @@ from cartwheel.operations.verify.spool import Spool
 
 class Settings(LedgerSettings, frozen=True, kw_only=True):
     mongodb_uri: str
+    mongodb_database_prefix: mongodb.DatabasePrefix = ""
     rabbitmq_url: str
 
 
 async def verify(
     settings: Settings, patience: Patience, again_after: timedelta, report: Report
 ) -> None:
+    prefix = settings.mongodb_database_prefix
     async with (
-        mongodb.connect(settings.mongodb_uri, process="verify", timeout=None) as client,
+        mongodb.connect(
+            settings.mongodb_uri, process="verify", prefix=prefix, timeout=None
+        ) as client,
         queues.reach(settings.rabbitmq_url) as waiting,
     ):
         with Spool() as spool:
             world = World(
-                databases=Databases.named(client),
+                databases=Databases.named(client, prefix),
                 ledger=settings,
                 queues=waiting,
                 spool=spool,

@@ -1,0 +1,143 @@
+"""Where an instance's data lies outside its folder: on the servers that the environment gave it.
+
+It is noted in the folder, because `reset` runs when the environment may be another one:
+
+.cartwheel/servers.json   for the owner only, as the addresses hold passwords
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from cartwheel.kernel.settings import BadSettings, read
+from cartwheel.kernel.store.client import DatabasePrefix
+from cartwheel.local import instance
+
+
+class MongoDB(msgspec.Struct, frozen=True, tag=True):
+    uri: str
+    prefix: str = ""
+
+    def __str__(self) -> str:
+        hosts = self.uri.partition("://")[2].rpartition("@")[2]
+        hosts = hosts.partition("/")[0].partition("?")[0]
+        return f"MongoDB at {hosts}" + (f", prefix {self.prefix}" if self.prefix else "")
+
+
+class RabbitMQ(msgspec.Struct, frozen=True, tag=True):
+    url: str
+
+    def __str__(self) -> str:
+        url = urlsplit(self.url)
+        port = url.port or (5671 if url.scheme == "amqps" else 5672)
+        return f"RabbitMQ at {url.hostname}:{port}, virtual host {unquote(url.path[1:]) or '/'}"
+
+
+class Ledger(msgspec.Struct, frozen=True, tag=True):
+    """The payment simulator's, in a file outside the folder."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"the ledger {self.path}"
+
+
+class Elsewhere(msgspec.Struct, frozen=True, tag=True):
+    """What is not the deployment's to delete, such as `the users in the Cognito pool …`."""
+
+    what: str
+
+    def __str__(self) -> str:
+        return self.what
+
+
+Place = MongoDB | RabbitMQ | Ledger | Elsewhere
+"""Its text names it without user and password. The same text means the same place."""
+
+
+class NotOurs(Exception):
+    """The environment names a place that the instance has never put anything on."""
+
+
+class _Given(msgspec.Struct, frozen=True, kw_only=True):
+    mongodb_uri: str = ""
+    mongodb_database_prefix: DatabasePrefix = ""
+    rabbitmq_url: str = ""
+    simulator_ledger: str = ""
+    simulator_url: str = ""
+    cognito_user_pool_id: str = ""
+
+
+def given(environment: Mapping[str, str]) -> list[Place]:
+    """Return the places that `environment` names.
+
+    Raises:
+        BadSettings: a setting is malformed.
+    """
+    settings = read(_Given, environment)
+    places: list[Place] = []
+    if settings.mongodb_uri:
+        places.append(MongoDB(settings.mongodb_uri, settings.mongodb_database_prefix))
+    if settings.rabbitmq_url:
+        places.append(_rabbitmq(settings.rabbitmq_url))
+    if settings.simulator_ledger:
+        places.append(Ledger(str(Path(settings.simulator_ledger).resolve())))
+    if settings.simulator_url:
+        places.append(Elsewhere(f"the charges in the simulator at {settings.simulator_url}"))
+    if settings.cognito_user_pool_id:
+        pool = settings.cognito_user_pool_id
+        places.append(Elsewhere(f"the users in the Cognito pool {pool}"))
+    return places
+
+
+def _rabbitmq(url: str) -> RabbitMQ:
+    place = RabbitMQ(url)
+    try:
+        str(place)
+    except ValueError:
+        raise BadSettings("RABBITMQ_URL is malformed: no URL") from None
+    return place
+
+
+def remember(home: Path, places: Sequence[Place]) -> None:
+    """Note that the instance has put data on `places`, beside those noted before. Repeatable."""
+    known = {str(place): place for place in (*remembered(home), *places)}
+    if known:
+        text = msgspec.json.encode(list(known.values())).decode()
+        instance.write_private(home / "servers.json", text + "\n")
+
+
+def remembered(home: Path) -> list[Place]:
+    file = home / "servers.json"
+    return msgspec.json.decode(file.read_bytes(), type=list[Place]) if file.exists() else []
+
+
+def of_instance(home: Path, environment: Mapping[str, str]) -> list[Place]:
+    """Return the places that the instance has put data on.
+
+    Where `environment` names one of them, it does so with the password of today.
+
+    Raises:
+        BadSettings: a setting in `environment` is malformed.
+        NotOurs: it names another place, or another prefix.
+    """
+    ours = remembered(home)
+    today = {str(place): place for place in given(environment)}
+    for name, place in today.items():
+        if name not in map(str, ours) and not isinstance(place, Elsewhere):
+            raise NotOurs(_not_ours(f"{name} is named by the environment", home, ours))
+    prefix = environment.get("MONGODB_DATABASE_PREFIX")
+    prefixes = {place.prefix for place in ours if isinstance(place, MongoDB)}
+    if prefix and prefixes and prefix not in prefixes:
+        raise NotOurs(_not_ours(f"MONGODB_DATABASE_PREFIX is {prefix}", home, ours))
+    return [today.get(str(place), place) for place in ours]
+
+
+def _not_ours(named: str, home: Path, ours: Sequence[Place]) -> str:
+    used = "; ".join(str(place) for place in ours if not isinstance(place, Elsewhere))
+    return (
+        f"{named}, but the instance in {home} has put its data elsewhere "
+        f"({used or 'nothing outside that folder'}): unset that, or name what it has used"
+    )

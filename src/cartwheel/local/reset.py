@@ -1,0 +1,239 @@
+"""`cartwheel reset`: the end of all that an instance has stored, wherever it lies.
+
+First everything is looked at, and named: if a server cannot be reached, or anything still uses
+what is there, nothing is deleted. Then what lies on servers goes, and the folder last, because it
+tells where the rest is: whatever ends a reset in between, it may be repeated.
+"""
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+import aio_pika
+import msgspec
+from aio_pika.abc import AbstractConnection
+from aiormq.exceptions import ChannelNotFoundEntity
+from pymongo.errors import OperationFailure, PyMongoError
+
+from cartwheel.contracts import catalogue
+from cartwheel.kernel import telemetry
+from cartwheel.kernel.bus import topology
+from cartwheel.kernel.bus.connection import CONNECTION_ERRORS
+from cartwheel.kernel.store import client as mongodb
+from cartwheel.local import instance, leftovers, places
+from cartwheel.local.console import Console
+from cartwheel.local.places import Elsewhere, Ledger, MongoDB, Place, RabbitMQ
+
+CONNECT_TIMEOUT = 5.0
+DELETE_TIMEOUT = 60.0
+"""Seconds in which a database or a queue is deleted."""
+
+LET_GO = 3.0
+"""Seconds for which services that have just ended may still look connected."""
+
+_CAN_FAIL = (PyMongoError, *CONNECTION_ERRORS)
+
+
+class Refused(Exception):
+    """Nothing was deleted; the message says why."""
+
+
+class StillUsed(Refused):
+    """The deployment runs, perhaps on another machine."""
+
+
+class NotAllDeleted(Exception):
+    """Some is left; what became of each thing has been said."""
+
+
+class Thing(msgspec.Struct, frozen=True):
+    """Something of the deployment's in one place. Its text is, say, `database shop_orders`."""
+
+    place: Place
+    kind: str
+    name: str
+    delete: Callable[[], Awaitable[object]]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+def reset(
+    home: Path, environment: Mapping[str, str], console: Console, *, ask: Callable[[], object]
+) -> None:
+    """Delete all that the instance in `home` has stored.
+
+    `ask` is called when everything has been named; what it raises has everything stay.
+
+    Raises:
+        BadSettings, NotOurs: `environment` is wrong; nothing was deleted.
+        InUse, Refused: it runs, or a server cannot be reached; nothing was deleted.
+        NotAllDeleted: some was. This may be repeated.
+    """
+    telemetry.configure("cartwheel", "CRITICAL")  # the libraries log what they raise, too
+    with instance.lock(home):
+        used = places.of_instance(home, environment)
+        asyncio.run(leftovers.clear(home))
+        with console.doing("looking at what there is"):
+            things = asyncio.run(_look(used))
+        _name(home, used, things, console)
+        ask()
+        asyncio.run(_look(used))  # somebody may have started it meanwhile
+        if failed := asyncio.run(_delete(things, console)):
+            raise NotAllDeleted(
+                f"{failed} of {len(things)} and {home} are left; put it right, and repeat this"
+            )
+        _delete_folder(home)
+
+
+def _name(home: Path, used: Sequence[Place], things: Sequence[Thing], console: Console) -> None:
+    console.say("This deletes for good:")
+    for place, there in groupby(things, key=lambda thing: thing.place):
+        console.say(f"  {place}")
+        for thing in there:
+            console.say(f"    {thing}")
+    console.say(f"  {home}, with all data in it")
+    for place in used:
+        if isinstance(place, Elsewhere):
+            console.say(f"This stays, as it is not the deployment's: {place}")
+
+
+async def _look(used: Sequence[Place]) -> list[Thing]:
+    """Return what there is.
+
+    Raises:
+        Refused: a server cannot be reached, or somebody uses what is there.
+    """
+    until = time.monotonic() + LET_GO
+    while True:
+        try:
+            return [thing for place in used for thing in await _things(place)]
+        except StillUsed:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(0.2)
+
+
+async def _things(place: Place) -> list[Thing]:
+    try:
+        match place:
+            case MongoDB():
+                return await _databases(place)
+            case RabbitMQ():
+                return await _queues(place)
+            case Ledger(path):
+                return [Thing(place, "file", path, partial(_delete_ledger, path))]
+            case Elsewhere():
+                return []
+    except _CAN_FAIL as error:
+        raise Refused(
+            f"{place} cannot be reached or read, so nothing was deleted ({_reason(error)})"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    """Return the beginning of what a library says: MongoDB's goes on for lines."""
+    return str(error).partition(" (configured timeouts")[0][:200] or type(error).__name__
+
+
+async def _databases(place: MongoDB) -> list[Thing]:
+    async with _mongodb(place, CONNECT_TIMEOUT) as client:
+        there = await client.list_database_names()
+        connected = await _connected(client)
+    for service in catalogue.SERVICES:
+        if mongodb.application_name(service, place.prefix) in connected:
+            raise StillUsed(f"{service} is connected to {place}; stop it first: cartwheel down")
+    ours = [place.prefix + name for name in catalogue.DATABASES]
+    return [
+        Thing(place, "database", name, partial(_drop_database, place, name))
+        for name in ours
+        if name in there
+    ]
+
+
+async def _connected(client: mongodb.Client) -> set[str]:
+    """Return the names of the applications that are connected, as far as our user may see them."""
+    # Where it may not, the queues' consumers still tell of services.
+    with suppress(OperationFailure):
+        connections = await client.admin.aggregate([{"$currentOp": {"idleConnections": True}}])
+        return {str(each.get("appName")) async for each in connections}
+    return set()
+
+
+async def _drop_database(place: MongoDB, name: str) -> None:
+    async with _mongodb(place, DELETE_TIMEOUT) as client:
+        await client.drop_database(name)
+
+
+def _mongodb(place: MongoDB, timeout: float) -> mongodb.Client:
+    return mongodb.connect(place.uri, process="reset", prefix=place.prefix, timeout=timeout)
+
+
+async def _queues(place: RabbitMQ) -> list[Thing]:
+    things: list[Thing] = []
+    async with await _rabbitmq(place) as connection:
+        for service in catalogue.SERVICES:
+            for name in topology.queues(service):
+                # A channel each: RabbitMQ closes it where there is no such queue.
+                with suppress(ChannelNotFoundEntity):
+                    async with connection.channel() as channel:
+                        queue = await channel.declare_queue(name, passive=True)
+                    if queue.declaration_result.consumer_count:
+                        raise StillUsed(
+                            f"{service} takes messages from {place}; stop it first: cartwheel down"
+                        )
+                    things.append(Thing(place, "queue", name, partial(_delete_queue, place, name)))
+        with suppress(ChannelNotFoundEntity):
+            async with connection.channel() as channel:
+                await channel.get_exchange(topology.EXCHANGE)
+            things.append(
+                Thing(place, "exchange", topology.EXCHANGE, partial(_delete_exchange, place))
+            )
+    return things
+
+
+async def _delete_queue(place: RabbitMQ, name: str) -> None:
+    async with await _rabbitmq(place) as connection, connection.channel() as channel:
+        await channel.queue_delete(name, timeout=DELETE_TIMEOUT)
+
+
+async def _delete_exchange(place: RabbitMQ) -> None:
+    async with await _rabbitmq(place) as connection, connection.channel() as channel:
+        await channel.exchange_delete(topology.EXCHANGE, timeout=DELETE_TIMEOUT)
+
+
+async def _rabbitmq(place: RabbitMQ) -> AbstractConnection:
+    return await aio_pika.connect(place.url, timeout=CONNECT_TIMEOUT)
+
+
+async def _delete_ledger(path: str) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            os.unlink(path + suffix)
+
+
+async def _delete(things: Sequence[Thing], console: Console) -> int:
+    """Delete all of `things`, and say so of each; return how many could not be."""
+    failed = 0
+    for thing in things:
+        try:
+            await thing.delete()
+        except _CAN_FAIL as error:
+            failed += 1
+            console.say(f"✗ not deleted: {thing} in {thing.place} ({_reason(error)})")
+        else:
+            console.say(f"✓ deleted {thing}")
+    return failed
+
+
+def _delete_folder(home: Path) -> None:
+    try:
+        shutil.rmtree(home)
+    except OSError as error:
+        raise NotAllDeleted(f"{home} is left, or some of it: {error}") from None

@@ -1,0 +1,33 @@
+"""The names of a deployment's databases."""
+
+import pytest
+
+from cartwheel.contracts import catalogue
+from cartwheel.kernel.settings import BadSettings, read
+from cartwheel.kernel.store.client import LONGEST_NAME
+from cartwheel.operations.setup import DATABASES as MIGRATED
+from cartwheel.operations.setup import Settings
+
+SERVERS = {"MONGODB_URI": "mongodb://h", "RABBITMQ_URL": "amqp://h"}
+
+
+@pytest.mark.parametrize(
+    "prefix", ["a/b", "a\\b", "a.b", "a b", 'a"', "a$", "a*", "a:", "ü", "a\n"]
+)
+def test_a_prefix_that_a_database_name_must_not_have_is_refused(prefix: str) -> None:
+    with pytest.raises(BadSettings, match=r"^MONGODB_DATABASE_PREFIX is malformed: .*$"):
+        read(Settings, {**SERVERS, "MONGODB_DATABASE_PREFIX": prefix})
+
+
+def test_with_the_longest_prefix_every_name_still_fits() -> None:
+    longest = "x" * (LONGEST_NAME - max(map(len, catalogue.DATABASES)))
+
+    settings = read(Settings, {**SERVERS, "MONGODB_DATABASE_PREFIX": longest})
+
+    assert settings.mongodb_database_prefix == longest
+    with pytest.raises(BadSettings, match="MONGODB_DATABASE_PREFIX"):
+        read(Settings, {**SERVERS, "MONGODB_DATABASE_PREFIX": longest + "x"})
+
+
+def test_each_service_has_a_database() -> None:
+    assert tuple(MIGRATED) == catalogue.SERVICES

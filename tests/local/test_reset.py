@@ -1,0 +1,363 @@
+"""What an instance has put on servers it was given: it is found again, named, and deleted."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aio_pika
+import msgspec
+import pytest
+from aiormq.exceptions import ChannelNotFoundEntity
+
+from cartwheel.contracts.catalogue import DATABASES, SERVICES
+from cartwheel.kernel.bus import topology
+from cartwheel.kernel.store import client as mongodb
+from cartwheel.local import instance, places
+from cartwheel.local.parts import AWS
+from cartwheel.local.places import MongoDB, RabbitMQ
+from cartwheel.local.processes import PROCESSES, SETUP
+from cartwheel.local.supervisor import CannotStart
+from cartwheel.local.up import System, running
+
+from ..journeys.broker import rabbitmqctl
+from ..journeys.command_line import Ran, cartwheel, cartwheel_in
+from ..journeys.outside import mailed
+from ..journeys.shop import Shelf, open_shop
+
+PASSWORD = "Secret-1"
+QUEUES = [queue for service in SERVICES for queue in topology.queues(service)]
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """One that shares MongoDB and RabbitMQ with others; `given` is its environment."""
+
+    home: Path
+    shared: System
+    given: dict[str, str]
+    vhost: str
+
+    @property
+    def prefix(self) -> str:
+        return self.given["MONGODB_DATABASE_PREFIX"]
+
+    @property
+    def ledger(self) -> Path:
+        return Path(self.given["SIMULATOR_LEDGER"])
+
+    async def set_up(self) -> None:
+        """Run it once, as far as `cartwheel setup`; its ledger is there."""
+        async with running(self.home, given=self.given, processes=(), setup=SETUP):
+            self.ledger.touch()
+
+    async def databases(self) -> set[str]:
+        async with mongodb.connect(self.given["MONGODB_URI"], process="tests") as client:
+            names = await client.list_database_names()
+        return {name for name in names if name.startswith(self.prefix)}
+
+    async def declared(self) -> set[str]:
+        """Return the queues and exchanges there are, of those that `cartwheel setup` declares."""
+        found: set[str] = set()
+        async with await aio_pika.connect(self.given["RABBITMQ_URL"]) as connection:
+            for name in QUEUES:
+                with suppress(ChannelNotFoundEntity):
+                    async with connection.channel() as channel:
+                        await channel.declare_queue(name, passive=True)
+                    found.add(name)
+            with suppress(ChannelNotFoundEntity):
+                async with connection.channel() as channel:
+                    await channel.get_exchange(topology.EXCHANGE)
+                found.add(topology.EXCHANGE)
+        return found
+
+    async def permit(self, configure: str) -> None:
+        """Let its user make and delete what matches `configure`."""
+        permissions = (self.vhost, configure, ".*", ".*")
+        await rabbitmqctl(self.shared, "set_permissions", "--vhost", self.vhost, *permissions)
+
+    async def reset(self, *arguments: str, answer: str = "", **changed: str) -> Ran:
+        """Type `cartwheel reset` where its servers are named, except what is `changed`."""
+        return await cartwheel_in(
+            self.home, "reset", *arguments, environment={**self.given, **changed}, answer=answer
+        )
+
+    async def assert_whole(self) -> None:
+        assert await self.databases() == {self.prefix + name for name in SERVICES}
+        assert await self.declared() == {*QUEUES, topology.EXCHANGE}
+        assert self.ledger.exists()
+        assert (self.home / "servers.json").exists()
+
+    async def assert_gone(self) -> None:
+        assert await self.databases() == set()
+        assert await self.declared() == set()
+        assert not self.ledger.exists()
+        assert not self.home.exists()
+
+
+@asynccontextmanager
+async def deployed(shared: System, folder: Path, name: str) -> AsyncGenerator[Deployment]:
+    """Yield a deployment with a virtual host and a user of its own."""
+    vhost = f"{name}-{secrets.token_hex(3)}"
+    node = urlsplit(shared.environment["RABBITMQ_URL"]).netloc.rpartition("@")[2]
+    deployment = Deployment(
+        home=folder / name,
+        shared=shared,
+        given={
+            **{variable: shared.environment[variable] for variable in AWS},
+            "MONGODB_URI": shared.environment["MONGODB_URI"],
+            "MONGODB_DATABASE_PREFIX": f"{vhost}_",
+            "RABBITMQ_URL": f"amqp://{vhost}:{PASSWORD}@{node}/{vhost}",
+            "SIMULATOR_LEDGER": str(folder / f"{name}.sqlite"),
+        },
+        vhost=vhost,
+    )
+    await rabbitmqctl(shared, "add_vhost", vhost)
+    await rabbitmqctl(shared, "add_user", vhost, PASSWORD)
+    await deployment.permit(".*")
+    yield deployment
+    await rabbitmqctl(shared, "delete_vhost", vhost)
+    await rabbitmqctl(shared, "delete_user", vhost)
+
+
+@pytest.fixture(scope="module")
+async def the_shop(
+    system: System, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[Deployment]:
+    async with deployed(system, tmp_path_factory.mktemp("deployments"), "shop") as deployment:
+        yield deployment
+
+
+@pytest.fixture
+async def shop(the_shop: Deployment) -> Deployment:
+    """Was set up, and has ended. Most tests leave it whole, so it is not made anew for each."""
+    if not the_shop.home.exists():
+        await the_shop.set_up()
+    return the_shop
+
+
+async def test_it_names_each_thing_and_deletes_nothing_unless_told_to(shop: Deployment) -> None:
+    ran = await shop.reset(answer="n\n")
+
+    assert ran.status == 1
+    for name in SERVICES:
+        assert f"database {shop.prefix}{name}\n" in ran.errors
+        assert all(f"queue {queue}\n" in ran.errors for queue in topology.queues(name))
+    assert "exchange events\n" in ran.errors
+    assert f"file {shop.ledger}\n" in ran.errors
+    assert f"{shop.home}, with all data in it\n" in ran.errors
+    assert PASSWORD not in ran.output + ran.errors
+    await shop.assert_whole()
+
+
+async def test_it_deletes_all_of_the_deployment_and_leaves_the_users(shop: Deployment) -> None:
+    ran = await shop.reset("--yes")
+
+    assert ran.status == 0, ran.errors
+    await shop.assert_gone()
+    assert "stays, as it is not the deployment's: " in ran.errors
+
+
+async def test_it_knows_the_servers_although_the_environment_names_none(shop: Deployment) -> None:
+    ran = await cartwheel_in(shop.home, "reset", answer="y\n")
+
+    assert ran.status == 0, ran.errors
+    await shop.assert_gone()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"MONGODB_URI": "mongodb://127.0.0.1:9"},
+        {"MONGODB_DATABASE_PREFIX": "another_"},
+        {"MONGODB_DATABASE_PREFIX": ""},
+        {"MONGODB_DATABASE_PREFIX": "another_", "MONGODB_URI": ""},
+        {"RABBITMQ_URL": "amqp://127.0.0.1:9/"},
+        {"SIMULATOR_LEDGER": "another.sqlite"},
+    ],
+    ids=str,
+)
+async def test_it_refuses_where_the_environment_names_what_the_instance_has_never_used(
+    shop: Deployment, changed: dict[str, str]
+) -> None:
+    ran = await shop.reset("--yes", **changed)
+
+    assert ran.status == 1
+    assert "has put its data elsewhere" in ran.errors
+    assert len(ran.errors.splitlines()) == 1
+    assert PASSWORD not in ran.errors
+    await shop.assert_whole()
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [MongoDB("mongodb://who:Secret-1@127.0.0.1:9"), RabbitMQ("amqp://who:Secret-1@127.0.0.1:9/x")],
+    ids=str,
+)
+async def test_it_refuses_when_one_of_its_servers_cannot_be_reached(
+    shop: Deployment, gone: MongoDB | RabbitMQ
+) -> None:
+    noted = (shop.home / "servers.json").read_text()
+    places.remember(shop.home, [gone])
+
+    ran = await shop.reset("--yes")
+    instance.write_private(shop.home / "servers.json", noted)
+
+    assert ran.status == 1
+    assert f"✗ {gone} cannot be reached or read, so nothing was deleted" in ran.errors
+    assert PASSWORD not in ran.errors
+    await shop.assert_whole()
+
+
+async def test_it_refuses_while_its_instance_runs(shop: Deployment) -> None:
+    async with running(shop.home, given=shop.given, processes=(), setup=()):
+        ran = await shop.reset("--yes")
+
+    assert ran.status == 1
+    assert "is in use" in ran.errors
+    await shop.assert_whole()
+
+
+async def _keep(message: object) -> None:
+    pass
+
+
+async def test_it_refuses_while_a_service_elsewhere_takes_its_messages(shop: Deployment) -> None:
+    async with (
+        await aio_pika.connect(shop.given["RABBITMQ_URL"]) as connection,
+        connection.channel() as channel,
+    ):
+        queue = await channel.get_queue(topology.request_queue("payments"))
+        await queue.consume(_keep)
+        ran = await shop.reset("--yes")
+
+    assert ran.status == 1
+    assert "✗ payments takes messages from RabbitMQ at " in ran.errors
+    await shop.assert_whole()
+
+
+async def test_it_refuses_while_a_service_elsewhere_is_connected_to_its_databases(
+    shop: Deployment,
+) -> None:
+    uri = shop.given["MONGODB_URI"]
+    async with mongodb.connect(uri, process="orders", prefix=shop.prefix) as service:
+        await service.admin.command("ping")
+        ran = await shop.reset("--yes")
+
+    assert ran.status == 1
+    assert "✗ orders is connected to MongoDB at " in ran.errors
+    await shop.assert_whole()
+
+
+async def test_it_says_what_could_not_be_deleted_and_may_be_repeated(shop: Deployment) -> None:
+    await shop.permit("^$")
+    first = await shop.reset("--yes")
+    databases, declared = await shop.databases(), await shop.declared()
+    await shop.permit(".*")
+    second = await shop.reset("--yes")
+
+    assert first.status == 1
+    assert f"✓ deleted database {shop.prefix}orders\n" in first.errors
+    assert "✗ not deleted: queue rpc.orders " in first.errors
+    assert f"21 of 26 and {shop.home} are left" in first.errors
+    assert databases == set()
+    assert declared == {*QUEUES, topology.EXCHANGE}
+    assert second.status == 0, second.errors
+    await shop.assert_gone()
+
+
+async def test_two_deployments_on_the_same_servers_do_not_meet_and_one_may_be_reset_alone(
+    system: System, shop: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(variable, system.environment[variable])
+    async with deployed(system, tmp_path, "other") as other:
+        async with running(other.home, given=other.given) as theirs:
+            async with running(shop.home, given=shop.given) as ours:
+                await _sell(ours)
+                await _drop_a_dead_letter(ours)
+                assert await _orders_verified(ours) == 1
+                assert await shop.databases() == {shop.prefix + name for name in DATABASES}
+                await _nothing_arrived_at(theirs)
+            await _sell(theirs)
+            ran = await shop.reset("--yes")
+            assert ran.status == 0, ran.errors
+            await shop.assert_gone()
+            await _sell(theirs)
+            assert await _orders_verified(theirs) == 2
+        async with running(shop.home, given=shop.given, processes=PROCESSES[:1]) as again:
+            assert await _orders_verified(again) == 0
+
+
+async def _sell(to: System) -> None:
+    """Have somebody order and pay, and get the mail."""
+    async with open_shop(to.url) as shop:
+        product = await Shelf(await shop.admin()).put_up()
+        customer = await shop.sign_up()
+        order = (await customer.order(product)).made
+        await customer.pay(order)
+        await customer.sees(order, "PAID")
+        await mailed(to, customer.email, count=1)
+
+
+async def _drop_a_dead_letter(system: System) -> None:
+    async with (
+        await aio_pika.connect(system.environment["RABBITMQ_URL"]) as connection,
+        connection.channel() as channel,
+    ):
+        letter = aio_pika.Message(b"no event")
+        await channel.default_exchange.publish(letter, topology.dead_queue("orders"))
+    listed = await cartwheel(system, "dlq", "list", "--json")
+    (letter,) = json.loads(listed.output)
+    dropped = await cartwheel(system, "dlq", "drop", letter["id"], "--why", "a test")
+    assert dropped.status == 0, dropped.errors
+
+
+async def _orders_verified(system: System) -> int:
+    """Return how many orders `cartwheel verify` looked at, and found to keep the promises."""
+    ran = await cartwheel(system, "verify", "--json")
+    assert ran.status == 0, ran.output + ran.errors
+    return json.loads(ran.output)["looked_at"].get("orders", 0)
+
+
+async def _nothing_arrived_at(system: System) -> None:
+    async with open_shop(system.url) as shop:
+        admin = await shop.admin()
+        for path in ("/products", "/orders", "/payments"):
+            assert (await admin.get(path)).body["data"] == [], path
+    for listed in await asyncio.gather(
+        cartwheel(system, "mail", "--json"), cartwheel(system, "dlq", "audit", "--json")
+    ):
+        assert json.loads(listed.output) == [], listed.errors
+
+
+async def test_servers_are_noted_only_once_the_setup_has_succeeded_there(
+    shop: Deployment, tmp_path: Path, argv: Callable[..., tuple[str, ...]]
+) -> None:
+    with pytest.raises(CannotStart):
+        async with running(tmp_path, given=shop.given, processes=(), setup=argv("failing")):
+            pass
+
+    assert places.remembered(tmp_path) == []
+    assert places.remembered(shop.home) == places.given(shop.given)
+
+
+def test_todays_password_is_used_for_a_place_of_yesterday(tmp_path: Path) -> None:
+    before = {"MONGODB_URI": "mongodb://u:old@h:1,i:2/?w=1", "RABBITMQ_URL": "amqp://u:old@h/v"}
+    now = {"MONGODB_URI": "mongodb://u:new@h:1,i:2/", "RABBITMQ_URL": "amqp://u:new@h:5672/v"}
+    places.remember(tmp_path, places.given(before))
+
+    assert places.of_instance(tmp_path, now) == places.given(now)
+    assert places.of_instance(tmp_path, {}) == places.given(before)
+    assert (tmp_path / "servers.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_every_server_that_was_ever_used_is_remembered(tmp_path: Path) -> None:
+    first, second = MongoDB("mongodb://h"), MongoDB("mongodb://h", "shop_")
+    places.remember(tmp_path, [first])
+    places.remember(tmp_path, [second])
+    places.remember(tmp_path, [first])
+
+    assert places.remembered(tmp_path) == [first, second]
