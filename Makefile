@@ -7,6 +7,9 @@ PYTHON ?= python3
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --upgrade
 
+# A company's own certificates are the system's to know; pip asks it, uv only when told to.
+export UV_SYSTEM_CERTS ?= true
+
 .PHONY: help up down demo reset test chaos guards check fix lock bench clean
 
 help: ## list the targets
