@@ -7,15 +7,27 @@ PYTHON ?= python3
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --upgrade
 
+define need_python
+@command -v $(PYTHON) >/dev/null || { echo "Please install Python 3.11 or newer"; exit 1; }
+@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.version_info >= (3, 11) or sys.exit( \
+	"Cartwheel needs Python 3.11 or newer, and this is " + v + ". With another: make PYTHON=...")'
+endef
+
 # A company's own certificates are the system's to know; pip asks it, uv only when told to.
 export UV_SYSTEM_CERTS ?= true
 
-.PHONY: help up down demo reset test chaos guards check fix lock bench clean
+.PHONY: help preflight up down demo reset test chaos guards check fix lock bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-up: $(READY) ## start everything, print where it is, stop it on Ctrl-C (PORT=8000)
+# With the Python that is there: before anything is installed, the machine's own.
+preflight:
+	$(need_python)
+	@PYTHONPATH=src $(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m cartwheel.local.preflight
+
+up: preflight $(READY) ## start everything, print where it is, stop it on Ctrl-C (PORT=8000)
+	@echo "… starting Cartwheel" >&2
 	@exec $(BIN)/cartwheel up
 
 down: $(READY) ## stop what was started in another terminal
@@ -62,8 +74,6 @@ clean: ## delete the virtual environment (the data stays: see `cartwheel reset`)
 
 # Touched last, so that an interrupted installation goes on at the next make.
 $(READY): requirements.lock pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "Please install Python 3.11 or newer"; exit 1; }
-	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.version_info >= (3, 11) or sys.exit( \
-		"Cartwheel needs Python 3.11 or newer, and this is " + v + ". With another: make PYTHON=...")'
+	$(need_python)
 	@PYTHONPATH=src $(PYTHON) -m cartwheel.local.bootstrap $(VENV)
 	@touch $@

@@ -16,9 +16,10 @@ import pytest
 
 from cartwheel.local import instance, leftovers
 from cartwheel.local.packages import Missing
+from cartwheel.local.preflight import PortUnusable
 from cartwheel.local.processes import Process
 from cartwheel.local.supervisor import CannotStart
-from cartwheel.local.up import PortTaken, running
+from cartwheel.local.up import running
 
 from ..private import open_to_others
 
@@ -29,6 +30,7 @@ import asyncio, os, sys
 from pathlib import Path
 from cartwheel.local.commands import run_until_stopped
 from cartwheel.local.console import Console
+from cartwheel.local.preflight import PortUnusable
 from cartwheel.local.processes import Process
 home, port, *argv = sys.argv[1:]
 stand_in = Process("good", tuple(argv))
@@ -131,7 +133,7 @@ async def test_a_taken_port_is_reported_with_its_holder_before_anything_starts(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
-        with pytest.raises(PortTaken, match=rf"{port} is taken by \S+ \(pid {os.getpid()}\)"):
+        with pytest.raises(PortUnusable, match=rf"{port} is taken by \S+ \(pid {os.getpid()}\)"):
             async with running(
                 tmp_path, port=port, given=given, processes=(process("good"),), setup=()
             ):

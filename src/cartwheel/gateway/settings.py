@@ -15,7 +15,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: Annotated[int, Meta(ge=1, le=65_535)] = 8000
     share_port: bool = False
     log_level: str = "INFO"
     rabbitmq_url: str

@@ -16,9 +16,10 @@ from cartwheel.local import instance, leftovers
 from cartwheel.local.console import Console
 from cartwheel.local.emulated_aws import ADMIN, CUSTOMER, PASSWORD, Unfit
 from cartwheel.local.packages import Missing
-from cartwheel.local.processes import DEFAULT_PORT, PROCESSES, SETUP, Process
+from cartwheel.local.preflight import PortUnusable, gateway_port
+from cartwheel.local.processes import PROCESSES, SETUP, Process
 from cartwheel.local.supervisor import CannotStart
-from cartwheel.local.up import PortTaken, System, running
+from cartwheel.local.up import System, running
 
 _STOP_LIMIT = 15.0
 
@@ -28,17 +29,17 @@ def up() -> None:
     console = Console()
     home = instance.folder()
     try:
-        asyncio.run(run_until_stopped(home, _port(), console))
-    except (instance.InUse, instance.NotPrivate, PortTaken, Missing, CannotStart, Unfit) as error:
+        asyncio.run(run_until_stopped(home, gateway_port(os.environ), console))
+    except (
+        instance.InUse,
+        instance.NotPrivate,
+        PortUnusable,
+        Missing,
+        CannotStart,
+        Unfit,
+    ) as error:
         console.say(f"✗ {error}")
         raise typer.Exit(1) from None
-
-
-def _port() -> int:
-    given = os.environ.get("PORT") or str(DEFAULT_PORT)
-    if not given.isdecimal() or not 0 < int(given) < 65536:
-        raise typer.BadParameter(f"PORT is {given}, and should be a number from 1 to 65535")
-    return int(given)
 
 
 async def run_until_stopped(

@@ -13,16 +13,13 @@ from pathlib import Path
 
 import msgspec
 
-from cartwheel.local import instance, leftovers, ports
+from cartwheel.local import instance, leftovers
 from cartwheel.local.command import Command
 from cartwheel.local.console import QUIET, Console
 from cartwheel.local.parts import side_by_side, start_parts
+from cartwheel.local.preflight import check_port
 from cartwheel.local.processes import PROCESSES, SETUP, Process, command, complete, settings
 from cartwheel.local.supervisor import Supervisor, supervising
-
-
-class PortTaken(Exception):
-    """The gateway's port is somebody else's; the message says whose."""
 
 
 class System(msgspec.Struct, frozen=True):
@@ -53,7 +50,7 @@ async def running(
     Raises:
         instance.InUse: it runs already.
         instance.NotPrivate: something in `home` belongs to another user.
-        PortTaken: somebody else listens on `port`.
+        PortUnusable: the gateway cannot listen on `port`.
         packages.Missing: something has to be installed or named first.
         CannotStart: a part or process does not start.
         Unfit: the emulator's tokens do not verify.
@@ -64,7 +61,7 @@ async def running(
             console.say(f"✓ ended {found} processes that an earlier run had left behind")
         instance.close_to_others(home)
         if port is not None:
-            _check_port(port, given.get("HOST") or "127.0.0.1")
+            check_port(port, given, home)
         try:
             async with supervising(home, console) as supervisor:
                 parts = await start_parts(supervisor, given)
@@ -82,17 +79,6 @@ async def running(
 
 def _absolute(home: Path) -> Path:
     return home.resolve()
-
-
-def _check_port(port: int, host: str) -> None:
-    if ports.is_free(port, host):
-        return
-    who = "another process"
-    if holder := ports.holder(port):
-        who = f"{holder.name()} (pid {holder.pid})"
-        if other := leftovers.home_of(holder):
-            who = f"the Cartwheel in {other}, as {who}"
-    raise PortTaken(f"Port {port} is taken by {who}. Another one: PORT={port + 1} make up")
 
 
 async def _run_setup(
