@@ -5,6 +5,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from cartwheel.kernel.settings import AmqpUrl, HttpUrl, LogLevel
+
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """`cognito_issuer`, `cognito_jwks_url` and `emulated_cognito_key` are only for an emulator.
@@ -17,15 +19,15 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65_535)] = 8000
     share_port: bool = False
-    log_level: str = "INFO"
-    rabbitmq_url: str
-    simulator_url: str
+    log_level: LogLevel = "INFO"
+    rabbitmq_url: AmqpUrl
+    simulator_url: HttpUrl
     simulator_api_key: str
     simulator_webhook_secret: str
     cognito_user_pool_id: str
     cognito_client_id: str
-    cognito_issuer: str | None = None
-    cognito_jwks_url: str | None = None
+    cognito_issuer: HttpUrl | None = None
+    cognito_jwks_url: HttpUrl | None = None
     emulated_cognito_key: Annotated[str, Meta(min_length=16)] | None = None
 
     @property

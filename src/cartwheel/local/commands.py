@@ -12,6 +12,8 @@ import typer
 from rich.console import Console as RichConsole
 from rich.table import Table
 
+from cartwheel.kernel.servers import Unusable
+from cartwheel.kernel.settings import BadSettings
 from cartwheel.local import instance, leftovers
 from cartwheel.local.console import Console
 from cartwheel.local.emulated_aws import ADMIN, CUSTOMER, PASSWORD, Unfit
@@ -22,6 +24,17 @@ from cartwheel.local.supervisor import CannotStart
 from cartwheel.local.up import System, running
 
 _STOP_LIMIT = 15.0
+_REFUSED = (
+    BadSettings,
+    Unusable,
+    instance.InUse,
+    instance.NotPrivate,
+    PortUnusable,
+    Missing,
+    CannotStart,
+    Unfit,
+)
+"""What may stop the start. The message is for the person who has typed it."""
 
 
 def up() -> None:
@@ -30,15 +43,8 @@ def up() -> None:
     home = instance.folder()
     try:
         asyncio.run(run_until_stopped(home, gateway_port(os.environ), console))
-    except (
-        instance.InUse,
-        instance.NotPrivate,
-        PortUnusable,
-        Missing,
-        CannotStart,
-        Unfit,
-    ) as error:
-        console.say(f"✗ {error}")
+    except _REFUSED as error:
+        console.say(f"✗ {error.in_full() if isinstance(error, Unusable) else error}")
         raise typer.Exit(1) from None
 
 

@@ -47,7 +47,7 @@ async def start_parts(supervisor: Supervisor, given: Mapping[str, str]) -> dict[
         else:
             needed |= part.missing_packages()
             providers.append(part.provide)
-    if any(given.get(variable) for variable in AWS[:6]):
+    if is_aws_given(given):
         values |= given_aws(given)
     else:
         providers.append(ministack.provide)
@@ -56,6 +56,11 @@ async def start_parts(supervisor: Supervisor, given: Mapping[str, str]) -> dict[
     for provided in await side_by_side(provide(supervisor) for provide in providers):
         values |= provided
     return values
+
+
+def is_aws_given(given: Mapping[str, str]) -> bool:
+    """Return whether the environment names an AWS of its own, or something of one."""
+    return any(given.get(variable) for variable in AWS[:6])
 
 
 def given_aws(given: Mapping[str, str]) -> dict[str, str]:

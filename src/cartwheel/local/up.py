@@ -16,6 +16,8 @@ import msgspec
 from cartwheel.local import instance, leftovers
 from cartwheel.local.command import Command
 from cartwheel.local.console import QUIET, Console
+from cartwheel.local.given import check_servers
+from cartwheel.local.given import settings as settings_of
 from cartwheel.local.parts import side_by_side, start_parts
 from cartwheel.local.preflight import check_port
 from cartwheel.local.processes import PROCESSES, SETUP, Process, command, complete, settings
@@ -45,12 +47,15 @@ async def running(
 ) -> AsyncGenerator[System]:
     """Run the instance in `home` for as long as the body runs.
 
-    Without a `port` the gateway gets a free one. What `given` names is used, not started.
+    Without a `port` the gateway gets a free one. What `given` names is used, not started. `setup`
+    prepares all servers; without it, those that are given are not even looked at.
 
     Raises:
         instance.InUse: it runs already.
         instance.NotPrivate: something in `home` belongs to another user.
+        BadSettings: something that is given is malformed.
         PortUnusable: the gateway cannot listen on `port`.
+        Unusable: a server that is given cannot be used.
         packages.Missing: something has to be installed or named first.
         CannotStart: a part or process does not start.
         Unfit: the emulator's tokens do not verify.
@@ -62,6 +67,9 @@ async def running(
         instance.close_to_others(home)
         if port is not None:
             check_port(port, given, home)
+        settings_of(given)
+        if setup:
+            await check_servers(given, console)
         try:
             async with supervising(home, console) as supervisor:
                 parts = await start_parts(supervisor, given)

@@ -9,6 +9,7 @@ import msgspec
 
 from cartwheel.kernel.bus.asking import Caller
 from cartwheel.kernel.bus.connection import Connection
+from cartwheel.kernel.settings import AmqpUrl
 from cartwheel.local import instance
 
 CONNECT_TIMEOUT = 5.0
@@ -19,7 +20,7 @@ class NotRunning(Exception):
 
 
 class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
-    rabbitmq_url: str
+    rabbitmq_url: AmqpUrl
 
 
 def use_running_instance() -> None:

@@ -15,13 +15,14 @@ from rich.markup import escape
 
 from cartwheel.kernel import telemetry
 from cartwheel.kernel.errors import Outage
+from cartwheel.kernel.servers import Unusable, why
 from cartwheel.kernel.settings import BadSettings, read
 from cartwheel.operations.reaching import NotRunning, use_running_instance
 
 Result = TypeVar("Result")
 Settings = TypeVar("Settings", bound=msgspec.Struct)
 
-_EXPECTED = (NotRunning, Outage, OSError, AMQPError, PyMongoError)
+_EXPECTED = (NotRunning, Unusable, Outage, OSError, AMQPError, PyMongoError)
 
 
 def settings(kind: type[Settings]) -> Settings:
@@ -44,10 +45,21 @@ def run(work: Coroutine[Any, Any, Result], *mendable: type[Exception], failed: i
     try:
         return asyncio.run(work)
     except (*_EXPECTED, *mendable) as error:
-        complain(str(error) or type(error).__name__)
+        complain(_sentence(error))
         raise typer.Exit(failed) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _sentence(error: Exception) -> str:
+    """Return what to say of `error`."""
+    if isinstance(error, PyMongoError):
+        return why("MONGODB_URI", os.environ["MONGODB_URI"], error)
+    if isinstance(error, AMQPError):
+        return why("RABBITMQ_URL", os.environ["RABBITMQ_URL"], error)
+    if isinstance(error, Unusable):
+        return error.in_full()
+    return str(error) or type(error).__name__
 
 
 def complain(text: str) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
 from pymongo.monitoring import (
     CommandFailedEvent,
     CommandListener,
@@ -14,6 +15,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from cartwheel.kernel import crash_points
+from cartwheel.kernel.servers import Unusable, why
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
@@ -46,16 +48,22 @@ def connect(uri: str, *, process: str, timeout: float | None = TIMEOUT) -> Clien
 
     `timeout` (seconds) is for each operation that runs under no deadline of its own: the relay,
     jobs, leases. Without one, the driver may wait for ever for what was lost with a connection.
+
+    Raises:
+        Unusable: the driver does not understand `uri`.
     """
     options: dict[str, Any] = {} if timeout is None else {"timeoutMS": int(timeout * 1000)}
-    return AsyncMongoClient(
-        uri,
-        appname=f"cartwheel-{process}",
-        serverSelectionTimeoutMS=int(SERVER_SELECTION_TIMEOUT * 1000),
-        **options,
-        tz_aware=True,
-        event_listeners=[_Commits()] if crash_points.armed() else [],
-    )
+    try:
+        return AsyncMongoClient(
+            uri,
+            appname=f"cartwheel-{process}",
+            serverSelectionTimeoutMS=int(SERVER_SELECTION_TIMEOUT * 1000),
+            **options,
+            tz_aware=True,
+            event_listeners=[_Commits()] if crash_points.armed() else [],
+        )
+    except (PyMongoError, ValueError) as error:
+        raise Unusable(why("MONGODB_URI", uri, error)) from error
 
 
 def database(client: Client, name: str) -> Database:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cartwheel.contracts import catalogue
+from cartwheel.kernel.settings import MongodbUri
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.operations import typed
 from cartwheel.operations.dead_letters import actions, display, listing, queue
@@ -27,7 +28,7 @@ _Services = Annotated[
 
 
 class Settings(BusSettings, frozen=True, kw_only=True):
-    mongodb_uri: str
+    mongodb_uri: MongodbUri
 
 
 class NotParked(Exception):

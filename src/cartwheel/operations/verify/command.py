@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
+from cartwheel.kernel.settings import AmqpUrl, MongodbUri
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.operations import typed
 from cartwheel.operations.verify import passes, queues, reading
@@ -22,8 +23,8 @@ from cartwheel.operations.verify.spool import Spool
 
 
 class Settings(LedgerSettings, frozen=True, kw_only=True):
-    mongodb_uri: str
-    rabbitmq_url: str
+    mongodb_uri: MongodbUri
+    rabbitmq_url: AmqpUrl
 
 
 def verify(
