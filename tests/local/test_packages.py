@@ -148,3 +148,11 @@ def test_what_the_system_trusts_uv_trusts(tmp_path: Path, monkeypatch: pytest.Mo
         )
 
     assert (tmp_path / "here" / "toy.py").exists()
+
+
+async def test_what_is_compiled_after_installing_can_be_imported() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", f"import {', '.join(bootstrap.FIRST_IMPORTED)}")
+    )
+
+    assert await process.wait() == 0

@@ -45,7 +45,8 @@ async def start_parts(supervisor: Supervisor, given: Mapping[str, str]) -> dict[
         if given.get(variable):
             values[variable] = given[variable]
         else:
-            needed |= part.missing_packages()
+            with supervisor.console.doing(f"looking for {part.PROGRAM}"):
+                needed |= await asyncio.to_thread(part.missing_packages)
             providers.append(part.provide)
     if is_aws_given(given):
         values |= given_aws(given)

@@ -254,7 +254,8 @@ async def supervising(home: Path, console: Console) -> AsyncGenerator[Supervisor
     try:
         yield supervisor
     finally:
-        await supervisor.close()
+        with console.doing("ending the processes"):
+            await supervisor.close()
         # Those that make a session of their own: Erlang's epmd, and what crashed parts left.
         await leftovers.clear(home, grace=0)
         shutil.rmtree(supervisor.sockets, ignore_errors=True)

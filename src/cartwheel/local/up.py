@@ -62,8 +62,9 @@ async def running(
     """
     home = _absolute(home)
     with instance.lock(home):
-        if found := await leftovers.clear(home):
-            console.say(f"✓ ended {found} processes that an earlier run had left behind")
+        if leftovers.find(home):
+            with console.doing("ending the processes that an earlier run left behind"):
+                await leftovers.clear(home)
         instance.close_to_others(home)
         if port is not None:
             check_port(port, given, home)
