@@ -44,9 +44,11 @@ async def test_a_job_that_fails_again_and_again_is_logged_once_until_it_succeeds
     ]
 
 
-async def started(environment: dict[str, str]) -> asyncio.subprocess.Process:
+async def started(
+    environment: dict[str, str], service: str = "orders"
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cartwheel.orders.app"),
+        *(sys.executable, "-m", f"cartwheel.{service}.app"),
         env={"PATH": os.environ["PATH"], **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -78,6 +80,29 @@ async def test_a_process_says_which_setting_is_malformed(variable: str, value: s
     assert said.startswith(f"orders cannot start:\n{variable} is malformed: expected ".encode())
     assert len(said.splitlines()) == 2
     assert b"s3cret" not in logged + said
+
+
+@pytest.mark.parametrize(
+    ("service", "variable", "value"),
+    [
+        ("simulator", "SIMULATOR_WEBHOOK_URL", "s3cret"),
+        ("payments", "SIMULATOR_URL", "s3cret"),
+        ("gateway", "COGNITO_JWKS_URL", "s3cret"),
+        ("gateway", "PORT", "80000"),
+    ],
+)
+async def test_every_process_names_its_malformed_setting_without_a_stack(
+    service: str, variable: str, value: str
+) -> None:
+    process = await started({variable: value}, service)
+
+    _, said = await process.communicate()
+
+    assert process.returncode == 1
+    assert said.startswith(f"{service} cannot start:\n".encode())
+    assert f"{variable} is malformed: ".encode() in said
+    assert b"Traceback" not in said
+    assert value.encode() not in said
 
 
 async def test_a_process_whose_user_mongodb_refuses_says_so_in_a_sentence(system: System) -> None:
