@@ -10,9 +10,17 @@ import pytest
 from cartwheel.kernel import telemetry
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.kernel.store.client import Client, Database
+from cartwheel.local.console import Console
 from cartwheel.local.up import System, running
 
+from . import progress
 from .table_scans import refusing_table_scans, without_table_scans
+
+_CONSOLE = pytest.StashKey[Console]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_CONSOLE] = progress.configure(config)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,12 +29,15 @@ def _logs() -> None:
 
 
 @pytest.fixture(scope="session")
-async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[System]:
+async def system(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> AsyncGenerator[System]:
     """The whole system: MongoDB, RabbitMQ, the AWS emulator, the simulator, all five processes."""
     home: Path = tmp_path_factory.mktemp("system")
+    console = pytestconfig.stash[_CONSOLE]
     async with AsyncExitStack() as stack:
         with refusing_table_scans():
-            started = await stack.enter_async_context(running(home, given={}))
+            started = await stack.enter_async_context(running(home, given={}, console=console))
         await stack.enter_async_context(without_table_scans(started))
         yield started
 

@@ -5,11 +5,13 @@ import os
 import signal
 import sys
 
+import msgspec
 import pytest
 
 from cartwheel.kernel.errors import Unavailable
 from cartwheel.kernel.process import Job, repeat
 from cartwheel.local import ports
+from cartwheel.local.up import System
 
 from ..logs import logged_by
 
@@ -42,9 +44,11 @@ async def test_a_job_that_fails_again_and_again_is_logged_once_until_it_succeeds
     ]
 
 
-async def started(environment: dict[str, str]) -> asyncio.subprocess.Process:
+async def started(
+    environment: dict[str, str], service: str = "orders"
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cartwheel.orders.app"),
+        *(sys.executable, "-m", f"cartwheel.{service}.app"),
         env={"PATH": os.environ["PATH"], **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -60,6 +64,80 @@ async def test_a_process_names_every_setting_that_it_lacks() -> None:
     assert b"MONGODB_URI is not set" in said
     assert b"RABBITMQ_URL is not set" in said
     assert b"Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("MONGODB_URI", "mongodb://u:s3cret"), ("RABBITMQ_URL", "s3cret"), ("LOG_LEVEL", "s3cret")],
+)
+async def test_a_process_says_which_setting_is_malformed(variable: str, value: str) -> None:
+    good = {"MONGODB_URI": "mongodb://127.0.0.1", "RABBITMQ_URL": "amqp://127.0.0.1"}
+    process = await started({**good, variable: value})
+
+    logged, said = await process.communicate()
+
+    assert process.returncode == 1
+    assert said.startswith(f"orders cannot start:\n{variable} is malformed: expected ".encode())
+    assert len(said.splitlines()) == 2
+    assert b"s3cret" not in logged + said
+
+
+@pytest.mark.parametrize(
+    ("service", "variable", "value"),
+    [
+        ("simulator", "SIMULATOR_WEBHOOK_URL", "s3cret"),
+        ("payments", "SIMULATOR_URL", "s3cret"),
+        ("gateway", "COGNITO_JWKS_URL", "s3cret"),
+        ("gateway", "PORT", "80000"),
+    ],
+)
+async def test_every_process_names_its_malformed_setting_without_a_stack(
+    service: str, variable: str, value: str
+) -> None:
+    process = await started({variable: value}, service)
+
+    _, said = await process.communicate()
+
+    assert process.returncode == 1
+    assert said.startswith(f"{service} cannot start:\n".encode())
+    assert f"{variable} is malformed: ".encode() in said
+    assert b"Traceback" not in said
+    assert value.encode() not in said
+
+
+async def test_a_process_whose_user_mongodb_refuses_says_so_in_a_sentence(system: System) -> None:
+    place = system.environment["MONGODB_URI"].removeprefix("mongodb://")
+    process = await started(
+        {"MONGODB_URI": f"mongodb://shop:s3cret@{place}", "RABBITMQ_URL": "amqp://127.0.0.1"}
+    )
+
+    logged, said = await process.communicate()
+
+    assert process.returncode == 1
+    assert said.startswith(b"orders cannot start: MONGODB_URI points to mongodb://shop:***@")
+    assert said.endswith(b", which refuses this user or password\n")
+    assert b"s3cret" not in logged + said
+
+
+async def test_a_process_that_waits_for_rabbitmq_says_what_for(system: System) -> None:
+    nowhere = ports.find_free()
+    process = await started(
+        {
+            "MONGODB_URI": system.environment["MONGODB_URI"],
+            "RABBITMQ_URL": f"amqp://shop:s3cret@127.0.0.1:{nowhere}/",
+        }
+    )
+    try:
+        async with asyncio.timeout(20):
+            line = await process.stdout.readline() if process.stdout else b""
+    finally:
+        process.terminate()
+        rest, said = await process.communicate()
+
+    assert msgspec.json.decode(line)["error"] == (
+        f"RABBITMQ_URL points to amqp://shop:***@127.0.0.1:{nowhere}/, which refuses connections"
+    )
+    assert b"s3cret" not in line + rest + said
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from cartwheel.kernel.settings import BadSettings, read
+from cartwheel.kernel.settings import AmqpUrl, BadSettings, HttpUrl, LogLevel, MongodbUri, read
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,3 +27,55 @@ def test_every_fault_is_named_at_once_without_its_value() -> None:
 def test_an_empty_variable_counts_as_not_set() -> None:
     with pytest.raises(BadSettings, match="API_KEY is not set"):
         read(Settings, {"API_KEY": ""})
+
+
+class Forms(msgspec.Struct, frozen=True, kw_only=True):
+    mongodb_uri: MongodbUri = ""
+    rabbitmq_url: AmqpUrl | None = None
+    simulator_url: HttpUrl = ""
+    log_level: LogLevel = "INFO"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("MONGODB_URI", "mongodb://127.0.0.1:27017"),
+        ("MONGODB_URI", "mongodb://u:p%2F@a.example:1,b:2,[::1]:3/admin?replicaSet=r&w=1"),
+        ("MONGODB_URI", "mongodb+srv://u:p@cluster.example/?retryWrites=true"),
+        ("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672/"),
+        ("RABBITMQ_URL", "amqps://u:p@host/%2Fvhost?heartbeat=5"),
+        ("SIMULATOR_URL", "http://127.0.0.1:8900"),
+        ("SIMULATOR_URL", "https://host/path?x=1"),
+        ("LOG_LEVEL", "DEBUG"),
+    ],
+)
+def test_what_has_its_form_is_taken_as_it_is(variable: str, value: str) -> None:
+    assert getattr(read(Forms, {variable: value}), variable.lower()) == value
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("MONGODB_URI", "s3cret", "mongodb://"),
+        ("MONGODB_URI", "mongodb://", "mongodb://"),
+        ("MONGODB_URI", "mongodb://host:s3cret/", "mongodb://"),
+        ("MONGODB_URI", "mongodb://u:12/s3cret@host/", "percent-encoded"),
+        ("RABBITMQ_URL", "http://u:s3cret@host", "amqp://"),
+        ("RABBITMQ_URL", "amqp://u:s3cret", "amqp://"),
+        ("RABBITMQ_URL", "amqp://u:12?s3cret@host/", "percent-encoded"),
+        ("RABBITMQ_URL", "amqp://u:s3cret@host/\n", "amqp://"),
+        ("SIMULATOR_URL", "s3cret:8900", "http://HOST:PORT"),
+        ("LOG_LEVEL", "s3cret", "DEBUG, INFO, WARNING, ERROR or CRITICAL"),
+    ],
+)
+def test_what_has_not_is_one_sentence_that_says_what_is_expected(
+    variable: str, value: str, expected: str
+) -> None:
+    with pytest.raises(BadSettings) as bad:
+        read(Forms, {variable: value})
+
+    sentence = str(bad.value)
+    assert sentence.startswith(f"{variable} is malformed: expected ")
+    assert expected in sentence
+    assert "s3cret" not in sentence
+    assert "\n" not in sentence

@@ -32,6 +32,10 @@ BEHAVIOURS = {
     "good": "ready(); time.sleep(600)",
     "failing": "print('no such table'); sys.exit(3)",
     "silent": "time.sleep(600)",
+    "waiting": """
+for _ in range(3):
+    print('{"error":"MONGODB_URI points to nowhere","event":"waiting for MongoDB"}', flush=True)
+time.sleep(600)""",
     "short": "ready(); time.sleep(0.05); sys.exit(1)",
     "deaf": "signal.signal(signal.SIGTERM, signal.SIG_IGN); ready(); time.sleep(600)",
     "forking": """

@@ -1,10 +1,17 @@
 """Nothing is silent for long, on a terminal or in a log."""
 
+import asyncio
+import os
+import sys
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import pytest
 
 from cartwheel.local import console
+
+from .. import progress
 
 
 def test_what_takes_long_is_said_again(
@@ -42,3 +49,62 @@ def test_what_fails_is_not_said_to_be_done(capsys: pytest.CaptureFixture[str]) -
         raise ValueError("no")
 
     assert "✓" not in capsys.readouterr().err
+
+
+async def shown(script: str) -> tuple[int | None, str, str]:
+    """Return status, output and messages of a Python script that is run by `shown`."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cartwheel.local.shown", "trying", sys.executable, "-c", script),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, messages = await process.communicate()
+    return process.returncode, output.decode(), messages.decode()
+
+
+async def test_a_silent_command_of_the_makefile_is_spoken_for() -> None:
+    status, output, messages = await shown("import time; time.sleep(2.5); print('0 errors')")
+
+    first, *again, last = messages.splitlines()
+    assert (status, output) == (0, "0 errors\n")
+    assert first == "… trying"
+    assert again
+    assert all(line.startswith("  still trying (") for line in again)
+    assert last.startswith("✓ trying (")
+
+
+async def test_all_that_a_failing_command_of_the_makefile_says_is_shown() -> None:
+    status, output, messages = await shown(
+        "import sys; print('an error\\n' * 50); sys.exit('the last')"
+    )
+
+    assert status == 1
+    assert output.count("an error\n") == 50
+    assert "the last" in output
+    assert "✓" not in messages
+
+
+@contextmanager
+def a_run_of_tests() -> Generator[tuple[progress.Progress, int]]:
+    """The plugin, begun; and the file descriptor from which what it says is read."""
+    reading, writing = os.pipe()
+    plugin = progress.Progress(writing, patience=0.3)
+    plugin.pytest_sessionstart()
+    try:
+        yield plugin, reading
+    finally:
+        plugin.pytest_unconfigure()
+        os.close(reading)
+
+
+async def test_a_run_of_tests_says_what_it_is_at_when_it_is_silent() -> None:
+    with a_run_of_tests() as (plugin, reading):
+        collecting = await asyncio.to_thread(os.read, reading, 1000)
+        plugin.pytest_runtest_logstart("tests/test_it.py::test_this")
+        testing = await asyncio.to_thread(os.read, reading, 1000)
+        plugin.pytest_runtest_logfinish("tests/test_it.py::test_this")
+        stopping = await asyncio.to_thread(os.read, reading, 1000)
+
+    assert collecting == "  … collecting the tests (0 s)\n".encode()
+    assert testing == "  … tests/test_it.py::test_this (0 s)\n".encode()
+    assert stopping == "  … stopping what the tests used (0 s)\n".encode()

@@ -1,12 +1,32 @@
 """What is missing is installed where that is possible, and named where it is not."""
 
+import asyncio
+import shutil
 import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from cartwheel.local import bootstrap, packages
-from cartwheel.local.console import QUIET
+from cartwheel.local.console import QUIET, Console
+
+from .conftest import Recorder
+from .private_index import private_index
+
+HOLD = """
+import fcntl, sys, time
+with open(sys.argv[1], "w") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    print("held", flush=True)
+    time.sleep(600)
+"""
+STORE = Path("/etc/ssl/certs/ca-certificates.crt")
+TRUSTING = ("unshare", "--map-root-user", "--mount", "sh", "-c")
+"""Runs a shell in which other files can be laid over the system's, for it alone."""
+TRUST_AND_RUN = f'mount --bind "$0" {STORE} && exec "$@"'
+needs_apt = pytest.mark.skipif(shutil.which("apt-get") is None, reason="Debian's apt-get")
 
 
 def test_where_there_is_no_apt_one_line_says_what_to_install(
@@ -40,3 +60,99 @@ def test_uv_is_taken_from_the_lock_with_its_hashes() -> None:
 def test_no_lock_names_the_place_its_packages_came_from() -> None:
     for lock in (bootstrap.LOCK, Path(bootstrap.ROOT, "requirements-ministack.lock")):
         assert "://" not in lock.read_text()
+
+
+@pytest.fixture
+def lists_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The lock of apt's lists, in a folder of the test's own, which apt is told to use."""
+    for folder in ("lists/partial", "cache/archives/partial", "etc"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "status").touch()
+    configuration = tmp_path / "apt.conf"
+    configuration.write_text(
+        f'Dir::State::lists "{tmp_path}/lists"; Dir::State::status "{tmp_path}/status";'
+        f'Dir::Cache "{tmp_path}/cache"; Dir::Etc "{tmp_path}/etc";'
+    )
+    monkeypatch.setenv("APT_CONFIG", str(configuration))
+    return tmp_path / "lists" / "lock"
+
+
+@asynccontextmanager
+async def held(lock: Path) -> AsyncGenerator[asyncio.subprocess.Process]:
+    """Hold `lock`, in another process, until the block ends or the process is killed."""
+    holder = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", HOLD, str(lock)), stdout=asyncio.subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    assert await holder.stdout.readline() == b"held\n"
+    try:
+        yield holder
+    finally:
+        if holder.returncode is None:
+            holder.kill()
+        await holder.communicate()
+
+
+async def update(console: Console, **limit: float) -> None:
+    await asyncio.to_thread(
+        packages.run_apt, ["apt-get", "update", "-q"], "installing", console, **limit
+    )
+
+
+@needs_apt
+async def test_apt_is_waited_for_while_another_process_holds_its_lists(
+    lists_lock: Path, console: Recorder
+) -> None:
+    async with held(lists_lock) as holder:
+        updating = asyncio.create_task(update(console))
+        await asyncio.sleep(1.5)
+        holder.kill()
+        await updating
+
+    who = f"  waiting for process {holder.pid} (python"
+    assert [said for said in console.said if said.startswith(who) and str(lists_lock) in said]
+    assert console.said[-1].startswith("✓ installing")
+
+
+@needs_apt
+async def test_apt_is_not_waited_for_without_end(lists_lock: Path) -> None:
+    async with held(lists_lock) as holder:
+        with pytest.raises(packages.Missing) as refused:
+            await update(QUIET, lock_limit=0)
+
+    assert f"process {holder.pid} (python" in str(refused.value)
+    assert "repeat this when it has ended" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@needs_apt
+def test_what_apt_fails_on_but_a_lock_is_shown_at_once(lists_lock: Path) -> None:
+    with pytest.raises(packages.Missing, match=r"failed with status 100\n(.*\n)*E: "):
+        packages.run_apt(["apt-get", "install", "-q", "no-such-thing"], "installing", QUIET)
+
+
+def test_what_the_system_trusts_uv_trusts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        packages.run_shown([*TRUSTING, TRUST_AND_RUN, str(STORE), "true"], "trying", QUIET)
+    except packages.Missing as missing:
+        pytest.skip(f"certificates are elsewhere, or there are no mount namespaces: {missing}")
+    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR", "UV_SYSTEM_CERTS"):
+        monkeypatch.delenv(variable, raising=False)
+
+    with private_index(tmp_path) as index:
+        uv = str(Path(sys.executable).with_name("uv"))
+        install = [uv, "pip", "install", "--no-config", "--no-cache", "--default-index", index.url]
+        trusting = [*TRUSTING, TRUST_AND_RUN, str(index.authority)]
+        packages.run_shown(
+            [*trusting, *install, "--target", str(tmp_path / "here"), "toy"], "installing", QUIET
+        )
+
+    assert (tmp_path / "here" / "toy.py").exists()
+
+
+async def test_what_is_compiled_after_installing_can_be_imported() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", f"import {', '.join(bootstrap.FIRST_IMPORTED)}")
+    )
+
+    assert await process.wait() == 0

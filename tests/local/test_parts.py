@@ -4,7 +4,7 @@ import asyncio
 import re
 import secrets
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from cartwheel.local import emulated_aws, instance, leftovers, mongod
 from cartwheel.local.commands import show
 from cartwheel.local.console import QUIET
 from cartwheel.local.demo_users import RESET_CODE, SIGN_UP_CODE
-from cartwheel.local.supervisor import supervising
-from cartwheel.local.up import System
+from cartwheel.local.processes import Process
+from cartwheel.local.supervisor import CannotStart, supervising
+from cartwheel.local.up import System, running
 
 Document = dict[str, Any]
 
@@ -167,6 +168,21 @@ async def test_mongodb_finds_its_data_again_when_its_port_was_taken_meanwhile(
 
     assert second != first
     assert found == {"_id": "one"}
+
+
+async def test_given_servers_are_used_and_a_setup_that_fails_on_them_is_shown(
+    system: System, tmp_path: Path, process: Callable[..., Process], argv: Callable[..., Any]
+) -> None:
+    with pytest.raises(CannotStart, match=r"setup ended with status 3.*\n.*no such table"):
+        async with running(
+            tmp_path,
+            given=system.environment,
+            processes=(process("good"),),
+            setup=argv("failing"),
+        ):
+            pass
+
+    assert [log.name for log in (tmp_path / "logs").iterdir()] == ["setup.log"]
 
 
 async def _declare(system: System) -> None:

@@ -34,6 +34,41 @@ async def test_a_process_that_ends_too_early_is_reported_with_the_end_of_its_log
         await supervisor.run(command("failing"))
 
 
+async def test_only_what_this_run_has_logged_is_shown_and_plainly(
+    supervisor: Supervisor, command: Make
+) -> None:
+    log = supervisor.log("waiting")
+    log.write_text("an error of an earlier run\n")
+
+    with pytest.raises(CannotStart) as refused:
+        await supervisor.run(command("waiting", start_limit=2.0))
+
+    first, *lines = str(refused.value).splitlines()
+    assert first == f"waiting was not ready in 2 s; {log} says"
+    assert lines == ["    waiting for MongoDB: MONGODB_URI points to nowhere"]
+
+
+async def test_a_process_that_logged_nothing_is_not_given_the_words_of_an_earlier_run(
+    supervisor: Supervisor, command: Make
+) -> None:
+    supervisor.log("silent").write_text("an error of an earlier run\n")
+
+    with pytest.raises(CannotStart, match=r"says\n    nothing$"):
+        await supervisor.run(command("silent", start_limit=0.3))
+
+
+async def test_a_log_that_has_grown_too_large_is_put_aside(
+    supervisor: Supervisor, command: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cartwheel.local.command.LARGEST_LOG", 10)
+    supervisor.log("failing").write_text("an error of an earlier run\n")
+
+    with pytest.raises(CannotStart, match=r"says\n    no such table$"):
+        await supervisor.run(command("failing"))
+
+    assert "an earlier run" in supervisor.log("failing").with_suffix(".log.1").read_text()
+
+
 async def test_a_process_that_never_gets_ready_is_stopped_and_named(
     supervisor: Supervisor, command: Make
 ) -> None:

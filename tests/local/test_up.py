@@ -13,15 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
+from cartwheel.kernel.servers import Unusable, shown
 from cartwheel.kernel.settings import BadSettings
-from cartwheel.local import instance, leftovers
+from cartwheel.local import instance, leftovers, ports
 from cartwheel.local.packages import Missing
+from cartwheel.local.parts import AWS
+from cartwheel.local.preflight import PortUnusable
 from cartwheel.local.processes import Process
 from cartwheel.local.supervisor import CannotStart
-from cartwheel.local.up import PortTaken, running
+from cartwheel.local.up import running
 
 from ..private import open_to_others
+from .conftest import NOTHING_TO_PROVIDE
 
 Make = Callable[..., Process]
 
@@ -30,6 +35,7 @@ import asyncio, os, sys
 from pathlib import Path
 from cartwheel.local.commands import run_until_stopped
 from cartwheel.local.console import Console
+from cartwheel.local.preflight import PortUnusable
 from cartwheel.local.processes import Process
 home, port, *argv = sys.argv[1:]
 stand_in = Process("good", tuple(argv))
@@ -59,6 +65,35 @@ async def up(
             process.kill()
         await process.communicate()
         await leftovers.clear(home, grace=0)
+
+
+@pytest.fixture
+async def keys_only() -> AsyncGenerator[int]:
+    """The port of a web server that has /keys, and nothing else."""
+
+    async def keys(_: web.Request) -> web.Response:
+        return web.json_response({"keys": []})
+
+    app = web.Application()
+    app.router.add_get("/keys", keys)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield runner.addresses[0][1]
+    await runner.cleanup()
+
+
+async def cartwheel_says(command: str, environment: Mapping[str, str]) -> str:
+    """Run a command that fails; return what it writes."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cartwheel.cli", command),
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 1, output
+    return output.decode()
 
 
 async def _until_known(home: Path) -> None:
@@ -144,7 +179,7 @@ async def test_a_taken_port_is_reported_with_its_holder_before_anything_starts(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
-        with pytest.raises(PortTaken, match=rf"{port} is taken by \S+ \(pid {os.getpid()}\)"):
+        with pytest.raises(PortUnusable, match=rf"{port} is taken by \S+ \(pid {os.getpid()}\)"):
             async with running(
                 tmp_path, port=port, given=given, processes=(process("good"),), setup=()
             ):
@@ -153,16 +188,74 @@ async def test_a_taken_port_is_reported_with_its_holder_before_anything_starts(
     assert not (tmp_path / "logs").exists()
 
 
-async def test_a_failing_setup_stops_the_start_and_shows_why(
-    tmp_path: Path, given: Mapping[str, str], process: Make, argv: Callable[..., tuple[str, ...]]
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("RABBITMQ_URL", "amqp://u:s3cret@127.0.0.1:{free}/", "refuses connections"),
+        ("MONGODB_URI", "mongodb://u:s3cret@127.0.0.1:{free}/", "refuses connections"),
+        ("COGNITO_JWKS_URL", "http://127.0.0.1:{free}/jwks.json", "refuses connections"),
+        ("COGNITO_JWKS_URL", "http://127.0.0.1:{http}/jwks.json", "answers 404"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:{free}", "refuses connections"),
+        ("SIMULATOR_URL", "http://no-such-host.invalid:8900", "host has no known address"),
+    ],
+)
+async def test_a_given_server_of_no_use_stops_the_start_before_anything_is_started(
+    tmp_path: Path, keys_only: int, variable: str, value: str, said: str
 ) -> None:
-    with pytest.raises(CannotStart, match=r"setup ended with status 3.*\n.*no such table"):
-        async with running(
-            tmp_path, given=given, processes=(process("good"),), setup=argv("failing")
-        ):
+    url = value.format(free=ports.find_free(), http=keys_only)
+    aws = {name: NOTHING_TO_PROVIDE[name] for name in AWS if name in NOTHING_TO_PROVIDE}
+    aws["COGNITO_JWKS_URL"] = f"http://127.0.0.1:{keys_only}/keys"
+    given = {**(aws if variable in AWS else {}), variable: url}
+
+    with pytest.raises(Unusable) as refused:
+        async with running(tmp_path, given=given, processes=()):
             pass
 
-    assert not (tmp_path / "logs" / "good.log").exists()
+    assert str(refused.value).startswith(f"{variable} points to {shown(url)}, ")
+    assert str(refused.value).endswith(said)
+    assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.parametrize("variable", ["MONGODB_URI", "RABBITMQ_URL", "SIMULATOR_URL", "LOG_LEVEL"])
+async def test_what_is_given_malformed_stops_the_start_before_anything_is_started(
+    tmp_path: Path, given: Mapping[str, str], variable: str
+) -> None:
+    with pytest.raises(BadSettings, match=f"{variable} is malformed: expected "):
+        async with running(tmp_path, given={**given, variable: "s3cret"}, processes=(), setup=()):
+            pass
+
+    assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.parametrize("command", ["up", "setup"])
+async def test_a_command_says_in_a_line_which_setting_is_wrong_and_details_when_asked(
+    tmp_path: Path, command: str
+) -> None:
+    free = ports.find_free()
+    environment = {
+        **os.environ,
+        "CARTWHEEL_HOME": str(tmp_path / "home"),
+        "PORT": str(ports.find_free()),
+        "COLUMNS": "200",
+        "RABBITMQ_URL": f"amqp://u:s3cret@127.0.0.1:{free}/",
+        "MONGODB_URI": f"mongodb://127.0.0.1:{free}/",
+    }
+
+    plain, detailed = await asyncio.gather(
+        cartwheel_says(command, environment),
+        cartwheel_says(
+            command,
+            {**environment, "LOG_LEVEL": "DEBUG", "CARTWHEEL_HOME": str(tmp_path / "another")},
+        ),
+    )
+
+    sentence = f"✗ RABBITMQ_URL points to amqp://u:***@127.0.0.1:{free}/, which refuses connections"
+    assert plain.splitlines()[-1] == sentence
+    assert sentence in detailed
+    assert "Connect call failed" not in plain
+    assert "Connect call failed" in detailed
+    assert "s3cret" not in plain + detailed
+    assert "Traceback" not in plain + detailed
 
 
 async def test_a_malformed_prefix_stops_the_start_before_anything_is_started(

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from cartwheel.gateway.clients import NOBODY, Networks
 from cartwheel.kernel import text
+from cartwheel.kernel.settings import AmqpUrl, HttpUrl, LogLevel
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,13 +22,13 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: Annotated[int, Meta(ge=1, le=65_535)] = 8000
     share_port: bool = False
     max_connections_per_address: Annotated[int, Meta(ge=0)] = 1024
     trusted_proxies: Networks = NOBODY
-    log_level: str = "INFO"
-    rabbitmq_url: str
-    simulator_url: str
+    log_level: LogLevel = "INFO"
+    rabbitmq_url: AmqpUrl
+    simulator_url: HttpUrl
     simulator_api_key: str
     simulator_webhook_secret: str
     cognito_user_pool_id: str
@@ -35,8 +36,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     cognito_client_secret: (
         Annotated[str, Meta(pattern=r"^\S{24,64}$" + text.NOTHING_AFTER)] | None
     ) = None
-    cognito_issuer: str | None = None
-    cognito_jwks_url: str | None = None
+    cognito_issuer: HttpUrl | None = None
+    cognito_jwks_url: HttpUrl | None = None
     emulated_cognito_key: Annotated[str, Meta(min_length=16)] | None = None
 
     def __repr__(self) -> str:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 import pymongo
 import uvloop
+from pymongo.errors import PyMongoError
 
 from cartwheel.kernel import telemetry
 from cartwheel.kernel.bus.answering import Answerer, Answers
@@ -27,7 +28,8 @@ from cartwheel.kernel.bus.publishing import Publisher
 from cartwheel.kernel.messages import Event
 from cartwheel.kernel.notify import notify
 from cartwheel.kernel.outages import is_outage
-from cartwheel.kernel.settings import BadSettings, read
+from cartwheel.kernel.servers import Unusable, why
+from cartwheel.kernel.settings import AmqpUrl, LogLevel, MongodbUri, read_or_exit
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.kernel.store import migrations as schema
 from cartwheel.kernel.store.outbox import Outboxes
@@ -45,10 +47,10 @@ FINISH_WITHIN = 6.0
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What every service needs; a service with more of its own subclasses this."""
 
-    mongodb_uri: str
+    mongodb_uri: MongodbUri
     mongodb_database_prefix: mongodb.DatabasePrefix = ""
-    rabbitmq_url: str
-    log_level: str = "INFO"
+    rabbitmq_url: AmqpUrl
+    log_level: LogLevel = "INFO"
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -58,10 +60,11 @@ class Job(msgspec.Struct, frozen=True):
     every: float
 
 
-class Parts(msgspec.Struct, frozen=True):
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What a service is built on."""
 
     process: str
+    mongodb_uri: str
     client: mongodb.Client
     database: mongodb.Database
     connection: Connection
@@ -75,11 +78,8 @@ Main = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
 def run(process: str, settings: type[Settings], main: Main[Settings]) -> None:
     """Run `main` with its settings until it returns; SIGTERM and Ctrl-C set the event it gets."""
-    try:
-        values = read(settings)
-        telemetry.configure(process, getattr(values, "log_level", "INFO"))
-    except BadSettings as error:
-        sys.exit(f"{process} cannot start:\n{error}")
+    values = read_or_exit(process, settings)
+    telemetry.configure(process, getattr(values, "log_level", "INFO"))
 
     async def supervised() -> None:
         stop = asyncio.Event()
@@ -94,7 +94,7 @@ def run(process: str, settings: type[Settings], main: Main[Settings]) -> None:
     gc.set_threshold(GARBAGE, 20, 20)
     try:
         uvloop.run(supervised())
-    except schema.NotSetUp as error:
+    except (schema.NotSetUp, Unusable) as error:
         sys.exit(f"{process} cannot start: {error}")
     log.info("stopped")
 
@@ -109,7 +109,15 @@ async def parts(process: str, settings: ServiceSettings) -> AsyncGenerator[Parts
     bus = Caller()
     connection.add(bus)
     try:
-        yield Parts(process, client, database, connection, bus, Outboxes())
+        yield Parts(
+            process=process,
+            mongodb_uri=settings.mongodb_uri,
+            client=client,
+            database=database,
+            connection=connection,
+            bus=bus,
+            outboxes=Outboxes(),
+        )
     finally:
         await connection.stop()
         await client.close()
@@ -190,9 +198,13 @@ async def _wait_for_database(built_on: Parts, migrations: Sequence[schema.Migrat
                 await schema.check(built_on.database, migrations)
             return
         except Exception as error:
+            reason = why("MONGODB_URI", built_on.mongodb_uri, error)
+            if isinstance(error, PyMongoError) and not is_outage(error):
+                raise Unusable(reason) from error
             if not is_outage(error):
                 raise
-            log.warning("waiting for MongoDB", error=str(error)[:200])
+            log.warning("waiting for MongoDB", error=reason)
+            log.debug("waiting for MongoDB", detail=repr(error))
             await asyncio.sleep(1)
 
 

@@ -1,9 +1,11 @@
 """One process: how it is started, how it is killed, what can be said about its end."""
 
 import asyncio
+import itertools
 import os
 import signal
 from asyncio.subprocess import DEVNULL, STDOUT, Process
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -41,7 +43,7 @@ async def spawn(command: Command, *, home: Path, log: Path, socket: Path) -> Pro
     stops its processes in order.
     """
     marks = {MARKER: str(home), "NOTIFY_SOCKET": str(socket)}
-    with _open(log) as output:
+    with _appending(log) as output:
         return await asyncio.create_subprocess_exec(
             *command.argv,
             env={**command.environment, **marks},
@@ -53,11 +55,17 @@ async def spawn(command: Command, *, home: Path, log: Path, socket: Path) -> Pro
         )
 
 
-def _open(log: Path) -> BinaryIO:
-    """Return the log, opened to write on; one that has grown too large is put aside first."""
-    if log.exists() and log.stat().st_size > LARGEST_LOG:
-        log.replace(log.with_suffix(".log.1"))
+def _appending(log: Path) -> BinaryIO:
     return open(log, "ab", opener=private)
+
+
+def end_of(log: Path) -> int:
+    """Return where the next run's lines will begin; a log that is too large is put aside first."""
+    size = log.stat().st_size if log.exists() else 0
+    if size <= LARGEST_LOG:
+        return size
+    log.replace(log.with_suffix(".log.1"))
+    return 0
 
 
 def kill_session(process: Process) -> None:
@@ -75,11 +83,26 @@ def how_it_ended(process: Process | None) -> str:
     return f"was ended by {signal.Signals(-status).name}"
 
 
-def tail(log: Path, lines: int = 15) -> str:
-    """Return the end of a log, indented, for an error message."""
+def tail(log: Path, begin: int, lines: int = 15) -> str:
+    """Return the end of what `log` holds from the byte `begin` on, indented, to be shown."""
     if not log.exists():
         return ""
     with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 8000))
+        file.seek(max(begin, log.stat().st_size - 8000))
         text = file.read().decode(errors="replace")
-    return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
+    readable = (line for line, _ in itertools.groupby(map(_readable, text.splitlines())))
+    return "\n".join(f"    {line}" for line in deque(readable, lines))
+
+
+def _readable(line: str) -> str:
+    """Return what a line of our own logs says; others as they are."""
+    try:
+        said = msgspec.json.decode(line, type=_Said)
+    except msgspec.DecodeError:
+        return line
+    return f"{said.event}: {said.error}" if said.error else said.event
+
+
+class _Said(msgspec.Struct):
+    event: str
+    error: str | None = None

@@ -19,8 +19,8 @@ from cartwheel.local import instance, leftovers
 from cartwheel.local.console import Console
 from cartwheel.local.demo_users import ADMIN, CUSTOMER, PASSWORD, RESET_CODE, SIGN_UP_CODE
 from cartwheel.local.packages import Missing
-from cartwheel.local.places import NotOurs
-from cartwheel.local.processes import DEFAULT_PORT, PROCESSES, SETUP, Process
+from cartwheel.local.preflight import PortUnusable, gateway_port
+from cartwheel.local.processes import PROCESSES, SETUP, Process
 from cartwheel.local.supervisor import CannotStart
 
 if TYPE_CHECKING:
@@ -31,31 +31,27 @@ _STOP_LIMIT = 15.0
 
 def up() -> None:
     """Start everything, print where it is, and stop it on Ctrl-C."""
+    from cartwheel.kernel.servers import Unusable
     from cartwheel.local.emulated_aws import Unfit
-    from cartwheel.local.up import PortTaken
 
     console = Console()
     home = instance.folder()
     try:
-        asyncio.run(run_until_stopped(home, _port(), console))
+        asyncio.run(run_until_stopped(home, gateway_port(os.environ), console))
+    except Unusable as error:
+        console.say(f"✗ {error.in_full()}")
+        raise typer.Exit(1) from None
     except (
+        BadSettings,
         instance.InUse,
         instance.NotPrivate,
-        BadSettings,
-        PortTaken,
+        PortUnusable,
         Missing,
         CannotStart,
         Unfit,
     ) as error:
         console.say(f"✗ {error}")
         raise typer.Exit(1) from None
-
-
-def _port() -> int:
-    given = os.environ.get("PORT") or str(DEFAULT_PORT)
-    if not given.isdecimal() or not 0 < int(given) < 65536:
-        raise typer.BadParameter(f"PORT is {given}, and should be a number from 1 to 65535")
-    return int(given)
 
 
 async def run_until_stopped(
@@ -140,6 +136,7 @@ def reset(
     """Delete all data of this instance, also on servers it was given, after asking."""
     # Here, as no other command needs what it imports.
     from cartwheel.local import reset as resetting
+    from cartwheel.local.places import NotOurs
 
     console = Console()
     home = instance.folder()

@@ -12,19 +12,21 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TextIO
 
-PATIENCE = 2.0
-"""Seconds after which silence looks like a hang."""
+PATIENCE = 1.8
+"""Seconds of silence: after two, it looks like a hang."""
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
 class Console:
-    """Writes to standard error; `quiet` (in tests) keeps everything to itself."""
+    """Writes to `stream`, by default standard error; a `quiet` one keeps everything to itself."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.interactive = not quiet and sys.stderr.isatty()
+        self._stream = stream or sys.stderr
+        self.interactive = not quiet and self._stream.isatty()
         self._doing: dict[int, tuple[str, float]] = {}
         self._lock = threading.RLock()
         self._ids = itertools.count()
@@ -36,8 +38,8 @@ class Console:
         if self.quiet:
             return
         with self._lock:
-            sys.stderr.write(f"{self._clear()}{text}\n")
-            sys.stderr.flush()
+            self._stream.write(f"{self._clear()}{text}\n")
+            self._stream.flush()
             self._last_line = time.monotonic()
 
     @contextmanager
@@ -68,8 +70,8 @@ class Console:
         with self._lock:
             del self._doing[key]
             if self.interactive and not self._doing:
-                sys.stderr.write(self._clear())
-                sys.stderr.flush()
+                self._stream.write(self._clear())
+                self._stream.flush()
 
     def _clear(self) -> str:
         return "\r\x1b[K" if self.interactive else ""
@@ -92,8 +94,8 @@ class Console:
                     f"{text} ({now - started:.0f} s)" for text, started in self._doing.values()
                 )
                 if self.interactive:
-                    sys.stderr.write(f"{self._clear()}{frame} {state}"[:200])
-                    sys.stderr.flush()
+                    self._stream.write(f"{self._clear()}{frame} {state}"[:200])
+                    self._stream.flush()
                 elif now - self._last_line >= PATIENCE:
                     self.say(f"  still {state}")
 

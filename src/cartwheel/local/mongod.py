@@ -17,6 +17,7 @@ from cartwheel.local.command import Command
 from cartwheel.local.packages import Missing
 from cartwheel.local.supervisor import Supervisor
 
+PROGRAM = "MongoDB"
 REPLICA_SET = "cartwheel"
 PARAMETERS = (
     # It waits 15 s for other members to take over before it stops; there are none.

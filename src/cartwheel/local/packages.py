@@ -1,9 +1,13 @@
 """Debian packages, installed when missing; elsewhere one line says what to install.
 
+apt has three locks (of its lists, its archive and dpkg), and waits by itself for dpkg's only
+(`DPkg::Lock::Timeout`). So whatever lock it misses, it is run again when that is free.
+
 Only the standard library: `bootstrap` needs python3-venv before there is anything else.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -20,9 +24,9 @@ if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\\nexit 101\\n' >"$policy"
     chmod 755 "$policy"
 fi
-export DEBIAN_FRONTEND=noninteractive
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C
 apt-get update -q
-apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=120 "$@"
+apt-get install -q -y --no-install-recommends "$@"
 for package; do
     if [ "$package" = rabbitmq-server ] && [ -d /run/systemd/system ]; then
         systemctl disable -q rabbitmq-server || true
@@ -32,6 +36,12 @@ done
 """Debian starts a service as soon as it is installed, and at every boot, unless policy-rc.d says
 no (https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt). Cartwheel runs a
 RabbitMQ of its own, so the machine's stays off."""
+
+LOCK_LIMIT = 600.0
+"""Seconds that another process may hold a lock of apt's: as long as an upgrade may take."""
+_LOCK_PAUSE = 1.0
+_LOCKED = re.compile(r"Could not get lock (\S+?)\.?(?: It is held by (process \d+ \(.+\)))?\s")
+"""As apt says it: https://salsa.debian.org/apt-team/apt, apt-pkg/contrib/fileutl.cc, GetLock."""
 
 
 class Missing(Exception):
@@ -51,11 +61,39 @@ def install(needed: Mapping[str, str], console: Console) -> None:
     become_root = [] if os.geteuid() == 0 else ["sudo"]
     if become_root and shutil.which("sudo") is None:
         raise Missing(f"Please run as root: apt-get install {' '.join(packages)}")
-    run_shown(
+    run_apt(
         [*become_root, "sh", "-c", _APT, "apt", *packages],
         f"installing Debian's {' and '.join(packages)}",
         console,
     )
+
+
+def run_apt(
+    command: Sequence[str], doing: str, console: Console, *, lock_limit: float = LOCK_LIMIT
+) -> None:
+    """Run `command`, which uses apt and may be repeated; wait while others hold apt's locks.
+
+    Raises:
+        Missing: it failed, or others held a lock for longer than `lock_limit` seconds.
+    """
+    deadline = time.monotonic() + lock_limit
+    told = ""
+    with console.doing(doing) as so_far:
+        while (done := _run(command)).returncode:
+            locked = _LOCKED.search(done.stdout)
+            if locked is None:
+                raise Missing(_failure(doing, done.returncode, done.stdout))
+            lock, holder = locked[1], locked[2] or "another process"
+            if time.monotonic() >= deadline:
+                raise Missing(
+                    f"{doing}: {holder} has held {lock} for {lock_limit:.0f} s; "
+                    "repeat this when it has ended"
+                )
+            waiting = f"waiting for {holder}, which holds {lock}"
+            if waiting != told:
+                so_far(told := waiting)
+                console.say(f"  {waiting} (up to {lock_limit:.0f} s)")
+            time.sleep(_LOCK_PAUSE)
 
 
 def run_shown(
@@ -63,7 +101,6 @@ def run_shown(
     doing: str,
     console: Console,
     *,
-    environment: Mapping[str, str] | None = None,
     own_progress: bool = False,
 ) -> None:
     """Run `command` to its end while the console says what for.
@@ -73,26 +110,36 @@ def run_shown(
     Raises:
         Missing: it failed; the message holds the end of its output.
     """
-    output = None if own_progress and console.interactive else subprocess.PIPE
-    started = time.monotonic()
-    if output is None:
+    if own_progress and console.interactive:
         console.say(f"… {doing}")
-        done = subprocess.run(command, env=environment, check=False)
+        started = time.monotonic()
+        status = subprocess.run(command, env=_environment(), check=False).returncode
+        if status:
+            raise Missing(_failure(doing, status, ""))
         console.say(f"✓ {doing} ({time.monotonic() - started:.1f} s)")
-    else:
-        with console.doing(doing):
-            done = subprocess.run(
-                command,
-                env=environment,
-                check=False,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            if done.returncode:
-                raise Missing(_failure(doing, done.returncode, done.stdout))
-    if done.returncode:
-        raise Missing(_failure(doing, done.returncode, ""))
+        return
+    with console.doing(doing):
+        done = _run(command)
+        if done.returncode:
+            raise Missing(_failure(doing, done.returncode, done.stdout))
+
+
+def _environment() -> dict[str, str]:
+    # uv believes in certificates of its own only, and pip in the system's, which may hold those of
+    # a company: https://docs.astral.sh/uv/concepts/authentication/certificates
+    return {"UV_SYSTEM_CERTS": "true", **os.environ}
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run `command` to its end; both of its streams are in the result's `stdout`."""
+    return subprocess.run(
+        command,
+        env=_environment(),
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def _failure(doing: str, status: int, output: str) -> str:

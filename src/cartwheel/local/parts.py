@@ -46,9 +46,10 @@ async def start_parts(supervisor: Supervisor, given: Mapping[str, str]) -> dict[
         if given.get(variable):
             values[variable] = given[variable]
         else:
-            needed |= part.missing_packages()
+            with supervisor.console.doing(f"looking for {part.PROGRAM}"):
+                needed |= await asyncio.to_thread(part.missing_packages)
             providers.append(part.provide)
-    if any(given.get(variable) for variable in AWS[:7]):
+    if is_aws_given(given):
         values |= given_aws(given)
     else:
         providers.append(ministack.provide)
@@ -57,6 +58,11 @@ async def start_parts(supervisor: Supervisor, given: Mapping[str, str]) -> dict[
     for provided in await side_by_side(provide(supervisor) for provide in providers):
         values |= provided
     return values
+
+
+def is_aws_given(given: Mapping[str, str]) -> bool:
+    """Return whether the environment names an AWS of its own, or something of one."""
+    return any(given.get(variable) for variable in AWS[:7])
 
 
 def given_aws(given: Mapping[str, str]) -> dict[str, str]:

@@ -2,23 +2,34 @@
 
 import secrets
 import socket
+from typing import TYPE_CHECKING
 
-import psutil
+if TYPE_CHECKING:
+    import psutil
 
 FIRST, LAST = 20000, 32000
 """Below the ports that outgoing connections take by themselves (Linux: from 32768), so that a
 remembered port is still free at the next start."""
 
 
-def is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Return whether `port` can be listened on at `host`."""
+def listen(port: int, host: str = "127.0.0.1") -> None:
+    """Listen on `port` at `host` for a moment.
+
+    Raises:
+        OSError: it cannot be listened on; `errno` says why.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
+        probe.bind((host, port))
+
+
+def is_free(port: int) -> bool:
+    """Return whether `port` can be listened on at loopback."""
+    try:
+        listen(port)
+    except OSError:
+        return False
     return True
 
 
@@ -30,8 +41,12 @@ def find_free() -> int:
             return port
 
 
-def holder(port: int) -> psutil.Process | None:
+def holder(port: int) -> "psutil.Process | None":
     """Return the process that listens on `port`; None if it is not to be seen from here."""
+    try:
+        import psutil
+    except ImportError:  # nothing is installed yet
+        return None
     try:
         for connection in psutil.net_connections("tcp"):
             listening = connection.status == psutil.CONN_LISTEN

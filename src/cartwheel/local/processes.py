@@ -10,8 +10,7 @@ import msgspec
 
 from cartwheel.local import instance
 from cartwheel.local.command import Command
-
-DEFAULT_PORT = 8000
+from cartwheel.local.preflight import DEFAULT_HOST
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -64,7 +63,7 @@ def settings(home: Path, given: Mapping[str, str], port: int | None) -> dict[str
     simulator_port = str(instance.port(home, "simulator"))
     ledger = instance.make_folder(home / "simulator") / "ledger.sqlite"
     defaults = {
-        "HOST": "127.0.0.1",
+        "HOST": DEFAULT_HOST,
         "LOG_LEVEL": "INFO",
         "MONGODB_DATABASE_PREFIX": "",
         "SIMULATOR_PORT": simulator_port,

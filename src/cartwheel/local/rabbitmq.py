@@ -14,6 +14,7 @@ from cartwheel.local import instance
 from cartwheel.local.command import Command
 from cartwheel.local.supervisor import Supervisor
 
+PROGRAM = "RabbitMQ"
 _UNWRAPPED = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 """Debian's rabbitmq-server on PATH is a wrapper that switches to the user of the system service."""
 

@@ -25,6 +25,7 @@ from cartwheel.contracts import catalogue
 from cartwheel.kernel import telemetry
 from cartwheel.kernel.bus import topology
 from cartwheel.kernel.bus.connection import CONNECTION_ERRORS
+from cartwheel.kernel.servers import Unusable
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.local import instance, leftovers, places
 from cartwheel.local.console import Console
@@ -37,7 +38,7 @@ DELETE_TIMEOUT = 60.0
 LET_GO = 3.0
 """Seconds for which services that have just ended may still look connected."""
 
-_CAN_FAIL = (PyMongoError, *CONNECTION_ERRORS)
+_CAN_FAIL = (PyMongoError, Unusable, *CONNECTION_ERRORS)
 
 
 class Refused(Exception):

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from cartwheel.local import instance, leftovers, notify
-from cartwheel.local.command import Command, how_it_ended, kill_session, spawn, tail
+from cartwheel.local.command import Command, end_of, how_it_ended, kill_session, spawn, tail
 from cartwheel.local.console import Console
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 15.0
@@ -31,7 +31,7 @@ STOP_BUDGET = 9.0
 
 
 class CannotStart(Exception):
-    """A process ended or stayed silent instead of becoming ready; holds the end of its log."""
+    """A process ended or stayed silent instead of becoming ready; holds what it logged last."""
 
 
 class _Kept:
@@ -54,6 +54,7 @@ class Supervisor:
         self.console = console
         self.sockets = sockets
         self._kept: dict[str, _Kept] = {}
+        self._begins: dict[str, int] = {}
 
     @property
     def names(self) -> list[str]:
@@ -121,8 +122,7 @@ class Supervisor:
         Raises:
             CannotStart: it failed.
         """
-        log = self.log(command.name)
-        process = await spawn(command, home=self.home, log=log, socket=self.sockets / "none")
+        process = await self._spawn(command, self.sockets / "none")
         try:
             await process.wait()
         finally:
@@ -215,7 +215,7 @@ class Supervisor:
             kept.command, environment={**kept.command.environment, **extra}
         )
         with notify.listening(socket) as receiver:
-            kept.process = await spawn(command, home=self.home, log=self.log(name), socket=socket)
+            kept.process = await self._spawn(command, socket)
             if kept.unwanted.is_set():  # since before there was a process to stop
                 kept.process.terminate()
             probe = kept.command.probe
@@ -230,8 +230,15 @@ class Supervisor:
                 await asyncio.gather(announce, return_exceptions=True)
                 kept.ready.clear()
 
+    async def _spawn(self, command: Command, socket: Path) -> Process:
+        log = self.log(command.name)
+        self._begins[command.name] = end_of(log)
+        return await spawn(command, home=self.home, log=log, socket=socket)
+
     def _cannot_start(self, name: str, why: str) -> CannotStart:
-        return CannotStart(f"{name} {why}; {self.log(name)} ends with\n{tail(self.log(name))}")
+        log = self.log(name)
+        said = tail(log, self._begins.get(name, 0))
+        return CannotStart(f"{name} {why}; {log} says\n{said or '    nothing'}")
 
 
 async def _announce(ready: asyncio.Event, signal: Awaitable[None]) -> None:
@@ -247,7 +254,8 @@ async def supervising(home: Path, console: Console) -> AsyncGenerator[Supervisor
     try:
         yield supervisor
     finally:
-        await supervisor.close()
+        with console.doing("ending the processes"):
+            await supervisor.close()
         # Those that make a session of their own: Erlang's epmd, and what crashed parts left.
         await leftovers.clear(home, grace=0)
         shutil.rmtree(supervisor.sockets, ignore_errors=True)

@@ -13,16 +13,15 @@ from pathlib import Path
 
 import msgspec
 
-from cartwheel.local import instance, leftovers, places, ports
+from cartwheel.local import instance, leftovers, places
 from cartwheel.local.command import Command
 from cartwheel.local.console import QUIET, Console
+from cartwheel.local.given import check_servers
+from cartwheel.local.given import settings as settings_of
 from cartwheel.local.parts import side_by_side, start_parts
+from cartwheel.local.preflight import check_port
 from cartwheel.local.processes import PROCESSES, SETUP, Process, command, complete, settings
 from cartwheel.local.supervisor import Supervisor, supervising
-
-
-class PortTaken(Exception):
-    """The gateway's port is somebody else's; the message says whose."""
 
 
 class System(msgspec.Struct, frozen=True):
@@ -48,25 +47,31 @@ async def running(
 ) -> AsyncGenerator[System]:
     """Run the instance in `home` for as long as the body runs.
 
-    Without a `port` the gateway gets a free one. What `given` names is used, not started.
+    Without a `port` the gateway gets a free one. What `given` names is used, not started. `setup`
+    prepares all servers; without it, those that are given are not even looked at.
 
     Raises:
         instance.InUse: it runs already.
         instance.NotPrivate: something in `home` belongs to another user.
-        BadSettings: what `given` says of a server is malformed.
-        PortTaken: somebody else listens on `port`.
+        BadSettings: something that is given is malformed.
+        PortUnusable: the gateway cannot listen on `port`.
+        Unusable: a server that is given cannot be used.
         packages.Missing: something has to be installed or named first.
         CannotStart: a part or process does not start.
         Unfit: the emulator's tokens do not verify.
     """
     home = _absolute(home)
     with instance.lock(home):
-        if found := await leftovers.clear(home):
-            console.say(f"✓ ended {found} processes that an earlier run had left behind")
+        if leftovers.find(home):
+            with console.doing("ending the processes that an earlier run left behind"):
+                await leftovers.clear(home)
         instance.close_to_others(home)
         named = places.given(given)
         if port is not None:
-            _check_port(port, given.get("HOST") or "127.0.0.1")
+            check_port(port, given, home)
+        settings_of(given)
+        if setup:
+            await check_servers(given, console)
         try:
             async with supervising(home, console) as supervisor:
                 parts = await start_parts(supervisor, given)
@@ -86,17 +91,6 @@ async def running(
 
 def _absolute(home: Path) -> Path:
     return home.resolve()
-
-
-def _check_port(port: int, host: str) -> None:
-    if ports.is_free(port, host):
-        return
-    who = "another process"
-    if holder := ports.holder(port):
-        who = f"{holder.name()} (pid {holder.pid})"
-        if other := leftovers.home_of(holder):
-            who = f"the Cartwheel in {other}, as {who}"
-    raise PortTaken(f"Port {port} is taken by {who}. Another one: PORT={port + 1} make up")
 
 
 async def _run_setup(

@@ -11,6 +11,7 @@ import msgspec
 from rich.console import Console
 
 from cartwheel.contracts.notifications import MailView
+from cartwheel.kernel.settings import AmqpUrl
 from cartwheel.local.demo_users import SIGN_UP_CODE
 from cartwheel.operations import mail
 from cartwheel.operations.reaching import BusSettings, NotRunning
@@ -22,7 +23,7 @@ PATIENCE = 30.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    rabbitmq_url: str
+    rabbitmq_url: AmqpUrl
     host: str = "127.0.0.1"
     port: int = 8000
     aws_endpoint_url: str | None = None

@@ -4,6 +4,7 @@ import os
 
 import msgspec
 
+from cartwheel.kernel.settings import AmqpUrl
 from cartwheel.local import instance
 
 CONNECT_TIMEOUT = 5.0
@@ -14,7 +15,7 @@ class NotRunning(Exception):
 
 
 class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
-    rabbitmq_url: str
+    rabbitmq_url: AmqpUrl
 
 
 def use_running_instance() -> None:

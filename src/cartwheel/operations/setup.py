@@ -5,6 +5,8 @@ import msgspec
 
 from cartwheel.contracts import catalogue
 from cartwheel.kernel.bus import topology
+from cartwheel.kernel.servers import check_mongodb, check_rabbitmq
+from cartwheel.kernel.settings import AmqpUrl, MongodbUri
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.kernel.store import migrations
 from cartwheel.notifications.mongo import MIGRATIONS as NOTIFICATIONS
@@ -21,13 +23,19 @@ DATABASES = {
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    mongodb_uri: str
+    mongodb_uri: MongodbUri
     mongodb_database_prefix: mongodb.DatabasePrefix = ""
-    rabbitmq_url: str
+    rabbitmq_url: AmqpUrl
 
 
 async def setup(settings: Settings) -> dict[str, int]:
-    """Declare and migrate everything; return how many migrations ran, by database. Repeatable."""
+    """Declare and migrate everything; return how many migrations ran, by database. Repeatable.
+
+    Raises:
+        Unusable: RabbitMQ or MongoDB does not take part; nothing is done then.
+    """
+    await check_rabbitmq(settings.rabbitmq_url)
+    await check_mongodb(settings.mongodb_uri)
     async with (
         await aio_pika.connect(settings.rabbitmq_url, timeout=10) as connection,
         connection.channel() as channel,

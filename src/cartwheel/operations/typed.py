@@ -46,16 +46,18 @@ def run(work: Coroutine[Any, Any, Result], *mendable: type[Exception], failed: i
     try:
         return asyncio.run(work)
     except (NotRunning, Outage, OSError, *_of_the_drivers(), *mendable) as error:
-        complain(str(error) or type(error).__name__)
+        complain(_sentence(error))
         raise typer.Exit(failed) from None
 
 
 def _of_the_drivers() -> tuple[type[Exception], ...]:
-    """Return what the drivers raise; evaluated once something was raised, and imported then."""
+    """Return what drivers raise; evaluated once something was raised, and imported then."""
     from aiormq.exceptions import AMQPError
     from pymongo.errors import PyMongoError
 
-    return AMQPError, PyMongoError
+    from cartwheel.kernel.servers import Unusable
+
+    return AMQPError, PyMongoError, Unusable
 
 
 def output() -> Console:
@@ -69,6 +71,22 @@ def output() -> Console:
 
 def say_done(text: str) -> None:
     output().print(Text.assemble(("✓", "green"), f" {text}"), soft_wrap=True)
+
+
+def _sentence(error: Exception) -> str:
+    """Return what to say of `error`."""
+    from aiormq.exceptions import AMQPError
+    from pymongo.errors import PyMongoError
+
+    from cartwheel.kernel.servers import Unusable, why
+
+    if isinstance(error, PyMongoError):
+        return why("MONGODB_URI", os.environ["MONGODB_URI"], error)
+    if isinstance(error, AMQPError):
+        return why("RABBITMQ_URL", os.environ["RABBITMQ_URL"], error)
+    if isinstance(error, Unusable):
+        return error.in_full()
+    return str(error) or type(error).__name__
 
 
 def complain(text: str) -> None:

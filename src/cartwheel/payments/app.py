@@ -10,6 +10,7 @@ from cartwheel.kernel.bus.answering import answer
 from cartwheel.kernel.bus.consuming import on
 from cartwheel.kernel.clock import utc_now
 from cartwheel.kernel.process import Job, ServiceSettings
+from cartwheel.kernel.settings import HttpUrl
 from cartwheel.payments import mongo
 from cartwheel.payments.handlers import paying, reading, reconciling, refunding
 from cartwheel.payments.simulator import open_simulator
@@ -19,7 +20,7 @@ REFUND_EVERY = 1.0
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
-    simulator_url: str
+    simulator_url: HttpUrl
     simulator_api_key: str
 
 

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from cartwheel.kernel import telemetry
 from cartwheel.kernel.notify import notify
-from cartwheel.kernel.settings import read
+from cartwheel.kernel.settings import HttpUrl, LogLevel, read_or_exit
 from cartwheel.kernel.telemetry import log
 from cartwheel.simulator.api import Parts, make_app
 from cartwheel.simulator.faults import Faults
@@ -29,10 +29,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     simulator_ledger: str
     simulator_api_key: str
     simulator_webhook_secret: str
-    simulator_webhook_url: str | None = None
+    simulator_webhook_url: HttpUrl | None = None
     simulator_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8900
     host: str = "127.0.0.1"
-    log_level: str = "INFO"
+    log_level: LogLevel = "INFO"
 
 
 async def run(settings: Settings) -> None:
@@ -89,7 +89,7 @@ async def _serving(parts: Parts, settings: Settings) -> AsyncGenerator[None]:
 
 
 def main() -> None:
-    settings = read(Settings)
+    settings = read_or_exit("simulator", Settings)
     telemetry.configure("simulator", settings.log_level)
     uvloop.run(run(settings))
 

@@ -13,6 +13,7 @@ import aio_pika
 import aiormq.exceptions
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
+from cartwheel.kernel.servers import why
 from cartwheel.kernel.telemetry import log
 
 HEARTBEAT = 5
@@ -130,7 +131,8 @@ class Connection:
             except Exception as error:
                 # Whatever it is: a process without a connection is of no use, so it goes on trying.
                 # (StopAsyncIteration, say: aiormq, when it is closed before its first frame.)
-                log.warning("waiting for RabbitMQ", error=str(error) or type(error).__name__)
+                log.warning("waiting for RabbitMQ", error=why("RABBITMQ_URL", self._url, error))
+                log.debug("waiting for RabbitMQ", detail=repr(error))
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 

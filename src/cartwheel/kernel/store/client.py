@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
 from pymongo.monitoring import (
     CommandFailedEvent,
     CommandListener,
@@ -15,6 +16,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from cartwheel.kernel import crash_points
+from cartwheel.kernel.servers import Unusable, why
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
@@ -60,16 +62,22 @@ def connect(uri: str, *, process: str, prefix: str = "", timeout: float | None =
     MongoDB knows it by `application_name`; `prefix` is that of the databases it will be used on.
     `timeout` (seconds) is for each operation that runs under no deadline of its own: the relay,
     jobs, leases. Without one, the driver may wait for ever for what was lost with a connection.
+
+    Raises:
+        Unusable: the driver does not understand `uri`.
     """
     options: dict[str, Any] = {} if timeout is None else {"timeoutMS": int(timeout * 1000)}
-    return AsyncMongoClient(
-        uri,
-        appname=application_name(process, prefix),
-        serverSelectionTimeoutMS=int(SERVER_SELECTION_TIMEOUT * 1000),
-        **options,
-        tz_aware=True,
-        event_listeners=[_Commits()] if crash_points.armed() else [],
-    )
+    try:
+        return AsyncMongoClient(
+            uri,
+            appname=application_name(process, prefix),
+            serverSelectionTimeoutMS=int(SERVER_SELECTION_TIMEOUT * 1000),
+            **options,
+            tz_aware=True,
+            event_listeners=[_Commits()] if crash_points.armed() else [],
+        )
+    except (PyMongoError, ValueError) as error:
+        raise Unusable(why("MONGODB_URI", uri, error)) from error
 
 
 def application_name(process: str, prefix: str = "") -> str:

@@ -15,9 +15,10 @@ from contextlib import asynccontextmanager
 import aio_pika
 import msgspec
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
-from aiormq.exceptions import ChannelNotFoundEntity
+from aiormq.exceptions import AMQPError, ChannelNotFoundEntity
 
 from cartwheel.kernel.bus import topology
+from cartwheel.kernel.servers import why
 from cartwheel.operations.dead_letters import parked
 from cartwheel.operations.dead_letters.parked import Parked
 from cartwheel.operations.reaching import CONNECT_TIMEOUT, NotRunning
@@ -50,8 +51,8 @@ async def reach(rabbitmq_url: str) -> AsyncGenerator[AbstractConnection]:
     """
     try:
         connection = await aio_pika.connect(rabbitmq_url, timeout=CONNECT_TIMEOUT)
-    except (OSError, TimeoutError) as error:
-        raise NotRunning(f"RabbitMQ does not answer ({error}): is the system up?") from None
+    except (AMQPError, OSError) as error:
+        raise NotRunning(f"{why('RABBITMQ_URL', rabbitmq_url, error)}: is the system up?") from None
     async with connection:
         yield connection
 

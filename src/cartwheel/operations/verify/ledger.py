@@ -3,6 +3,7 @@
 import aiohttp
 import msgspec
 
+from cartwheel.kernel.settings import HttpUrl
 from cartwheel.operations.reaching import NotRunning
 from cartwheel.operations.verify.records import LedgerLine
 from cartwheel.operations.verify.spool import Spool
@@ -12,7 +13,7 @@ _ANSWER_WITHIN = 30.0
 
 
 class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    simulator_url: str
+    simulator_url: HttpUrl
     simulator_api_key: str
 
 

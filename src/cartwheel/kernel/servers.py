@@ -1,0 +1,157 @@
+"""Why a server that a setting names cannot be used: one sentence, the setting first, no password.
+
+    RABBITMQ_URL points to amqp://shop:***@10.0.0.7:5672/, which refuses connections
+
+The driver's own words are for those who ask for them, by LOG_LEVEL=DEBUG.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import re
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import aio_pika
+import aiormq.exceptions
+from pymongo import AsyncMongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+LIMIT = 5.0
+"""Seconds that a server gets to answer when it is checked."""
+
+_URL = re.compile(r"(?P<scheme>[a-z+]+://)(?:(?P<userinfo>[^/?#]*)@)?(?P<place>[^?#]*)", re.I)
+
+
+# aiormq logs this as well as raising it, in its own words.
+logging.getLogger("aiormq.connection").addFilter(
+    lambda record: not str(record.msg).startswith("error when creating transport")
+)
+
+
+class Unusable(Exception):
+    """A server cannot be used. The message is the sentence."""
+
+    def in_full(self) -> str:
+        """Return the sentence; with LOG_LEVEL=DEBUG, what the driver has said as well."""
+        asked = os.environ.get("LOG_LEVEL") == "DEBUG" and self.__cause__
+        return f"{self}\n  {self.__cause__!r}" if asked else str(self)
+
+
+def shown(url: str) -> str:
+    """Return `url` without its password and its options."""
+    match = _URL.match(url)
+    if match is None:
+        return "no URL"  # and what it is may be secret
+    user, colon, _ = (match["userinfo"] or "").partition(":")
+    who = f"{user}{':***' if colon else ''}@" if match["userinfo"] else ""
+    return f"{match['scheme']}{who}{match['place']}"
+
+
+def why(variable: str, url: str, error: BaseException) -> str:
+    """Return the sentence about `error`, met on the way to `url`."""
+    return f"{variable} points to {shown(url)}, {_which(error)}"
+
+
+async def check_rabbitmq(url: str) -> None:
+    """Return if RabbitMQ takes this user to this virtual host.
+
+    Raises:
+        Unusable: it does not.
+    """
+    try:
+        async with asyncio.timeout(LIMIT):
+            connection = await aio_pika.connect(url, timeout=LIMIT)
+            await connection.close()
+    except Exception as error:  # whatever the driver raises, the server is of no use
+        raise Unusable(why("RABBITMQ_URL", url, error)) from error
+
+
+async def check_mongodb(uri: str) -> None:
+    """Return if MongoDB takes this user, and has the transactions that the services need.
+
+    Raises:
+        Unusable: it does not.
+    """
+    try:
+        async with AsyncMongoClient[dict[str, Any]](
+            uri, serverSelectionTimeoutMS=int(LIMIT * 1000)
+        ) as client:
+            hello = await client.admin.command("hello")
+    except (PyMongoError, OSError, ValueError) as error:
+        raise Unusable(why("MONGODB_URI", uri, error)) from error
+    if "setName" not in hello and hello.get("msg") != "isdbgrid":  # the latter is a mongos
+        raise Unusable(
+            f"MONGODB_URI points to {shown(uri)}, which is not a replica set; "
+            "only a replica set has transactions (one member is enough)"
+        )
+
+
+def _which(error: BaseException) -> str:
+    """Return what is the matter, as a clause about the server."""
+    for applies, clause in _CLAUSES:
+        if applies(error):
+            return clause
+    return f"which says {type(error).__name__}: {str(error)[:200]}"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _met(*numbers: int) -> Callable[[BaseException], bool]:
+    """Return whether an error is one of the system's `numbers`, or was caused by one."""
+
+    def met(error: BaseException) -> bool:
+        # MongoDB's driver keeps only the text of what it has met.
+        told = _ERRNO.search(str(error)) if isinstance(error, PyMongoError) else None
+        found = {each.errno for each in _chain(error) if isinstance(each, OSError)}
+        return not found.isdisjoint(numbers) or (told is not None and int(told[1]) in numbers)
+
+    return met
+
+
+def _says(*texts: str) -> Callable[[BaseException], bool]:
+    return lambda error: any(text in str(error) for text in texts)
+
+
+def _is_tls(error: BaseException) -> bool:
+    return any(isinstance(each, ssl.SSLError) for each in _chain(error))
+
+
+def _is_refused_user(error: BaseException) -> bool:
+    if isinstance(error, OperationFailure):
+        return error.code in _REFUSED_USERS
+    return isinstance(
+        error,
+        aiormq.exceptions.AuthenticationError | aiormq.exceptions.ProbableAuthenticationError,
+    )
+
+
+def _is_late(error: BaseException) -> bool:
+    return isinstance(error, TimeoutError) or (isinstance(error, PyMongoError) and error.timeout)
+
+
+_ERRNO = re.compile(r"\[Errno (-?\d+)\]")
+_REFUSED_USERS = {13: "Unauthorized", 18: "AuthenticationFailed", 8000: "AtlasError"}
+
+_CLAUSES: tuple[tuple[Callable[[BaseException], bool], str], ...] = (
+    (_met(errno.ECONNREFUSED), "which refuses connections"),
+    (_met(socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL), "whose host has no known address"),
+    (_says("DNS query name does not exist"), "whose host has no known address"),
+    (_met(errno.EHOSTUNREACH, errno.ENETUNREACH), "which cannot be reached by the network"),
+    (_is_tls, "with which TLS fails"),
+    (_says("SSL handshake failed"), "with which TLS fails"),
+    (_is_refused_user, "which refuses this user or password"),
+    # RabbitMQ closes the connection instead of opening the virtual host.
+    (_says("['Connection.OpenOk']"), "whose virtual host is missing, or closed to this user"),
+    (_says("for replica set name"), "which is not in the replica set that it names"),
+    (_says("Primary()", "No primary"), "which has no primary at the moment"),
+    (_is_late, "which does not answer in time"),
+)
+"""The first that applies counts, so what is certain comes before what is likely."""

@@ -1,0 +1,88 @@
+"""What `make up` checks before it installs or starts anything: the checkout, and the port.
+
+    PYTHONPATH=src python3 -m cartwheel.local.preflight
+
+The standard library is enough. With psutil, which `.venv` has, the holder of a port is named.
+"""
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from cartwheel.local import instance, ports
+
+DEFAULT_PORT = 8000
+DEFAULT_HOST = "127.0.0.1"
+LAST_PORT = 65_535
+
+
+class PortUnusable(Exception):
+    """The gateway cannot listen where it should; the message says why."""
+
+
+def gateway_port(environment: Mapping[str, str]) -> int:
+    """Return the port that `environment` names, or the usual one.
+
+    Raises:
+        PortUnusable: PORT is no port.
+    """
+    given = environment.get("PORT") or str(DEFAULT_PORT)
+    if re.fullmatch("[0-9]{1,5}", given) is None or not 0 < int(given) <= LAST_PORT:
+        raise PortUnusable(f"PORT is {given}, and should be a number from 1 to {LAST_PORT}")
+    return int(given)
+
+
+def check_port(port: int, environment: Mapping[str, str], home: Path) -> None:
+    """Return if the gateway of the instance in `home` can listen on `port`.
+
+    What an earlier run of `home` left there is no obstacle: it is ended first.
+
+    Raises:
+        PortUnusable: it cannot.
+    """
+    host = environment.get("HOST") or DEFAULT_HOST
+    try:
+        ports.listen(port, host)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            _refuse_taken(port, home)
+        elif error.errno == errno.EACCES:
+            raise PortUnusable(
+                f"PORT is {port}, which needs the right to use ports below 1024. "
+                f"Another one: PORT={port + 8000} make up"
+            ) from None
+        else:
+            raise PortUnusable(f"HOST is {host}, which is no address of this machine") from None
+
+
+def _refuse_taken(port: int, home: Path) -> None:
+    who = "another process"
+    if holder := ports.holder(port):
+        from cartwheel.local import leftovers  # needs psutil, and there is a holder only with it
+
+        who = f"{holder.name()} (pid {holder.pid})"
+        if other := leftovers.home_of(holder):
+            if other == str(home):
+                return
+            who = f"the Cartwheel in {other}, as {who}"
+    other_port = port + 1 if port < LAST_PORT else port - 1
+    raise PortUnusable(f"Port {port} is taken by {who}. Another one: PORT={other_port} make up")
+
+
+def main() -> int:
+    home = instance.folder()
+    try:
+        if (pid := instance.runner(home)) is not None:
+            raise instance.InUse(home, pid)
+        check_port(gateway_port(os.environ), os.environ, home)
+    except (instance.InUse, PortUnusable) as refused:
+        sys.stderr.write(f"✗ {refused}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
