@@ -106,7 +106,7 @@ async def deployed(shared: System, folder: Path, name: str) -> AsyncGenerator[De
         home=folder / name,
         shared=shared,
         given={
-            **{variable: shared.environment[variable] for variable in AWS},
+            **{name: shared.environment[name] for name in AWS if name in shared.environment},
             "MONGODB_URI": shared.environment["MONGODB_URI"],
             "MONGODB_DATABASE_PREFIX": f"{vhost}_",
             "RABBITMQ_URL": f"amqp://{vhost}:{PASSWORD}@{node}/{vhost}",

@@ -17,8 +17,6 @@ from typing import Any
 
 import aio_pika
 import aiormq.exceptions
-from pymongo import AsyncMongoClient
-from pymongo.errors import OperationFailure, PyMongoError
 
 LIMIT = 5.0
 """Seconds that a server gets to answer when it is checked."""
@@ -76,6 +74,10 @@ async def check_mongodb(uri: str) -> None:
     Raises:
         Unusable: it does not.
     """
+    # Here, because much that has to do with RabbitMQ alone needs what else is in this module.
+    from pymongo import AsyncMongoClient
+    from pymongo.errors import PyMongoError
+
     try:
         async with AsyncMongoClient[dict[str, Any]](
             uri, serverSelectionTimeoutMS=int(LIMIT * 1000)
@@ -109,7 +111,7 @@ def _met(*numbers: int) -> Callable[[BaseException], bool]:
 
     def met(error: BaseException) -> bool:
         # MongoDB's driver keeps only the text of what it has met.
-        told = _ERRNO.search(str(error)) if isinstance(error, PyMongoError) else None
+        told = _ERRNO.search(str(error)) if _is_mongodbs(error) else None
         found = {each.errno for each in _chain(error) if isinstance(each, OSError)}
         return not found.isdisjoint(numbers) or (told is not None and int(told[1]) in numbers)
 
@@ -125,8 +127,8 @@ def _is_tls(error: BaseException) -> bool:
 
 
 def _is_refused_user(error: BaseException) -> bool:
-    if isinstance(error, OperationFailure):
-        return error.code in _REFUSED_USERS
+    if _is_mongodbs(error):
+        return getattr(error, "code", None) in _REFUSED_USERS
     return isinstance(
         error,
         aiormq.exceptions.AuthenticationError | aiormq.exceptions.ProbableAuthenticationError,
@@ -134,7 +136,13 @@ def _is_refused_user(error: BaseException) -> bool:
 
 
 def _is_late(error: BaseException) -> bool:
-    return isinstance(error, TimeoutError) or (isinstance(error, PyMongoError) and error.timeout)
+    return isinstance(error, TimeoutError) or (
+        _is_mongodbs(error) and getattr(error, "timeout", False)
+    )
+
+
+def _is_mongodbs(error: BaseException) -> bool:
+    return type(error).__module__ == "pymongo.errors"
 
 
 _ERRNO = re.compile(r"\[Errno (-?\d+)\]")
