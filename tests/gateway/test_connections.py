@@ -89,6 +89,13 @@ async def test_a_head_over_32_kb_is_431_also_when_it_comes_in_one_read(gateway: 
         assert (await gateway.send_raw(head)).startswith(b"HTTP/1.1 " + status), size
 
 
+async def test_a_path_or_query_over_8_kb_is_414(gateway: Gateway) -> None:
+    rest = b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    for begin in (b"GET /health/", b"GET /health/live?"):
+        assert (await gateway.send_raw(begin + b"x" * 8_000 + rest))[9:12] in (b"404", b"422")
+        assert (await gateway.send_raw(begin + b"x" * 8_200 + rest))[9:12] == b"414"
+
+
 HOSTS = {
     "none": (b"", b"400"),
     "two": (b"Host: x\r\nHost: x\r\n", b"400"),

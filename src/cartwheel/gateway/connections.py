@@ -36,8 +36,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     thrown_away: int = 16 * 1024 * 1024
     """Bytes of it."""
     head: int = 32 * 1024
-    """Bytes of request line and headers, and the same for what frames a chunked body: sizes,
-    extensions, trailers."""
+    """Bytes of request line and headers."""
+    framing: int = 8 * 1024
+    """Bytes of what frames a chunked body: sizes, extensions, trailers."""
+    target: int = 8 * 1024
+    """Bytes of path and query (RFC 9112, section 3, recommends to take 8,000). Litestar remembers
+    the paths it has met."""
     connections: int = 4096
     """Open at the same time; one more is told 503."""
 
@@ -47,9 +51,10 @@ LIMITS = Limits()
 PIECE = 1024
 """Bytes parsed at a time. All requests that begin in one piece are queued, so it is small."""
 PIECES = 2
-"""Parsed in one turn of the event loop, in which all other clients wait."""
-PAUSE = 0.02
-"""Seconds between two reads of what is thrown away, of up to 256 KB each."""
+"""Parsed at once when they arrive: most requests are that short. Then one in each turn of the event
+loop, so that other clients need not wait."""
+PAUSE = 0.005
+"""Seconds between two reads of what is thrown away."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -101,20 +106,19 @@ class BoundedProtocol(HttpToolsProtocol):
             self._has_spoken = True
             self._stop_timer()
         self._unparsed += data
-        self._parse()
+        self._parse(PIECES)
 
-    def _parse(self) -> None:
+    def _parse(self, pieces: int = 1) -> None:
         """Parse what has arrived, but no more of it than other clients can wait for."""
-        for _ in range(PIECES):
+        for _ in range(pieces):
             if not self._unparsed or self._must_wait():
                 break
             piece = bytes(self._unparsed[:PIECE])
             del self._unparsed[:PIECE]
             super().data_received(piece)
             self._overhead += len(piece)
-            if self._overhead > self.limits.head and not self._refusal:
-                self._refuse(refusals.LONG_FRAMING if self._in_body else refusals.LONG_HEAD)
-            elif self._timer is None and not self._must_wait():
+            self._check_overhead()
+            if self._timer is None and not self._must_wait():
                 # Not pushed back by further bytes: a trickle would keep it open for ever.
                 self._limit(self.limits.request, self.transport.abort)
         else:
@@ -123,6 +127,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
         elif not self._must_wait():
             self.flow.resume_reading()
+
+    def _check_overhead(self) -> None:
+        limit = self.limits.framing if self._in_body else self.limits.head
+        if self._overhead > limit and not self._refusal:
+            self._refuse(refusals.LONG_FRAMING if self._in_body else refusals.LONG_HEAD)
 
     def parse_soon(self) -> bool:
         """Go on in the next turn of the event loop; return whether there is anything to parse."""
@@ -149,6 +158,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self._overhead > self.limits.head:
             self._fault = refusals.LONG_HEAD
+            raise ValueError
+        if len(self.url) > self.limits.target:
+            self._fault = refusals.LONG_TARGET
             raise ValueError
         if not refusals.names_one_host(self.headers, self.parser):
             self._fault = refusals.NOT_ONE_HOST

@@ -15,6 +15,8 @@ from cartwheel.gateway.connections import LIMITS, BoundedProtocol, Limits
 from cartwheel.gateway.traced import Traced
 
 BACKLOG = 2048
+READ_AT_MOST = 64 * 1024
+"""Bytes that the kernel keeps of a connection until they are read."""
 KEEP_ALIVE = 30
 """Seconds a connection may be idle between two requests."""
 GRACE = 6
@@ -42,6 +44,8 @@ async def serve(
     """
     protocol = partial(BoundedProtocol, limits=limits, clients=clients or Clients())
     listener = socket.create_server((host, port), backlog=BACKLOG, reuse_port=share_port)
+    # Inherited by connections, so that one read brings no more than that.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_AT_MOST)
     server = _Server(
         uvicorn.Config(
             Traced(app),
