@@ -134,7 +134,6 @@ class Impatient(BoundedProtocol):
         request = 0.4
         response = 0.4
         linger = 0.4
-        connections = 80
 
 
 @asynccontextmanager
@@ -222,7 +221,7 @@ async def gateway(running_gateway: Gateway) -> AsyncGenerator[Gateway]:
 
 @pytest.fixture
 async def impatient(running_impatient: Gateway) -> AsyncGenerator[Gateway]:
-    """One that waits 0.4 s instead of 10 and has 80 connections instead of 4,096."""
+    """One that waits 0.4 s instead of 10."""
     yield running_impatient
     await running_impatient.hang_up()
 
