@@ -7,8 +7,10 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-async def eventually(check: Callable[[], Awaitable[Result]], *, within: float = 15.0) -> Result:
+async def eventually(check: Callable[[], Awaitable[Result]], *, within: float = 30.0) -> Result:
     """Return what `check` returns once none of its assertions fails any more.
+
+    `within` is for a busy machine; a shorter one only where the promise is a time.
 
     Raises:
         AssertionError: the last one, after `within` seconds.

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import psutil
 import pytest
 from litestar import Litestar, Router
 from multidict import CIMultiDictProxy
@@ -29,6 +30,7 @@ from cartwheel.local.console import Console
 from cartwheel.local.supervisor import supervising
 
 from ..logs import logged_by
+from ..waiting import eventually
 from . import probes
 from .issuer import CLIENT, ISSUER, Issuer, issuing
 from .scripted_cognito import Scripted, cut_off, scripting
@@ -75,6 +77,7 @@ class Gateway:
         self.app = app
         self.port = port
         self.session = session
+        self._connected: list[asyncio.StreamWriter] = []
 
     async def call(
         self, method: str, path: str, body: object = None, token: str = "", **more: Any
@@ -95,14 +98,35 @@ class Gateway:
         return await self.call("POST", path, body, token, **more)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
+        """Open a connection. It ends with the test, if not before."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self._connected.append(writer)
+        return reader, writer
+
+    async def hang_up(self) -> None:
+        """Close what `connect` has opened, whatever a test that failed has left behind."""
+        for writer in self._connected:
+            writer.transport.abort()
+        closing = (writer.wait_closed() for writer in self._connected)
+        await asyncio.gather(*closing, return_exceptions=True)
+        self._connected.clear()
+
+    async def is_rid_of(self, writer: asyncio.StreamWriter) -> None:
+        """Wait until the server has closed its end of a connection, without reading anything."""
+        client = writer.get_extra_info("sockname")
+
+        async def closed() -> None:  # the server runs in this process
+            sockets = psutil.Process().net_connections("tcp4")
+            assert client not in [socket.raddr for socket in sockets]
+
+        await eventually(closed)
 
     async def send_raw(self, data: bytes) -> bytes:
         """Send `data` as it is; return all that comes back until the connection is closed."""
         reader, writer = await self.connect()
         try:
             writer.write(data)
-            async with asyncio.timeout(8):
+            async with asyncio.timeout(30):
                 return await reader.read()
         except ConnectionError:
             return b""
@@ -130,14 +154,16 @@ async def running(
             clients=clients,
         )
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await started.wait()
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+        gateway = Gateway(app, port, session)
         try:
-            yield Gateway(app, port, session)
+            yield gateway
         finally:
             stop.set()
             await serving
+            await gateway.hang_up()
 
 
 def probe_app(
@@ -173,17 +199,29 @@ async def verifier(issuer: Issuer) -> AsyncGenerator[tuple[Verifier, cognito.Cog
 
 
 @pytest.fixture(scope="session")
-async def gateway(verifier: tuple[Verifier, cognito.Cognito]) -> AsyncGenerator[Gateway]:
-    """One whose tokens are the tests' own, with routes that show how any route is treated."""
+async def running_gateway(verifier: tuple[Verifier, cognito.Cognito]) -> AsyncGenerator[Gateway]:
     async with running(probe_app(*verifier)) as gateway:
         yield gateway
 
 
 @pytest.fixture(scope="session")
-async def impatient(verifier: tuple[Verifier, cognito.Cognito]) -> AsyncGenerator[Gateway]:
-    """One that waits 0.4 s instead of 10."""
+async def running_impatient(verifier: tuple[Verifier, cognito.Cognito]) -> AsyncGenerator[Gateway]:
     async with running(probe_app(*verifier), IMPATIENT) as gateway:
         yield gateway
+
+
+@pytest.fixture
+async def gateway(running_gateway: Gateway) -> AsyncGenerator[Gateway]:
+    """One whose tokens are the tests' own, with routes that show how any route is treated."""
+    yield running_gateway
+    await running_gateway.hang_up()
+
+
+@pytest.fixture
+async def impatient(running_impatient: Gateway) -> AsyncGenerator[Gateway]:
+    """One that waits 0.4 s instead of 10."""
+    yield running_impatient
+    await running_impatient.hang_up()
 
 
 @pytest.fixture

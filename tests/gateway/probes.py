@@ -14,6 +14,8 @@ from cartwheel.kernel import errors
 from cartwheel.kernel.errors import FieldError, Refusal
 
 SECRET = "4242424242424242"
+SLOW: list[float] = []
+"""What the slow route was asked for, noted as it begins."""
 Count = Annotated[int, QueryParameter(ge=1, le=100)]
 
 
@@ -89,6 +91,7 @@ async def fail(name: FromPath[str]) -> None:
 
 @get("/slow/{seconds:float}", opt=PUBLIC)
 async def slow(seconds: FromPath[float]) -> bool:
+    SLOW.append(seconds)
     await asyncio.sleep(seconds)
     return True
 

@@ -6,15 +6,15 @@ import time
 import pytest
 from structlog.typing import EventDict
 
-from cartwheel.gateway import cognito
 from cartwheel.gateway.clients import Clients, Networks
 from cartwheel.gateway.cognito import Cognito
 from cartwheel.gateway.connections import Limits
 from cartwheel.gateway.identity import Verifier
-from cartwheel.gateway.server import serve
+from cartwheel.gateway.server import GRACE, serve
 
 from ..waiting import eventually
-from .conftest import Gateway, probe_app, running
+from .conftest import Gateway, Reply, probe_app, running
+from .probes import SLOW
 
 LIST = b"GET /api/v1/probe/list HTTP/1.1\r\nHost: x\r\n"
 ITEMS = b"POST /api/v1/probe/items HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -35,18 +35,16 @@ TRICKLES = {
 async def test_fifty_clients_that_send_a_byte_now_and_then_are_cut_off(
     impatient: Gateway, trickle: tuple[bytes, bytes]
 ) -> None:
-    begun = time.monotonic()
     await asyncio.gather(*(send_slowly(impatient, *trickle) for _ in range(50)))
-    assert time.monotonic() - begun < 2
     assert (await impatient.get("/health/live")).status == 200
 
 
 async def send_slowly(gateway: Gateway, begin: bytes, again: bytes) -> None:
-    """Return when the server has hung up."""
+    """Return when the server has hung up, which takes it less than a second, left alone."""
     reader, writer = await gateway.connect()
     try:
         writer.write(begin)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(8):
             while not reader.at_eof():
                 writer.write(again)
                 with contextlib.suppress(TimeoutError):
@@ -65,20 +63,17 @@ async def test_a_slow_answer_does_not_count_as_a_slow_client(impatient: Gateway)
 async def test_a_client_that_does_not_read_its_answer_is_cut_off(impatient: Gateway) -> None:
     reader, writer = await impatient.connect()
     writer.write(b"GET /api/v1/probe/big HTTP/1.1\r\nHost: x\r\n\r\n")
-    await asyncio.sleep(1.2)
-    received = b""
+    assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+    await impatient.is_rid_of(writer)
     with contextlib.suppress(ConnectionError):
-        async with asyncio.timeout(3):
-            received = await reader.read()
-    assert len(received) < 20_000_000
-    writer.close()
+        assert len(await reader.read()) < 20_000_000
 
 
 async def test_a_head_without_end_is_431(gateway: Gateway) -> None:
     for flood in (b"X-A: " + b"b" * 100_000, b"X-A: b\r\n" * 10_000, b"\r\n" * 40_000):
         reader, writer = await gateway.connect()
         writer.write((LIST if flood[:1] == b"X" else b"") + flood)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(8):  # the server waits 10 s for the rest
             assert (await reader.readline()).startswith(b"HTTP/1.1 431 ")
         writer.close()
 
@@ -226,27 +221,25 @@ async def test_a_refused_body_without_end_is_not_read_for_ever(gateway: Gateway)
 
 
 async def test_one_connection_too_many_is_told_503(
-    verifier: tuple[Verifier, cognito.Cognito],
+    verifier: tuple[Verifier, Cognito],
 ) -> None:
-    async with running(probe_app(*verifier), Limits(connections=80)) as gateway:
-        held = [await gateway.connect() for _ in range(80)]
-        answer = await gateway.send_raw(b"")
+    async with running(probe_app(*verifier), Limits(connections=3)) as gateway:
+        held = [await gateway.connect() for _ in range(3)]
+        reader, _ = await gateway.connect()
+        answer = await reader.read()
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"application/problem+json" in answer
         assert b"retry-after" in answer
-        held.pop()[1].close()
 
-        async def let_in() -> None:
-            assert await asked_from("127.0.0.1", gateway) == b"200"
-
-        await eventually(let_in)
         for _, writer in held:
-            writer.close()
+            writer.transport.abort()
+            await gateway.is_rid_of(writer)
+        assert (await gateway.get("/health/live")).status == 200
 
 
 class TestOneAddress:
     async def test_may_hold_so_many_connections_and_others_are_let_in(
-        self, verifier: tuple[Verifier, cognito.Cognito]
+        self, verifier: tuple[Verifier, Cognito]
     ) -> None:
         async with running(probe_app(*verifier), clients=Clients(most=5)) as gateway:
             held = [await gateway.connect() for _ in range(5)]
@@ -270,7 +263,7 @@ class TestOneAddress:
         "clients", [Clients(most=5, trusted=Networks("127.0.0.0/8")), Clients(most=0)]
     )
     async def test_has_no_limit_as_a_trusted_proxy_or_where_it_is_switched_off(
-        self, verifier: tuple[Verifier, cognito.Cognito], clients: Clients
+        self, verifier: tuple[Verifier, Cognito], clients: Clients
     ) -> None:
         async with running(probe_app(*verifier), clients=clients) as gateway:
             held = [await gateway.connect() for _ in range(10)]
@@ -279,7 +272,7 @@ class TestOneAddress:
                 writer.close()
 
     async def test_is_the_one_that_a_trusted_proxy_names(
-        self, verifier: tuple[Verifier, cognito.Cognito], logged: list[EventDict]
+        self, verifier: tuple[Verifier, Cognito], logged: list[EventDict]
     ) -> None:
         for trusted, client in (("127.0.0.1", "203.0.113.7"), ("10.0.0.1", "127.0.0.1")):
             clients = Clients(trusted=Networks(trusted))
@@ -322,9 +315,21 @@ async def test_a_client_that_hangs_up_is_no_crash(
         await writer.drain()
         await asyncio.sleep(0.05)
         writer.transport.abort()
-    await asyncio.sleep(0.1)
+        await gateway.is_rid_of(writer)
     assert not [line for line in logged if line["log_level"] == "error"]
     assert not caplog.records
+
+
+async def begun(gateway: Gateway, *, seconds: float) -> asyncio.Task[Reply]:
+    """Return a request that the app has in hand for so many seconds."""
+    SLOW.clear()
+    slow = asyncio.create_task(gateway.get(f"/api/v1/probe/slow/{seconds}"))
+
+    async def in_hand() -> None:
+        assert seconds in SLOW
+
+    await eventually(in_hand)
+    return slow
 
 
 class TestStopping:
@@ -332,24 +337,21 @@ class TestStopping:
         self, verifier: tuple[Verifier, Cognito]
     ) -> None:
         async with running(probe_app(*verifier)) as gateway:
-            _, idle = await gateway.connect()
-            slow = asyncio.create_task(gateway.get("/api/v1/probe/slow/0.5"))
-            await asyncio.sleep(0.2)
-            begun = time.monotonic()
+            await gateway.connect()  # and say nothing
+            slow = await begun(gateway, seconds=0.5)
+            stopping = time.monotonic()
         # `running` has stopped the server.
         assert (await slow).body == b"true"
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - stopping < GRACE
         with pytest.raises(ConnectionRefusedError):
             await gateway.connect()
-        idle.close()
 
     async def test_what_takes_too_long_is_told_that_the_outcome_is_unknown(
         self, verifier: tuple[Verifier, Cognito], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("cartwheel.gateway.server.GRACE", 1)
         async with running(probe_app(*verifier)) as gateway:
-            slow = asyncio.create_task(gateway.get("/api/v1/probe/slow/30"))
-            await asyncio.sleep(0.2)
+            slow = await begun(gateway, seconds=30.0)
         reply = await slow
         assert (reply.status, reply.problem["code"]) == (503, "outcome_unknown")
 

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import pwd
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -96,14 +95,12 @@ async def test_one_customers_failing_mails_keep_nobody_elses_waiting(
     await asyncio.gather(*(publish(decline) for decline in declines))
 
     for number in range(1, 4):
-        began = time.monotonic()
         await publish(paid(lucky))
 
         async def arrived(number: int = number) -> None:
             assert ses.taken.count(lucky.user.email) == number
 
         await eventually(arrived)
-        assert time.monotonic() - began < 10
     assert ses.asked[unlucky.user.email] >= ORDERS * DECLINES
 
     ses.script.clear()

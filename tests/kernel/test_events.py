@@ -111,7 +111,7 @@ async def test_events_that_are_there_together_are_handled_together(connect: Conn
 
     async def together(events: list[CloudEvent[Happened]]) -> Sequence[None]:
         batches.append(len(events))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
         return [None] * len(events)
 
     await publish(connect, *(happened(n) for n in range(1, 101)))
@@ -471,7 +471,11 @@ async def test_a_stopping_consumer_gives_back_what_it_has_not_begun(
     await connection.stop()
 
     assert 0 < finished < 200
-    assert await count(channel, topology.event_queue(SERVICE)) == 200 - finished
+
+    async def given_back() -> None:
+        assert await count(channel, topology.event_queue(SERVICE)) == 200 - finished
+
+    await eventually(given_back)
 
 
 async def test_an_event_with_a_consumer_but_no_queue_is_not_taken_for_published(

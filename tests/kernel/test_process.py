@@ -152,12 +152,12 @@ async def test_a_process_that_waits_for_its_parts_stops_at_once_when_told(
         }
     )
     assert process.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert b"waiting for MongoDB" in await process.stdout.readline()
 
     process.send_signal(number)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         said, _ = await process.communicate()
     assert process.returncode == 0
     assert b"stopped" in said

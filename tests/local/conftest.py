@@ -99,7 +99,7 @@ def command() -> Callable[..., Command]:
             "name": behaviour,
             "argv": _argv(behaviour),
             "environment": {},
-            "start_limit": 5.0,
+            "start_limit": 30.0,
         }
         return Command(**(values | changes))  # pyright: ignore[reportArgumentType] by msgspec at once
 

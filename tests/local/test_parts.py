@@ -205,7 +205,7 @@ async def _take(system: System) -> str:
     async with connection:
         channel = await connection.channel()
         queue = await channel.get_queue("kept")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return (await queue.get(no_ack=True)).body.decode()
 
 

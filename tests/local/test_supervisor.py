@@ -16,6 +16,8 @@ from cartwheel.local import leftovers
 from cartwheel.local.command import Command
 from cartwheel.local.supervisor import CannotStart, Supervisor, supervising
 
+from ..waiting import eventually
+
 Make = Callable[..., Command]
 
 
@@ -85,7 +87,7 @@ async def test_a_killed_process_is_started_again(
     first = supervisor.pid("good")
 
     await supervisor.kill("good")
-    await asyncio.wait_for(supervisor.ready("good"), 5)
+    await asyncio.wait_for(supervisor.ready("good"), 30)
 
     assert supervisor.pid("good") != first
     assert [text for text in console.said if "good was ended by SIGKILL" in text]
@@ -101,11 +103,13 @@ async def test_a_process_whose_program_is_away_for_a_moment_is_started_when_it_i
 
     program.unlink()
     await supervisor.kill("good")
-    await asyncio.sleep(0.8)
-    program.symlink_to(good.argv[0])
-    await asyncio.wait_for(supervisor.ready("good"), 5)
 
-    assert [text for text in console.said if "good could not be started" in text]
+    async def missed() -> None:
+        assert [text for text in console.said if "good could not be started" in text]
+
+    await eventually(missed)
+    program.symlink_to(good.argv[0])
+    await asyncio.wait_for(supervisor.ready("good"), 30)
 
 
 async def test_what_a_process_gets_for_its_next_start_it_gets_once(
@@ -128,7 +132,7 @@ async def test_a_process_that_keeps_dying_is_started_again_with_growing_delays(
 ) -> None:
     await supervisor.run(command("short"))
 
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while len(delays := re.findall(r"again in (\S+) s", "\n".join(console.said))) < 3:
         assert time.monotonic() < deadline
         await supervisor.ready("short")
@@ -159,7 +163,7 @@ async def test_a_process_that_does_not_end_when_asked_is_killed(
     started = time.monotonic()
     await supervisor.stop("deaf")
 
-    assert 0.3 <= time.monotonic() - started < 2
+    assert 0.3 <= time.monotonic() - started < 8  # unlike its usual limit
     assert leftovers.find(supervisor.home) == []
 
 

@@ -58,7 +58,7 @@ async def up(
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        await asyncio.wait_for(_until_known(home), 20)
+        await asyncio.wait_for(_until_known(home), 60)
         yield process
     finally:
         if process.returncode is None:
@@ -315,7 +315,7 @@ async def test_a_signal_stops_everything_without_complaint(
         output, _ = await process.communicate()
 
     assert process.returncode == 0
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 8  # when what does not end is killed
     assert b"Traceback" not in output
     assert b"stopped" in output
     assert leftovers.find(tmp_path) == []

@@ -161,14 +161,14 @@ async def test_mails_that_hang_keep_no_other_waiting(script: ScriptedSes) -> Non
     """As many as the consumer has room for beside the other one."""
     customers = [f"customer{number}@example.org" for number in range(63)]
     script.script = dict.fromkeys(customers, HANGS)
-    async with open_ses(sender=SENDER, timeout=20.0) as patient:
+    async with open_ses(sender=SENDER, timeout=60.0) as patient:
         hanging = [asyncio.create_task(patient.send(mail(to))) for to in customers]
 
         async def all_asked() -> None:
             assert script.asked.total() == len(customers)
 
         await eventually(all_asked)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(25):
             await patient.send(mail())
 
         assert not any(task.done() for task in hanging)

@@ -153,13 +153,13 @@ async def test_a_charge_that_is_only_slow_comes_to_nothing_once_it_was_given_up(
     payments: Payments, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(payments_simulator, "ANSWER_WITHIN", 0.3)
-    await shop.fault("charge_late", seconds=1.0)
+    await shop.fault("charge_late", seconds=2.0)
     request = create(await shop.order(), await shop.card())
     async with open_simulator(shop.simulator.url, API_KEY) as impatient:
         left = await unknown(payments._replace(cards=impatient), request)
 
     await payments.reconcile()
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(2.0)
 
     assert (await read(payments, left)).status is PaymentStatus.REJECTED
     assert await shop.charges(left) == ["cancellation"]

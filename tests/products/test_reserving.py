@@ -109,7 +109,7 @@ async def test_a_conflict_is_tried_again_as_soon_as_the_other_is_done(
     freed = time.monotonic()
 
     assert len(held(await holding)) == 1
-    assert time.monotonic() - freed < 2
+    assert time.monotonic() - freed < 5
 
 
 async def test_a_conflict_that_outlasts_the_deadline_is_contention_and_nothing_is_done(

@@ -63,7 +63,7 @@ class Simulator:
                 stdout=log,
                 stderr=log,
             )
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 said = await asyncio.get_running_loop().sock_recv(ready, 100)
         assert said == b"READY=1", self.log.read_text()
         port = re.findall(r'"port": ?(\d+)', self.log.read_text())[-1]
@@ -89,7 +89,7 @@ class Simulator:
         assert self._process
         if self._session:
             await self._session.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self._process.wait()
 
     async def call(self, method: str, path: str, content: object = None, **headers: str) -> Answer:
@@ -155,7 +155,7 @@ class Receiver:
         return [event for _, _, event in self.received if event["payment_id"] in payment_ids]
 
     async def wait_for(self, count: int, *payment_ids: str) -> list[Any]:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(30):
             while len(self.events(*payment_ids)) < count:
                 self._arrived.clear()
                 await self._arrived.wait()

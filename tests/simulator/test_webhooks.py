@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ import pytest
 from cartwheel.gateway.simulator import BadSignature, verify_signature
 from cartwheel.simulator.webhooks import GIVE_UP_AFTER, pause_before_retry, sign
 
+from ..waiting import eventually
 from .conftest import WEBHOOK_SECRET, Receiver, Simulator
 
 BODY = b'{"id":"evt_1"}'
@@ -101,11 +103,12 @@ async def test_webhooks_go_on_after_a_crash(
 
     first, second = await receiver.wait_for(2, payment_id)
     assert first == second
-    await asyncio.sleep(0.2)
-    with sqlite3.connect(simulator.ledger) as outside:
-        left = outside.execute("SELECT count(*) FROM webhooks").fetchone()
-    outside.close()
-    assert left == (0,)
+
+    async def none_is_left() -> None:
+        with contextlib.closing(sqlite3.connect(simulator.ledger)) as outside:
+            assert outside.execute("SELECT count(*) FROM webhooks").fetchone() == (0,)
+
+    await eventually(none_is_left)
 
 
 def test_pauses_grow_to_an_hour() -> None:
