@@ -295,7 +295,7 @@ async def test_a_parameter_given_twice_is_422_and_named(gateway: Gateway) -> Non
 async def test_a_flood_of_parameters_is_422_and_nothing_of_it_is_remembered(
     gateway: Gateway,
 ) -> None:
-    for query in ("&" * 10_000, "a&" * 10_000, f"a={'x' * 20_000}"):
+    for query in ("&" * 7_000, "a&" * 3_500, f"a={'x' * 7_000}"):
         answer = await gateway.send_raw(
             f"GET {LIST}?{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
         )
