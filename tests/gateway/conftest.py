@@ -134,7 +134,7 @@ class Gateway:
             writer.close()
 
 
-IMPATIENT = Limits(first_byte=0.4, request=0.4, response=0.4, linger=0.4)
+IMPATIENT = Limits(first_byte=0.4, request=0.4, response=0.4, linger=0.4, flush=0.4)
 
 
 @asynccontextmanager

@@ -1,14 +1,17 @@
 import asyncio
 import contextlib
+import gc
 import socket
+import struct
 import time
 
+import psutil
 import pytest
 from structlog.typing import EventDict
 
 from cartwheel.gateway.clients import Clients, Networks
 from cartwheel.gateway.cognito import Cognito
-from cartwheel.gateway.connections import Limits
+from cartwheel.gateway.connections import BoundedProtocol, Limits
 from cartwheel.gateway.identity import Verifier
 from cartwheel.gateway.server import GRACE, serve
 
@@ -127,7 +130,7 @@ def chunks(body: bytes, size: int, extension: bytes = b"") -> bytes:
 FRAMED = {
     "one chunk": (chunks(ONE, 100) + b"0\r\n\r\n", b"201"),
     "chunks of one byte": (chunks(ONE, 1) + b"0\r\n\r\n", b"201"),
-    "a long body": (chunks(LONG, 100) + b"0\r\n\r\n", b"201"),
+    "a long body in small chunks": (chunks(LONG, 64) + b"0\r\n\r\n", b"201"),
     "a short extension": (chunks(ONE, 100, b";a=b") + b"0\r\n\r\n", b"201"),
     "a long extension": (chunks(ONE, 100, b";a=" + b"b" * 34_000) + b"0\r\n\r\n", b"400"),
     "many extensions": (chunks(LONG, 100, b";a=" + b"b" * 60) + b"0\r\n\r\n", b"400"),
@@ -237,6 +240,108 @@ async def test_one_connection_too_many_is_told_503(
         assert (await gateway.get("/health/live")).status == 200
 
 
+@pytest.mark.parametrize("apart", [False, True], ids=["in one", "apart"])
+async def test_an_offer_of_another_protocol_is_passed_over_and_the_body_read(
+    gateway: Gateway, apart: bool
+) -> None:
+    hidden = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    for body, status in ((ONE, b"201"), (hidden, b"400")):
+        reader, writer = await gateway.connect()
+        writer.write(
+            ITEMS
+            + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(body)
+        )
+        if apart:
+            await asyncio.sleep(0.1)
+        writer.write(body + LIST + b"Connection: close\r\n\r\n")
+        answer = await reader.read()
+        assert [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]] == [status, b"200"]
+
+
+async def test_no_tunnels_are_made(gateway: Gateway) -> None:
+    answer = await gateway.send_raw(b"CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n" + LIST + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+async def test_a_client_that_has_shut_down_its_sending_side_is_answered(gateway: Gateway) -> None:
+    reader, writer = await gateway.connect()
+    writer.write(b"GET /api/v1/probe/slow/0.3 HTTP/1.1\r\nHost: x\r\n\r\n")
+    writer.write_eof()
+    assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_what_is_behind_a_slow_request_has_its_own_time(impatient: Gateway) -> None:
+    reader, writer = await impatient.connect()
+    writer.write(b"GET /api/v1/probe/slow/1.0 HTTP/1.1\r\nHost: x\r\n\r\n")
+    writer.write(ITEMS + b"Content-Length: %d\r\n\r\n{" % len(ONE))
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+    writer.write(ONE[1:])
+    await reader.readuntil(b"HTTP/1.1 201 ")
+    writer.write(ITEMS + b"Content-Length: %d\r\n\r\n{" % len(ONE))
+    await impatient.is_rid_of(writer)
+
+
+async def test_the_last_answer_cannot_be_left_lying_for_ever(
+    verifier: tuple[Verifier, Cognito],
+) -> None:
+    limits = Limits(response=60, flush=0.4, linger=0.4)
+    async with running(probe_app(*verifier), limits) as gateway:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            client.connect(("127.0.0.1", gateway.port))
+            client.sendall((LIST + b"\r\n") * 400 + b"NONSENSE\r\n\r\n")
+            name = client.getsockname()
+
+            async def closed() -> None:
+                assert name not in [each.raddr for each in psutil.Process().net_connections("tcp4")]
+
+            await eventually(closed)
+
+
+async def test_nothing_is_left_of_a_connection_that_was_reset(gateway: Gateway) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        before = alive()
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.sendall((LIST + b"\r\n") * 1000)
+                await asyncio.sleep(0.02)
+
+        async def gone() -> None:
+            assert alive() <= before
+
+        await eventually(gone)
+    finally:
+        gc.enable()
+
+
+def alive() -> int:
+    return sum(type(each) is BoundedProtocol for each in gc.get_objects())
+
+
+async def test_who_hangs_up_or_breaks_off_is_no_crash(
+    gateway: Gateway, logged: list[EventDict], caplog: pytest.LogCaptureFixture
+) -> None:
+    slow = b"GET /api/v1/probe/slow/0.2 HTTP/1.1\r\nHost: x\r\n\r\n"
+    refused = b"GET /api/v1/probe/whoami HTTP/1.1\r\nHost: x\r\nContent-Length: 65800\r\n\r\n"
+    for begin in (
+        slow * 2,
+        ITEMS + b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        refused + b"[" * 65_800 + slow,
+    ):
+        _, writer = await gateway.connect()
+        writer.write(begin)
+        await asyncio.sleep(0.1)
+        writer.transport.abort()
+    await asyncio.sleep(0.5)
+    assert not [line for line in logged if line["log_level"] == "error"]
+    assert not caplog.records
+
+
 class TestOneAddress:
     async def test_may_hold_so_many_connections_and_others_are_let_in(
         self, verifier: tuple[Verifier, Cognito]
@@ -249,6 +354,7 @@ class TestOneAddress:
             assert b"too_many_connections" in answer
             assert b"retry-after" in answer
             assert await asked_from("127.0.0.2", gateway) == b"200"
+            assert (await gateway.send_raw(ITEMS + b"x" * 200_000)).startswith(b"HTTP/1.1 429 ")
             held[0][1].close()
             writer.close()
 

@@ -8,11 +8,13 @@ a time, and nothing is parsed while a whole request waits for its answer.
 """
 
 import asyncio
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
 import msgspec
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -30,6 +32,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds from a request's first byte to its last."""
     response: float = 10.0
     """Seconds that a client may leave a response lying in the socket."""
+    flush: float = 4.0
+    """Seconds in which a connection's last answer must have been taken; shorter than `GRACE`."""
     linger: float = 1.0
     """Seconds for which the rest of a refused request is still thrown away: closing at once would
     reset the connection, and many clients would not see the answer (nginx: lingering_close)."""
@@ -37,7 +41,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of it."""
     head: int = 32 * 1024
     """Bytes of request line and headers."""
-    framing: int = 8 * 1024
+    framing: int = 16 * 1024
     """Bytes of what frames a chunked body: sizes, extensions, trailers."""
     target: int = 8 * 1024
     """Bytes of path and query (RFC 9112, section 3, recommends to take 8,000). Litestar remembers
@@ -66,6 +70,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._clients = clients
         self._unparsed = bytearray()
         self._in_body = False
+        self._is_partial = False
+        """Whether the end of a request, or of what should be one, is still to come."""
         self._has_spoken = False
         self._overhead = 0
         """Bytes of this head, or of what frames this body."""
@@ -75,6 +81,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refusal: Refusal | None = None
         """Why no more is parsed; told once the requests before are answered."""
         self._hanging_up = False
+        self._will_parse = False
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
 
@@ -86,15 +93,24 @@ class BoundedProtocol(HttpToolsProtocol):
         within_limit = self._clients.connected(self._peer)
         if len(self.connections) <= self.limits.connections and within_limit:
             self._limit(self.limits.first_byte, self.transport.abort)
+        elif within_limit:
+            self._say(refusals.FULL)
+            self.close()
         else:
-            self._say(refusals.FULL_FOR_ONE if not within_limit else refusals.FULL)
-            self.transport.close()
+            self._say(refusals.FULL_FOR_ONE)
+            self._hang_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._clients.disconnected(self._peer)
         self._stop_timer()
         self.resume_writing()
         super().connection_lost(exc)
+        # What would keep this connection alive, and all that it holds, until the garbage collector
+        # runs: queued requests know it, and so does the timer after a reset.
+        if self.pipeline:
+            self.pipeline.clear()
+            self.cycle = cast("Any", None)
+        self._unset_keepalive_if_required()
 
     # What arrives
 
@@ -110,23 +126,54 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _parse(self, pieces: int = 1) -> None:
         """Parse what has arrived, but no more of it than other clients can wait for."""
+        self._will_parse = False
+        if self.transport.is_closing():
+            return
         for _ in range(pieces):
             if not self._unparsed or self._must_wait():
                 break
             piece = bytes(self._unparsed[:PIECE])
             del self._unparsed[:PIECE]
-            super().data_received(piece)
+            self._feed(piece)
             self._overhead += len(piece)
             self._check_overhead()
-            if self._timer is None and not self._must_wait():
-                # Not pushed back by further bytes: a trickle would keep it open for ever.
-                self._limit(self.limits.request, self.transport.abort)
+        if self._must_wait():
+            if self._unparsed:
+                self.flow.pause_reading()
+            if not self._hanging_up:
+                self._stop_timer()
         else:
-            self.parse_soon()
-        if self._unparsed:
-            self.flow.pause_reading()
-        elif not self._must_wait():
+            self.expect_the_rest()
             self.flow.resume_reading()
+
+    def _feed(self, piece: bytes) -> None:
+        self._unset_keepalive_if_required()
+        self._is_partial = True
+        try:
+            self.parser.feed_data(piece)
+        except HttpParserUpgrade as upgrade:
+            self._unparsed[:0] = piece[upgrade.args[0] :]
+            self._begin_again_without_upgrade()
+        except HttpParserError:
+            self._refuse(self._fault)
+
+    def _begin_again_without_upgrade(self) -> None:
+        """Read the head again as if no other protocol had been offered (RFC 9110, section 7.8).
+
+        Some clients offer HTTP/2 with every first request. The parser would take their body for
+        the beginning of another protocol.
+        """
+        version = self.parser.get_http_version()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version.encode())]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = HttpRequestParser(self)
+        self._feed(b"\r\n".join(lines) + b"\r\n\r\n")
+
+    def expect_the_rest(self) -> None:
+        """Give a request that has begun its time, if it has none yet: further bytes do not push it
+        back, as a trickle would keep the connection open for ever."""
+        if self._is_partial and self._timer is None and not self._must_wait():
+            self._limit(self.limits.request, self.transport.abort)
 
     def _check_overhead(self) -> None:
         limit = self.limits.framing if self._in_body else self.limits.head
@@ -135,7 +182,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def parse_soon(self) -> bool:
         """Go on in the next turn of the event loop; return whether there is anything to parse."""
-        if self._unparsed:
+        if self._unparsed and not self._will_parse:
+            self._will_parse = True
             self.loop.call_soon(self._parse)
         return bool(self._unparsed)
 
@@ -145,7 +193,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return True
         if self._is_answered():
             return False
-        return not self._in_body or len(self.cycle.body) > HIGH_WATER_LIMIT
+        return not self._in_body or bool(self.pipeline) or len(self.cycle.body) > HIGH_WATER_LIMIT
 
     def _is_answered(self) -> bool:
         cycle = cast("RequestResponseCycle | None", self.cycle)
@@ -153,9 +201,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._overhead = 0
+        self._is_partial = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            return
         if self._overhead > self.limits.head:
             self._fault = refusals.LONG_HEAD
             raise ValueError
@@ -185,10 +236,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self._thrown_away += len(body)
             if self._thrown_away > HIGH_WATER_LIMIT:
                 self._hang_up()
+                raise ValueError  # so that no more is parsed
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._overhead = 0
-        self._in_body = False
+        self._in_body = self._is_partial = False
         self._stop_timer()
         super().on_message_complete()
         if self._is_answered():  # the end of a refused body: ready for the next request
@@ -196,12 +250,6 @@ class BoundedProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
-
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(self._fault)
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Answer as if nothing else had been offered (RFC 9110, §7.8); it is no news to anybody."""
 
     # What is answered
 
@@ -213,7 +261,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._in_body:
             self._unset_keepalive_if_required()
-            self._limit(self.limits.linger, self.transport.close)
+            self._limit(self.limits.linger, self.close)
         elif self._refusal:
             self._refuse(self._refusal)
 
@@ -222,7 +270,28 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_body:
             self._hang_up()
         else:
-            self.transport.close()
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection once the client has taken what was written, if it does so soon."""
+        self.transport.close()
+        self._limit(self.limits.flush, self.transport.abort)
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.close()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer what came whole, also when the client has shut down its sending side."""
+        if self._is_answered() or self._in_body:
+            self._limit(self.limits.flush, self.transport.abort)
+            return False
+        self.cycle.keep_alive = False
+        return True
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.transport.is_closing():
+            self._limit(self.limits.flush, self.transport.abort)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -239,11 +308,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Parse no more; tell why, and hang up. Requests that came whole are answered first."""
+        if self._hanging_up:
+            return
         self._refusal = refusal
         if not (self._is_answered() or self._in_body):
             return
         if self._in_body:  # the app waits for it, or has answered without it
             self.cycle.disconnected = True
+            self.cycle.waiting_for_100_continue = False
             self.cycle.message_event.set()
             if self.pipeline or self.cycle.response_started:
                 self.transport.abort()
@@ -264,7 +336,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.write_eof()
         self.flow.resume_reading()
         self._unset_keepalive_if_required()
-        self._limit(self.limits.linger, self.transport.close)
+        self._limit(self.limits.linger, self.close)
 
     def _throw_away(self, data: bytes) -> None:
         self._thrown_away += len(data)
@@ -284,22 +356,37 @@ class BoundedProtocol(HttpToolsProtocol):
             self._timer = None
 
 
+# Both know the connection weakly: with a reference each way, what has been closed would stay in
+# memory until the garbage collector runs.
+
+
 class _Reading(FlowControl):
     """uvicorn's flow control; but before more is read, what was read already gets parsed."""
 
     def __init__(self, connection: BoundedProtocol) -> None:
         super().__init__(connection.transport)
-        self._connection = connection
+        self._connection = weakref.proxy(connection)
 
     def resume_reading(self) -> None:
-        if not (self._transport.is_closing() or self._connection.parse_soon()):
-            super().resume_reading()
+        if self._transport.is_closing() or self._connection.parse_soon():
+            return
+        super().resume_reading()
+        self._connection.expect_the_rest()
 
 
 class _Outlet:
-    """The transport that an answer is written to, which closes when the client has finished."""
+    """The transport that an answer is written to. It closes when the client has finished, and drops
+    what is written for one that has gone."""
 
     def __init__(self, connection: BoundedProtocol) -> None:
-        self.write = connection.transport.write
-        self.is_closing = connection.transport.is_closing
-        self.close = connection.end
+        self._connection = weakref.proxy(connection)
+        self._transport = connection.transport
+        self.is_closing = self._transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def close(self) -> None:
+        if not self._transport.is_closing():
+            self._connection.end()
