@@ -5,7 +5,7 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import msgspec
@@ -74,8 +74,11 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Terminal:
-    return Terminal(tmp_path)
+def terminal(tmp_path: Path) -> Generator[Terminal]:
+    # A shell script that runs the tests in the background has them, and all they start, ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield Terminal(tmp_path)
+    signal.signal(signal.SIGINT, before)
 
 
 def all_commands() -> list[str]:

@@ -261,7 +261,11 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
     notifications.ListMail: (
         [
             notifications.ListMail(
-                limit=20, cursor="ZXZ0XzE", order_id="ord_1", to="zoe@example.com"
+                limit=20,
+                cursor="ZXZ0XzE",
+                order_id="ord_1",
+                order_number="PB6G1-EF32P",
+                to="zoe@example.com",
             )
         ],
         [Page(data=[SENT], next_cursor="ZXZ0XzE")],
