@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -67,15 +67,20 @@ async def seen(connect: Connect) -> Seen:
 
 
 @pytest.fixture
-def start(things: Database, connect: Connect) -> Start:
+async def start(things: Database, connect: Connect) -> AsyncGenerator[Start]:
+    running: list[Relay] = []
+
     async def started(outboxes: Outboxes, publisher: Publisher | None = None) -> Relay:
         publisher = publisher or publishing()
         await connect(publisher)
         relay = Relay(things, ["things"], publisher, outboxes)
+        running.append(relay)
         relay.start()
         return relay
 
-    return started
+    yield started
+    for relay in running:
+        await relay.stop()
 
 
 @pytest.fixture
@@ -122,22 +127,19 @@ async def test_what_is_told_of_is_published_at_once_and_in_order_and_then_taken_
     things: Database, start: Start, seen: Seen
 ) -> None:
     outboxes = Outboxes()
-    relay = await start(outboxes)
-    try:
-        await things["things"].insert_one(thing("a", *(Happened(number=n) for n in range(5))))
-        outboxes.filled("things", ["a"])
-        await told(lambda: seen == [("a", n) for n in range(5)])
-        await add(things, "a", Happened(number=5), Happened(number=6), after=5)
-        outboxes.filled("things", ["a", "never stored"])
+    await start(outboxes)
+    await things["things"].insert_one(thing("a", *(Happened(number=n) for n in range(5))))
+    outboxes.filled("things", ["a"])
+    await told(lambda: seen == [("a", n) for n in range(5)])
+    await add(things, "a", Happened(number=5), Happened(number=6), after=5)
+    outboxes.filled("things", ["a", "never stored"])
 
-        await told(lambda: seen == [("a", n) for n in range(7)])
+    await told(lambda: seen == [("a", n) for n in range(7)])
 
-        async def taken_out() -> None:
-            assert await unpublished(things) == 0
+    async def taken_out() -> None:
+        assert await unpublished(things) == 0
 
-        await eventually(taken_out)
-    finally:
-        await relay.stop()
+    await eventually(taken_out)
 
 
 async def test_what_is_published_and_not_yet_taken_out_is_not_published_again(
@@ -164,15 +166,12 @@ async def test_what_another_copy_wrote_before_is_not_overtaken(
     things: Database, start: Start, seen: Seen
 ) -> None:
     outboxes = Outboxes()
-    relay = await start(outboxes)
-    try:
-        await things["things"].insert_one(thing("a", Happened(number=0)))  # who wrote this is slow
-        await add(things, "a", Happened(number=1), after=1)
-        outboxes.filled("things", ["a"])
+    await start(outboxes)
+    await things["things"].insert_one(thing("a", Happened(number=0)))  # who wrote this is slow
+    await add(things, "a", Happened(number=1), after=1)
+    outboxes.filled("things", ["a"])
 
-        await told(lambda: seen == [("a", 0), ("a", 1)])
-    finally:
-        await relay.stop()
+    await told(lambda: seen == [("a", 0), ("a", 1)])
 
 
 async def test_while_rabbitmq_takes_nothing_nothing_more_is_sent(
@@ -180,22 +179,19 @@ async def test_while_rabbitmq_takes_nothing_nothing_more_is_sent(
 ) -> None:
     monkeypatch.setattr(relays, "CONFIRM_TIMEOUT", 2.0)  # and not so short that a yes is missed
     outboxes = Outboxes()
-    relay = await start(outboxes)
-    try:
-        async with rabbitmq_full(system.supervisor):
-            await things["things"].insert_one(thing("a", Happened(number=0)))
-            outboxes.filled("things", ["a"])
-            await asyncio.sleep(5)
-            assert seen == []
+    await start(outboxes)
+    async with rabbitmq_full(system.supervisor):
+        await things["things"].insert_one(thing("a", Happened(number=0)))
+        outboxes.filled("things", ["a"])
+        await asyncio.sleep(5)
+        assert seen == []
 
-        async def taken_out() -> None:
-            assert await unpublished(things) == 0
+    async def taken_out() -> None:
+        assert await unpublished(things) == 0
 
-        await eventually(taken_out)
-        # The one by which RabbitMQ's silence was noticed, and its repetition.
-        await told(lambda: seen in ([("a", 0)], [("a", 0)] * 2))
-    finally:
-        await relay.stop()
+    await eventually(taken_out)
+    # The one by which RabbitMQ's silence was noticed, and its repetition.
+    await told(lambda: seen in ([("a", 0)], [("a", 0)] * 2))
 
 
 async def test_what_is_in_hand_is_published_before_the_relay_stops(
@@ -219,14 +215,11 @@ async def test_what_a_process_left_behind_is_found_but_not_what_another_has_just
 ) -> None:
     monkeypatch.setattr(relays, "LEFT_BEHIND", 1.0)
     monkeypatch.setattr(relays, "SWEEP_EVERY", 0.1)
-    relay = await start(Outboxes())
-    try:
-        written = time.monotonic()
-        await things["things"].insert_one(thing("a", *(Happened(number=n) for n in range(5))))
-        await told(lambda: seen == [("a", n) for n in range(5)])
-        assert time.monotonic() - written > 0.9
-    finally:
-        await relay.stop()
+    await start(Outboxes())
+    written = time.monotonic()
+    await things["things"].insert_one(thing("a", *(Happened(number=n) for n in range(5))))
+    await told(lambda: seen == [("a", n) for n in range(5)])
+    assert time.monotonic() - written > 0.9
 
 
 @pytest.mark.usefixtures("impatient")
@@ -254,22 +247,19 @@ async def test_one_of_two_looks_for_what_was_left_behind_and_the_other_takes_ove
 async def test_what_cannot_be_published_stays_and_holds_back_what_follows_it(
     things: Database, start: Start, seen: Seen
 ) -> None:
-    relay = await start(Outboxes())
-    try:
-        await things["things"].insert_one(
-            thing("stuck", Happened(number=1), Unheard(), Happened(number=2))
-        )
-        await things["things"].insert_one(thing("free", Happened(number=3)))
+    await start(Outboxes())
+    await things["things"].insert_one(
+        thing("stuck", Happened(number=1), Unheard(), Happened(number=2))
+    )
+    await things["things"].insert_one(thing("free", Happened(number=3)))
 
-        async def published() -> None:
-            assert set(seen) == {("stuck", 1), ("free", 3)}
-            stuck = await things["things"].find_one({"_id": "stuck"})
-            assert stuck is not None
-            assert [event["type"] for event in stuck["outbox"]] == [Unheard.type, Happened.type]
+    async def published() -> None:
+        assert set(seen) == {("stuck", 1), ("free", 3)}
+        stuck = await things["things"].find_one({"_id": "stuck"})
+        assert stuck is not None
+        assert [event["type"] for event in stuck["outbox"]] == [Unheard.type, Happened.type]
 
-        await eventually(published)
-    finally:
-        await relay.stop()
+    await eventually(published)
 
 
 @pytest.mark.usefixtures("impatient")

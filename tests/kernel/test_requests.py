@@ -207,7 +207,9 @@ async def test_requests_that_go_outside_do_not_wait_for_each_other(connect: Conn
     caller = Caller()
     await connect(caller, Answerer(SERVICE, [answer(Outside, outside)]))
 
-    answers = await asyncio.gather(*(caller.request(Outside(number=n)) for n in range(20)))
+    answers = await asyncio.gather(
+        *(caller.request(Outside(number=n), timeout=5) for n in range(20))
+    )
 
     assert answers == list(range(20))
 
@@ -428,7 +430,7 @@ async def test_what_is_lost_with_a_process_holds_back_what_comes_after_for_a_sec
     await dying.stop()  # with what it had taken
     await connect(Answerer(SERVICE, [answer(Write, quick)]))
 
-    assert await caller.request(Write(number=7), timeout=asking.PATIENCE + 8) == 7
+    assert await caller.request(Write(number=7), timeout=9) == 7
 
     assert not any(request.done() for request in lost)
     for request in lost:
@@ -452,7 +454,7 @@ async def test_a_batch_that_is_held_up_holds_back_the_next_for_a_second_only(
     slow = asyncio.create_task(caller.request(Write(number=0), timeout=30))
     await begun.wait()
 
-    assert await caller.request(Write(number=7)) == 7
+    assert await caller.request(Write(number=7), timeout=5) == 7
     release.set()
     assert await slow == 0
 
