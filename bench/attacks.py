@@ -11,7 +11,9 @@ import argparse
 import asyncio
 import contextlib
 import os
+import socket
 import statistics
+import struct
 import time
 from collections.abc import Mapping
 from multiprocessing import Pipe, Process
@@ -37,6 +39,8 @@ class Attack(msgspec.Struct, frozen=True):
     again: bytes = b""
     reads: bool = True
     """Whether it takes the answers."""
+    resets: bool = False
+    """Whether it resets the connection after the beginning, and makes another."""
 
 
 ATTACKS: Mapping[str, Attack] = {
@@ -53,6 +57,7 @@ ATTACKS: Mapping[str, Attack] = {
     "pipelined requests, answers unread": Attack(b"", _GET + b"\r\n", reads=False),
     "pipelined requests with a body": Attack(b"", _LOGIN + b"Content-Length: 2\r\n\r\n{}"),
     "pipelined requests with a chunked body": Attack(b"", _CHUNKED + b"2\r\n{}\r\n0\r\n\r\n"),
+    "requests and a reset": Attack((_GET + b"X-A: " + b"a" * 900 + b"\r\n\r\n") * 130, resets=True),
     "silence": Attack(b""),
 }
 
@@ -73,7 +78,10 @@ async def _attack(port: int, what: Attack, end: float) -> int:
             reading = asyncio.create_task(_read(reader)) if what.reads else None
             try:
                 async with asyncio.timeout(end - time.monotonic()):
-                    await _send(writer, what.beginning, block, reading)
+                    if what.resets:
+                        await _reset(writer, what.beginning)
+                    else:
+                        await _send(writer, what.beginning, block, reading)
             except TimeoutError:
                 pass
             finally:
@@ -93,6 +101,13 @@ async def _send(
         writer.write(block)
         await writer.drain()
         await asyncio.sleep(0 if block else 0.05)
+
+
+async def _reset(writer: asyncio.StreamWriter, beginning: bytes) -> None:
+    no_farewell = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_farewell)
+    writer.write(beginning)
+    await writer.drain()
 
 
 async def _read(reader: asyncio.StreamReader) -> None:

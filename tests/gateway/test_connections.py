@@ -87,6 +87,12 @@ async def test_a_head_over_32_kb_is_431_also_when_it_comes_in_one_read(gateway: 
         assert (await gateway.send_raw(head)).startswith(b"HTTP/1.1 " + status), size
 
 
+async def test_more_than_256_headers_are_431(gateway: Gateway) -> None:
+    for count, status in ((250, b"200"), (257, b"431")):
+        head = LIST + b"X-A: b\r\n" * count + b"Connection: close\r\n\r\n"
+        assert (await gateway.send_raw(head))[9:12] == status
+
+
 async def test_a_path_or_query_over_8_kb_is_414(gateway: Gateway) -> None:
     rest = b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     for begin in (b"GET /health/", b"GET /health/live?"):

@@ -41,6 +41,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of it."""
     head: int = 32 * 1024
     """Bytes of request line and headers."""
+    headers: int = 256
+    """Of one request; each costs memory of its own."""
     framing: int = 16 * 1024
     """Bytes of what frames a chunked body: sizes, extensions, trailers."""
     target: int = 8 * 1024
@@ -68,6 +70,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*args, **more)
         self.limits = limits
         self._clients = clients
+        self.headers = []
         self._unparsed = bytearray()
         self._in_body = False
         self._is_partial = False
@@ -176,9 +179,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self._limit(self.limits.request, self.transport.abort)
 
     def _check_overhead(self) -> None:
-        limit = self.limits.framing if self._in_body else self.limits.head
-        if self._overhead > limit and not self._refusal:
-            self._refuse(refusals.LONG_FRAMING if self._in_body else refusals.LONG_HEAD)
+        if self._refusal:
+            return
+        if not self._in_body and self._is_long_head():
+            self._refuse(refusals.LONG_HEAD)
+        elif self._in_body and self._overhead > self.limits.framing:
+            self._refuse(refusals.LONG_FRAMING)
+
+    def _is_long_head(self) -> bool:
+        return len(self.headers) > self.limits.headers or self._overhead > self.limits.head
 
     def parse_soon(self) -> bool:
         """Go on in the next turn of the event loop; return whether there is anything to parse."""
@@ -207,7 +216,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
             return
-        if self._overhead > self.limits.head:
+        if self._is_long_head():
             self._fault = refusals.LONG_HEAD
             raise ValueError
         if len(self.url) > self.limits.target:
