@@ -1,7 +1,7 @@
 """What hostile connections cost: the gateway's memory, and the wait of another client.
 
     cartwheel up
-    python -m bench.attacks
+    .venv/bin/python -m bench.attacks
 
 Each attack comes from 50 connections at once, which need no token; one that is cut off is made
 again. Meanwhile another client asks for /health/live twenty times a second. Loopback only.
