@@ -29,7 +29,7 @@ from cartwheel.kernel.messages import Event
 from cartwheel.kernel.notify import notify
 from cartwheel.kernel.outages import is_outage
 from cartwheel.kernel.servers import Unusable, why
-from cartwheel.kernel.settings import AmqpUrl, LogLevel, MongodbUri, read_or_exit
+from cartwheel.kernel.settings import ServiceSettings, read_or_exit
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.kernel.store import migrations as schema
 from cartwheel.kernel.store.outbox import Outboxes
@@ -42,15 +42,6 @@ requests in hand hold, which would be looked through in vain, time and again."""
 
 FINISH_WITHIN = 6.0
 """Seconds that work in hand may take after SIGTERM."""
-
-
-class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What every service needs; a service with more of its own subclasses this."""
-
-    mongodb_uri: MongodbUri
-    mongodb_database_prefix: mongodb.DatabasePrefix = ""
-    rabbitmq_url: AmqpUrl
-    log_level: LogLevel = "INFO"
 
 
 class Job(msgspec.Struct, frozen=True):

@@ -11,8 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from cartwheel.kernel.settings import BadSettings, read
-from cartwheel.kernel.store.client import DatabasePrefix
+from cartwheel.kernel.settings import BadSettings, DatabasePrefix, read
 from cartwheel.local import instance
 
 

@@ -14,34 +14,40 @@ from cartwheel.local.preflight import DEFAULT_HOST
 
 
 class Process(msgspec.Struct, frozen=True):
-    """One line of the table; see `Command` for what a layer is (the parts are layers 0 and 1)."""
+    """One line of the table; see `Command` for what a layer is (the parts are layers 0 and 1).
+
+    `settings` names the class of what it reads from the environment: `module:Class`.
+    """
 
     name: str
     argv: tuple[str, ...]
     layer: int = 2
+    settings: str = ""
 
 
 def _module(name: str) -> tuple[str, ...]:
     return (sys.executable, "-m", name)
 
 
+def _own(name: str, *, layer: int = 2) -> Process:
+    """Return a process of ours: each one's modules have the same names."""
+    package = f"cartwheel.{name}"
+    return Process(name, _module(f"{package}.app"), layer, f"{package}.settings:Settings")
+
+
 SETUP = (*_module("cartwheel.cli"), "setup")
 """Declares exchanges, queues and indexes; runs to its end before any process starts."""
 
 PROCESSES = (
-    Process("simulator", _module("cartwheel.simulator.app"), layer=1),
-    Process("products", _module("cartwheel.products.app")),
-    Process("orders", _module("cartwheel.orders.app")),
-    Process("payments", _module("cartwheel.payments.app")),
-    Process("notifications", _module("cartwheel.notifications.app")),
-    Process("gateway", _module("cartwheel.gateway.app")),
+    _own("simulator", layer=1),
+    *map(_own, ("products", "orders", "payments", "notifications", "gateway")),
 )
 
 
 def copies(process: Process, count: int) -> tuple[Process, ...]:
     """Return `count` of `process`, the first under its own name, the others with a number."""
     more = (
-        Process(f"{process.name}-{n}", process.argv, process.layer) for n in range(2, count + 1)
+        msgspec.structs.replace(process, name=f"{process.name}-{n}") for n in range(2, count + 1)
     )
     return (process, *more)
 

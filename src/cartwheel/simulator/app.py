@@ -5,34 +5,23 @@ import contextlib
 import signal
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Annotated
 
-import msgspec
 import uvloop
 from aiohttp import web
 
 from cartwheel.kernel import telemetry
 from cartwheel.kernel.notify import notify
-from cartwheel.kernel.settings import HttpUrl, LogLevel, read_or_exit
+from cartwheel.kernel.settings import read_or_exit
 from cartwheel.kernel.telemetry import log
 from cartwheel.simulator.api import Parts, make_app
 from cartwheel.simulator.faults import Faults
 from cartwheel.simulator.group_commit import GroupCommit
 from cartwheel.simulator.schema import MIGRATIONS
+from cartwheel.simulator.settings import Settings
 from cartwheel.simulator.webhooks import Webhooks
 
 STOP_WITHIN = 1.0
 """Seconds that requests in hand get to finish; one made late by a fault is cut off."""
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    simulator_ledger: str
-    simulator_api_key: str
-    simulator_webhook_secret: str
-    simulator_webhook_url: HttpUrl | None = None
-    simulator_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8900
-    host: str = "127.0.0.1"
-    log_level: LogLevel = "INFO"
 
 
 async def run(settings: Settings) -> None:
