@@ -113,6 +113,21 @@ async def test_processes_are_told_what_was_given_and_what_was_chosen(
     assert told.items() >= system.environment.items()
 
 
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [("::1", "[::1]"), ("::", "[::1]"), ("0.0.0.0", "127.0.0.1"), ("127.0.0.2", "127.0.0.2")],  # noqa: S104 as typed
+)
+async def test_what_listens_at_a_given_host_is_reached_there(
+    tmp_path: Path, given: Mapping[str, str], host: str, reached: str
+) -> None:
+    async with running(tmp_path, given={**given, "HOST": host}, processes=(), setup=()) as system:
+        told = system.environment
+
+    assert system.url == f"http://{reached}:{told['PORT']}"
+    assert told["SIMULATOR_WEBHOOK_URL"] == f"{system.url}/api/v1/webhooks/simulator"
+    assert told["SIMULATOR_URL"] == f"http://{reached}:{told['SIMULATOR_PORT']}"
+
+
 async def test_the_app_clients_secret_reaches_the_gateway(
     tmp_path: Path, given: Mapping[str, str], process: Make
 ) -> None:

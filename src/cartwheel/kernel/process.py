@@ -25,6 +25,7 @@ from cartwheel.kernel.bus.asking import Caller
 from cartwheel.kernel.bus.connection import Connection
 from cartwheel.kernel.bus.consuming import Consumer, On, Probe
 from cartwheel.kernel.bus.publishing import Publisher
+from cartwheel.kernel.listening import CannotListen
 from cartwheel.kernel.messages import Event
 from cartwheel.kernel.notify import notify
 from cartwheel.kernel.outages import is_outage
@@ -85,7 +86,7 @@ def run(process: str, settings: type[Settings], main: Main[Settings]) -> None:
     gc.set_threshold(GARBAGE, 20, 20)
     try:
         uvloop.run(supervised())
-    except (schema.NotSetUp, Unusable) as error:
+    except (schema.NotSetUp, Unusable, CannotListen) as error:
         sys.exit(f"{process} cannot start: {error}")
     log.info("stopped")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from cartwheel.local import instance
+from cartwheel.local import instance, ports
 from cartwheel.local.command import Command
 from cartwheel.local.preflight import DEFAULT_HOST
 
@@ -65,6 +65,7 @@ def settings(home: Path, given: Mapping[str, str], port: int | None) -> dict[str
     def secret(name: str) -> str:
         return instance.remember(home, name, lambda: secrets.token_urlsafe(24))
 
+    reached = ports.in_url(given.get("HOST") or DEFAULT_HOST)
     chosen = port or instance.port(home, "gateway")
     simulator_port = str(instance.port(home, "simulator"))
     ledger = instance.make_folder(home / "simulator") / "ledger.sqlite"
@@ -73,11 +74,11 @@ def settings(home: Path, given: Mapping[str, str], port: int | None) -> dict[str
         "LOG_LEVEL": "INFO",
         "MONGODB_DATABASE_PREFIX": "",
         "SIMULATOR_PORT": simulator_port,
-        "SIMULATOR_URL": f"http://127.0.0.1:{simulator_port}",
+        "SIMULATOR_URL": f"http://{reached}:{simulator_port}",
         "SIMULATOR_LEDGER": str(ledger),
         "SIMULATOR_API_KEY": secret("simulator_api_key"),
         "SIMULATOR_WEBHOOK_SECRET": secret("simulator_webhook_secret"),
-        "SIMULATOR_WEBHOOK_URL": f"http://127.0.0.1:{chosen}/api/v1/webhooks/simulator",
+        "SIMULATOR_WEBHOOK_URL": f"http://{reached}:{chosen}/api/v1/webhooks/simulator",
     }
     kept = {name: given[name] for name in defaults if given.get(name)}
     return defaults | kept | {"PORT": str(chosen)}

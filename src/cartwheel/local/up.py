@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from cartwheel.local import instance, leftovers, places
+from cartwheel.local import instance, leftovers, places, ports
 from cartwheel.local.command import Command
 from cartwheel.local.console import QUIET, Console
 from cartwheel.local.given import check_servers, check_settings
@@ -31,7 +31,7 @@ class System(msgspec.Struct, frozen=True):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.environment['PORT']}"
+        return f"http://{ports.in_url(self.environment['HOST'])}:{self.environment['PORT']}"
 
 
 @asynccontextmanager

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import signal
+import socket
+import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import uvloop
 from aiohttp import web
 
 from cartwheel.kernel import telemetry
+from cartwheel.kernel.listening import CannotListen, listen
 from cartwheel.kernel.notify import notify
 from cartwheel.kernel.settings import read_or_exit
 from cartwheel.kernel.telemetry import log
@@ -29,6 +32,7 @@ async def run(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    listener = listen(settings.host, settings.simulator_port, variable="SIMULATOR_PORT")
     store = GroupCommit(Path(settings.simulator_ledger), MIGRATIONS)
     try:
         async with _sending_webhooks(store, settings) as webhooks:
@@ -38,7 +42,7 @@ async def run(settings: Settings) -> None:
                 webhooks=webhooks,
                 api_key=settings.simulator_api_key,
             )
-            async with _serving(parts, settings):
+            async with _serving(parts, listener):
                 notify("READY=1")
                 await stop.wait()
                 notify("STOPPING=1")
@@ -65,11 +69,11 @@ async def _sending_webhooks(
 
 
 @contextlib.asynccontextmanager
-async def _serving(parts: Parts, settings: Settings) -> AsyncGenerator[None]:
+async def _serving(parts: Parts, listener: socket.socket) -> AsyncGenerator[None]:
     runner = web.AppRunner(make_app(parts), access_log=None, shutdown_timeout=STOP_WITHIN)
     await runner.setup()
     try:
-        await web.TCPSite(runner, settings.host, settings.simulator_port).start()
+        await web.SockSite(runner, listener).start()
         host, port = runner.addresses[0][:2]
         log.info("listening", host=host, port=port, webhooks=parts.webhooks is not None)
         yield
@@ -80,7 +84,10 @@ async def _serving(parts: Parts, settings: Settings) -> AsyncGenerator[None]:
 def main() -> None:
     settings = read_or_exit("simulator", Settings)
     telemetry.configure("simulator", settings.log_level)
-    uvloop.run(run(settings))
+    try:
+        uvloop.run(run(settings))
+    except CannotListen as error:
+        sys.exit(f"simulator cannot start: {error}")
 
 
 if __name__ == "__main__":
