@@ -61,11 +61,14 @@ class Terminal:
             return screen.read(65_536).decode()
 
     def start(self, *arguments: str, **given: str) -> "subprocess.Popen[str]":
-        """Start a command in a group of its own, as a shell does, to be interrupted later."""
+        """Start a command in a group of its own, as a shell does, to be interrupted later.
+
+        What it asks is not answered.
+        """
         return subprocess.Popen(  # noqa: S603 our own command
             [*CARTWHEEL, *arguments],
             env=self.environment | given,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

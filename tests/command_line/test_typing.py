@@ -96,6 +96,21 @@ def test_ctrl_c_ends_a_command_without_a_word(terminal: Terminal) -> None:
     assert (ran.status, ran.output, ran.errors) == (130, "", "")
 
 
+def test_ctrl_c_at_a_question_ends_the_command_and_nothing_is_done(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    typed = terminal.start("reset")
+    assert typed.stdout is not None
+    asked = typed.stdout.read(len("Delete all of this?"))
+
+    ran = ctrl_c(typed)
+
+    assert asked == "Delete all of this?"
+    assert ran.status == 130
+    assert "Traceback" not in ran.errors
+    assert tmp_path.exists()
+
+
 @pytest.mark.parametrize("module", ["uuid_utils", "pymongo"], ids=["to type", "to run"])
 def test_ctrl_c_while_a_command_is_imported_ends_it_without_a_word(
     terminal: Terminal, tmp_path: Path, module: str

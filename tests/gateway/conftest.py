@@ -22,7 +22,7 @@ from cartwheel.gateway.connections import LIMITS, Limits
 from cartwheel.gateway.identity import Verifier
 from cartwheel.gateway.jwks import KeySet
 from cartwheel.gateway.server import serve
-from cartwheel.gateway.settings import GatewaySettings
+from cartwheel.gateway.settings import Settings
 from cartwheel.kernel.messages import Answer, Request
 from cartwheel.kernel.settings import read
 from cartwheel.local import ministack, ports
@@ -249,7 +249,7 @@ async def gateway_of(aws: Mapping[str, str]) -> AsyncGenerator[Gateway]:
         with pytest.MonkeyPatch.context() as patch:  # botocore reads them when a client is made
             for name, value in aws.items():
                 patch.setenv(name, value)
-            given = read(GatewaySettings, {**aws, **ELSEWHERE})
+            given = read(Settings, {**aws, **ELSEWHERE})
             app = await stack.enter_async_context(
                 assembled(given, bus=NoBus(), is_ready=lambda: True)
             )

@@ -9,7 +9,7 @@ from rich.pretty import pretty_repr
 from structlog.typing import EventDict
 
 from cartwheel.gateway.cognito import Cognito
-from cartwheel.gateway.settings import GatewaySettings
+from cartwheel.gateway.settings import Settings
 from cartwheel.kernel.errors import Invalid, Unavailable
 from cartwheel.kernel.settings import BadSettings, read
 from cartwheel.local.demo_users import RESET_CODE, SIGN_UP_CODE
@@ -177,7 +177,7 @@ async def test_what_a_user_has_typed_does_not_make_it_look_so(scripted: Scripted
 
 @pytest.mark.parametrize("show", [repr, str, pretty_repr, "{!r}".format])
 def test_settings_do_not_show_it(show: Callable[[object], str]) -> None:
-    settings = read(GatewaySettings, {**POOL, "COGNITO_CLIENT_SECRET": SECRET})
+    settings = read(Settings, {**POOL, "COGNITO_CLIENT_SECRET": SECRET})
     assert settings.cognito_client_secret == SECRET
     assert SECRET not in show(settings)
 
@@ -187,6 +187,6 @@ def test_settings_do_not_show_it(show: Callable[[object], str]) -> None:
 )
 def test_a_malformed_one_stops_the_start_and_is_not_repeated(malformed: str) -> None:
     with pytest.raises(BadSettings, match="COGNITO_CLIENT_SECRET is malformed") as refused:
-        read(GatewaySettings, {**POOL, "COGNITO_CLIENT_SECRET": malformed})
+        read(Settings, {**POOL, "COGNITO_CLIENT_SECRET": malformed})
     assert len(str(refused.value).splitlines()) == 1
     assert malformed not in str(refused.value)

@@ -3,7 +3,7 @@
 import pytest
 
 from cartwheel.gateway.clients import Clients, Networks
-from cartwheel.gateway.settings import GatewaySettings
+from cartwheel.gateway.settings import Settings
 from cartwheel.kernel.settings import BadSettings, read
 
 from .conftest import ELSEWHERE
@@ -56,5 +56,5 @@ def test_a_malformed_list_of_proxies_stops_the_start(given: str) -> None:
         "COGNITO_CLIENT_ID": "x",
         "TRUSTED_PROXIES": given,
     }
-    with pytest.raises(BadSettings, match="TRUSTED_PROXIES is malformed: Expected addresses"):
-        read(GatewaySettings, environment)
+    with pytest.raises(BadSettings, match="TRUSTED_PROXIES is malformed: expected addresses"):
+        read(Settings, environment)

@@ -3,8 +3,7 @@
 import pytest
 
 from cartwheel.contracts import catalogue
-from cartwheel.kernel.settings import BadSettings, read
-from cartwheel.kernel.store.client import LONGEST_NAME
+from cartwheel.kernel.settings import LONGEST_DATABASE_NAME, BadSettings, read
 from cartwheel.operations.setup import DATABASES as MIGRATED
 from cartwheel.operations.setup import Settings
 
@@ -20,7 +19,7 @@ def test_a_prefix_that_a_database_name_must_not_have_is_refused(prefix: str) -> 
 
 
 def test_with_the_longest_prefix_every_name_still_fits() -> None:
-    longest = "x" * (LONGEST_NAME - max(map(len, catalogue.DATABASES)))
+    longest = "x" * (LONGEST_DATABASE_NAME - max(map(len, catalogue.DATABASES)))
 
     settings = read(Settings, {**SERVERS, "MONGODB_DATABASE_PREFIX": longest})
 

@@ -3,8 +3,11 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
+from pathlib import Path
 
+import aiohttp
 import msgspec
 import pytest
 
@@ -161,3 +164,91 @@ async def test_a_process_that_waits_for_its_parts_stops_at_once_when_told(
         said, _ = await process.communicate()
     assert process.returncode == 0
     assert b"stopped" in said
+
+
+SECRETS = {"SIMULATOR_API_KEY": "sk_1", "SIMULATOR_WEBHOOK_SECRET": "whsec_1"}
+
+
+def listening_at(folder: Path, system: System, host: str, port: int) -> dict[str, dict[str, str]]:
+    """Return what gateway and simulator need to listen there, each by itself."""
+    return {
+        "gateway": {
+            **SECRETS,
+            "RABBITMQ_URL": system.environment["RABBITMQ_URL"],
+            "SIMULATOR_URL": "http://127.0.0.1:9",
+            "COGNITO_USER_POOL_ID": "eu-west-1_pool",
+            "COGNITO_CLIENT_ID": "client",
+            "AWS_ACCESS_KEY_ID": "x",
+            "AWS_SECRET_ACCESS_KEY": "x",
+            "HOST": host,
+            "PORT": str(port),
+        },
+        "simulator": {
+            **SECRETS,
+            "SIMULATOR_WEBHOOK_URL": "http://127.0.0.1:9",
+            "SIMULATOR_LEDGER": str(folder / "ledger.sqlite"),
+            "HOST": host,
+            "SIMULATOR_PORT": str(port),
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("service", "variable"), [("gateway", "PORT"), ("simulator", "SIMULATOR_PORT")]
+)
+async def test_a_taken_port_is_one_sentence(
+    tmp_path: Path, system: System, service: str, variable: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        process = await started(listening_at(tmp_path, system, "127.0.0.1", port)[service], service)
+        _, said = await process.communicate()
+
+    sentence = f"{service} cannot start: {variable} is {port}, which is taken at 127.0.0.1 (HOST)\n"
+    assert (process.returncode, said.decode()) == (1, sentence)
+
+
+@pytest.mark.parametrize("service", ["gateway", "simulator"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "no-such-host.invalid"])
+async def test_a_host_that_is_no_address_of_this_machine_is_one_sentence(
+    tmp_path: Path, system: System, service: str, host: str
+) -> None:
+    free = ports.find_free()
+    process = await started(listening_at(tmp_path, system, host, free)[service], service)
+
+    _, said = await process.communicate()
+
+    sentence = f"{service} cannot start: HOST is {host}, which is no address of this machine\n"
+    assert (process.returncode, said.decode()) == (1, sentence)
+
+
+def has_ipv6() -> bool:
+    try:
+        ports.listen(0, "::1")
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize(("service", "path"), [("gateway", "/health/live"), ("simulator", "/v1")])
+async def test_an_address_of_ipv6_can_be_listened_at(
+    tmp_path: Path, system: System, service: str, path: str
+) -> None:
+    free = ports.find_free()
+    process = await started(listening_at(tmp_path, system, "::1", free)[service], service)
+    try:
+        async with asyncio.timeout(60), aiohttp.ClientSession(f"http://[::1]:{free}") as client:
+            while True:
+                try:
+                    async with client.get(path) as answer:
+                        status = answer.status
+                    break
+                except aiohttp.ClientConnectorError:
+                    assert process.returncode is None
+                    await asyncio.sleep(0.05)
+    finally:
+        process.terminate()
+        await process.communicate()
+
+    assert status in (200, 401)

@@ -1,9 +1,22 @@
 """Settings name what is missing or malformed, and never show a value."""
 
+from pkgutil import resolve_name
+from typing import Annotated
+
 import msgspec
 import pytest
+from msgspec import Meta
 
-from cartwheel.kernel.settings import AmqpUrl, BadSettings, HttpUrl, LogLevel, MongodbUri, read
+from cartwheel.kernel.settings import (
+    AmqpUrl,
+    BadSettings,
+    HttpUrl,
+    LogLevel,
+    MongodbUri,
+    check,
+    read,
+)
+from cartwheel.local.processes import PROCESSES
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,3 +92,50 @@ def test_what_has_not_is_one_sentence_that_says_what_is_expected(
     assert expected in sentence
     assert "s3cret" not in sentence
     assert "\n" not in sentence
+
+
+class Kinds(msgspec.Struct, frozen=True, kw_only=True):
+    any_number: int = 1
+    positive: Annotated[int, Meta(ge=1)] | None = None
+    port: Annotated[int, Meta(ge=1, le=65_535)] = 8000
+    switch: bool = False
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("ANY_NUMBER", "x", "a whole number"),
+        ("POSITIVE", "0", "a whole number, 1 or more"),
+        ("PORT", "80000", "a whole number from 1 to 65535"),
+        ("SWITCH", "maybe", "true or false"),
+    ],
+)
+def test_numbers_and_switches_are_asked_for_in_plain_words(
+    variable: str, value: str, expected: str
+) -> None:
+    with pytest.raises(BadSettings) as bad:
+        read(Kinds, {variable: value})
+
+    assert str(bad.value) == f"{variable} is malformed: expected {expected}"
+
+
+@pytest.mark.parametrize("process", [each.name for each in PROCESSES])
+def test_every_processs_settings_say_in_plain_words_what_they_expect(process: str) -> None:
+    (kind,) = [resolve_name(each.settings) for each in PROCESSES if each.name == process]
+    everything = {field.name.upper(): "\n?" for field in msgspec.structs.fields(kind)}
+
+    with pytest.raises(BadSettings) as bad:
+        read(kind, everything)
+
+    for sentence in str(bad.value).splitlines():
+        assert " is malformed: expected " in sentence
+        assert "`" not in sentence
+
+
+def test_what_several_processes_read_is_checked_together_and_said_once() -> None:
+    given = {"PORT": "x", "LOG_LEVEL": "x", "UNRELATED": "x"}  # and no API_KEY
+
+    with pytest.raises(BadSettings) as bad:
+        check([Settings, Settings, Forms], given)
+
+    assert sorted(line.split()[0] for line in str(bad.value).splitlines()) == ["LOG_LEVEL", "PORT"]

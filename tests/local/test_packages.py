@@ -1,10 +1,12 @@
 """What is missing is installed where that is possible, and named where it is not."""
 
 import asyncio
+import os
 import shutil
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -23,9 +25,29 @@ with open(sys.argv[1], "w") as file:
     time.sleep(600)
 """
 STORE = Path("/etc/ssl/certs/ca-certificates.crt")
-TRUSTING = ("unshare", "--map-root-user", "--mount", "sh", "-c")
+APART = ("unshare", "--map-root-user", "--mount", "sh", "-c")
 """Runs a shell in which other files can be laid over the system's, for it alone."""
 TRUST_AND_RUN = f'mount --bind "$0" {STORE} && exec "$@"'
+LOCKED = """
+import sys, time
+open(sys.argv[1], "a").write(f"{time.monotonic()}\\n")
+print("E: Could not get lock /x/lock. It is held by process 1 (other)")
+sys.exit(100)
+"""
+APT = """#!/bin/sh
+echo "$1" >>"$0.done"
+[ "$1" = install ] && [ ! -e "$0.once" ] || exit 0
+touch "$0.once"
+echo "E: Could not get lock /x/lock. It is held by process 1 (other)"
+exit 100
+"""
+"""An apt-get that finds a lock held when it is to install for the first time."""
+WITH_SBIN_AND_RUN = 'mount --bind "$0" /usr/sbin && exec "$@"'
+INSTALL = """
+from cartwheel.local import packages
+from cartwheel.local.console import QUIET
+packages.install({"toy": "a test"}, QUIET)
+"""
 needs_apt = pytest.mark.skipif(shutil.which("apt-get") is None, reason="Debian's apt-get")
 
 
@@ -125,6 +147,40 @@ async def test_apt_is_not_waited_for_without_end(lists_lock: Path) -> None:
     assert "\n" not in str(refused.value)
 
 
+def test_apt_is_tried_again_ever_less_often(tmp_path: Path) -> None:
+    tries = tmp_path / "tries"
+
+    with pytest.raises(packages.Missing, match="has held /x/lock"):
+        packages.run_apt(
+            [sys.executable, "-c", LOCKED, str(tries)], "installing", QUIET, lock_limit=3.5
+        )
+
+    first, second, *_ = (
+        later - earlier
+        for earlier, later in pairwise(float(line) for line in tries.read_text().splitlines())
+    )
+    assert first >= 1
+    assert second >= 2
+
+
+async def test_what_apt_has_done_is_not_repeated_when_it_waits_for_a_lock(tmp_path: Path) -> None:
+    (tmp_path / "sbin").mkdir()
+    apt = tmp_path / "apt-get"
+    apt.write_text(APT)
+    apt.chmod(0o755)
+    process = await asyncio.create_subprocess_exec(
+        *(*APART, WITH_SBIN_AND_RUN, str(tmp_path / "sbin"), sys.executable, "-c", INSTALL),
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+    if not (tmp_path / "apt-get.done").exists():
+        pytest.skip(f"there are no mount namespaces: {said.decode()}")
+
+    assert process.returncode == 0, said.decode()
+    assert (tmp_path / "apt-get.done").read_text().split() == ["update", "install", "install"]
+
+
 @needs_apt
 def test_what_apt_fails_on_but_a_lock_is_shown_at_once(lists_lock: Path) -> None:
     with pytest.raises(packages.Missing, match=r"failed with status 100\n(.*\n)*E: "):
@@ -133,7 +189,7 @@ def test_what_apt_fails_on_but_a_lock_is_shown_at_once(lists_lock: Path) -> None
 
 def test_what_the_system_trusts_uv_trusts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     try:
-        packages.run_shown([*TRUSTING, TRUST_AND_RUN, str(STORE), "true"], "trying", QUIET)
+        packages.run_shown([*APART, TRUST_AND_RUN, str(STORE), "true"], "trying", QUIET)
     except packages.Missing as missing:
         pytest.skip(f"certificates are elsewhere, or there are no mount namespaces: {missing}")
     for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR", "UV_SYSTEM_CERTS"):
@@ -142,7 +198,7 @@ def test_what_the_system_trusts_uv_trusts(tmp_path: Path, monkeypatch: pytest.Mo
     with private_index(tmp_path) as index:
         uv = str(Path(sys.executable).with_name("uv"))
         install = [uv, "pip", "install", "--no-config", "--no-cache", "--default-index", index.url]
-        trusting = [*TRUSTING, TRUST_AND_RUN, str(index.authority)]
+        trusting = [*APART, TRUST_AND_RUN, str(index.authority)]
         packages.run_shown(
             [*trusting, *install, "--target", str(tmp_path / "here"), "toy"], "installing", QUIET
         )

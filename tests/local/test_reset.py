@@ -354,6 +354,27 @@ def test_todays_password_is_used_for_a_place_of_yesterday(tmp_path: Path) -> Non
     assert (tmp_path / "servers.json").stat().st_mode & 0o777 == 0o600
 
 
+def test_no_place_is_named_with_its_password() -> None:
+    named = {
+        "MONGODB_URI": "mongodb://u:s3cret@h:1,i:2/",
+        "RABBITMQ_URL": "amqp://u:s3cret@H/v%2F",
+        "SIMULATOR_URL": "http://u:s3cret@h:8900/x?key=s3cret",
+    }
+
+    assert [str(place) for place in places.given(named)] == [
+        "MongoDB at h:1,i:2",
+        "RabbitMQ at h:5672, virtual host v/",
+        "the charges in the simulator at http://u:***@h:8900/x",
+    ]
+
+
+@pytest.mark.parametrize("url", ["amqp://h:99999/", "amqp://[::::]/", "amqps://h/v?heartbeat=5"])
+def test_every_well_formed_address_of_rabbitmq_names_a_place(url: str) -> None:
+    (place,) = places.given({"RABBITMQ_URL": url})
+
+    assert str(place).startswith("RabbitMQ at ")
+
+
 def test_every_server_that_was_ever_used_is_remembered(tmp_path: Path) -> None:
     first, second = MongoDB("mongodb://h"), MongoDB("mongodb://h", "shop_")
     places.remember(tmp_path, [first])

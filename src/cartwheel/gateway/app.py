@@ -20,7 +20,7 @@ from cartwheel.gateway.jwks import KeySet
 from cartwheel.gateway.problems import SAFE_HEADERS, respond
 from cartwheel.gateway.routes import auth, docs, health, orders, payments, products, webhooks
 from cartwheel.gateway.server import serve
-from cartwheel.gateway.settings import GatewaySettings
+from cartwheel.gateway.settings import Settings
 from cartwheel.gateway.simulator import CardTokens, open_card_tokens
 from cartwheel.kernel import process, telemetry
 from cartwheel.kernel.bus.asking import Caller
@@ -90,7 +90,7 @@ def create_app(
 
 @asynccontextmanager
 async def assembled(
-    given: GatewaySettings, *, bus: AsksRaw, is_ready: health.Ready
+    given: Settings, *, bus: AsksRaw, is_ready: health.Ready
 ) -> AsyncGenerator[Litestar]:
     """Open what the app needs besides the bus, and close it at the end."""
     async with (
@@ -119,7 +119,7 @@ async def assembled(
         )
 
 
-async def _serve(given: GatewaySettings, stop: asyncio.Event) -> None:
+async def _serve(given: Settings, stop: asyncio.Event) -> None:
     connection = Connection(given.rabbitmq_url, process="gateway")
     bus = Caller()
     connection.add(bus)
@@ -151,7 +151,7 @@ def _started() -> None:
 
 
 def main() -> None:
-    process.run("gateway", GatewaySettings, _serve)
+    process.run("gateway", Settings, _serve)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from litestar.types import ASGIApp
 from cartwheel.gateway.clients import Clients
 from cartwheel.gateway.connections import LIMITS, BoundedProtocol, Limits
 from cartwheel.gateway.traced import Traced
+from cartwheel.kernel.listening import listen
 
 BACKLOG = 2048
 READ_AT_MOST = 64 * 1024
@@ -40,10 +41,10 @@ async def serve(
         started: called once connections are accepted.
 
     Raises:
-        OSError: the port is taken, or may not be used.
+        CannotListen: the port is taken, or it or the host may not be used.
     """
     protocol = partial(BoundedProtocol, limits=limits, clients=clients or Clients())
-    listener = socket.create_server((host, port), backlog=BACKLOG, reuse_port=share_port)
+    listener = listen(host, port, backlog=BACKLOG, share=share_port)
     # Inherited by connections, so that one read brings no more than that.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_AT_MOST)
     server = _Server(

@@ -10,7 +10,7 @@ from cartwheel.kernel import text
 from cartwheel.kernel.settings import AmqpUrl, HttpUrl, LogLevel
 
 
-class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`cognito_issuer`, `cognito_jwks_url` and `emulated_cognito_key` are only for an emulator.
 
     The key marks verified addresses; without one, Cognito's `email_verified` decides.
@@ -34,14 +34,23 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     cognito_user_pool_id: str
     cognito_client_id: str
     cognito_client_secret: (
-        Annotated[str, Meta(pattern=r"^\S{24,64}$" + text.NOTHING_AFTER)] | None
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^\S{24,64}$" + text.NOTHING_AFTER,
+                description="24 to 64 characters without spaces",
+            ),
+        ]
+        | None
     ) = None
     cognito_issuer: HttpUrl | None = None
     cognito_jwks_url: HttpUrl | None = None
-    emulated_cognito_key: Annotated[str, Meta(min_length=16)] | None = None
+    emulated_cognito_key: (
+        Annotated[str, Meta(min_length=16, description="16 characters or more")] | None
+    ) = None
 
     def __repr__(self) -> str:
-        return "GatewaySettings(…)"
+        return "Settings(…)"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         # msgspec would list every field here, secrets included.

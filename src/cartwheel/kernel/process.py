@@ -25,11 +25,12 @@ from cartwheel.kernel.bus.asking import Caller
 from cartwheel.kernel.bus.connection import Connection
 from cartwheel.kernel.bus.consuming import Consumer, On, Probe
 from cartwheel.kernel.bus.publishing import Publisher
+from cartwheel.kernel.listening import CannotListen
 from cartwheel.kernel.messages import Event
 from cartwheel.kernel.notify import notify
 from cartwheel.kernel.outages import is_outage
 from cartwheel.kernel.servers import Unusable, why
-from cartwheel.kernel.settings import AmqpUrl, LogLevel, MongodbUri, read_or_exit
+from cartwheel.kernel.settings import ServiceSettings, read_or_exit
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.kernel.store import migrations as schema
 from cartwheel.kernel.store.outbox import Outboxes
@@ -42,15 +43,6 @@ requests in hand hold, which would be looked through in vain, time and again."""
 
 FINISH_WITHIN = 6.0
 """Seconds that work in hand may take after SIGTERM."""
-
-
-class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What every service needs; a service with more of its own subclasses this."""
-
-    mongodb_uri: MongodbUri
-    mongodb_database_prefix: mongodb.DatabasePrefix = ""
-    rabbitmq_url: AmqpUrl
-    log_level: LogLevel = "INFO"
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -94,7 +86,7 @@ def run(process: str, settings: type[Settings], main: Main[Settings]) -> None:
     gc.set_threshold(GARBAGE, 20, 20)
     try:
         uvloop.run(supervised())
-    except (schema.NotSetUp, Unusable) as error:
+    except (schema.NotSetUp, Unusable, CannotListen) as error:
         sys.exit(f"{process} cannot start: {error}")
     log.info("stopped")
 

@@ -13,11 +13,12 @@ A field's type may also be a class made from text; what it raises as a ValueErro
 
 import os
 import sys
-from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar, get_args
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
+from msgspec.inspect import BoolType, IntType, Metadata, NoneType, Type, UnionType, type_info
 
 # None has an @ but before the host: a password with a / or ? in it is refused for what it is,
 # rather than taken for a host and shown.
@@ -50,6 +51,34 @@ LogLevel = Annotated[
     ),
 ]
 
+LONGEST_DATABASE_NAME = 63
+"""Bytes that MongoDB takes as a database's name. Source:
+https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions"""
+
+_LONGEST_PREFIX = LONGEST_DATABASE_NAME - len("notifications")
+DatabasePrefix = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9_-]*\Z",
+        max_length=_LONGEST_PREFIX,
+        description=f"up to {_LONGEST_PREFIX} letters, digits, - and _",
+    ),
+]
+"""The setting MONGODB_DATABASE_PREFIX: deployments that share a cluster each have their own.
+
+Of the characters that MongoDB takes, those that no shell, URI or log has to quote.
+"""
+
+
+class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What every service needs; a service with more of its own subclasses this."""
+
+    mongodb_uri: MongodbUri
+    mongodb_database_prefix: DatabasePrefix = ""
+    rabbitmq_url: AmqpUrl
+    log_level: LogLevel = "INFO"
+
+
 Settings = TypeVar("Settings", bound=msgspec.Struct)
 
 
@@ -65,24 +94,45 @@ def read(kind: type[Settings], environment: Mapping[str, str] = os.environ) -> S
     Raises:
         BadSettings: with one line per variable at fault, never with its value (it may be secret).
     """
+    values, faults = _converted(kind, environment)
+    missing = [
+        f"{field.name.upper()} is not set"
+        for field in msgspec.structs.fields(kind)
+        if field.required and not environment.get(field.name.upper())
+    ]
+    if missing or faults:
+        raise BadSettings("\n".join([*missing, *faults]))
+    return kind(**values)
+
+
+def check(kinds: Iterable[type[msgspec.Struct]], environment: Mapping[str, str]) -> None:
+    """Return if what `environment` gives has the form that `kinds` ask for; it may lack the rest.
+
+    Raises:
+        BadSettings: with one line per variable at fault, never with its value (it may be secret).
+    """
+    faults = [fault for kind in kinds for fault in _converted(kind, environment)[1]]
+    if faults:
+        raise BadSettings("\n".join(dict.fromkeys(faults)))
+
+
+def _converted(
+    kind: type[msgspec.Struct], environment: Mapping[str, str]
+) -> tuple[dict[str, object], list[str]]:
+    """Return the fields that `environment` gives, and a line for each that is malformed."""
     values: dict[str, object] = {}
     faults: list[str] = []
     for field in msgspec.structs.fields(kind):
         variable = field.name.upper()
-        given = environment.get(variable)
-        if not given:
-            if field.required:
-                faults.append(f"{variable} is not set")
+        if not (given := environment.get(variable)):
             continue
         try:
             values[field.name] = msgspec.convert(
                 given, field.type, strict=False, dec_hook=_from_text
             )
         except msgspec.ValidationError as error:
-            faults.append(f"{variable} is malformed: {_expected(field.type) or error}")
-    if faults:
-        raise BadSettings("\n".join(faults))
-    return kind(**values)
+            faults.append(f"{variable} is malformed: {_expected(type_info(field.type), error)}")
+    return values, faults
 
 
 def _from_text(kind: type[Any], text: Any) -> Any:
@@ -97,11 +147,21 @@ def read_or_exit(process: str, kind: type[Settings]) -> Settings:
         sys.exit(f"{process} cannot start:\n{error}")
 
 
-def _expected(kind: object) -> str | None:
-    """Return what a field's annotation (or, beside None, a part of it) says is expected."""
-    for part in get_args(kind):
-        if isinstance(part, Meta) and part.description:
-            return f"expected {part.description}"
-        if said := _expected(part):
-            return said
-    return None
+def _expected(kind: Type, error: msgspec.ValidationError) -> str:
+    """Return what a field's type asks for, in words."""
+    match kind:
+        case UnionType(types):
+            return next(_expected(each, error) for each in types if not isinstance(each, NoneType))
+        case Metadata(extra_json_schema={"description": str(description)}):
+            return f"expected {description}"
+        case BoolType():
+            return "expected true or false"
+        case IntType(ge=None):
+            return "expected a whole number"
+        case IntType(ge=least, le=None):
+            return f"expected a whole number, {least} or more"
+        case IntType(ge=least, le=most):
+            return f"expected a whole number from {least} to {most}"
+        case _:  # a class made from text has said it itself
+            said = str(error)
+            return said[:1].lower() + said[1:]

@@ -148,7 +148,7 @@ def reset(
             home,
             os.environ,
             console,
-            ask=lambda: yes or typer.confirm("Delete all of this?", abort=True),
+            ask=lambda: yes or _confirm("Delete all of this?"),
         )
     except instance.InUse as error:
         console.say(f"✗ {error}; stop it first: cartwheel down")
@@ -157,3 +157,13 @@ def reset(
         console.say(f"✗ {error}")
         raise typer.Exit(1) from None
     console.say(f"✓ deleted {home}")
+
+
+def _confirm(question: str) -> None:
+    """Return if the answer is yes. Ctrl-C gives the status 130, for which typer's own has 1.
+
+    Raises:
+        typer.Abort: it is anything else.
+    """
+    if input(f"{question} [y/N]: ").strip().lower() not in ("y", "yes"):
+        raise typer.Abort

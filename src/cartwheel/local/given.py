@@ -5,63 +5,56 @@ less.
 """
 
 from collections.abc import Coroutine, Mapping
-from typing import Annotated, Any
+from pkgutil import resolve_name
+from typing import Any
 
 import aiohttp
 import msgspec
-from msgspec import Meta
 
 from cartwheel.kernel.servers import LIMIT, Unusable, check_mongodb, check_rabbitmq, shown, why
-from cartwheel.kernel.settings import AmqpUrl, HttpUrl, LogLevel, MongodbUri, read
+from cartwheel.kernel.settings import HttpUrl, check
 from cartwheel.local.console import Console
 from cartwheel.local.parts import given_aws, is_aws_given, side_by_side
+from cartwheel.local.processes import PROCESSES
 
 
-class Given(msgspec.Struct, frozen=True, kw_only=True):
-    """What may be given; whatever is not stands in for itself."""
+class _LibrarySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a library reads, and so no process."""
 
-    log_level: LogLevel | None = None
-    mongodb_uri: MongodbUri | None = None
-    rabbitmq_url: AmqpUrl | None = None
-    cognito_issuer: HttpUrl | None = None
-    cognito_jwks_url: HttpUrl | None = None
     aws_endpoint_url: HttpUrl | None = None
-    simulator_url: HttpUrl | None = None
-    simulator_port: Annotated[int, Meta(ge=0, le=65_535)] | None = None
 
 
-def settings(environment: Mapping[str, str]) -> Given:
-    """Return what `environment` gives.
+def check_settings(environment: Mapping[str, str]) -> None:
+    """Return if what `environment` gives has the form that the processes ask for.
 
     Raises:
         BadSettings: some of it is malformed.
     """
-    return read(Given, environment)
+    check([_LibrarySettings, *(resolve_name(each.settings) for each in PROCESSES)], environment)
 
 
 async def check_servers(environment: Mapping[str, str], console: Console) -> None:
-    """Return if all servers that `environment` names can be used.
+    """Return if all servers that `environment` names can be used; its settings are well-formed.
 
     Raises:
-        BadSettings: one is malformed.
         packages.Missing: only a part of AWS is named.
         Unusable: one cannot be used.
     """
-    given = settings(environment)
     checks: list[Coroutine[Any, Any, None]] = []
-    if given.mongodb_uri:
-        checks.append(check_mongodb(given.mongodb_uri))
-    if given.rabbitmq_url:
-        checks.append(check_rabbitmq(given.rabbitmq_url))
+    if uri := environment.get("MONGODB_URI"):
+        checks.append(check_mongodb(uri))
+    if url := environment.get("RABBITMQ_URL"):
+        checks.append(check_rabbitmq(url))
     if is_aws_given(environment):
-        variable = "COGNITO_JWKS_URL" if given.cognito_jwks_url else "COGNITO_USER_POOL_ID"
+        named = environment.get("COGNITO_JWKS_URL")
+        variable = "COGNITO_JWKS_URL" if named else "COGNITO_USER_POOL_ID"
         keys = given_aws(environment)["COGNITO_JWKS_URL"]
         checks.append(check_http(variable, keys, ok_only=True))
-    if given.aws_endpoint_url:
-        checks.append(check_http("AWS_ENDPOINT_URL", given.aws_endpoint_url))
+    if endpoint := environment.get("AWS_ENDPOINT_URL"):
+        checks.append(check_http("AWS_ENDPOINT_URL", endpoint))
     # Beside its port it means the simulator that is still to be started.
-    if given.simulator_url and given.simulator_port is None:
-        checks.append(check_http("SIMULATOR_URL", given.simulator_url))
+    if (simulator := environment.get("SIMULATOR_URL")) and not environment.get("SIMULATOR_PORT"):
+        checks.append(check_http("SIMULATOR_URL", simulator))
     if checks:
         with console.doing("checking the servers that the environment names"):
             await side_by_side(checks)

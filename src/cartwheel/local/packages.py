@@ -12,10 +12,12 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from itertools import chain, repeat
 
 from cartwheel.local.console import Console
 
-_APT = """
+_UPDATE = ("env", "LC_ALL=C", "apt-get", "update", "-q")
+_INSTALL = """
 set -e
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
@@ -25,7 +27,6 @@ if [ ! -e "$policy" ]; then
     chmod 755 "$policy"
 fi
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
-apt-get update -q
 apt-get install -q -y --no-install-recommends "$@"
 for package; do
     if [ "$package" = rabbitmq-server ] && [ -d /run/systemd/system ]; then
@@ -39,7 +40,9 @@ RabbitMQ of its own, so the machine's stays off."""
 
 LOCK_LIMIT = 600.0
 """Seconds that another process may hold a lock of apt's: as long as an upgrade may take."""
-_LOCK_PAUSE = 1.0
+_LOCK_PAUSES = (1.0, 2.0, 4.0, 8.0)
+_LOCK_PAUSE = 10.0
+"""Seconds until apt is tried again: after the first times, and from then on."""
 _LOCKED = re.compile(r"Could not get lock (\S+?)\.?(?: It is held by (process \d+ \(.+\)))?\s")
 """As apt says it: https://salsa.debian.org/apt-team/apt, apt-pkg/contrib/fileutl.cc, GetLock."""
 
@@ -61,8 +64,10 @@ def install(needed: Mapping[str, str], console: Console) -> None:
     become_root = [] if os.geteuid() == 0 else ["sudo"]
     if become_root and shutil.which("sudo") is None:
         raise Missing(f"Please run as root: apt-get install {' '.join(packages)}")
+    # One by one, so that what waits for a lock does not repeat what is done.
+    run_apt([*become_root, *_UPDATE], "reading Debian's lists of packages", console)
     run_apt(
-        [*become_root, "sh", "-c", _APT, "apt", *packages],
+        [*become_root, "sh", "-c", _INSTALL, "apt", *packages],
         f"installing Debian's {' and '.join(packages)}",
         console,
     )
@@ -77,6 +82,7 @@ def run_apt(
         Missing: it failed, or others held a lock for longer than `lock_limit` seconds.
     """
     deadline = time.monotonic() + lock_limit
+    pauses = chain(_LOCK_PAUSES, repeat(_LOCK_PAUSE))
     told = ""
     with console.doing(doing) as so_far:
         while (done := _run(command)).returncode:
@@ -84,7 +90,8 @@ def run_apt(
             if locked is None:
                 raise Missing(_failure(doing, done.returncode, done.stdout))
             lock, holder = locked[1], locked[2] or "another process"
-            if time.monotonic() >= deadline:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 raise Missing(
                     f"{doing}: {holder} has held {lock} for {lock_limit:.0f} s; "
                     "repeat this when it has ended"
@@ -93,7 +100,7 @@ def run_apt(
             if waiting != told:
                 so_far(told := waiting)
                 console.say(f"  {waiting} (up to {lock_limit:.0f} s)")
-            time.sleep(_LOCK_PAUSE)
+            time.sleep(min(next(pauses), left))
 
 
 def run_shown(

@@ -5,14 +5,15 @@ It is noted in the folder, because `reset` runs when the environment may be anot
 .cartwheel/servers.json   for the owner only, as the addresses hold passwords
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import msgspec
 
-from cartwheel.kernel.settings import BadSettings, read
-from cartwheel.kernel.store.client import DatabasePrefix
+from cartwheel.kernel.servers import shown
+from cartwheel.kernel.settings import AmqpUrl, DatabasePrefix, HttpUrl, MongodbUri, read
 from cartwheel.local import instance
 
 
@@ -30,9 +31,11 @@ class RabbitMQ(msgspec.Struct, frozen=True, tag=True):
     url: str
 
     def __str__(self) -> str:
-        url = urlsplit(self.url)
-        port = url.port or (5671 if url.scheme == "amqps" else 5672)
-        return f"RabbitMQ at {url.hostname}:{port}, virtual host {unquote(url.path[1:]) or '/'}"
+        scheme, _, rest = self.url.partition("://")
+        host, _, path = rest.partition("?")[0].rpartition("@")[2].partition("/")
+        if not re.search(r":\d+$", host):
+            host += ":5671" if scheme == "amqps" else ":5672"
+        return f"RabbitMQ at {host.lower()}, virtual host {unquote(path) or '/'}"
 
 
 class Ledger(msgspec.Struct, frozen=True, tag=True):
@@ -62,11 +65,11 @@ class NotOurs(Exception):
 
 
 class _Given(msgspec.Struct, frozen=True, kw_only=True):
-    mongodb_uri: str = ""
+    mongodb_uri: MongodbUri = ""
     mongodb_database_prefix: DatabasePrefix = ""
-    rabbitmq_url: str = ""
+    rabbitmq_url: AmqpUrl = ""
     simulator_ledger: str = ""
-    simulator_url: str = ""
+    simulator_url: HttpUrl = ""
     cognito_user_pool_id: str = ""
 
 
@@ -81,24 +84,15 @@ def given(environment: Mapping[str, str]) -> list[Place]:
     if settings.mongodb_uri:
         places.append(MongoDB(settings.mongodb_uri, settings.mongodb_database_prefix))
     if settings.rabbitmq_url:
-        places.append(_rabbitmq(settings.rabbitmq_url))
+        places.append(RabbitMQ(settings.rabbitmq_url))
     if settings.simulator_ledger:
         places.append(Ledger(str(Path(settings.simulator_ledger).resolve())))
     if settings.simulator_url:
-        places.append(Elsewhere(f"the charges in the simulator at {settings.simulator_url}"))
+        places.append(Elsewhere(f"the charges in the simulator at {shown(settings.simulator_url)}"))
     if settings.cognito_user_pool_id:
         pool = settings.cognito_user_pool_id
         places.append(Elsewhere(f"the users in the Cognito pool {pool}"))
     return places
-
-
-def _rabbitmq(url: str) -> RabbitMQ:
-    place = RabbitMQ(url)
-    try:
-        str(place)
-    except ValueError:
-        raise BadSettings("RABBITMQ_URL is malformed: no URL") from None
-    return place
 
 
 def remember(home: Path, places: Sequence[Place]) -> None:

@@ -24,6 +24,12 @@ def listen(port: int, host: str = "127.0.0.1") -> None:
         probe.bind((host, port))
 
 
+def in_url(host: str) -> str:
+    """Return how a URL names this machine for what listens at `host`."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 it listens at neither
+    return f"[{host}]" if ":" in host else host
+
+
 def is_free(port: int) -> bool:
     """Return whether `port` can be listened on at loopback."""
     try:

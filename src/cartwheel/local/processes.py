@@ -8,40 +8,46 @@ from pathlib import Path
 
 import msgspec
 
-from cartwheel.local import instance
+from cartwheel.local import instance, ports
 from cartwheel.local.command import Command
 from cartwheel.local.preflight import DEFAULT_HOST
 
 
 class Process(msgspec.Struct, frozen=True):
-    """One line of the table; see `Command` for what a layer is (the parts are layers 0 and 1)."""
+    """One line of the table; see `Command` for what a layer is (the parts are layers 0 and 1).
+
+    `settings` names the class of what it reads from the environment: `module:Class`.
+    """
 
     name: str
     argv: tuple[str, ...]
     layer: int = 2
+    settings: str = ""
 
 
 def _module(name: str) -> tuple[str, ...]:
     return (sys.executable, "-m", name)
 
 
+def _own(name: str, *, layer: int = 2) -> Process:
+    """Return a process of ours: each one's modules have the same names."""
+    package = f"cartwheel.{name}"
+    return Process(name, _module(f"{package}.app"), layer, f"{package}.settings:Settings")
+
+
 SETUP = (*_module("cartwheel.cli"), "setup")
 """Declares exchanges, queues and indexes; runs to its end before any process starts."""
 
 PROCESSES = (
-    Process("simulator", _module("cartwheel.simulator.app"), layer=1),
-    Process("products", _module("cartwheel.products.app")),
-    Process("orders", _module("cartwheel.orders.app")),
-    Process("payments", _module("cartwheel.payments.app")),
-    Process("notifications", _module("cartwheel.notifications.app")),
-    Process("gateway", _module("cartwheel.gateway.app")),
+    _own("simulator", layer=1),
+    *map(_own, ("products", "orders", "payments", "notifications", "gateway")),
 )
 
 
 def copies(process: Process, count: int) -> tuple[Process, ...]:
     """Return `count` of `process`, the first under its own name, the others with a number."""
     more = (
-        Process(f"{process.name}-{n}", process.argv, process.layer) for n in range(2, count + 1)
+        msgspec.structs.replace(process, name=f"{process.name}-{n}") for n in range(2, count + 1)
     )
     return (process, *more)
 
@@ -59,6 +65,7 @@ def settings(home: Path, given: Mapping[str, str], port: int | None) -> dict[str
     def secret(name: str) -> str:
         return instance.remember(home, name, lambda: secrets.token_urlsafe(24))
 
+    reached = ports.in_url(given.get("HOST") or DEFAULT_HOST)
     chosen = port or instance.port(home, "gateway")
     simulator_port = str(instance.port(home, "simulator"))
     ledger = instance.make_folder(home / "simulator") / "ledger.sqlite"
@@ -67,11 +74,11 @@ def settings(home: Path, given: Mapping[str, str], port: int | None) -> dict[str
         "LOG_LEVEL": "INFO",
         "MONGODB_DATABASE_PREFIX": "",
         "SIMULATOR_PORT": simulator_port,
-        "SIMULATOR_URL": f"http://127.0.0.1:{simulator_port}",
+        "SIMULATOR_URL": f"http://{reached}:{simulator_port}",
         "SIMULATOR_LEDGER": str(ledger),
         "SIMULATOR_API_KEY": secret("simulator_api_key"),
         "SIMULATOR_WEBHOOK_SECRET": secret("simulator_webhook_secret"),
-        "SIMULATOR_WEBHOOK_URL": f"http://127.0.0.1:{chosen}/api/v1/webhooks/simulator",
+        "SIMULATOR_WEBHOOK_URL": f"http://{reached}:{chosen}/api/v1/webhooks/simulator",
     }
     kept = {name: given[name] for name in defaults if given.get(name)}
     return defaults | kept | {"PORT": str(chosen)}

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from cartwheel.local import instance, leftovers, places
+from cartwheel.local import instance, leftovers, places, ports
 from cartwheel.local.command import Command
 from cartwheel.local.console import QUIET, Console
-from cartwheel.local.given import check_servers
-from cartwheel.local.given import settings as settings_of
+from cartwheel.local.given import check_servers, check_settings
 from cartwheel.local.parts import side_by_side, start_parts
 from cartwheel.local.preflight import check_port
 from cartwheel.local.processes import PROCESSES, SETUP, Process, command, complete, settings
@@ -32,7 +31,7 @@ class System(msgspec.Struct, frozen=True):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.environment['PORT']}"
+        return f"http://{ports.in_url(self.environment['HOST'])}:{self.environment['PORT']}"
 
 
 @asynccontextmanager
@@ -66,10 +65,9 @@ async def running(
             with console.doing("ending the processes that an earlier run left behind"):
                 await leftovers.clear(home)
         instance.close_to_others(home)
-        named = places.given(given)
+        check_settings(given)
         if port is not None:
             check_port(port, given, home)
-        settings_of(given)
         if setup:
             await check_servers(given, console)
         try:
@@ -79,7 +77,7 @@ async def running(
                 if setup:
                     await _run_setup(supervisor, setup, environment)
                     # Before anything of worth is stored there, and after they have answered.
-                    places.remember(home, named)
+                    places.remember(home, places.given(given))
                 await side_by_side(
                     supervisor.run(command(process, environment)) for process in processes
                 )

@@ -15,13 +15,9 @@ from cartwheel.kernel import process
 from cartwheel.kernel.bus.answering import answer
 from cartwheel.kernel.bus.consuming import on
 from cartwheel.kernel.clock import utc_now
-from cartwheel.kernel.process import ServiceSettings
 from cartwheel.notifications import handlers, mongo
 from cartwheel.notifications.ses import open_ses
-
-
-class Settings(ServiceSettings, frozen=True, kw_only=True):
-    ses_sender: str
+from cartwheel.notifications.settings import Settings
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from cartwheel.contracts.notifications import MailView
 from cartwheel.kernel.settings import AmqpUrl
+from cartwheel.local import ports
 from cartwheel.local.demo_users import SIGN_UP_CODE
 from cartwheel.operations import mail
 from cartwheel.operations.reaching import BusSettings, NotRunning
@@ -84,7 +85,7 @@ async def demo(settings: Settings, *, admin: tuple[str, str], console: Console) 
         DemoFailed: a step failed.
         NotRunning: nothing answers.
     """
-    url = f"http://{settings.host}:{settings.port}"
+    url = f"http://{ports.in_url(settings.host)}:{settings.port}"
     console.print(f"Cartwheel at [bold]{url}[/]\n", highlight=False)
     async with aiohttp.ClientSession(url, timeout=aiohttp.ClientTimeout(total=20)) as http:
         try:

@@ -6,7 +6,7 @@ import msgspec
 from cartwheel.contracts import catalogue
 from cartwheel.kernel.bus import topology
 from cartwheel.kernel.servers import check_mongodb, check_rabbitmq
-from cartwheel.kernel.settings import AmqpUrl, MongodbUri
+from cartwheel.kernel.settings import AmqpUrl, DatabasePrefix, MongodbUri
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.kernel.store import migrations
 from cartwheel.notifications.mongo import MIGRATIONS as NOTIFICATIONS
@@ -24,7 +24,7 @@ DATABASES = {
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mongodb_uri: MongodbUri
-    mongodb_database_prefix: mongodb.DatabasePrefix = ""
+    mongodb_database_prefix: DatabasePrefix = ""
     rabbitmq_url: AmqpUrl
 
 

@@ -3,9 +3,6 @@
 import asyncio
 from datetime import timedelta
 from functools import partial
-from typing import Annotated
-
-from msgspec import Meta
 
 from cartwheel.contracts import orders as contract
 from cartwheel.contracts.payments import (
@@ -19,18 +16,12 @@ from cartwheel.kernel import process
 from cartwheel.kernel.bus.answering import answer, answer_batch
 from cartwheel.kernel.bus.consuming import on
 from cartwheel.kernel.clock import utc_now
-from cartwheel.kernel.process import Job, ServiceSettings
+from cartwheel.kernel.process import Job
 from cartwheel.orders import mongo
-from cartwheel.orders.domain import PAYMENT_DEADLINE
 from cartwheel.orders.handlers import ending, paying, placing, reading
+from cartwheel.orders.settings import Settings
 
 LOOK_FOR_OVERDUE_EVERY = 2.0
-
-
-class Settings(ServiceSettings, frozen=True, kw_only=True):
-    """`payment_deadline_seconds` is how long an order waits to be paid."""
-
-    payment_deadline_seconds: Annotated[int, Meta(ge=1)] = int(PAYMENT_DEADLINE.total_seconds())
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:

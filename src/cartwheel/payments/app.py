@@ -9,19 +9,14 @@ from cartwheel.kernel import process
 from cartwheel.kernel.bus.answering import answer
 from cartwheel.kernel.bus.consuming import on
 from cartwheel.kernel.clock import utc_now
-from cartwheel.kernel.process import Job, ServiceSettings
-from cartwheel.kernel.settings import HttpUrl
+from cartwheel.kernel.process import Job
 from cartwheel.payments import mongo
 from cartwheel.payments.handlers import paying, reading, reconciling, refunding
+from cartwheel.payments.settings import Settings
 from cartwheel.payments.simulator import open_simulator
 
 RECONCILE_EVERY = 5.0
 REFUND_EVERY = 1.0
-
-
-class Settings(ServiceSettings, frozen=True, kw_only=True):
-    simulator_url: HttpUrl
-    simulator_api_key: str
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:

@@ -3,9 +3,6 @@
 import asyncio
 from datetime import timedelta
 from functools import partial
-from typing import Annotated
-
-from msgspec import Meta
 
 from cartwheel.contracts import products as contract
 from cartwheel.contracts.orders import OrderCanceled, OrderPaid, OrderRejected
@@ -13,19 +10,14 @@ from cartwheel.kernel import process
 from cartwheel.kernel.bus.answering import answer, answer_batch
 from cartwheel.kernel.bus.consuming import on_batch
 from cartwheel.kernel.clock import utc_now
-from cartwheel.kernel.process import Job, ServiceSettings
+from cartwheel.kernel.process import Job
 from cartwheel.products import handlers
 from cartwheel.products.mongo.catalogue import MongoCatalogue
 from cartwheel.products.mongo.reservations import MongoReservations
 from cartwheel.products.mongo.schema import MIGRATIONS, OUTBOXES
+from cartwheel.products.settings import Settings
 
 LOOK_FOR_HOLDS_EVERY = 10.0
-
-
-class Settings(ServiceSettings, frozen=True, kw_only=True):
-    """`hold_check_after_seconds` is how old a hold is when orders is asked whether it is wanted."""
-
-    hold_check_after_seconds: Annotated[int, Meta(ge=1)] = 600
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:

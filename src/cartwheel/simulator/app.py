@@ -3,36 +3,28 @@
 import asyncio
 import contextlib
 import signal
+import socket
+import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Annotated
 
-import msgspec
 import uvloop
 from aiohttp import web
 
 from cartwheel.kernel import telemetry
+from cartwheel.kernel.listening import CannotListen, listen
 from cartwheel.kernel.notify import notify
-from cartwheel.kernel.settings import HttpUrl, LogLevel, read_or_exit
+from cartwheel.kernel.settings import read_or_exit
 from cartwheel.kernel.telemetry import log
 from cartwheel.simulator.api import Parts, make_app
 from cartwheel.simulator.faults import Faults
 from cartwheel.simulator.group_commit import GroupCommit
 from cartwheel.simulator.schema import MIGRATIONS
+from cartwheel.simulator.settings import Settings
 from cartwheel.simulator.webhooks import Webhooks
 
 STOP_WITHIN = 1.0
 """Seconds that requests in hand get to finish; one made late by a fault is cut off."""
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    simulator_ledger: str
-    simulator_api_key: str
-    simulator_webhook_secret: str
-    simulator_webhook_url: HttpUrl | None = None
-    simulator_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8900
-    host: str = "127.0.0.1"
-    log_level: LogLevel = "INFO"
 
 
 async def run(settings: Settings) -> None:
@@ -40,6 +32,7 @@ async def run(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    listener = listen(settings.host, settings.simulator_port, variable="SIMULATOR_PORT")
     store = GroupCommit(Path(settings.simulator_ledger), MIGRATIONS)
     try:
         async with _sending_webhooks(store, settings) as webhooks:
@@ -49,7 +42,7 @@ async def run(settings: Settings) -> None:
                 webhooks=webhooks,
                 api_key=settings.simulator_api_key,
             )
-            async with _serving(parts, settings):
+            async with _serving(parts, listener):
                 notify("READY=1")
                 await stop.wait()
                 notify("STOPPING=1")
@@ -76,11 +69,11 @@ async def _sending_webhooks(
 
 
 @contextlib.asynccontextmanager
-async def _serving(parts: Parts, settings: Settings) -> AsyncGenerator[None]:
+async def _serving(parts: Parts, listener: socket.socket) -> AsyncGenerator[None]:
     runner = web.AppRunner(make_app(parts), access_log=None, shutdown_timeout=STOP_WITHIN)
     await runner.setup()
     try:
-        await web.TCPSite(runner, settings.host, settings.simulator_port).start()
+        await web.SockSite(runner, listener).start()
         host, port = runner.addresses[0][:2]
         log.info("listening", host=host, port=port, webhooks=parts.webhooks is not None)
         yield
@@ -91,7 +84,10 @@ async def _serving(parts: Parts, settings: Settings) -> AsyncGenerator[None]:
 def main() -> None:
     settings = read_or_exit("simulator", Settings)
     telemetry.configure("simulator", settings.log_level)
-    uvloop.run(run(settings))
+    try:
+        uvloop.run(run(settings))
+    except CannotListen as error:
+        sys.exit(f"simulator cannot start: {error}")
 
 
 if __name__ == "__main__":

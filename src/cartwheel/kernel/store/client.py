@@ -1,8 +1,7 @@
 """The client of a service's own database, with the guarantees that the promises need."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from msgspec import Meta
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
@@ -21,18 +20,6 @@ from cartwheel.kernel.servers import Unusable, why
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
 Client = AsyncMongoClient[Document]
-
-LONGEST_NAME = 63
-"""Bytes that MongoDB takes as a database's name. Source:
-https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions"""
-
-DatabasePrefix = Annotated[
-    str, Meta(pattern=r"^[A-Za-z0-9_-]*\Z", max_length=LONGEST_NAME - len("notifications"))
-]
-"""The setting MONGODB_DATABASE_PREFIX: deployments that share a cluster each have their own.
-
-Of the characters that MongoDB takes, those that no shell, URI or log has to quote.
-"""
 
 SERVER_SELECTION_TIMEOUT = 5.0
 TIMEOUT = 10.0

@@ -7,7 +7,7 @@ from aio_pika.abc import AbstractConnection
 from rich.progress import Progress
 
 from cartwheel.contracts import catalogue
-from cartwheel.kernel.settings import MongodbUri
+from cartwheel.kernel.settings import DatabasePrefix, MongodbUri
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.operations import typed
 from cartwheel.operations.dead_letters import actions, display, listing, queue
@@ -18,7 +18,7 @@ from cartwheel.operations.reaching import BusSettings
 
 class Settings(BusSettings, frozen=True, kw_only=True):
     mongodb_uri: MongodbUri
-    mongodb_database_prefix: mongodb.DatabasePrefix = ""
+    mongodb_database_prefix: DatabasePrefix = ""
 
 
 class NotParked(Exception):

@@ -7,7 +7,7 @@ from datetime import timedelta
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from cartwheel.kernel.settings import AmqpUrl, MongodbUri
+from cartwheel.kernel.settings import AmqpUrl, DatabasePrefix, MongodbUri
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.operations.verify import passes, queues, reading
 from cartwheel.operations.verify.ledger import LedgerSettings
@@ -20,7 +20,7 @@ from cartwheel.operations.verify.spool import Spool
 
 class Settings(LedgerSettings, frozen=True, kw_only=True):
     mongodb_uri: MongodbUri
-    mongodb_database_prefix: mongodb.DatabasePrefix = ""
+    mongodb_database_prefix: DatabasePrefix = ""
     rabbitmq_url: AmqpUrl
 
 

@@ -1,0 +1,7 @@
+"""What notifications reads from the environment."""
+
+from cartwheel.kernel.settings import ServiceSettings
+
+
+class Settings(ServiceSettings, frozen=True, kw_only=True):
+    ses_sender: str

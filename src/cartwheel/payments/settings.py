@@ -1,0 +1,8 @@
+"""What payments reads from the environment."""
+
+from cartwheel.kernel.settings import HttpUrl, ServiceSettings
+
+
+class Settings(ServiceSettings, frozen=True, kw_only=True):
+    simulator_url: HttpUrl
+    simulator_api_key: str
