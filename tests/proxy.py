@@ -1,14 +1,28 @@
-"""A TCP proxy that can cut and freeze what goes through it, to stand for a bad network."""
+"""A TCP proxy that can cut, freeze and watch what goes through it.
+
+It stands for a bad network, and sees what one process says to another.
+"""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from urllib.parse import urlsplit, urlunsplit
+
+Listener = Callable[[bytes], None]
+"""Gets the bytes of one direction of one connection, in pieces of any size."""
+
+Watch = Callable[[], tuple[Listener, Listener]]
+"""Returns, for a new connection, who listens to what goes there, and to what comes back."""
+
+
+def _nobody() -> tuple[Listener, Listener]:
+    return (lambda _: None), (lambda _: None)
 
 
 class Proxy:
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, watch: Watch = _nobody) -> None:
         self._target = (host, port)
+        self._watch = watch
         self._writers: set[asyncio.StreamWriter] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -48,33 +62,46 @@ class Proxy:
             writer.transport.abort()
             return
         self._writers |= {writer, far_writer}
+        there, back = self._watch()
         await asyncio.gather(
-            self._pass(reader, far_writer), self._pass(far_reader, writer, back=True)
+            self._pass(reader, far_writer, there),
+            self._pass(far_reader, writer, back, back=True),
         )
         self._writers -= {writer, far_writer}
 
     async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, back: bool = False
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        listener: Listener,
+        *,
+        back: bool = False,
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 await self._flowing.wait()
                 if back and self._losing:
                     continue
+                listener(data)
                 writer.write(data)
                 await writer.drain()
         writer.close()
 
 
 @contextlib.asynccontextmanager
-async def proxy_to(url: str) -> AsyncGenerator[tuple[Proxy, str]]:
-    """Yield a proxy to where `url` leads, and the URL that leads through it."""
+async def proxy_to(url: str, watch: Watch = _nobody) -> AsyncGenerator[tuple[Proxy, str]]:
+    """Yield a proxy to where `url` leads, and the URL that leads through it.
+
+    A replica set's URI loses the set, whose members name addresses past the proxy.
+    """
     parts = urlsplit(url)
-    proxy = Proxy(parts.hostname or "127.0.0.1", parts.port or 5672)
+    proxy = Proxy(parts.hostname or "127.0.0.1", parts.port or 5672, watch)
     server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
     proxy.port = server.sockets[0].getsockname()[1]
     login = f"{parts.username}:{parts.password}@" if parts.username else ""
     through = parts._replace(netloc=f"{login}127.0.0.1:{proxy.port}")
+    if parts.scheme == "mongodb":
+        through = through._replace(query="directConnection=true")
     try:
         yield proxy, urlunsplit(through)
     finally:

@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
@@ -122,10 +121,5 @@ async def _surround(
             continue
         proxy, url = await stack.enter_async_context(proxy_to(environment[variable]))
         rig.proxies[copy.name, part] = proxy
-        environment[variable] = _directly(url) if part == "mongod" else url
+        environment[variable] = url
     return environment
-
-
-def _directly(uri: str) -> str:
-    """Return `uri` without its replica set, whose members name addresses past the proxy."""
-    return urlunsplit(urlsplit(uri)._replace(query="directConnection=true"))

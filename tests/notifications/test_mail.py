@@ -1,5 +1,6 @@
 """What a mail says."""
 
+import os
 import re
 
 import msgspec
@@ -125,3 +126,18 @@ def test_a_name_is_no_template() -> None:
     mail = render(paid(snapshot(name="{{ order.total }}{% raw %}")))
 
     assert "Hello {{ order.total }}{% raw %}," in mail.text
+
+
+def test_a_template_is_read_once_and_never_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    order = snapshot()
+    first = every_mail(order)
+
+    def refuse(path: str) -> None:
+        raise AssertionError(f"looked at {path}")
+
+    monkeypatch.setattr(os.path, "isfile", refuse)
+    monkeypatch.setattr(os.path, "getmtime", refuse)
+
+    assert every_mail(order) == first

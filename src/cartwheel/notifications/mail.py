@@ -89,6 +89,7 @@ _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("cartwheel.notifications"),
     autoescape=jinja2.select_autoescape(["html"]),
     undefined=jinja2.StrictUndefined,
+    auto_reload=False,  # otherwise each mail looks at its files' dates
     trim_blocks=True,
     lstrip_blocks=True,
 )

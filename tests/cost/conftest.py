@@ -1,0 +1,67 @@
+"""A whole system, with a counting proxy on every way between its processes and their parts."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from cartwheel.kernel.store import client as mongodb
+from cartwheel.kernel.store.client import Client
+from cartwheel.local.parts import side_by_side
+from cartwheel.local.processes import PROCESSES, command
+from cartwheel.local.up import System, running
+
+from ..counting import Steps
+from ..journeys.shop import Shop, open_shop
+from ..proxy import Proxy, Watch, proxy_to
+
+SERVICES = ("products", "orders", "payments", "notifications")
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """`webhooks` is the proxy on the way from the payment provider to the gateway."""
+
+    shop: Shop
+    client: Client
+    steps: Steps
+    webhooks: Proxy
+
+
+@pytest.fixture(scope="session")
+async def counted(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Counted]:
+    steps = Steps()
+    watched: dict[str, tuple[Callable[[str], Watch], tuple[str, ...]]] = {
+        "MONGODB_URI": (steps.of_mongodb, SERVICES),
+        "RABBITMQ_URL": (steps.of_rabbitmq, (*SERVICES, "gateway")),
+        "AWS_ENDPOINT_URL": (steps.of_http, ("notifications", "gateway")),
+        "SIMULATOR_URL": (steps.of_http, ("payments", "gateway")),
+        "SIMULATOR_WEBHOOK_URL": (steps.of_http, ("simulator",)),
+    }
+    async with AsyncExitStack() as stack:
+        home: Path = tmp_path_factory.mktemp("counted")
+        system: System = await stack.enter_async_context(running(home, given={}, processes=()))
+        environments = {process.name: dict(system.environment) for process in PROCESSES}
+        proxies: dict[str, Proxy] = {}
+        for variable, (watch, processes) in watched.items():
+            for name in processes:
+                proxies[variable], environments[name][variable] = await stack.enter_async_context(
+                    proxy_to(system.environment[variable], watch(name))
+                )
+        simulator, *own = PROCESSES
+        await system.supervisor.run(command(simulator, environments[simulator.name]))
+        await side_by_side(
+            system.supervisor.run(command(process, environments[process.name])) for process in own
+        )
+        _, url = await stack.enter_async_context(proxy_to(system.url, steps.of_http("customer")))
+        yield Counted(
+            shop=await stack.enter_async_context(open_shop(url)),
+            client=await stack.enter_async_context(
+                mongodb.connect(system.environment["MONGODB_URI"], process="tests")
+            ),
+            steps=steps,
+            webhooks=proxies["SIMULATOR_WEBHOOK_URL"],
+        )
+        # While they still reach their parts.
+        await system.supervisor.stop(*(process.name for process in PROCESSES))

@@ -1,0 +1,240 @@
+"""Counts what the processes do for a piece of work, as a proxy on each way between them sees it.
+
+A count is exact where a time is not: no busy machine makes one command more of one. Seen on the
+wire it is true of every client library, and no process has to know that it is counted.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Any
+
+import bson
+import httptools
+import msgspec
+
+from .proxy import Listener, Watch
+
+MONGODB, TRANSACTIONS, PUBLISHES, DELIVERIES, ACKS, HTTP = (
+    "MongoDB commands",
+    "transactions",
+    "AMQP publishes",
+    "AMQP deliveries",
+    "AMQP acks",
+    "HTTP exchanges",
+)
+"""What is counted."""
+
+Counts = Mapping[str, Mapping[str, int]]
+"""By name of the step and by process: `counts["insert"]["orders"]`."""
+
+_OP_MSG = 2013
+_METHOD_FRAME, _BASIC = 1, 60
+_PUBLISH, _DELIVER, _ACK, _NACK, _REJECT = 40, 60, 80, 120, 90
+_FROM_CLIENT = {
+    _PUBLISH: ("publish", PUBLISHES),
+    _ACK: ("ack", ACKS),
+    _NACK: ("nack", ACKS),
+    _REJECT: ("reject", ACKS),
+}
+_FROM_SERVER = {_DELIVER: ("deliver", DELIVERIES)}
+_CONNECTION = frozenset({"hello", "ismaster", "ping", "endSessions"})
+"""Commands that a driver sends for its connections' sake."""
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """`what` tells it from others of its name, for whoever looks for the one that is too many."""
+
+    process: str
+    name: str
+    kinds: tuple[str, ...]
+    what: str = ""
+
+
+class Steps:
+    """The steps that the processes take. What comes by the clock, whether or not there is work, is
+    left out: looking for what is due or left behind, leases, heartbeats, monitoring."""
+
+    def __init__(self) -> None:
+        self._seen: list[Step] = []
+        self._last_at = monotonic()
+
+    def forget(self) -> None:
+        self._seen.clear()
+
+    @property
+    def quiet_for(self) -> float:
+        """Seconds since the last step."""
+        return monotonic() - self._last_at
+
+    def taken_by(self, process: str) -> int:
+        return sum(step.process == process for step in self._seen)
+
+    def counts(self) -> Counts:
+        counts: dict[str, Counter[str]] = {}
+        for step in self._seen:
+            counts.setdefault(step.name, Counter())[step.process] += 1
+        return counts
+
+    def totals(self) -> Mapping[str, int]:
+        """Return the counts by kind."""
+        return Counter(kind for step in self._seen for kind in step.kinds)
+
+    def one_by_one(self) -> str:
+        """Return a line for each step, in the order in which they were taken."""
+        return "\n".join(f"{step.process:14}{step.name:18} {step.what}" for step in self._seen)
+
+    def of_mongodb(self, process: str) -> Watch:
+        """Count the commands that `process` sends."""
+
+        def read(message: bytes) -> None:
+            if (command := _command(message)) is None or _by_the_clock(command):
+                return
+            name = next(iter(command))
+            ends_one = name in ("commitTransaction", "abortTransaction")
+            kinds = (MONGODB, TRANSACTIONS) if ends_one else (MONGODB,)
+            wanted = " ".join(command.get("filter", ()))
+            what = "" if ends_one else f"{command[name]} {wanted}"
+            self._note(Step(process=process, name=name, kinds=kinds, what=what))
+
+        return lambda: (_pieces(_mongodb_size, read), _nobody)
+
+    def of_rabbitmq(self, process: str) -> Watch:
+        """Count what `process` publishes and acknowledges, and what is delivered to it."""
+
+        def reader(counted: Mapping[int, tuple[str, str]]) -> Callable[[bytes], None]:
+            def read(frame: bytes) -> None:
+                method = _basic_method(frame)
+                if method is not None and method in counted:
+                    name, kind = counted[method]
+                    what = _routing_key(frame) if method == _PUBLISH else ""
+                    self._note(Step(process=process, name=name, kinds=(kind,), what=what))
+
+            return read
+
+        return lambda: (
+            _pieces(_amqp_size, reader(_FROM_CLIENT)),
+            _pieces(_amqp_size, reader(_FROM_SERVER)),
+        )
+
+    def of_http(self, process: str) -> Watch:
+        """Count the requests of `process` that were answered."""
+
+        def note(name: str) -> None:
+            self._note(Step(process=process, name=name, kinds=(HTTP,)))
+
+        def watch() -> tuple[Listener, Listener]:
+            exchanges = _Exchanges(note)
+            return exchanges.there, exchanges.back
+
+        return watch
+
+    def _note(self, step: Step) -> None:
+        self._seen.append(step)
+        self._last_at = monotonic()
+
+
+def _nobody(_: bytes) -> None:
+    """Listen to nothing."""
+
+
+def _pieces(size: Callable[[bytearray], int | None], read: Callable[[bytes], None]) -> Listener:
+    """Return what puts messages together again, of which `size` tells the length from their
+    beginning, or None while too little of it is there."""
+    buffer = bytearray()
+
+    def listen(data: bytes) -> None:
+        buffer.extend(data)
+        while (length := size(buffer)) is not None and len(buffer) >= length:
+            message = bytes(buffer[:length])
+            del buffer[:length]
+            read(message)
+
+    return listen
+
+
+def _mongodb_size(buffer: bytearray) -> int | None:
+    return int.from_bytes(buffer[:4], "little") if len(buffer) >= 4 else None
+
+
+def _command(message: bytes) -> dict[str, Any] | None:
+    """Return the command in an OP_MSG, without the documents that go with it; None for others,
+    which only make connections.
+
+    Source: https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/
+    """
+    if int.from_bytes(message[12:16], "little") != _OP_MSG:
+        return None
+    begin = 21  # the header, the flags, and the kind of the first section
+    end = begin + int.from_bytes(message[begin : begin + 4], "little")
+    return bson.decode(message[begin:end])  # pyright: ignore[reportUnknownMemberType] because of one of its overloads
+
+
+def _by_the_clock(command: dict[str, Any]) -> bool:
+    name = next(iter(command))
+    wanted = command.get("filter", {})
+    return (
+        name in _CONNECTION
+        or command[name] == "leases"
+        or "due_at" in wanted  # a job
+        or "outbox.id" in wanted  # the relay's sweep
+    )
+
+
+def _amqp_size(buffer: bytearray) -> int | None:
+    """Frames are type, channel, size, payload, end. The client's first eight bytes are none.
+
+    Source: https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf, 2.3.5
+    """
+    if buffer.startswith(b"AMQP"):
+        return 8
+    return 8 + int.from_bytes(buffer[3:7], "big") if len(buffer) >= 7 else None
+
+
+def _basic_method(frame: bytes) -> int | None:
+    """Return the number of a method of class `basic`, None of anything else."""
+    if frame[0] != _METHOD_FRAME or int.from_bytes(frame[7:9], "big") != _BASIC:
+        return None
+    return int.from_bytes(frame[9:11], "big")
+
+
+def _routing_key(publish: bytes) -> str:
+    """Return it without what RabbitMQ has added to that of an answer."""
+    exchange = 13
+    key = exchange + 1 + publish[exchange]
+    name = publish[key + 1 : key + 1 + publish[key]].decode()
+    return "an answer" if name.startswith("amq.rabbitmq.reply-to") else name
+
+
+class _Exchanges:
+    """Tells `note` of each HTTP request by method and path, once its answer is there."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self._note = note
+        self._asked: deque[str] = deque()
+        self._path = b""
+        self._requests = httptools.HttpRequestParser(self)
+        self._answers = httptools.HttpResponseParser(_Answers(self._answered))
+
+    def there(self, data: bytes) -> None:
+        self._requests.feed_data(data)
+
+    def back(self, data: bytes) -> None:
+        self._answers.feed_data(data)
+
+    def on_message_begin(self) -> None:
+        self._path = b""
+
+    def on_url(self, url: bytes) -> None:
+        self._path += url
+
+    def on_message_complete(self) -> None:
+        self._asked.append(f"{self._requests.get_method().decode()} {self._path.decode()}")
+
+    def _answered(self) -> None:
+        self._note(self._asked.popleft())
+
+
+class _Answers:
+    def __init__(self, on_message_complete: Callable[[], None]) -> None:
+        self.on_message_complete = on_message_complete
