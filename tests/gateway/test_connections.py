@@ -14,6 +14,7 @@ from cartwheel.gateway.cognito import Cognito
 from cartwheel.gateway.connections import BoundedProtocol, Limits
 from cartwheel.gateway.identity import Verifier
 from cartwheel.gateway.server import GRACE, serve
+from cartwheel.kernel.listening import CannotListen
 
 from ..waiting import eventually
 from .conftest import Gateway, Reply, probe_app, running
@@ -470,7 +471,7 @@ class TestStopping:
     async def test_a_taken_port_is_an_error_at_once(
         self, gateway: Gateway, verifier: tuple[Verifier, Cognito]
     ) -> None:
-        with pytest.raises(OSError, match="in use"):
+        with pytest.raises(CannotListen, match=f"PORT is {gateway.port}, which is taken"):
             await serve(
                 probe_app(*verifier),
                 "127.0.0.1",
