@@ -59,8 +59,6 @@ PIECE = 1024
 PIECES = 2
 """Parsed at once when they arrive: most requests are that short. Then one in each turn of the event
 loop, so that other clients need not wait."""
-PAUSE = 0.005
-"""Seconds between two reads of what is thrown away."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -351,9 +349,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._thrown_away += len(data)
         if self._thrown_away > self.limits.thrown_away:
             self.transport.abort()
-        else:  # in no haste: a fast sender would keep other clients waiting
-            self.flow.pause_reading()
-            self.loop.call_later(PAUSE, self.flow.resume_reading)
 
     def _limit(self, seconds: float, then: Callable[[], None]) -> None:
         self._stop_timer()
