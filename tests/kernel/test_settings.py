@@ -66,6 +66,13 @@ def test_what_has_its_form_is_taken_as_it_is(variable: str, value: str) -> None:
     assert getattr(read(Forms, {variable: value}), variable.lower()) == value
 
 
+def refusal(kind: type[msgspec.Struct], environment: dict[str, str]) -> str:
+    """Return what is said when `environment` is no `kind`."""
+    with pytest.raises(BadSettings) as bad:
+        read(kind, environment)
+    return str(bad.value)
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "expected"),
     [
@@ -84,10 +91,8 @@ def test_what_has_its_form_is_taken_as_it_is(variable: str, value: str) -> None:
 def test_what_has_not_is_one_sentence_that_says_what_is_expected(
     variable: str, value: str, expected: str
 ) -> None:
-    with pytest.raises(BadSettings) as bad:
-        read(Forms, {variable: value})
+    sentence = refusal(Forms, {variable: value})
 
-    sentence = str(bad.value)
     assert sentence.startswith(f"{variable} is malformed: expected ")
     assert expected in sentence
     assert "s3cret" not in sentence
@@ -113,10 +118,7 @@ class Kinds(msgspec.Struct, frozen=True, kw_only=True):
 def test_numbers_and_switches_are_asked_for_in_plain_words(
     variable: str, value: str, expected: str
 ) -> None:
-    with pytest.raises(BadSettings) as bad:
-        read(Kinds, {variable: value})
-
-    assert str(bad.value) == f"{variable} is malformed: expected {expected}"
+    assert refusal(Kinds, {variable: value}) == f"{variable} is malformed: expected {expected}"
 
 
 @pytest.mark.parametrize("process", [each.name for each in PROCESSES])
