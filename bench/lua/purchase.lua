@@ -4,8 +4,7 @@ local requests, token_of, first, last = nil, nil, 1, 0
 local waiting = {}
 paid = 0
 
-local PAYMENT = '{"order_id":"%s","method":{"type":"card","number":"4242424242424242",'
-  .. '"exp_month":12,"exp_year":2034,"cvc":"917","holder":"Grace Hopper"},'
+local PAYMENT = '{"order_id":"%s","method":{"type":"card","token":"pm_card_visa"},'
   .. '"shipping_address":{"name":"Grace Hopper","street":"Harbour Street","number":"9",'
   .. '"city":"Arlington","zip_code":"22201","country":"US"}}'
 

@@ -28,8 +28,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: Networks = NOBODY
     log_level: LogLevel = "INFO"
     rabbitmq_url: AmqpUrl
-    simulator_url: HttpUrl
-    simulator_api_key: str
     simulator_webhook_secret: str
     cognito_user_pool_id: str
     cognito_client_id: str
