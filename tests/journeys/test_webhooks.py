@@ -137,3 +137,16 @@ async def test_a_webhook_about_no_payment_of_ours_is_refused(system: System, sho
     unknown = {"id": "pay_" + "0" * 32, "amount": {"amount": 1, "currency": "USD"}}
 
     (await tell(system, shop, about(unknown))).refused(404, "payment_not_found")
+
+
+async def test_a_payment_whose_answer_was_lost_shows_the_card_that_its_webhook_tells(
+    system: System, customer: Customer, shelf: Shelf
+) -> None:
+    order = (await customer.order(await shelf.put_up())).made
+    async with provider(system) as http, http.post("/v1/faults", json={"kind": "charge_then_drop"}):
+        (await customer.pay(order)).refused(503, "outcome_unknown")
+
+    await customer.sees(order, "PAID")
+
+    [paid] = await customer.everything(f"/payments?order_id={order['id']}")
+    assert (paid["status"], paid["card"]) == ("PAID", {"brand": "visa", "last4": "4242"})
