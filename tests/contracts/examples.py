@@ -216,6 +216,7 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
                 order_id="ord_1",
                 method=payments.CardToken(token="tok_1", card=CARD),
                 shipping_address=ADDRESS,
+                payment_id="pay_1",
             ),
             payments.CreatePayment(
                 request_id="5c0e",

@@ -23,6 +23,7 @@ from cartwheel.contracts.payments import (
 )
 from cartwheel.kernel.bus.deadline import until
 from cartwheel.kernel.errors import IdempotencyKeyReused
+from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.messages import Created
 from cartwheel.kernel.store.outbox import Outboxes
 from cartwheel.payments.mongo import MongoPayments
@@ -203,6 +204,20 @@ async def test_the_same_request_again_answers_the_first_payment(
 
     assert again == Created(made=first.made, replayed=True)
     assert await shop.charges(first.made) == ["decline"]
+
+
+async def test_a_new_payment_has_the_id_that_its_request_gives(
+    payments: Payments, shop: Shop
+) -> None:
+    """A repeat gives another, which names nothing."""
+    request = create(await shop.order(), await shop.card(), request_id="5c0e")
+    first, other = new_id("pay"), new_id("pay")
+
+    made = await payments.create(msgspec.structs.replace(request, payment_id=first))
+    again = await payments.create(msgspec.structs.replace(request, payment_id=other))
+
+    assert made.made.id == first
+    assert again == Created(made=made.made, replayed=True)
 
 
 async def test_the_same_key_with_another_body_is_refused(payments: Payments, shop: Shop) -> None:

@@ -116,6 +116,7 @@ class CreatePayment(Request[Created[PaymentView]], frozen=True, kw_only=True):
 
     Repeatable: `request_id` with the same `body_hash` answers the payment made first, or refuses
     with `PaymentInProgress` while that one is still running. A decline is an answer, not a refusal.
+    `payment_id` names a new payment; payments makes an id where an older gateway gives none.
     """
 
     type: ClassVar[str] = "create_payment"
@@ -128,6 +129,7 @@ class CreatePayment(Request[Created[PaymentView]], frozen=True, kw_only=True):
     order_id: str
     method: CardToken | CashOnDelivery
     shipping_address: ShippingAddress | None = None
+    payment_id: str | None = None
 
 
 class ConfirmPayment(Request[PaymentView], frozen=True, kw_only=True):

@@ -3,19 +3,21 @@
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Response, Router, get, post
+from litestar import Request, Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter, SkipValidation
 
 from cartwheel.contracts import payments as contract
 from cartwheel.contracts.payments import CardSummary, PaymentStatus, PaymentView
 from cartwheel.gateway.bus import Bus, handed_on
+from cartwheel.gateway.captures import Captures
 from cartwheel.gateway.card import Card
 from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import Asking, admin
 from cartwheel.gateway.paging import Cursor, Limit
 from cartwheel.gateway.simulator import CardTokens
 from cartwheel.gateway.strict import ShippingAddress
+from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.messages import Page
 
 Tokens = NamedDependency[SkipValidation[CardTokens]]
@@ -54,6 +56,7 @@ async def create_payment(
     identity: Asking,
     bus: Bus,
     tokens: Tokens,
+    request: Request[Any, Any, Any],
     key: IdempotencyKey = None,
 ) -> Response[PaymentView]:
     """Pay an order.
@@ -69,16 +72,22 @@ async def create_payment(
             token=token.token, card=CardSummary(brand=token.brand, last4=token.last4)
         )
         stands_for = method.card
-    answer = await bus.request(
-        contract.CreatePayment(
-            request_id=request_id(identity, key),
-            body_hash=body_hash([data.order_id, stands_for, data.shipping_address]),
-            actor=identity.actor,
-            order_id=data.order_id,
-            method=method,
-            shipping_address=data.shipping_address,
+    captures: Captures = request.app.state.captures
+    # Named here, so that its webhook is recognized before payments has answered.
+    payment_id = new_id("pay")
+    with captures.awaited(payment_id):
+        answer = await bus.request(
+            contract.CreatePayment(
+                request_id=request_id(identity, key),
+                body_hash=body_hash([data.order_id, stands_for, data.shipping_address]),
+                actor=identity.actor,
+                order_id=data.order_id,
+                method=method,
+                shipping_address=data.shipping_address,
+                payment_id=payment_id,
+            )
         )
-    )
+        captures.remember(answer)
     return created(answer, f"/api/v1/payments/{answer.made.id}")
 
 

@@ -62,7 +62,7 @@ async def create_payment(
     payment = domain.begin(
         request,
         payable,
-        payment_id=new_id("pay"),
+        payment_id=request.payment_id or new_id("pay"),
         attempt=declines + 1,
         provider=cards.name if isinstance(request.method, CardToken) else "cash",
         at=now(),
