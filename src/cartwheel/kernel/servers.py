@@ -15,8 +15,9 @@ import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cartwheel.kernel.amqp import built_in
-from cartwheel.kernel.amqp.interface import AccessRefused, VirtualHostRefused
+from cartwheel.kernel.amqp import connecting
+from cartwheel.kernel.amqp.interface import AccessRefused, BadUrl, VirtualHostRefused
+from cartwheel.kernel.settings import AmqpClient
 
 LIMIT = 5.0
 """Seconds that a server gets to answer when it is checked."""
@@ -54,7 +55,7 @@ def why(variable: str, url: str, error: BaseException) -> str:
     return f"{variable} points to {shown(url)}, {_which(error)}"
 
 
-async def check_rabbitmq(url: str) -> None:
+async def check_rabbitmq(url: str, client: AmqpClient = "built-in") -> None:
     """Return if RabbitMQ takes this user to this virtual host.
 
     Raises:
@@ -62,7 +63,7 @@ async def check_rabbitmq(url: str) -> None:
     """
     try:
         async with asyncio.timeout(LIMIT):
-            connection = await built_in.connect(url, name="check", heartbeat=60)
+            connection = await connecting.connect(url, name="check", heartbeat=60, client=client)
             await connection.close()
     except Exception as error:  # whatever the driver raises, the server is of no use
         raise Unusable(why("RABBITMQ_URL", url, error)) from error
@@ -94,6 +95,8 @@ async def check_mongodb(uri: str) -> None:
 
 def _which(error: BaseException) -> str:
     """Return what is the matter, as a clause about the server."""
+    if isinstance(error, BadUrl):
+        return f"with {error}"
     for applies, clause in _CLAUSES:
         if applies(error):
             return clause

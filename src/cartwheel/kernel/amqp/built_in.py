@@ -74,7 +74,7 @@ async def connect(url: str, *, name: str, heartbeat: int) -> "BuiltInConnection"
     place = URL(url)
     if unknown := place.query.keys() - {"cafile", "certfile", "keyfile"}:
         raise BadUrl(
-            f"has the option {min(unknown)}, which only AMQP_CLIENT=aiormq may know; "
+            f"the option {min(unknown)}, which AMQP_CLIENT=aiormq may know; "
             "the built-in client knows cafile, certfile and keyfile"
         )
     secure = place.scheme == "amqps"
@@ -189,7 +189,6 @@ class _Channel:
     ) -> None:
         message_id = message.message_id or (new_id("message") if mandatory else None)
         self._publish(message, exchange, routing_key, mandatory=mandatory, message_id=message_id)
-        self._published += 1
         tag = self._published
         confirmed = self._unconfirmed[tag] = asyncio.get_running_loop().create_future()
         if not mandatory or message_id is None:
@@ -224,6 +223,8 @@ class _Channel:
                 message_id=message_id or message.message_id,
             )
         )
+        # RabbitMQ counts all of them, and confirms by that number.
+        self._published += 1
 
     @property
     def reads_on(self) -> bool:

@@ -79,7 +79,7 @@ class Connection:
                 pause = SHORTEST_PAUSE
                 continue
             except BadUrl as error:
-                raise Unusable(f"RABBITMQ_URL {error}") from error
+                raise Unusable(why("RABBITMQ_URL", self._url, error)) from error
             except QueueMissing as error:
                 log.error("a queue is missing: run `cartwheel setup`", error=str(error))
                 pause = LONGEST_PAUSE
