@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-import aiormq.exceptions
 import pytest
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from pymongo.errors import OperationFailure
 
+from cartwheel.kernel.amqp.interface import Unroutable
 from cartwheel.kernel.bus import consuming, topology, wire
 from cartwheel.kernel.bus.consuming import Consumer, on, on_batch
 from cartwheel.kernel.bus.publishing import Publisher
@@ -17,11 +17,12 @@ from cartwheel.kernel.bus.wire import StoredEvent
 from cartwheel.kernel.errors import Conflict, Contention, DeadLetter, RetryLater, Unavailable
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.messages import CloudEvent
+from cartwheel.operations.dead_letters.queue import as_published
 
 from ..proxy import proxy_to
 from ..waiting import eventually
 from .conftest import Connect
-from .messages import SERVICE, Happened, Unheard
+from .messages import SERVICE, Happened, Unheard, headers_of
 
 RETRY = topology.retry_queue(SERVICE, topology.RETRY_DELAYS[0])
 DEAD = topology.dead_queue(SERVICE)
@@ -48,8 +49,7 @@ async def probe() -> None:
 async def publish(connect: Connect, *events: StoredEvent) -> None:
     publisher = Publisher(frozenset({Happened.type, Unheard.type}))
     await connect(publisher)
-    for event in events:
-        await publisher.publish(event)
+    await asyncio.gather(*(publisher.publish(event) for event in events))
 
 
 async def publish_to_a_reader_that_dies(connect: Connect, *events: StoredEvent) -> None:
@@ -180,7 +180,7 @@ async def test_an_event_that_keeps_failing_is_parked_with_its_story(
         raise ZeroDivisionError("by zero")
 
     await connect(Consumer(SERVICE, [on(Happened, fail)], probe=probe))
-    last_attempt = wire.write_event(happened(1))
+    last_attempt = as_published(wire.write_event(happened(1)))
     last_attempt.headers[consuming.ATTEMPTS] = 3
     await channel.default_exchange.publish(last_attempt, topology.event_queue(SERVICE))
 
@@ -210,21 +210,21 @@ async def test_an_event_that_its_handler_gives_up_is_dead_lettered_at_once(
     "broken",
     [
         Message(b"{}", delivery_mode=DeliveryMode.PERSISTENT),
-        Message(b"not json", headers=wire.write_event(happened(1)).headers),
-        Message(b"{}", headers={**wire.write_event(happened(1)).headers, "cloudEvents_type": "x"}),
+        Message(b"not json", headers=headers_of(happened(1))),
+        Message(b"{}", headers={**headers_of(happened(1)), "cloudEvents_type": "x"}),
         Message(
             b'{"number":1}',
-            headers={**wire.write_event(happened(1)).headers, "cloudEvents_sequence": "one"},
+            headers={**headers_of(happened(1)), "cloudEvents_sequence": "one"},
         ),
-        Message(b"[" * 100_000, headers=wire.write_event(happened(1)).headers),
+        Message(b"[" * 100_000, headers=headers_of(happened(1))),
         Message(
             b'{"number":1,"ignored":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-            headers=wire.write_event(happened(1)).headers,
+            headers=headers_of(happened(1)),
         ),
         *(
             Message(
                 b'{"number":1}',
-                headers={**wire.write_event(happened(1)).headers, consuming.ATTEMPTS: attempts},
+                headers={**headers_of(happened(1)), consuming.ATTEMPTS: attempts},
             )
             for attempts in ("abc", -5, "9" * 5000, True)
         ),
@@ -271,7 +271,7 @@ async def test_an_event_to_be_tried_later_is_tried_as_often_as_its_handler_says(
         raise RetryLater("this mail alone")
 
     await connect(Consumer(SERVICE, [on(Happened, fail)], probe=probe))
-    tried_often = wire.write_event(happened(1))
+    tried_often = as_published(wire.write_event(happened(1)))
     tried_often.headers[consuming.RETRIES_REQUESTED] = 40
     await channel.default_exchange.publish(tried_often, topology.event_queue(SERVICE))
 
@@ -490,7 +490,7 @@ async def test_an_event_with_a_consumer_but_no_queue_is_not_taken_for_published(
         time=datetime.now(UTC),
         data="{}",
     )
-    with pytest.raises(aiormq.exceptions.PublishError):
+    with pytest.raises(Unroutable):
         await publish(connect, unheard)
 
 

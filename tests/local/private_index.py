@@ -36,7 +36,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 def private_index(folder: Path) -> Generator[Index]:
     """Serve the index on loopback; `folder` holds its files."""
     authority, chain = folder / "authority.pem", folder / "server.pem"
-    _make_certificates(authority, chain)
+    make_certificates(authority, chain)
     _make_package(folder / "simple" / "toy")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(chain)
@@ -63,7 +63,7 @@ def _make_package(folder: Path) -> None:
         wheel.writestr("toy-1.dist-info/RECORD", "")
 
 
-def _make_certificates(authority: Path, chain: Path) -> None:
+def make_certificates(authority: Path, chain: Path) -> None:
     key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     root = (
         _certificate("Company", "Company", key)

@@ -123,7 +123,7 @@ async def assembled(
 
 
 async def _serve(given: Settings, stop: asyncio.Event) -> None:
-    connection = Connection(given.rabbitmq_url, process="gateway")
+    connection = Connection(given.rabbitmq_url, process="gateway", client=given.amqp_client)
     bus = Caller()
     connection.add(bus)
     try:

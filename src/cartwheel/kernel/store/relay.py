@@ -18,9 +18,9 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
-from aiormq.exceptions import PublishError
 from pymongo.asynchronous.collection import AsyncCollection
 
+from cartwheel.kernel.amqp.interface import Unroutable
 from cartwheel.kernel.bus.publishing import Publisher
 from cartwheel.kernel.bus.wire import StoredEvent
 from cartwheel.kernel.ids import earliest_id, new_id
@@ -97,11 +97,6 @@ class Relay:
             try:
                 await work()
                 return
-            except asyncio.CancelledError:
-                # aiormq may cancel what waits for a connection that goes; that is not for us.
-                if self._stopping:
-                    raise
-                log.warning("relay waits", error="cancelled")
             except Exception as error:
                 if is_outage(error):
                     log.warning("relay waits", error=repr(error))
@@ -174,7 +169,7 @@ class Relay:
                 continue
             try:
                 await self._publisher.publish(event)
-            except PublishError:
+            except Unroutable:
                 self._leave(filled, f"no queue takes {event.type}: run `cartwheel setup`")
                 return True
             except Exception as error:
