@@ -33,8 +33,8 @@ from cartwheel.kernel.ids import new_id
 from cartwheel.local.up import System
 
 from ..alarms import rabbitmq_full
+from ..certificates import make_certificates
 from ..garbage import fewer_cycles_than
-from ..local.private_index import make_certificates
 from ..proxy import proxy_to
 from ..waiting import eventually
 
