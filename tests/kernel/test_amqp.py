@@ -284,6 +284,18 @@ async def test_a_missing_queue_is_named(connect: Connect) -> None:
     await asyncio.gather(looking.closed(), consuming.closed())
 
 
+async def test_a_question_that_was_given_up_leaves_the_next_its_own_answer(
+    connect: Connect, queue: str
+) -> None:
+    channel = await (await connect()).channel(confirms=False)
+    given_up = asyncio.create_task(channel.check_queue(queue))
+    await asyncio.sleep(0)
+    given_up.cancel()
+
+    await channel.set_prefetch(1)
+    await channel.check_queue(queue)
+
+
 async def test_a_wrong_password_and_a_missing_virtual_host_are_told_apart(
     connect: Connect, rabbitmq_url: str
 ) -> None:

@@ -450,6 +450,28 @@ async def test_consuming_goes_on_after_the_connection_was_cut(
         await eventually(both)
 
 
+@pytest.mark.timeout(60)
+async def test_whoever_waits_to_publish_keeps_nobody_from_noticing_a_loss(
+    connect: Connect, rabbitmq_url: str
+) -> None:
+    publisher = Publisher(frozenset({Happened.type}))
+    async with proxy_to(rabbitmq_url) as (proxy, url):
+        await connect(publisher, url=url)
+
+        async def wait_again_and_again() -> None:
+            while True:
+                await publisher.opened()
+                await asyncio.sleep(0)
+
+        waiting = asyncio.create_task(wait_again_and_again())
+        for _ in range(3):
+            proxy.cut()
+            await asyncio.sleep(0.3)
+        await publisher.opened()
+        await publisher.publish(happened(1))
+        waiting.cancel()
+
+
 async def test_a_stopping_consumer_gives_back_what_it_has_not_begun(
     connect: Connect, channel: AbstractChannel
 ) -> None:

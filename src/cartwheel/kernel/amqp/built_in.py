@@ -8,7 +8,9 @@ pamqp. Decision and measurements: docs/adr/0013.
 import asyncio
 import contextlib
 import ssl
+from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from typing import TypeVar, cast
 from urllib.parse import unquote
 
@@ -151,8 +153,8 @@ class _Channel:
         self._connection = connection
         self._consumers: dict[bytes, Callable[[Delivery], None]] = {}
         self._content: _Content | None = None
-        self._calling = asyncio.Lock()
-        self._answer: asyncio.Future[base.Frame] | None = None
+        self._asked: deque[asyncio.Future[base.Frame]] = deque()
+        """Who waits for an answer of RabbitMQ, which gives them in order."""
         self._published = 0
         self._unconfirmed: dict[int, asyncio.Future[None]] = {}
         self._returnable: dict[str, set[int]] = {}
@@ -238,16 +240,20 @@ class _Channel:
 
     # What the connection calls.
 
+    @property
+    def is_closed(self) -> bool:
+        return self._end.done()
+
     async def call(self, request: base.Frame | ProtocolHeader, answer: type[Frame]) -> Frame:
         """Send `request` and return what RabbitMQ answers.
 
         Raises:
             ConnectionLost, QueueMissing, AccessRefused, VirtualHostRefused: its answer is no.
         """
-        async with self._calling:
-            self._answer = asyncio.get_running_loop().create_future()
-            self.send(request)
-            found = await self._answer
+        self.send(request)
+        answered: asyncio.Future[base.Frame] = asyncio.get_running_loop().create_future()
+        self._asked.append(answered)
+        found = await answered
         if not isinstance(found, answer):
             raise ConnectionLost(f"RabbitMQ answered {request.name} with {found.name}")
         return found
@@ -271,11 +277,11 @@ class _Channel:
             return
         self._why = why
         self._end.set_result(None)
-        waiting = [*self._unconfirmed.values(), *([self._answer] if self._answer else [])]
-        self._unconfirmed.clear()
-        for future in waiting:
+        for future in (*self._unconfirmed.values(), *self._asked):
             if not future.done():
                 future.set_exception(type(why)(*why.args))
+        self._unconfirmed.clear()
+        self._asked.clear()
 
     def on_method(self, data: bytes, begin: int, end: int) -> None:
         """Take the method in `data[begin:end]`."""
@@ -326,7 +332,7 @@ class _Channel:
         tags = [tag]
         if multiple:
             # They are in order, since each is higher than the one before.
-            tags = [each for each in self._unconfirmed if each <= tag]
+            tags = list(takewhile(lambda each: each <= tag, self._unconfirmed))
         for each in tags:
             confirmed = self._unconfirmed.pop(each, None)
             if confirmed is None or confirmed.done():
@@ -356,8 +362,8 @@ class _Channel:
                 self.send(commands.Channel.Close(200, "a consumer was canceled", 0, 0))
                 self.end(ConnectionLost("RabbitMQ has canceled a consumer"))
             case base.Frame():
-                if self._answer is not None and not self._answer.done():
-                    self._answer.set_result(found)
+                if self._asked and not (answered := self._asked.popleft()).done():
+                    answered.set_result(found)
             case _:
                 raise ConnectionLost(f"RabbitMQ sent {found!r}")
 
@@ -523,7 +529,7 @@ class BuiltInConnection(asyncio.Protocol):
                 raise ValueError("a frame without its end")
             at = end + 1
             channel = self._channels.get(number)
-            if channel is None or kind == frames.HEARTBEAT:
+            if channel is None or channel.is_closed or kind == frames.HEARTBEAT:
                 continue
             if kind == frames.METHOD:
                 channel.on_method(data, begin, end)

@@ -1,7 +1,6 @@
 """Events out: persistent, confirmed by RabbitMQ, and never silently unroutable."""
 
 import asyncio
-from contextlib import suppress
 
 from cartwheel.kernel import crash_points
 from cartwheel.kernel.amqp.interface import Channel, Connection, ConnectionLost
@@ -38,11 +37,15 @@ class Publisher:
             await self._opened.wait()
             if self._connection is None:
                 continue
-            # An alarm ends without a word when its connection does.
-            with suppress(TimeoutError, ConnectionLost):
+            try:
+                # An alarm ends without a word when its connection does.
                 async with asyncio.timeout(LOOK_AGAIN):
                     await self._connection.unblocked()
-                    return
+                return
+            except TimeoutError:
+                continue
+            except ConnectionLost:
+                await asyncio.sleep(0)  # so that whoever keeps the connection notices
 
     async def publish(self, event: StoredEvent) -> None:
         """Publish `event`; when this returns, RabbitMQ has it on disk. It may hang with the
