@@ -33,6 +33,9 @@ BROKEN = {
         5,
         [faults.break_off("orders", "rabbitmq", 2), faults.break_off("payments", "rabbitmq", 2)],
     ),
+    "write before publishing": Broken(
+        7, [faults.crash("orders", "commit.before", count) for count in (20, 21, 22)]
+    ),
     "journal": Broken(1, [faults.kill("mongod")] * 4),
     "majority": Broken(3, [failovers.roll_back(alone) for alone in (7, 8, 9, 10)], replicated=True),
     "outbox": Broken(5, [faults.crash("orders", "commit.after", 20)] * 2),

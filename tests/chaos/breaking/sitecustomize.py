@@ -64,16 +64,35 @@ def clear_the_outbox_before_the_confirm() -> None:
     relay: Any = import_module("cartwheel.kernel.store.relay")
     msgspec: Any = import_module("msgspec")
 
-    async def publish_one(self: Any, filled: Any, outbox: Any) -> bool:
+    async def publish(self: Any, filled: Any, outbox: Any) -> None:
         for stored in outbox:
             event = msgspec.convert(stored, relay.StoredEvent)
             task = asyncio.create_task(self._publisher.publish(event))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
-            self._published[filled].add(event.id)
-            self._some_published.set()
-        return True
+            self._note(filled, event)
 
-    relay.Relay._publish_one = publish_one
+    relay.Relay._publish_in_order = publish
+
+
+def publish_before_the_write() -> None:
+    """orders: an event goes out from memory, and a moment later its change is saved."""
+    group: Any = import_module("cartwheel.kernel.store.group")
+    saves = group.saves
+
+    def hasty(collection: Any, outboxes: Any) -> Any:
+        lane = saves(collection, outboxes)
+        submit = lane.submit
+
+        async def tell_first(change: Any) -> Any:
+            if "outbox" in change.push:
+                outboxes.stored(collection.name, change.id, change.push["outbox"]["$each"])
+            await asyncio.sleep(0.1)
+            return await submit(change)
+
+        lane.submit = tell_first
+        return lane
+
+    group.saves = hasty
 
 
 def answer_before_the_journal() -> None:
@@ -288,6 +307,7 @@ BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "idempotency key": ("cartwheel.gateway", forget_idempotency_keys),
     "ack after effect": ("cartwheel", acknowledge_before_the_effect),
     "confirm before clearing": ("cartwheel", clear_the_outbox_before_the_confirm),
+    "write before publishing": ("cartwheel.orders", publish_before_the_write),
     "journal": ("cartwheel", answer_before_the_journal),
     "outbox": ("cartwheel.orders", publish_past_the_outbox),
     "charge once": ("cartwheel.payments", charge_again_to_find_out),
