@@ -192,7 +192,7 @@ def believe_a_primary_that_is_alone() -> None:
 
 
 def take_redeliveries_together() -> None:
-    """The services: 64 events are in hand, whether one of them has killed its reader or not."""
+    """The services: many events are in hand, whether one of them has killed its reader or not."""
     intake: Any = import_module("cartwheel.kernel.bus.intake")
 
     async def begin(self: Any, on_message: Any) -> None:
