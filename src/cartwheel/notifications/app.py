@@ -23,6 +23,10 @@ from cartwheel.notifications.settings import Settings
 CLAIMS_GATHER = 0.2
 """Seconds by which a mail on an idle system is later than it could be."""
 
+NOTES_GATHER = 0.05
+"""Seconds. Until a mail that SES has taken is noted, the death of the process means a second
+mail."""
+
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     async with (
@@ -31,7 +35,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     ):
         mails = mongo.MongoMails(parts.database, parts.outboxes)
         gathering = mongo.MongoMails(
-            parts.database, parts.outboxes, claims=Gather(CLAIMS_GATHER, stop)
+            parts.database,
+            parts.outboxes,
+            claims=Gather(CLAIMS_GATHER, stop),
+            notes=Gather(NOTES_GATHER, stop),
         )
         tell = partial(handlers.tell_customer, mails=gathering, sender=ses, now=utc_now)
         tell_at_once = partial(handlers.tell_customer, mails=mails, sender=ses, now=utc_now)

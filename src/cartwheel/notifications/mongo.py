@@ -56,17 +56,22 @@ class MongoMails:
     SENDING, its event comes again until it is SENT or FAILED. FAILED, its event is done
     (`dead_lettered` false: SES refused it) or in the dead letters (true: SES kept failing on it).
 
-    Its claims may gather. Its notes of what was sent do not: the shorter the time in between, the
-    fewer mails go out twice when the process dies.
+    `claims` may gather for long. `notes` of how the sending ended may not: the longer a sent mail
+    is not noted, the more of them go out twice when the process dies.
     """
 
     def __init__(
-        self, database: Database, outboxes: Outboxes, *, claims: Gather | None = None
+        self,
+        database: Database,
+        outboxes: Outboxes,
+        *,
+        claims: Gather | None = None,
+        notes: Gather | None = None,
     ) -> None:
         self._mail = database["mail"]
         self._outboxes = outboxes
         self._claims = Lane(self._claim, gather=claims)
-        self._endings = Lane(self._end)
+        self._endings = Lane(self._end, gather=notes)
 
     async def claim(self, event: CloudEvent[Told], mail: Mail, *, now: Clock) -> Failures | None:
         token = new_id("claim")

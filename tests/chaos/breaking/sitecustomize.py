@@ -54,7 +54,7 @@ def acknowledge_before_the_effect() -> None:
         async with intake.turn(message):
             await message.ack()
             crash_points.reach("ack.after")
-            await self._done_with(message, intake)
+            await self._handled(message)
 
     consuming.Consumer._handle = handle
 
