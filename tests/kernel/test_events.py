@@ -1,8 +1,9 @@
 """Events over the real RabbitMQ: done, retried, parked, or waiting; nothing else."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from aio_pika import DeliveryMode, Message
@@ -16,6 +17,7 @@ from cartwheel.kernel.bus.publishing import Publisher
 from cartwheel.kernel.bus.wire import StoredEvent
 from cartwheel.kernel.errors import Conflict, Contention, DeadLetter, RetryLater, Unavailable
 from cartwheel.kernel.ids import new_id
+from cartwheel.kernel.lane import Gather
 from cartwheel.kernel.messages import CloudEvent
 from cartwheel.operations.dead_letters.queue import as_published
 
@@ -428,6 +430,144 @@ async def test_a_redelivered_event_is_handled_past_the_batch(connect: Connect) -
 
     await eventually(all_done)
     assert set(sizes) == {1}
+
+
+FOR_EVER = 3600.0
+"""Seconds for which events gather that are to go for another reason."""
+
+
+class Gathered:
+    """Handles events that gather, and remembers the batches."""
+
+    def __init__(self, seconds: float = FOR_EVER, limit: int = 64) -> None:
+        self.batches: list[list[int]] = []
+        self.stop = asyncio.Event()
+        row = on_batch(Happened, self._note, limit=limit, gather=Gather(seconds, self.stop))
+        self.consumer = Consumer(SERVICE, [row], probe=probe)
+
+    @property
+    def handled(self) -> list[int]:
+        return sorted(number for batch in self.batches for number in batch)
+
+    async def _note(self, events: list[CloudEvent[Happened]]) -> Sequence[None]:
+        self.batches.append([event.data.number for event in events])
+        return [None] * len(events)
+
+
+@pytest.fixture
+def gathered() -> Generator[Callable[..., Gathered]]:
+    """Makes readers of events that gather, and has them finish at the end."""
+    made: list[Gathered] = []
+
+    def make(**given: Any) -> Gathered:
+        made.append(Gathered(**given))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop.set()
+
+
+async def test_events_that_come_one_after_the_other_gather(
+    connect: Connect, gathered: Callable[..., Gathered]
+) -> None:
+    reader = gathered(seconds=1.0)
+    await connect(reader.consumer)
+
+    for number in range(5):
+        await publish(connect, happened(number))
+
+    async def all_done() -> None:
+        assert reader.handled == [0, 1, 2, 3, 4]
+
+    await eventually(all_done)
+    assert len(reader.batches) == 1
+
+
+async def test_the_first_events_of_a_consumer_gather_too(
+    connect: Connect, gathered: Callable[..., Gathered]
+) -> None:
+    """It begins with one in hand, which alone would never make a full batch."""
+    await publish(connect, *map(happened, range(100)))
+    reader = gathered(limit=50)
+
+    await connect(reader.consumer)
+
+    async def all_done() -> None:
+        assert [len(batch) for batch in reader.batches] == [50, 50]
+
+    await eventually(all_done)
+
+
+async def test_a_redelivery_does_not_wait_for_company(
+    connect: Connect, gathered: Callable[..., Gathered]
+) -> None:
+    await publish_to_a_reader_that_dies(connect, *map(happened, range(5)))
+    reader = gathered()
+
+    await connect(reader.consumer)
+
+    async def all_done() -> None:
+        assert reader.handled == [0, 1, 2, 3, 4]
+
+    await eventually(all_done)
+    assert {len(batch) for batch in reader.batches} == {1}
+
+
+async def test_a_redelivery_is_handled_in_its_own_way_if_there_is_one(connect: Connect) -> None:
+    handled: list[tuple[str, int]] = []
+
+    async def gather(event: CloudEvent[Happened]) -> None:
+        handled.append(("gather", event.data.number))
+
+    async def at_once(event: CloudEvent[Happened]) -> None:
+        handled.append(("at once", event.data.number))
+
+    await publish_to_a_reader_that_dies(connect, happened(1))
+    await publish(connect, happened(2))
+    await connect(Consumer(SERVICE, [on(Happened, gather, alone=at_once)], probe=probe))
+
+    async def both_done() -> None:
+        assert sorted(handled) == [("at once", 1), ("gather", 2)]
+
+    await eventually(both_done)
+
+
+async def test_what_was_gathering_when_its_reader_died_comes_again(
+    connect: Connect, channel: AbstractChannel, gathered: Callable[..., Gathered]
+) -> None:
+    dying, next_one = gathered(), gathered()
+    connection = await connect(dying.consumer)
+    await publish(connect, *map(happened, range(3)))
+    await asyncio.sleep(0.5)
+    await connection.stop()
+
+    await connect(next_one.consumer)
+
+    async def all_done() -> None:
+        assert next_one.handled == [0, 1, 2]
+
+    await eventually(all_done)
+    assert dying.batches == []
+
+
+async def test_what_gathers_is_finished_at_once_when_the_consumer_stops(
+    connect: Connect, channel: AbstractChannel, gathered: Callable[..., Gathered]
+) -> None:
+    reader = gathered()
+    connection = await connect(reader.consumer)
+    await publish(connect, *map(happened, range(3)))
+    await asyncio.sleep(0.5)
+    assert reader.batches == []
+
+    reader.stop.set()
+    async with asyncio.timeout(5):
+        await reader.consumer.drain()
+    await connection.stop()
+
+    assert reader.handled == [0, 1, 2]
+    await asyncio.sleep(0.2)
+    assert await count(channel, topology.event_queue(SERVICE)) == 0
 
 
 async def test_consuming_goes_on_after_the_connection_was_cut(

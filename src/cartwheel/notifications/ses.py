@@ -11,13 +11,14 @@ import msgspec
 
 from cartwheel.kernel import mail_address
 from cartwheel.kernel.aws import Aws, open_aws
+from cartwheel.kernel.bus.intake import PREFETCH
 from cartwheel.kernel.errors import Outage, OutcomeUnknown, TimedOut, Unavailable
 from cartwheel.kernel.http_client import Answer
 from cartwheel.kernel.lane import Lane
 from cartwheel.notifications.handlers import MailFailed, MailRefused
 from cartwheel.notifications.mail import Mail
 
-AT_ONCE = 64
+AT_ONCE = PREFETCH
 """Calls in flight: as many as the consumer has events in hand, so that no mail waits for a slow
 one. SES's own limit per account is told by throttling, which we wait out."""
 

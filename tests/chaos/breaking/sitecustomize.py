@@ -54,7 +54,7 @@ def acknowledge_before_the_effect() -> None:
         async with intake.turn(message):
             await message.ack()
             crash_points.reach("ack.after")
-            await self._done_with(message, intake)
+            await self._handled(message)
 
     consuming.Consumer._handle = handle
 
@@ -211,7 +211,7 @@ def believe_a_primary_that_is_alone() -> None:
 
 
 def take_redeliveries_together() -> None:
-    """The services: 64 events are in hand, whether one of them has killed its reader or not."""
+    """The services: many events are in hand, whether one of them has killed its reader or not."""
     intake: Any = import_module("cartwheel.kernel.bus.intake")
 
     async def begin(self: Any, on_message: Any) -> None:

@@ -45,7 +45,7 @@ from cartwheel.kernel.bus.deadline import until
 from cartwheel.kernel.bus.intake import Intake
 from cartwheel.kernel.clock import utc_now
 from cartwheel.kernel.errors import DeadLetter, Refusal, RetryLater
-from cartwheel.kernel.lane import Lane
+from cartwheel.kernel.lane import Gather, Lane
 from cartwheel.kernel.messages import CloudEvent, Event
 from cartwheel.kernel.outages import is_contention, is_outage
 from cartwheel.kernel.telemetry import continue_trace, log
@@ -88,7 +88,8 @@ Probe = Callable[[], Awaitable[object]]
 class On(msgspec.Struct, frozen=True):
     """A row of a service's table: what `handler` does on events of `kind`.
 
-    `alone` handles a single event past the batch, for one that may have killed its reader.
+    `alone` handles a redelivery, which may have killed its reader: past the batch, and at once, for
+    as long as it is in hand nothing else is.
     """
 
     kind: type[Event]
@@ -96,9 +97,17 @@ class On(msgspec.Struct, frozen=True):
     alone: Callable[[CloudEvent[Any]], Awaitable[object]]
 
 
-def on(kind: type[Data], handler: Callable[[CloudEvent[Data]], Awaitable[object]]) -> On:
-    """Handle each event of `kind` by itself, many at once."""
-    return On(kind, handler, handler)
+def on(
+    kind: type[Data],
+    handler: Callable[[CloudEvent[Data]], Awaitable[object]],
+    *,
+    alone: Callable[[CloudEvent[Data]], Awaitable[object]] | None = None,
+) -> On:
+    """Handle each event of `kind` by itself, many at once.
+
+    A `handler` whose steps gather needs another that does the same at once, as `alone`.
+    """
+    return On(kind, handler, alone or handler)
 
 
 def on_batch(
@@ -106,9 +115,10 @@ def on_batch(
     handler: Callable[[list[CloudEvent[Data]]], Awaitable[Sequence[Refusal | None]]],
     *,
     limit: int = 64,
+    gather: Gather | None = None,
 ) -> On:
     """Handle events of `kind` together; `handler` returns, in their order, None or a refusal."""
-    lane: Lane[CloudEvent[Data], None] = Lane(handler, limit=limit)
+    lane: Lane[CloudEvent[Data], None] = Lane(handler, limit=limit, gather=gather)
 
     async def alone(event: CloudEvent[Data]) -> None:
         for result in await handler([event]):
