@@ -164,7 +164,8 @@ async def overtaken(
     """Yield what a process makes of `request` that stands still at the call `before` meanwhile."""
     paused = Paused(payments.database, before)
     late = asyncio.create_task(payments._replace(payments=paused).create(request))
-    await paused.there.wait()
+    async with asyncio.timeout(30):
+        await paused.there.wait()
     try:
         yield late
     finally:
