@@ -40,6 +40,8 @@ BROKEN = {
     "majority": Broken(3, [failovers.roll_back(alone) for alone in (7, 8, 9, 10)], replicated=True),
     "outbox": Broken(5, [faults.crash("orders", "commit.after", 20)] * 2),
     "charge once": Broken(3, [faults.provider(3, 2)]),
+    "one payment": Broken(3),
+    "the payment's address": Broken(1),
     "mail once": Broken(7, [faults.crash("notifications", "ack.before", 5)]),
     "redeliveries alone": Broken(6, [bad_neighbours.event_kills_its_reader("notifications")]),
     "refused copies": Broken(5, [bad_neighbours.retries_are_refused("orders", 5, full=False)]),

@@ -187,27 +187,36 @@ class ListPayments(Request[Page[PaymentView]], frozen=True, kw_only=True):
 
 
 class PaymentPending(Event, frozen=True, kw_only=True):
-    """A payment was begun whose verdict will come later."""
+    """A payment was begun whose verdict will come later.
+
+    `shipping_address` is where the payment says the goods go. It is None where the order says so;
+    and where an older version began the payment, since that had orders store the address first.
+    """
 
     type: ClassVar[str] = "payment.pending.v1"
     consumers: ClassVar[tuple[str, ...]] = ("orders",)
     payment_id: str
     order_id: str
     method: Method
+    shipping_address: ShippingAddress | None = None
 
 
 class PaymentCaptured(Event, frozen=True, kw_only=True):
-    """The money was taken."""
+    """The money was taken. `shipping_address` is as in `PaymentPending`."""
 
     type: ClassVar[str] = "payment.captured.v1"
     consumers: ClassVar[tuple[str, ...]] = ("orders",)
     payment_id: str
     order_id: str
     amount: Money
+    shipping_address: ShippingAddress | None = None
 
 
 class PaymentDeclined(Event, frozen=True, kw_only=True):
-    """No money was taken. `counts` tells an issuer's no from a failure on the way to the issuer."""
+    """No money was taken. `counts` tells an issuer's no from a failure on the way to the issuer.
+
+    `shipping_address` is as in `PaymentPending`.
+    """
 
     type: ClassVar[str] = "payment.declined.v1"
     consumers: ClassVar[tuple[str, ...]] = ("orders",)
@@ -215,6 +224,7 @@ class PaymentDeclined(Event, frozen=True, kw_only=True):
     order_id: str
     failure: Failure
     counts: bool = True
+    shipping_address: ShippingAddress | None = None
 
 
 class PaymentRefunded(Event, frozen=True, kw_only=True):

@@ -149,6 +149,28 @@ def charge_again_to_find_out() -> None:
     simulator.SimulatorCards.charge = insist
 
 
+def charge_whatever_was_there_before() -> None:
+    """payments: charge a card though a unique index has kept its payment out."""
+    mongo: Any = import_module("cartwheel.payments.mongo")
+    add = mongo.MongoPayments.add
+
+    async def careless(self: Any, payment: Any) -> bool:
+        await add(self, payment)
+        return True
+
+    mongo.MongoPayments.add = careless
+
+
+def forget_the_payments_address() -> None:
+    """orders: leave the address where it is, in the payment's event."""
+    domain: Any = import_module("cartwheel.orders.domain")
+
+    def same(_address: Any, order: Any) -> Any:
+        return order
+
+    domain._sent_to = same
+
+
 def mail_whatever_was_mailed() -> None:
     """notifications: do not look whether an event's mail has been sent."""
     mongo: Any = import_module("cartwheel.notifications.mongo")
@@ -311,6 +333,8 @@ BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "journal": ("cartwheel", answer_before_the_journal),
     "outbox": ("cartwheel.orders", publish_past_the_outbox),
     "charge once": ("cartwheel.payments", charge_again_to_find_out),
+    "one payment": ("cartwheel.payments", charge_whatever_was_there_before),
+    "the payment's address": ("cartwheel.orders", forget_the_payments_address),
     "mail once": ("cartwheel.notifications", mail_whatever_was_mailed),
     "finish what is in hand": ("cartwheel", stop_without_finishing),
     "whose key": ("cartwheel.gateway", share_keys_among_users),
