@@ -5,6 +5,11 @@
 
 Each attack comes from 50 connections at once, which need no token; one that is cut off is made
 again. Meanwhile another client asks for /health/live twenty times a second. Loopback only.
+
+With --once no connection is made again that the gateway has closed, so that only the attack itself
+is measured, and not what it costs to be refused and to begin anew. It is over when all are closed,
+which may be soon: then 50 others begin it, until the time is up. The other client waits 10 ms
+between two questions.
 """
 
 import argparse
@@ -62,16 +67,22 @@ ATTACKS: Mapping[str, Attack] = {
 }
 
 
-async def attack(port: int, what: Attack, *, seconds: float, connections: int = 50) -> int:
-    """Attack 127.0.0.1:`port`, and return how many connections were made."""
+async def attack(
+    port: int, what: Attack, *, seconds: float, connections: int = 50, once: bool = False
+) -> int:
+    """Attack 127.0.0.1:`port`, and return how many connections were made.
+
+    With `once`, those that the gateway closes are not made again.
+    """
     end = time.monotonic() + seconds
-    return sum(await asyncio.gather(*(_attack(port, what, end) for _ in range(connections))))
+    each = (_attack(port, what, end, once=once) for _ in range(connections))
+    return sum(await asyncio.gather(*each))
 
 
-async def _attack(port: int, what: Attack, end: float) -> int:
+async def _attack(port: int, what: Attack, end: float, *, once: bool) -> int:
     block = what.again * (_BLOCK // len(what.again)) if what.again else b""
     made = 0
-    while time.monotonic() < end:
+    while time.monotonic() < end and not (once and made and not what.resets):
         with contextlib.suppress(OSError):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             made += 1
@@ -132,8 +143,9 @@ class Peak:
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds, megabytes, and cores."""
+    """Milliseconds, megabytes, and cores; `answers` are those to the other client."""
 
+    answers: int
     median: float
     p99: float
     slowest: float
@@ -143,23 +155,27 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     gateway: float
 
 
-async def measure(port: int, pid: int, name: str, seconds: float) -> Measured:
+async def measure(port: int, pid: int, name: str, seconds: float, *, once: bool) -> Measured:
     """Measure one attack; the attackers are a process of their own."""
     gateway, peak = psutil.Process(pid), Peak(pid)
     ours, theirs = Pipe()
-    attacker = Process(target=_attacker, args=(port, name, seconds, theirs))
-    attacker.start()
     cpu, begun = _cpu(gateway), time.monotonic()
     waits: list[float] = []
-    while attacker.is_alive():
-        waits.append(await _health(port))
-        await asyncio.sleep(0.05)
+    made, attackers_cpu = 0, 0.0
+    while not made or (once and time.monotonic() - begun < seconds):
+        attacker = Process(target=_attacker, args=(port, name, seconds, once, theirs))
+        attacker.start()
+        while attacker.is_alive():
+            waits.append(await _health(port))
+            await asyncio.sleep(0.01 if once else 0.05)
+        more, more_cpu = ours.recv()
+        attacker.join()
+        made, attackers_cpu = made + more, attackers_cpu + more_cpu
     took = time.monotonic() - begun
-    made, attackers_cpu = ours.recv()
-    attacker.join()
     return Measured(
+        answers=len(waits),
         median=statistics.median(waits) * 1000,
-        p99=statistics.quantiles(waits, n=100)[98] * 1000,
+        p99=statistics.quantiles(waits, n=100, method="inclusive")[98] * 1000,
         slowest=max(waits) * 1000,
         grown=peak.growth() / 1e6,
         connections=made,
@@ -168,8 +184,8 @@ async def measure(port: int, pid: int, name: str, seconds: float) -> Measured:
     )
 
 
-def _attacker(port: int, name: str, seconds: float, result: Connection) -> None:
-    made = asyncio.run(attack(port, ATTACKS[name], seconds=seconds))
+def _attacker(port: int, name: str, seconds: float, once: bool, result: Connection) -> None:
+    made = asyncio.run(attack(port, ATTACKS[name], seconds=seconds, once=once))
     result.send((made, time.process_time()))
 
 
@@ -197,16 +213,19 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=5.0, help="of each attack")
     parser.add_argument("--only", default="", help="attacks whose name contains this")
+    parser.add_argument("--once", action="store_true", help="make no connection again")
     given = parser.parse_args()
     environment = instance.environment(instance.folder())
     port = int(environment.get("PORT") or os.environ.get("PORT") or 8000)
     gateway = ports.holder(port)
     if gateway is None:
         raise SystemExit(f"Nothing listens on port {port}: start it with `cartwheel up`")
-    table = Table(title=f"50 connections, {given.seconds:.0f} s each", title_justify="left")
+    title = f"50 connections, {given.seconds:.0f} s each" + (", made once" if given.once else "")
+    table = Table(title=title, title_justify="left")
     for column in (
         "attack",
         "made",
+        "answers",
         "MB more",
         "median ms",
         "p99 ms",
@@ -217,11 +236,12 @@ def main() -> None:
         table.add_column(column, justify="left" if column == "attack" else "right")
     for name in ATTACKS:
         if given.only in name:
-            got = asyncio.run(measure(port, gateway.pid, name, given.seconds))
+            got = asyncio.run(measure(port, gateway.pid, name, given.seconds, once=given.once))
             table.add_row(
                 name,
                 str(got.connections),
-                *(f"{value:.0f}" for value in (got.grown,)),
+                str(got.answers),
+                f"{got.grown:.0f}",
                 *(f"{value:.1f}" for value in (got.median, got.p99, got.slowest)),
                 *(f"{value:.2f}" for value in (got.attackers, got.gateway)),
             )

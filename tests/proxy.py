@@ -5,6 +5,7 @@ It stands for a bad network, and sees what one process says to another.
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncGenerator, Callable
 from urllib.parse import urlsplit, urlunsplit
 
@@ -89,14 +90,18 @@ class Proxy:
 
 
 @contextlib.asynccontextmanager
-async def proxy_to(url: str, watch: Watch = _nobody) -> AsyncGenerator[tuple[Proxy, str]]:
+async def proxy_to(
+    url: str, watch: Watch = _nobody, *, tls: ssl.SSLContext | None = None
+) -> AsyncGenerator[tuple[Proxy, str]]:
     """Yield a proxy to where `url` leads, and the URL that leads through it.
+
+    With `tls`, clients speak TLS to it.
 
     A replica set's URI loses the set, whose members name addresses past the proxy.
     """
     parts = urlsplit(url)
     proxy = Proxy(parts.hostname or "127.0.0.1", parts.port or 5672, watch)
-    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
+    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0, ssl=tls)
     proxy.port = server.sockets[0].getsockname()[1]
     login = f"{parts.username}:{parts.password}@" if parts.username else ""
     through = parts._replace(netloc=f"{login}127.0.0.1:{proxy.port}")

@@ -11,12 +11,15 @@ from aiohttp import web
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """An error of SES's, or silence for so many seconds and then a yes."""
+    """An error of SES's, or silence for so many seconds and then a yes; or `body`, as it is."""
 
     status: int = 200
     code: str = ""
     text: str = ""
     after: float = 0.0
+    body: bytes | None = None
+    breaks_off: bool = False
+    """Whether the connection is reset in place of an answer."""
 
 
 FAILS = Answer(500, "InternalFailure")
@@ -56,8 +59,8 @@ class ScriptedSes:
         self.asked[to] += 1
         answer = self.script.get(to, self.mail)
         await asyncio.sleep(answer.after)
-        if answer.status != 200:
-            return _error(answer)
+        if told := _told(request, answer):
+            return told
         self.taken.append(to)
         self.bodies.append(mail["Content"]["Simple"]["Body"])
         if self._emulator is not None:
@@ -67,8 +70,8 @@ class ScriptedSes:
     async def get_account(self, request: web.Request) -> web.StreamResponse:
         self.probes += 1
         await asyncio.sleep(self.probe.after)
-        if self.probe.status != 200:
-            return _error(self.probe)
+        if told := _told(request, self.probe):
+            return told
         if self._emulator is not None:
             return await self._pass_on(request, self._emulator)
         return web.json_response({"SendingEnabled": True})
@@ -91,8 +94,15 @@ def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() not in _OF_ONE_HOP}
 
 
-def _error(answer: Answer) -> web.Response:
+def _told(request: web.Request, answer: Answer) -> web.Response | None:
+    """Return what to answer in place of a yes."""
+    if answer.breaks_off and request.transport is not None:
+        request.transport.abort()
     headers = {"x-amzn-ErrorType": answer.code} if answer.code else {}
+    if answer.body is not None:
+        return web.Response(body=answer.body, status=answer.status, headers=headers)
+    if answer.status == 200:
+        return None
     return web.json_response({"message": answer.text}, status=answer.status, headers=headers)
 
 

@@ -14,6 +14,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from cartwheel.kernel.bus import topology, wire
 from cartwheel.kernel.store import client as mongodb
+from cartwheel.operations.dead_letters.queue import as_published
 from cartwheel.payments.handlers.reconciling import UNDECIDED_AFTER
 
 from ..alarms import delivery_limit, rabbitmq_full
@@ -198,7 +199,7 @@ async def _make_deadly(rig: Rig, channel: AbstractChannel, service: str) -> str:
     rig.mischief.begin(killer)
     # RabbitMQ's own headers would count as a client's.
     headers = {name: value for name, value in message.headers.items() if name[:2] != "x-"}
-    await channel.default_exchange.publish(wire.copy_of(message, headers), queue.name)
+    await channel.default_exchange.publish(as_published(wire.copy_of(message, headers)), queue.name)
     await message.ack()
     return killer
 

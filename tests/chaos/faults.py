@@ -18,6 +18,7 @@ from cartwheel.kernel.bus import topology, wire
 from cartwheel.kernel.crash_points import POINTS
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.store import client as mongodb
+from cartwheel.operations.dead_letters.queue import as_published
 from cartwheel.simulator.webhooks import sign
 
 from ..alarms import rabbitmq_full
@@ -202,7 +203,7 @@ def disorder(service: str, seconds: float) -> Fault:
             held.clear()
             dice.shuffle(taken)
             for message in taken:
-                copy = wire.copy_of(message, {**message.headers, COPY: True})
+                copy = as_published(wire.copy_of(message, {**message.headers, COPY: True}))
                 await channel.default_exchange.publish(copy, name)
             for message in dict.fromkeys(taken):
                 await message.ack()

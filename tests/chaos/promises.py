@@ -75,6 +75,23 @@ def accepted_payments_are_kept(evidence: Evidence) -> Iterator[Violation]:
             yield Violation(1, f"payment {said['id']} has another amount", said["order_id"])
 
 
+def goods_go_where_the_payment_said(evidence: Evidence) -> Iterator[Violation]:
+    """1: the address that was accepted with a payment is its order's, once the order knows of it.
+
+    All payments of an order are asked for with the same address.
+    """
+    for call in _answered(evidence, "POST", "/payments", 201):
+        said = call.answer
+        order = evidence.orders.get(said["order_id"])
+        if order is None or order["status"] not in ("AWAITING_PAYMENT", "PAID"):
+            continue
+        if said["id"] in (order["paid_by"], *order["begun_payments"], *order["declined_payments"]):
+            wanted = call.body["shipping_address"]
+            address: Document = order["shipping_address"] or {}
+            if not wanted.items() <= address.items():
+                yield Violation(1, f"the goods go to {address}, not to {wanted}", order["_id"])
+
+
 def cancellations_are_kept(evidence: Evidence) -> Iterator[Violation]:
     """1: an order that was answered as canceled is."""
     for call in evidence.calls:
@@ -199,6 +216,7 @@ def everybody_was_answered(evidence: Evidence) -> Iterator[Violation]:
 CHECKS: tuple[Check, ...] = (
     accepted_orders_are_kept,
     accepted_payments_are_kept,
+    goods_go_where_the_payment_said,
     cancellations_are_kept,
     what_was_accepted_is_found,
     one_order_per_key,

@@ -33,10 +33,15 @@ BROKEN = {
         5,
         [faults.break_off("orders", "rabbitmq", 2), faults.break_off("payments", "rabbitmq", 2)],
     ),
+    "write before publishing": Broken(
+        7, [faults.crash("orders", "commit.before", count) for count in (20, 21, 22)]
+    ),
     "journal": Broken(1, [faults.kill("mongod")] * 4),
     "majority": Broken(3, [failovers.roll_back(alone) for alone in (7, 8, 9, 10)], replicated=True),
     "outbox": Broken(5, [faults.crash("orders", "commit.after", 20)] * 2),
     "charge once": Broken(3, [faults.provider(3, 2)]),
+    "one payment": Broken(3),
+    "the payment's address": Broken(1),
     "mail once": Broken(7, [faults.crash("notifications", "ack.before", 5)]),
     "redeliveries alone": Broken(6, [bad_neighbours.event_kills_its_reader("notifications")]),
     "refused copies": Broken(5, [bad_neighbours.retries_are_refused("orders", 5, full=False)]),

@@ -22,6 +22,7 @@ from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.money import Money
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.local.up import System, running
+from cartwheel.operations.dead_letters.queue import as_published
 
 from ..journeys.command_line import cartwheel
 from ..journeys.outside import mailed
@@ -69,7 +70,7 @@ async def test_one_poison_event_among_a_thousand_harms_none_of_the_others(tmp_pa
         mail = mongodb.database(client, SERVICE)["mail"]
         await _deploy(system, BREAK="one customer", PYTHONPATH=with_breaking())
         poison = _paid(POISONED)
-        failing = wire.write_event(poison)
+        failing = as_published(wire.write_event(poison))
         failing.headers[ATTEMPTS] = len(topology.RETRY_DELAYS) + 1  # its last attempt, not in 125 s
 
         await _latency(mail, channel, WARM)
@@ -136,7 +137,7 @@ async def _latency(
                 publishing.create_task(publish(poison, EVENTS))
             event = _paid("grace@example.com")
             published[event.id] = time.time()
-            publishing.create_task(publish(wire.write_event(event), EVENTS))
+            publishing.create_task(publish(as_published(wire.write_event(event)), EVENTS))
 
     async def all_sent() -> list[Any]:
         query = {"_id": {"$in": list(published)}, "status": "SENT"}

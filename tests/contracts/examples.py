@@ -197,7 +197,7 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
     ),
     orders.GetPayableOrder: (
         [orders.GetPayableOrder(order_id="ord_1", user_id="8d3f", shipping_address=ADDRESS)],
-        [orders.PayableOrder(order_id="ord_1", total=Money(5997, "USD"), attempts=3)],
+        [orders.PayableOrder(order_id="ord_1", total=Money(5997, "USD"), attempts=3, declines=1)],
     ),
     orders.CancelOrder: (
         [orders.CancelOrder(order_id="ord_1", actor=ACTOR, reason="Changed my mind.")],
@@ -216,6 +216,7 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
                 order_id="ord_1",
                 method=payments.CardToken(token="pm_1"),
                 shipping_address=ADDRESS,
+                payment_id="pay_1",
             ),
             payments.CreatePayment(
                 request_id="5c0e",
@@ -312,15 +313,27 @@ EVENTS: dict[type[Event], list[Event]] = {
     ],
     payments.PaymentPending: [
         payments.PaymentPending(
-            payment_id="pay_1", order_id="ord_1", method=payments.Method.CASH_ON_DELIVERY
+            payment_id="pay_1",
+            order_id="ord_1",
+            method=payments.Method.CASH_ON_DELIVERY,
+            shipping_address=ADDRESS,
         )
     ],
     payments.PaymentCaptured: [
-        payments.PaymentCaptured(payment_id="pay_1", order_id="ord_1", amount=Money(5997, "USD"))
+        payments.PaymentCaptured(
+            payment_id="pay_1",
+            order_id="ord_1",
+            amount=Money(5997, "USD"),
+            shipping_address=ADDRESS,
+        )
     ],
     payments.PaymentDeclined: [
         payments.PaymentDeclined(
-            payment_id="pay_1", order_id="ord_1", failure=FAILURE, counts=False
+            payment_id="pay_1",
+            order_id="ord_1",
+            failure=FAILURE,
+            counts=False,
+            shipping_address=ADDRESS,
         )
     ],
     payments.PaymentRefunded: [

@@ -15,18 +15,15 @@ from cartwheel.local.up import System, running
 
 from ..counting import Steps
 from ..journeys.shop import Shop, open_shop
-from ..proxy import Proxy, Watch, proxy_to
+from ..proxy import Watch, proxy_to
 
 SERVICES = ("products", "orders", "payments", "notifications")
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """`webhooks` is the proxy on the way from the payment provider to the gateway."""
-
     shop: Shop
     client: Client
     steps: Steps
-    webhooks: Proxy
 
 
 @pytest.fixture(scope="session")
@@ -43,10 +40,9 @@ async def counted(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Co
         home: Path = tmp_path_factory.mktemp("counted")
         system: System = await stack.enter_async_context(running(home, given={}, processes=()))
         environments = {process.name: dict(system.environment) for process in PROCESSES}
-        proxies: dict[str, Proxy] = {}
         for variable, (watch, processes) in watched.items():
             for name in processes:
-                proxies[variable], environments[name][variable] = await stack.enter_async_context(
+                _, environments[name][variable] = await stack.enter_async_context(
                     proxy_to(system.environment[variable], watch(name))
                 )
         simulator, *own = PROCESSES
@@ -61,7 +57,6 @@ async def counted(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Co
                 mongodb.connect(system.environment["MONGODB_URI"], process="tests")
             ),
             steps=steps,
-            webhooks=proxies["SIMULATOR_WEBHOOK_URL"],
         )
         # While they still reach their parts.
         await system.supervisor.stop(*(process.name for process in PROCESSES))

@@ -16,7 +16,7 @@ import pytest
 
 from cartwheel.contracts.orders import GetPayableOrder
 from cartwheel.contracts.payments import CardToken, CreatePayment, PaymentStatus, PaymentView
-from cartwheel.kernel.bus.answering import answer
+from cartwheel.kernel.bus.answering import answer_batch
 from cartwheel.kernel.messages import Created
 from cartwheel.kernel.money import Money
 from cartwheel.kernel.outages import is_outage
@@ -111,14 +111,12 @@ class Services(NamedTuple):
     cards: RecordingCards
 
     async def pay(self, request: CreatePayment) -> Created[PaymentView]:
-        payable = partial(
-            orders_paying.get_payable_order, orders=self.orders, now=order_examples.now
-        )
+        payable = partial(orders_paying.get_payable_orders, orders=self.orders)
         return await paying.create_payment(
             request,
             payments=self.payments,
             cards=self.cards,
-            bus=Direct(answer(GetPayableOrder, payable)),
+            bus=Direct(answer_batch(GetPayableOrder, payable)),
             now=payment_examples.now,
         )
 

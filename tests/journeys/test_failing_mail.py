@@ -17,6 +17,7 @@ from cartwheel.kernel.store import client as mongodb
 from cartwheel.kernel.store.client import Client
 from cartwheel.local.up import System
 from cartwheel.notifications.mail import Told
+from cartwheel.operations.dead_letters.queue import as_published
 
 from ..notifications.examples import failed, paid, snapshot
 from ..scripted_ses import FAILS, Answer, ScriptedSes, scripted_ses
@@ -63,7 +64,7 @@ async def publish(system: System, client: Client) -> AsyncGenerator[Publish]:
             )
             told.append(event.id)
             queue = topology.event_queue(SERVICE)
-            await channel.default_exchange.publish(wire.write_event(event), queue)
+            await channel.default_exchange.publish(as_published(wire.write_event(event)), queue)
             return event.id
 
         yield to_notifications

@@ -1,11 +1,13 @@
 """What a signed webhook of the payment provider may do, and what it may not."""
 
 import time
+from datetime import datetime
 from typing import Any
 
 import msgspec
 import pytest
 
+from cartwheel.gateway.captures import PATIENCE
 from cartwheel.local.up import System
 from cartwheel.simulator.webhooks import sign
 
@@ -17,16 +19,25 @@ from .test_outages import without
 CASH = {"type": "cash_on_delivery"}
 
 
-async def tell(system: System, shop: Shop, event: dict[str, Any]) -> Answer:
-    """Send a webhook as the provider does, signed with its secret."""
+async def tell(
+    system: System, shop: Shop, event: dict[str, Any], *, secret: str = "", age: float = 0
+) -> Answer:
+    """Send a webhook as the provider does, signed with its secret if no other is given."""
     body = msgspec.json.encode({"id": "evt_1", "payment_intent": "pi_1", **event})
-    signature = sign(system.environment["SIMULATOR_WEBHOOK_SECRET"], body, time.time())
-    headers = {"Simulator-Signature": signature}
+    secret = secret or system.environment["SIMULATOR_WEBHOOK_SECRET"]
+    headers = {"Simulator-Signature": sign(secret, body, time.time() - age)}
     return await shop.call("POST", "/webhooks/simulator", body, headers=headers)
 
 
+async def spoil(system: System, **fault: object) -> None:
+    """Have the provider do something wrong at the next charge."""
+    async with provider(system) as http:
+        await http.post("/v1/faults", json=fault, raise_for_status=True)
+
+
 def about(payment: Any, kind: str = "payment_intent.succeeded") -> dict[str, Any]:
-    return {"type": kind, "payment_id": payment["id"], **payment["amount"]}
+    told = {"type": kind, "payment_id": payment["id"], **payment["amount"]}
+    return {**told, "card": payment.get("card")}
 
 
 @pytest.mark.parametrize("change", [{}, {"amount": 1}, {"currency": "EUR"}, {"amount": None}])
@@ -71,20 +82,95 @@ async def test_a_webhook_ends_no_payment_that_is_awaited_in_cash(
 async def test_while_the_provider_is_away_a_webhook_that_does_not_match_is_503(
     system: System, shop: Shop, customer: Customer, shelf: Shelf
 ) -> None:
-    """So the provider repeats it; one that matches is taken."""
-    order = (await customer.order(await shelf.put_up())).made
-    paid = (await customer.pay(order)).made
+    """So the provider repeats it; one that matches is taken.
+
+    The gateway has just answered the capture itself, and answers none that differs from that.
+    """
+    paid = await paid_untold(system, customer, shelf)
     good = {**about(paid), "payment_intent": paid["provider_reference"]}
+    changes: list[dict[str, Any]] = [
+        {"amount": 1},
+        {"currency": "EUR"},
+        {"amount": None},
+        {"payment_intent": "pi_1"},
+    ]
 
     async with without(system, "simulator"):
+        differing = [await tell(system, shop, {**good, **change}) for change in changes]
         matching = await tell(system, shop, good)
-        differing = await tell(system, shop, {**good, "amount": 1})
     again = await tell(system, shop, {**good, "amount": 1})
 
+    for each in differing:
+        each.refused(503, "unavailable")
     assert matching.status == 204
-    differing.refused(503, "unavailable")
     assert again.status == 204
     assert (await customer.get(f"/payments/{paid['id']}")).found == paid
+
+
+async def paid_untold(system: System, customer: Customer, shelf: Shelf) -> Any:
+    """Return a payment whose webhook the provider never sends."""
+    order = (await customer.order(await shelf.put_up())).made
+    await spoil(system, kind="webhook_never")
+    return (await customer.pay(order)).made
+
+
+async def test_payments_is_not_asked_about_a_webhook_that_repeats_the_gateways_answer(
+    system: System, shop: Shop, customer: Customer, shelf: Shelf
+) -> None:
+    """Payments is not even there. Nobody else can have it answered."""
+    paid = await paid_untold(system, customer, shelf)
+    good = {**about(paid), "payment_intent": paid["provider_reference"]}
+
+    async with without(system, "payments"):
+        forged = await tell(system, shop, good, secret="whsec_of_somebody_else")
+        stale = await tell(system, shop, good, age=301)
+        genuine = await tell(system, shop, good)
+
+    forged.refused(401, "bad_signature")
+    stale.refused(401, "bad_signature")
+    assert genuine.status == 204
+    assert (await customer.get(f"/payments/{paid['id']}")).found == paid
+
+
+async def captured_after(
+    system: System, customer: Customer, shelf: Shelf, **fault: object
+) -> float:
+    """Return the seconds between a payment's beginning and its capture, the charge being spoilt.
+
+    The provider's webhook comes at once.
+    """
+    order = (await customer.order(await shelf.put_up())).made
+    await spoil(system, **fault)
+    await customer.pay(order)
+    await customer.sees(order, "PAID")
+    [payment] = await customer.everything(f"/payments?order_id={order['id']}")
+    begun, captured = (datetime.fromisoformat(entry["at"]) for entry in payment["timeline"])
+    return (captured - begun).total_seconds()
+
+
+async def test_a_webhook_that_comes_before_the_answer_waits_for_it(
+    system: System, customer: Customer, shelf: Shelf
+) -> None:
+    """It would have been settled by the webhook before."""
+    after = await captured_after(system, customer, shelf, kind="answer_late", seconds=1)
+
+    assert after >= 1
+
+
+async def test_a_webhook_settles_the_payment_if_the_answer_does_not_come_in_time(
+    system: System, customer: Customer, shelf: Shelf
+) -> None:
+    after = await captured_after(system, customer, shelf, kind="answer_late", seconds=4.5)
+
+    assert PATIENCE <= after < 4.5
+
+
+async def test_a_webhook_settles_the_payment_at_once_if_the_answer_is_lost(
+    system: System, customer: Customer, shelf: Shelf
+) -> None:
+    after = await captured_after(system, customer, shelf, kind="charge_then_drop")
+
+    assert after < PATIENCE
 
 
 async def charged_by_mistake(system: System, payment: Any, amount: int) -> None:
@@ -108,8 +194,8 @@ async def test_another_sum_than_the_orders_goes_back_and_the_customer_is_told_an
 ) -> None:
     """The provider's own webhook tells of it."""
     order = (await customer.order(await shelf.put_up())).made
-    async with provider(system) as http, http.post("/v1/faults", json={"kind": "drop"}):
-        (await customer.pay(order)).refused(503, "outcome_unknown")
+    await spoil(system, kind="drop")
+    (await customer.pay(order)).refused(503, "outcome_unknown")
     [left] = await customer.everything(f"/payments?order_id={order['id']}")
 
     await charged_by_mistake(system, left, 1)

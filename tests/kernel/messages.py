@@ -2,8 +2,13 @@
 
 from typing import ClassVar
 
+from aio_pika.abc import HeadersType
+
+from cartwheel.kernel.bus import wire
+from cartwheel.kernel.bus.wire import StoredEvent
 from cartwheel.kernel.errors import Conflict
 from cartwheel.kernel.messages import Event, Request
+from cartwheel.operations.dead_letters.queue import as_published
 
 SERVICE = "kernel-tests"
 
@@ -47,3 +52,8 @@ class Unheard(Event, frozen=True, kw_only=True):
 
     type: ClassVar[str] = "test.unheard.v1"
     consumers: ClassVar[tuple[str, ...]] = (SERVICE,)
+
+
+def headers_of(event: StoredEvent) -> HeadersType:
+    """Return the headers with which `event` is published."""
+    return as_published(wire.write_event(event)).headers

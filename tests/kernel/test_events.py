@@ -1,27 +1,30 @@
 """Events over the real RabbitMQ: done, retried, parked, or waiting; nothing else."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
-import aiormq.exceptions
 import pytest
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from pymongo.errors import OperationFailure
 
+from cartwheel.kernel.amqp.interface import Unroutable
 from cartwheel.kernel.bus import consuming, topology, wire
 from cartwheel.kernel.bus.consuming import Consumer, on, on_batch
 from cartwheel.kernel.bus.publishing import Publisher
 from cartwheel.kernel.bus.wire import StoredEvent
 from cartwheel.kernel.errors import Conflict, Contention, DeadLetter, RetryLater, Unavailable
 from cartwheel.kernel.ids import new_id
+from cartwheel.kernel.lane import Gather
 from cartwheel.kernel.messages import CloudEvent
+from cartwheel.operations.dead_letters.queue import as_published
 
 from ..proxy import proxy_to
 from ..waiting import eventually
 from .conftest import Connect
-from .messages import SERVICE, Happened, Unheard
+from .messages import SERVICE, Happened, Unheard, headers_of
 
 RETRY = topology.retry_queue(SERVICE, topology.RETRY_DELAYS[0])
 DEAD = topology.dead_queue(SERVICE)
@@ -48,8 +51,7 @@ async def probe() -> None:
 async def publish(connect: Connect, *events: StoredEvent) -> None:
     publisher = Publisher(frozenset({Happened.type, Unheard.type}))
     await connect(publisher)
-    for event in events:
-        await publisher.publish(event)
+    await asyncio.gather(*(publisher.publish(event) for event in events))
 
 
 async def publish_to_a_reader_that_dies(connect: Connect, *events: StoredEvent) -> None:
@@ -180,7 +182,7 @@ async def test_an_event_that_keeps_failing_is_parked_with_its_story(
         raise ZeroDivisionError("by zero")
 
     await connect(Consumer(SERVICE, [on(Happened, fail)], probe=probe))
-    last_attempt = wire.write_event(happened(1))
+    last_attempt = as_published(wire.write_event(happened(1)))
     last_attempt.headers[consuming.ATTEMPTS] = 3
     await channel.default_exchange.publish(last_attempt, topology.event_queue(SERVICE))
 
@@ -210,21 +212,21 @@ async def test_an_event_that_its_handler_gives_up_is_dead_lettered_at_once(
     "broken",
     [
         Message(b"{}", delivery_mode=DeliveryMode.PERSISTENT),
-        Message(b"not json", headers=wire.write_event(happened(1)).headers),
-        Message(b"{}", headers={**wire.write_event(happened(1)).headers, "cloudEvents_type": "x"}),
+        Message(b"not json", headers=headers_of(happened(1))),
+        Message(b"{}", headers={**headers_of(happened(1)), "cloudEvents_type": "x"}),
         Message(
             b'{"number":1}',
-            headers={**wire.write_event(happened(1)).headers, "cloudEvents_sequence": "one"},
+            headers={**headers_of(happened(1)), "cloudEvents_sequence": "one"},
         ),
-        Message(b"[" * 100_000, headers=wire.write_event(happened(1)).headers),
+        Message(b"[" * 100_000, headers=headers_of(happened(1))),
         Message(
             b'{"number":1,"ignored":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-            headers=wire.write_event(happened(1)).headers,
+            headers=headers_of(happened(1)),
         ),
         *(
             Message(
                 b'{"number":1}',
-                headers={**wire.write_event(happened(1)).headers, consuming.ATTEMPTS: attempts},
+                headers={**headers_of(happened(1)), consuming.ATTEMPTS: attempts},
             )
             for attempts in ("abc", -5, "9" * 5000, True)
         ),
@@ -271,7 +273,7 @@ async def test_an_event_to_be_tried_later_is_tried_as_often_as_its_handler_says(
         raise RetryLater("this mail alone")
 
     await connect(Consumer(SERVICE, [on(Happened, fail)], probe=probe))
-    tried_often = wire.write_event(happened(1))
+    tried_often = as_published(wire.write_event(happened(1)))
     tried_often.headers[consuming.RETRIES_REQUESTED] = 40
     await channel.default_exchange.publish(tried_often, topology.event_queue(SERVICE))
 
@@ -430,6 +432,144 @@ async def test_a_redelivered_event_is_handled_past_the_batch(connect: Connect) -
     assert set(sizes) == {1}
 
 
+FOR_EVER = 3600.0
+"""Seconds for which events gather that are to go for another reason."""
+
+
+class Gathered:
+    """Handles events that gather, and remembers the batches."""
+
+    def __init__(self, seconds: float = FOR_EVER, limit: int = 64) -> None:
+        self.batches: list[list[int]] = []
+        self.stop = asyncio.Event()
+        row = on_batch(Happened, self._note, limit=limit, gather=Gather(seconds, self.stop))
+        self.consumer = Consumer(SERVICE, [row], probe=probe)
+
+    @property
+    def handled(self) -> list[int]:
+        return sorted(number for batch in self.batches for number in batch)
+
+    async def _note(self, events: list[CloudEvent[Happened]]) -> Sequence[None]:
+        self.batches.append([event.data.number for event in events])
+        return [None] * len(events)
+
+
+@pytest.fixture
+def gathered() -> Generator[Callable[..., Gathered]]:
+    """Makes readers of events that gather, and has them finish at the end."""
+    made: list[Gathered] = []
+
+    def make(**given: Any) -> Gathered:
+        made.append(Gathered(**given))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop.set()
+
+
+async def test_events_that_come_one_after_the_other_gather(
+    connect: Connect, gathered: Callable[..., Gathered]
+) -> None:
+    reader = gathered(seconds=1.0)
+    await connect(reader.consumer)
+
+    for number in range(5):
+        await publish(connect, happened(number))
+
+    async def all_done() -> None:
+        assert reader.handled == [0, 1, 2, 3, 4]
+
+    await eventually(all_done)
+    assert len(reader.batches) == 1
+
+
+async def test_the_first_events_of_a_consumer_gather_too(
+    connect: Connect, gathered: Callable[..., Gathered]
+) -> None:
+    """It begins with one in hand, which alone would never make a full batch."""
+    await publish(connect, *map(happened, range(100)))
+    reader = gathered(limit=50)
+
+    await connect(reader.consumer)
+
+    async def all_done() -> None:
+        assert [len(batch) for batch in reader.batches] == [50, 50]
+
+    await eventually(all_done)
+
+
+async def test_a_redelivery_does_not_wait_for_company(
+    connect: Connect, gathered: Callable[..., Gathered]
+) -> None:
+    await publish_to_a_reader_that_dies(connect, *map(happened, range(5)))
+    reader = gathered()
+
+    await connect(reader.consumer)
+
+    async def all_done() -> None:
+        assert reader.handled == [0, 1, 2, 3, 4]
+
+    await eventually(all_done)
+    assert {len(batch) for batch in reader.batches} == {1}
+
+
+async def test_a_redelivery_is_handled_in_its_own_way_if_there_is_one(connect: Connect) -> None:
+    handled: list[tuple[str, int]] = []
+
+    async def gather(event: CloudEvent[Happened]) -> None:
+        handled.append(("gather", event.data.number))
+
+    async def at_once(event: CloudEvent[Happened]) -> None:
+        handled.append(("at once", event.data.number))
+
+    await publish_to_a_reader_that_dies(connect, happened(1))
+    await publish(connect, happened(2))
+    await connect(Consumer(SERVICE, [on(Happened, gather, alone=at_once)], probe=probe))
+
+    async def both_done() -> None:
+        assert sorted(handled) == [("at once", 1), ("gather", 2)]
+
+    await eventually(both_done)
+
+
+async def test_what_was_gathering_when_its_reader_died_comes_again(
+    connect: Connect, channel: AbstractChannel, gathered: Callable[..., Gathered]
+) -> None:
+    dying, next_one = gathered(), gathered()
+    connection = await connect(dying.consumer)
+    await publish(connect, *map(happened, range(3)))
+    await asyncio.sleep(0.5)
+    await connection.stop()
+
+    await connect(next_one.consumer)
+
+    async def all_done() -> None:
+        assert next_one.handled == [0, 1, 2]
+
+    await eventually(all_done)
+    assert dying.batches == []
+
+
+async def test_what_gathers_is_finished_at_once_when_the_consumer_stops(
+    connect: Connect, channel: AbstractChannel, gathered: Callable[..., Gathered]
+) -> None:
+    reader = gathered()
+    connection = await connect(reader.consumer)
+    await publish(connect, *map(happened, range(3)))
+    await asyncio.sleep(0.5)
+    assert reader.batches == []
+
+    reader.stop.set()
+    async with asyncio.timeout(5):
+        await reader.consumer.drain()
+    await connection.stop()
+
+    assert reader.handled == [0, 1, 2]
+    await asyncio.sleep(0.2)
+    assert await count(channel, topology.event_queue(SERVICE)) == 0
+
+
 async def test_consuming_goes_on_after_the_connection_was_cut(
     connect: Connect, rabbitmq_url: str
 ) -> None:
@@ -448,6 +588,28 @@ async def test_consuming_goes_on_after_the_connection_was_cut(
             assert seen == {1, 2}
 
         await eventually(both)
+
+
+@pytest.mark.timeout(60)
+async def test_whoever_waits_to_publish_keeps_nobody_from_noticing_a_loss(
+    connect: Connect, rabbitmq_url: str
+) -> None:
+    publisher = Publisher(frozenset({Happened.type}))
+    async with proxy_to(rabbitmq_url) as (proxy, url):
+        await connect(publisher, url=url)
+
+        async def wait_again_and_again() -> None:
+            while True:
+                await publisher.opened()
+                await asyncio.sleep(0)
+
+        waiting = asyncio.create_task(wait_again_and_again())
+        for _ in range(3):
+            proxy.cut()
+            await asyncio.sleep(0.3)
+        await publisher.opened()
+        await publisher.publish(happened(1))
+        waiting.cancel()
 
 
 async def test_a_stopping_consumer_gives_back_what_it_has_not_begun(
@@ -490,7 +652,7 @@ async def test_an_event_with_a_consumer_but_no_queue_is_not_taken_for_published(
         time=datetime.now(UTC),
         data="{}",
     )
-    with pytest.raises(aiormq.exceptions.PublishError):
+    with pytest.raises(Unroutable):
         await publish(connect, unheard)
 
 

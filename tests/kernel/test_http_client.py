@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from cartwheel.kernel import http_client
-from cartwheel.kernel.errors import Outage, TimedOut, Unavailable
+from cartwheel.kernel.errors import Outage, OutcomeUnknown, TimedOut, Unavailable
 
 SENT = b'{"number": "4242"}'
 
@@ -50,9 +50,12 @@ async def test_what_is_below_500_is_an_answer(status: int) -> None:
     [
         (b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n", "the till answered 500"),
         (b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", "the till answered 503"),
-        (b"", "the till: ServerDisconnectedError"),
-        (b"HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\nhi", "the till: ClientPayloadError"),
-        (b"SMTP ready\r\n\r\n", "the till: "),
+        (b"", "the till broke off: ServerDisconnectedError"),
+        (
+            b"HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\nhi",
+            "the till broke off: ClientPayloadError",
+        ),
+        (b"SMTP ready\r\n\r\n", "the till broke off: "),
     ],
 )
 async def test_what_is_no_whole_answer_is_an_outage(said: bytes, told: str) -> None:
@@ -64,7 +67,9 @@ async def test_what_is_no_whole_answer_is_an_outage(said: bytes, told: str) -> N
 
 
 async def test_nobody_there_is_an_outage(unused_tcp_port: int) -> None:
-    with pytest.raises(Unavailable, match="the till: ClientConnectorError") as outage:
+    with pytest.raises(
+        Unavailable, match="the till cannot be reached: ClientConnectorError"
+    ) as outage:
         await ask(f"http://127.0.0.1:{unused_tcp_port}")
 
     assert carries_nothing(outage.value)
@@ -77,6 +82,37 @@ async def test_silence_is_a_timeout_before_an_answer_and_within_it(said: bytes) 
             await ask(url, answer_within=0.2)
 
     assert carries_nothing(outage.value)
+
+
+async def exchange(url: str, *, answer_within: float = 5) -> http_client.Answer:
+    connecting = http_client.connect(url, api_key="key", answer_within=answer_within)
+    async with connecting as session:
+        return await http_client.exchange(session.post("/", data=SENT), part="the till")
+
+
+@pytest.mark.parametrize("status", [200, 404, 500, 503])
+async def test_an_exchange_returns_whatever_the_answer_says(status: int) -> None:
+    said = f"HTTP/1.1 {status} X\r\nX-Why: so\r\nContent-Length: 2\r\n\r\nhi".encode()
+    async with answering(said) as url:
+        answer = await exchange(url)
+
+    assert (answer.status, answer.headers["x-why"], answer.body) == (status, "so", b"hi")
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\nhi"])
+async def test_an_exchange_that_breaks_off_may_have_been_done(said: bytes) -> None:
+    async with answering(said) as url:
+        with pytest.raises(OutcomeUnknown, match="the till broke off") as outage:
+            await exchange(url)
+
+    assert carries_nothing(outage.value)
+
+
+async def test_an_exchange_without_a_connection_was_certainly_not_done(
+    unused_tcp_port: int,
+) -> None:
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        await exchange(f"http://127.0.0.1:{unused_tcp_port}")
 
 
 def carries_nothing(outage: Outage) -> bool:

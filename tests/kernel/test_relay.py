@@ -43,6 +43,30 @@ class Counted(Publisher):
         await super().publish(event)
 
 
+class Slow(Counted):
+    """Publishes what happens to the thing `a` only once it is told to go `on`."""
+
+    def __init__(self) -> None:
+        super().__init__(frozenset({Happened.type}))
+        self.asked = 0
+        self.on = asyncio.Event()
+
+    async def publish(self, event: StoredEvent) -> None:
+        if event.subject == "a":
+            self.asked += 1
+            await self.on.wait()
+        await super().publish(event)
+
+
+class Failing(Counted):
+    """Publishes the first event, and does not learn of it."""
+
+    async def publish(self, event: StoredEvent) -> None:
+        await super().publish(event)
+        if self.count == 1:
+            raise ConnectionError("no confirm has come")
+
+
 def publishing() -> Counted:
     return Counted(frozenset({Happened.type, Unheard.type}))
 
@@ -109,10 +133,18 @@ async def unpublished(things: Database) -> int:
     return await things["things"].count_documents({"outbox.id": {"$gt": ""}, **outbox.UNPUBLISHED})
 
 
-async def add(things: Database, name: str, *events: Event, after: int) -> None:
-    """Let more happen to the thing `name`."""
-    more = {"outbox": {"$each": lying(name, *events, after=after)}}
-    await things["things"].update_one({"_id": name}, {"$push": more})
+async def add(things: Database, name: str, *events: Event, after: int) -> list[Document]:
+    """Let more happen to the thing `name`; return what is added to its outbox."""
+    more = lying(name, *events, after=after)
+    await things["things"].update_one({"_id": name}, {"$push": {"outbox": {"$each": more}}})
+    return more
+
+
+async def taken_out(things: Database) -> None:
+    async def nothing_is_left() -> None:
+        assert await unpublished(things) == 0
+
+    await eventually(nothing_is_left)
 
 
 async def told(happens: Callable[[], bool]) -> None:
@@ -135,11 +167,7 @@ async def test_what_is_told_of_is_published_at_once_and_in_order_and_then_taken_
     outboxes.filled("things", ["a", "never stored"])
 
     await told(lambda: seen == [("a", n) for n in range(7)])
-
-    async def taken_out() -> None:
-        assert await unpublished(things) == 0
-
-    await eventually(taken_out)
+    await taken_out(things)
 
 
 async def test_what_is_published_and_not_yet_taken_out_is_not_published_again(
@@ -174,6 +202,169 @@ async def test_what_another_copy_wrote_before_is_not_overtaken(
     await told(lambda: seen == [("a", 0), ("a", 1)])
 
 
+@pytest.mark.usefixtures("without_sweeps")
+async def test_events_are_published_unread_from_the_first_one_on(start: Start, seen: Seen) -> None:
+    outboxes = Outboxes()
+    await start(outboxes)
+    # Nothing of this is stored: what is published has not been read.
+    outboxes.stored("things", "a", lying("a", Happened(number=0), Happened(number=1)))
+    await told(lambda: seen == [("a", 0), ("a", 1)])
+    outboxes.stored("things", "a", lying("a", Happened(number=2), after=2))
+
+    await told(lambda: seen == [("a", 0), ("a", 1), ("a", 2)])
+
+
+@pytest.mark.usefixtures("without_sweeps")
+async def test_an_event_does_not_overtake_what_another_copy_wrote_in_between(
+    things: Database, start: Start, seen: Seen
+) -> None:
+    outboxes = Outboxes()
+    await start(outboxes)
+    first = thing("a", Happened(number=0))
+    await things["things"].insert_one(first)
+    outboxes.stored("things", "a", first["outbox"])
+    await told(lambda: seen == [("a", 0)])
+    await add(things, "a", Happened(number=1), after=1)  # who wrote this is slow
+    third = await add(things, "a", Happened(number=2), after=2)
+
+    outboxes.stored("things", "a", third)
+
+    await told(lambda: seen == [("a", 0), ("a", 1), ("a", 2)])
+
+
+@pytest.mark.usefixtures("without_sweeps")
+async def test_an_event_does_not_overtake_what_this_process_has_yet_to_publish(
+    things: Database, start: Start, seen: Seen
+) -> None:
+    outboxes = Outboxes()
+    publisher = Slow()
+    await start(outboxes, publisher)
+    first = thing("a", Happened(number=0))
+    await things["things"].insert_one(first)
+    outboxes.stored("things", "a", first["outbox"])
+    await told(lambda: publisher.asked == 1)
+    for number in (1, 2):
+        outboxes.stored(
+            "things", "a", await add(things, "a", Happened(number=number), after=number)
+        )
+    await asyncio.sleep(0.1)  # in which an event might overtake
+    publisher.on.set()
+
+    await told(lambda: seen == [("a", 0), ("a", 1), ("a", 2)])
+
+
+@pytest.mark.usefixtures("without_sweeps")
+async def test_an_event_that_is_told_of_before_an_earlier_one_does_not_overtake_it(
+    things: Database, start: Start, seen: Seen
+) -> None:
+    outboxes = Outboxes()
+    await start(outboxes)
+    first = thing("a", Happened(number=0))
+    await things["things"].insert_one(first)
+    outboxes.stored("things", "a", await add(things, "a", Happened(number=1), after=1))
+    await told(lambda: seen == [("a", 0), ("a", 1)])
+
+    outboxes.stored("things", "a", first["outbox"])  # whose write's answer was late
+
+    await outboxes.none()
+    await taken_out(things)
+    assert seen == [("a", 0), ("a", 1)]
+
+
+@pytest.mark.usefixtures("without_sweeps")
+async def test_an_event_does_not_overtake_one_whose_publishing_has_failed(
+    things: Database, start: Start, seen: Seen
+) -> None:
+    outboxes = Outboxes()
+    await start(outboxes, Failing(frozenset({Happened.type})))
+    first = thing("a", Happened(number=0), Happened(number=1))
+    await things["things"].insert_one(first)
+    outboxes.stored("things", "a", first["outbox"])
+    await told(lambda: len(seen) == 1)
+    outboxes.stored("things", "a", await add(things, "a", Happened(number=2), after=2))
+
+    await told(lambda: seen == [("a", 0), ("a", 0), ("a", 1), ("a", 2)])
+    await taken_out(things)
+
+
+@pytest.mark.usefixtures("without_sweeps")
+async def test_of_what_was_published_long_ago_the_outbox_is_read(
+    things: Database, start: Start, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relays, "REMEMBERED", 1)
+    outboxes = Outboxes()
+    await start(outboxes)
+    outboxes.stored("things", "a", lying("a", Happened(number=0)))
+    await told(lambda: seen == [("a", 0)])
+    outboxes.stored("things", "b", lying("b", Happened(number=0)))
+    await told(lambda: len(seen) == 2)
+
+    outboxes.stored("things", "a", lying("a", Happened(number=1), after=1))  # and not stored
+    outboxes.stored("things", "b", lying("b", Happened(number=1), after=1))
+
+    await told(lambda: seen[2:] == [("b", 1)])
+    await outboxes.none()
+    assert seen[2:] == [("b", 1)]
+
+
+@pytest.mark.usefixtures("without_sweeps")
+async def test_what_was_read_just_before_it_was_taken_out_is_not_published_again(
+    things: Database, start: Start, seen: Seen
+) -> None:
+    outboxes = Outboxes()
+    publisher = publishing()
+    await start(outboxes, publisher)
+    first = thing("a", Happened(number=0), Happened(number=1))
+    await things["things"].insert_one(first)
+    outboxes.filled("things", "a")
+    await told(lambda: len(seen) == 2)
+    await taken_out(things)
+
+    # As a relay sees it that has read before.
+    await things["things"].update_one({"_id": "a"}, {"$set": {"outbox": first["outbox"]}})
+    outboxes.filled("things", "a")
+    await outboxes.none()
+
+    assert publisher.count == 2
+
+
+@pytest.mark.usefixtures("without_sweeps")
+async def test_a_document_whose_confirm_is_missing_holds_up_no_other(
+    things: Database, start: Start, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relays, "CONFIRM_TIMEOUT", 3600.0)
+    outboxes = Outboxes()
+    publisher = Slow()
+    await start(outboxes, publisher)
+    await things["things"].insert_many([thing(name, Happened(number=0)) for name in "abc"])
+    outboxes.filled("things", "ab")
+    await told(lambda: seen == [("b", 0)])
+    outboxes.filled("things", "c")
+    await told(lambda: seen == [("b", 0), ("c", 0)])
+    publisher.on.set()
+
+    await told(lambda: seen == [("b", 0), ("c", 0), ("a", 0)])
+
+
+@pytest.mark.usefixtures("without_sweeps")
+async def test_an_event_whose_confirm_does_not_come_is_published_again(
+    things: Database, start: Start, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relays, "CONFIRM_TIMEOUT", 0.5)
+    outboxes = Outboxes()
+    publisher = Slow()
+    await start(outboxes, publisher)
+    first = thing("a", Happened(number=0))
+    await things["things"].insert_one(first)
+    outboxes.stored("things", "a", first["outbox"])
+    await told(lambda: publisher.asked > 1)
+    monkeypatch.setattr(relays, "CONFIRM_TIMEOUT", 30.0)  # a busy machine takes more than 0.5 s
+    publisher.on.set()
+
+    await told(lambda: ("a", 0) in seen)
+    await taken_out(things)
+
+
 async def test_while_rabbitmq_takes_nothing_nothing_more_is_sent(
     system: System, things: Database, start: Start, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,11 +376,7 @@ async def test_while_rabbitmq_takes_nothing_nothing_more_is_sent(
         outboxes.filled("things", ["a"])
         await asyncio.sleep(5)
         assert seen == []
-
-    async def taken_out() -> None:
-        assert await unpublished(things) == 0
-
-    await eventually(taken_out)
+    await taken_out(things)
     # The one by which RabbitMQ's silence was noticed, and its repetition.
     await told(lambda: seen in ([("a", 0)], [("a", 0)] * 2))
 

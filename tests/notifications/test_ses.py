@@ -1,20 +1,35 @@
 """Whose error is it: this mail's, or everybody's? The answers are AWS's, and so scripted."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
+from botocore.parsers import (
+    create_parser,  # pyright: ignore[reportUnknownVariableType] because botocore has no types
+)
+from multidict import CIMultiDict
 
 from cartwheel.kernel.errors import Unavailable
+from cartwheel.kernel.http_client import Answer as HttpAnswer
 from cartwheel.notifications.handlers import MailFailed, MailRefused
 from cartwheel.notifications.mail import Mail
-from cartwheel.notifications.ses import OUTAGE_STATUSES, OUTAGES, REFUSALS, Ses, open_ses
+from cartwheel.notifications.ses import (
+    OUTAGE_STATUSES,
+    OUTAGES,
+    REFUSALS,
+    Ses,
+    open_ses,
+    read_error,
+)
 
 from ..scripted_ses import FAILS, HANGS, Answer, ScriptedSes
 from ..waiting import eventually
 from .conftest import SENDER
 
 TO = "zoe@example.org"
+BREAKS_OFF = Answer(breaks_off=True, body=b"")
+PAGE = b"<html><body>Welcome to our wireless network!</body></html>"
 UNVERIFIED = (
     "Email address is not verified. The following identities failed the check in region "
     "US-EAST-1: {}"
@@ -106,9 +121,26 @@ async def test_a_recipient_that_is_not_verified_is_refused_however_like_the_send
         (Answer(500), "500"),
         (Answer(400, "SomethingNewException"), "SomethingNewException"),
         (Answer(413, "RequestEntityTooLarge"), "RequestEntityTooLarge"),
-        (HANGS, "ReadTimeoutError"),
+        (HANGS, "too slow"),
+        (BREAKS_OFF, "broke off"),
+        (Answer(502, body=PAGE), "502"),
+        (Answer(400, body=b"[]"), "400"),
+        (Answer(200, body=PAGE), "cannot be read"),
+        (Answer(200, body=b'{"MessageId": null}'), "cannot be read"),
     ],
-    ids=["500", "503", "without a code", "unknown", "too large", "no answer"],
+    ids=[
+        "500",
+        "503",
+        "without a code",
+        "unknown",
+        "too large",
+        "no answer",
+        "a reset",
+        "a page",
+        "a list",
+        "200 and a page",
+        "200 and no id",
+    ],
 )
 async def test_what_fails_while_ses_is_well_is_this_mails_own_failure(
     impatient_sender: Ses, script: ScriptedSes, answer: Answer, failure: str
@@ -117,6 +149,8 @@ async def test_what_fails_while_ses_is_well_is_this_mails_own_failure(
 
     with pytest.raises(MailFailed, match=failure):
         await impatient_sender.send(mail())
+
+    assert script.asked[TO] == 1  # whoever asks again may send it again
 
 
 async def test_the_emulators_own_failure_on_one_mail_is_that_mails_failure(ses: Ses) -> None:
@@ -129,8 +163,24 @@ async def test_the_emulators_own_failure_on_one_mail_is_that_mails_failure(ses: 
 
 @pytest.mark.parametrize(
     ("answer", "probe"),
-    [(FAILS, Answer(503)), (FAILS, Answer(403)), (FAILS, HANGS), (HANGS, Answer(503))],
-    ids=["500 and 503", "500 and 403", "500 and no answer", "no answer and 503"],
+    [
+        (FAILS, Answer(503)),
+        (FAILS, Answer(403)),
+        (FAILS, HANGS),
+        (FAILS, BREAKS_OFF),
+        (HANGS, Answer(503)),
+        (BREAKS_OFF, Answer(503)),
+        (Answer(200, body=PAGE), Answer(200, body=PAGE)),
+    ],
+    ids=[
+        "500 and 503",
+        "500 and 403",
+        "500 and no answer",
+        "500 and a reset",
+        "no answer and 503",
+        "a reset and 503",
+        "pages of somebody else's",
+    ],
 )
 async def test_the_same_while_ses_is_not_well_is_an_outage(
     impatient_sender: Ses, script: ScriptedSes, answer: Answer, probe: Answer
@@ -175,6 +225,34 @@ async def test_mails_that_hang_keep_no_other_waiting(script: ScriptedSes) -> Non
         for task in hanging:
             task.cancel()
         await asyncio.gather(*hanging, return_exceptions=True)
+
+
+@pytest.mark.parametrize("status", [400, 403, 503])
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        ("MessageRejected", b'{"message": "Blacklisted"}'),
+        ("ThrottlingException:http://internal.amazon.com/coral/", b'{"Message": "Slow down"}'),
+        ("aws.ses#NotFoundException", b'{"message": null}'),
+        ("", b'{"__type": "com.amazonaws.ses#BadRequestException:http://x", "message": "No"}'),
+        ("", b'{"code": "ExpiredToken", "__type": "Other", "message": "Expired"}'),
+        ("", b'{"Code": "ExpiredToken"}'),
+        ("", b"{}"),
+        ("", b""),
+        ("", b"<html>"),
+    ],
+)
+def test_an_error_has_the_code_and_text_that_botocore_finds(
+    status: int, header: str, body: bytes
+) -> None:
+    headers = {"x-amzn-errortype": header} if header else {}
+    parser: Any = create_parser("rest-json")
+    found = parser.parse({"status_code": status, "headers": headers, "body": body}, None)["Error"]
+
+    code, text = read_error(HttpAnswer(status, CIMultiDict(headers), body))
+
+    assert code == found["Code"]
+    assert text == (found["Message"] or "") or not body.startswith(b"{")
 
 
 @pytest.mark.usefixtures("script")

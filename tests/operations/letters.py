@@ -17,6 +17,7 @@ from cartwheel.kernel.messages import CloudEvent
 from cartwheel.operations.dead_letters import actions, listing
 from cartwheel.operations.dead_letters.audit import Action, Audit, Line
 from cartwheel.operations.dead_letters.parked import Parked
+from cartwheel.operations.dead_letters.queue import as_published
 
 from ..kernel.messages import Happened
 from ..waiting import eventually
@@ -43,7 +44,7 @@ async def park(channel: AbstractChannel, *numbers: int, **headers: Any) -> None:
     told = {"reason": "by zero", "stack": "Traceback …", ATTEMPTS: 4, "origin": EVENTS}
 
     def message(number: int) -> Message:
-        parked = wire.write_event(happened(number))
+        parked = as_published(wire.write_event(happened(number)))
         parked.headers.update({**told, **headers})
         return parked
 

@@ -13,9 +13,10 @@ from cartwheel.local.up import System
 from cartwheel.operations.dead_letters import actions
 from cartwheel.operations.dead_letters.audit import Action, Audit
 from cartwheel.operations.dead_letters.commands import dlq
+from cartwheel.operations.dead_letters.queue import as_published
 
 from ..journeys.command_line import cartwheel
-from ..kernel.messages import Happened
+from ..kernel.messages import Happened, headers_of
 from ..waiting import eventually
 from .conftest import SERVICE
 from .letters import (
@@ -59,7 +60,7 @@ async def test_what_a_consumer_parks_is_explained_replayed_after_a_fix_and_done(
     system: System, rabbitmq: AbstractConnection, channel: AbstractChannel, audit: Audit
 ) -> None:
     url = system.environment["RABBITMQ_URL"]
-    poison = wire.write_event(happened(7))
+    poison = as_published(wire.write_event(happened(7)))
     poison.headers[ATTEMPTS] = 3
     async with consuming(url, [], broken=True):
         await channel.default_exchange.publish(poison, EVENTS)
@@ -85,7 +86,7 @@ async def test_what_a_consumer_parks_is_explained_replayed_after_a_fix_and_done(
 async def test_a_message_that_killed_its_reader_too_often_is_explained(
     rabbitmq: AbstractConnection, channel: AbstractChannel
 ) -> None:
-    await channel.default_exchange.publish(wire.write_event(happened(1)), EVENTS)
+    await channel.default_exchange.publish(as_published(wire.write_event(happened(1))), EVENTS)
     taken = await channel.get_queue(EVENTS)
     while (message := await taken.get(fail=False)) is not None:
         await message.reject(requeue=True)
@@ -129,7 +130,7 @@ async def test_an_operator_sees_replays_and_drops_what_the_system_has_parked(
     unreadable = Message(
         b"no json",
         message_id=id,
-        headers={**wire.write_event(happened(1, id)).headers, "cloudEvents_type": "order.paid.v1"},
+        headers={**headers_of(happened(1, id)), "cloudEvents_type": "order.paid.v1"},
         delivery_mode=DeliveryMode.PERSISTENT,
     )
     before = await count(channel, dead)

@@ -13,7 +13,9 @@ from cartwheel.kernel.store.client import Database
 from cartwheel.local.up import System
 from cartwheel.operations.dead_letters import actions
 from cartwheel.operations.dead_letters.audit import Action, Audit, Line
+from cartwheel.operations.dead_letters.queue import as_published
 
+from ..kernel.messages import headers_of
 from ..waiting import eventually
 from . import replaying
 from .conftest import SERVICE
@@ -42,7 +44,7 @@ async def test_replay_begins_anew_and_counts_how_often(
     message = await (await channel.get_queue(EVENTS)).get()
     await message.ack()
     assert message is not None
-    original = wire.write_event(happened(1))
+    original = as_published(wire.write_event(happened(1)))
     headers = {name: each for name, each in message.headers.items() if name[:2] != "x-"}
     assert headers == {**original.headers, "replayed": 2}
     assert (message.body, message.message_id) == (original.body, "evt_1")
@@ -53,7 +55,7 @@ async def test_replay_begins_anew_and_counts_how_often(
 async def test_a_replayed_event_that_is_parked_again_is_not_replayed_twice_in_one_go(
     system: System, rabbitmq: AbstractConnection, channel: AbstractChannel, audit: Audit
 ) -> None:
-    unreadable = Message(b"no json", headers=wire.write_event(happened(1)).headers)
+    unreadable = Message(b"no json", headers=headers_of(happened(1)))
     for _ in range(3):
         await channel.default_exchange.publish(unreadable, DEAD)
     lines: list[Line] = []

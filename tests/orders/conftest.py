@@ -107,7 +107,10 @@ class Orders(NamedTuple):
         return await reading.list_orders(request, orders=self.orders)
 
     async def payable(self, request: GetPayableOrder) -> PayableOrder:
-        return await paying.get_payable_order(request, orders=self.orders, now=now)
+        [answer] = await paying.get_payable_orders([request], orders=self.orders)
+        if isinstance(answer, Refusal):
+            raise answer
+        return answer
 
     async def pending(self, event: CloudEvent[PaymentPending]) -> None:
         await paying.payment_pending(event, orders=self.orders, now=now)

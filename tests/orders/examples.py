@@ -33,6 +33,7 @@ DECLINED = Failure(code="card_declined", message="Your card was declined.")
 ADDRESS = ShippingAddress(
     name="Zoë Müller", street="Lindenstraße", number="7b", city="Köln", zip_code="50674"
 )
+BONN: ShippingAddress = msgspec.structs.replace(ADDRESS, city="Bonn", zip_code="53111")
 DOLLARS = Money(1999, "USD")
 TOTAL = Money(2 * 1999 + 250, "USD")
 
@@ -91,23 +92,47 @@ def happened(data: Data, *, sequence: int = 1, subject: str = "pay_1") -> CloudE
 
 
 def captured(
-    order_id: str, payment_id: str = "pay_1", amount: Money = TOTAL
+    order_id: str,
+    payment_id: str = "pay_1",
+    amount: Money = TOTAL,
+    address: ShippingAddress | None = None,
 ) -> CloudEvent[PaymentCaptured]:
-    return happened(PaymentCaptured(payment_id=payment_id, order_id=order_id, amount=amount))
+    return happened(
+        PaymentCaptured(
+            payment_id=payment_id, order_id=order_id, amount=amount, shipping_address=address
+        )
+    )
 
 
 def declined(
-    order_id: str, payment_id: str = "pay_1", *, counts: bool = True
+    order_id: str,
+    payment_id: str = "pay_1",
+    *,
+    counts: bool = True,
+    address: ShippingAddress | None = None,
 ) -> CloudEvent[PaymentDeclined]:
     return happened(
-        PaymentDeclined(payment_id=payment_id, order_id=order_id, failure=DECLINED, counts=counts)
+        PaymentDeclined(
+            payment_id=payment_id,
+            order_id=order_id,
+            failure=DECLINED,
+            counts=counts,
+            shipping_address=address,
+        )
     )
 
 
 def pending(
-    order_id: str, method: Method = Method.CASH_ON_DELIVERY, payment_id: str = "pay_1"
+    order_id: str,
+    method: Method = Method.CASH_ON_DELIVERY,
+    payment_id: str = "pay_1",
+    address: ShippingAddress | None = None,
 ) -> CloudEvent[PaymentPending]:
-    return happened(PaymentPending(payment_id=payment_id, order_id=order_id, method=method))
+    return happened(
+        PaymentPending(
+            payment_id=payment_id, order_id=order_id, method=method, shipping_address=address
+        )
+    )
 
 
 def refunded(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,24 +25,50 @@ from cartwheel.kernel.money import CurrencyMismatch, Money
 from cartwheel.orders import domain
 from cartwheel.orders.domain import PAYMENT_DEADLINE, Order
 
-from .examples import ADDRESS, AT, CAUSE, DECLINED, LATER, TOTAL, ZOE, order, place, reservation
+from .examples import (
+    ADDRESS,
+    AT,
+    BONN,
+    CAUSE,
+    DECLINED,
+    LATER,
+    TOTAL,
+    ZOE,
+    order,
+    place,
+    reservation,
+)
 
 Step = Callable[[Order], Order]
 
 
-def pay(payment_id: str = "pay_1", amount: Money = TOTAL) -> Step:
-    return lambda order: domain.pay(order, amount, payment_id=payment_id, cause=CAUSE, at=LATER)
-
-
-def decline(payment_id: str, *, counts: bool = True) -> Step:
-    return lambda order: domain.payment_declined(
-        order, DECLINED, payment_id=payment_id, counts=counts, cause=CAUSE, at=LATER
+def pay(
+    payment_id: str = "pay_1", amount: Money = TOTAL, address: ShippingAddress | None = None
+) -> Step:
+    return lambda order: domain.pay(
+        order, amount, payment_id=payment_id, address=address, cause=CAUSE, at=LATER
     )
 
 
-def begin(method: Method, payment_id: str = "pay_6") -> Step:
+def decline(
+    payment_id: str, *, counts: bool = True, address: ShippingAddress | None = None
+) -> Step:
+    return lambda order: domain.payment_declined(
+        order,
+        DECLINED,
+        payment_id=payment_id,
+        counts=counts,
+        address=address,
+        cause=CAUSE,
+        at=LATER,
+    )
+
+
+def begin(
+    method: Method, payment_id: str = "pay_6", address: ShippingAddress | None = None
+) -> Step:
     return lambda order: domain.payment_begun(
-        order, method, payment_id=payment_id, cause=CAUSE, at=LATER
+        order, method, payment_id=payment_id, address=address, cause=CAUSE, at=LATER
     )
 
 
@@ -331,31 +356,51 @@ def test_paying_needs_an_address() -> None:
     without = order(address=None)
 
     with pytest.raises(AddressRequired) as refused:
-        domain.ready_to_pay(without, None, at=LATER)
+        domain.payable(without, None)
 
     assert [error.field for error in refused.value.errors] == ["shipping_address"]
+    assert domain.payable(without, ADDRESS).total == TOTAL
+    assert domain.payable(order(), None).total == TOTAL
 
 
-def test_the_payments_address_becomes_the_orders() -> None:
-    ready = domain.ready_to_pay(order(address=None), ADDRESS, at=LATER)
+def test_a_payable_order_counts_what_was_declined_and_not_what_failed_on_the_way() -> None:
+    tried = after(decline("pay_1"), decline("pay_2", counts=False), decline("pay_3"))
 
-    assert (ready.shipping_address, ready.version, ready.events) == (ADDRESS, 2, ())
+    payable = domain.payable(tried, None)
 
-
-def test_a_payments_own_address_replaces_the_orders() -> None:
-    elsewhere: ShippingAddress = msgspec.structs.replace(ADDRESS, city="Bonn")
-
-    assert domain.ready_to_pay(order(), elsewhere, at=LATER).shipping_address == elsewhere
+    assert (payable.declines, payable.attempts) == (2, 3)
 
 
-@pytest.mark.parametrize("address", [None, ADDRESS])
-def test_an_order_that_has_the_address_is_not_changed(address: ShippingAddress | None) -> None:
-    before = order()
+BRINGING: dict[str, Callable[[ShippingAddress | None], Step]] = {
+    "captured": lambda address: pay(address=address),
+    "declined": lambda address: decline("pay_1", address=address),
+    "failed without counting": lambda address: decline("pay_1", counts=False, address=address),
+    "cash begun": lambda address: begin(Method.CASH_ON_DELIVERY, address=address),
+}
+"""What a payment may tell of itself, with its address."""
 
-    assert domain.ready_to_pay(before, address, at=LATER) is before
+
+@pytest.mark.parametrize("before", [None, ADDRESS])
+@pytest.mark.parametrize("told", BRINGING)
+def test_a_payments_address_becomes_the_orders(told: str, before: ShippingAddress | None) -> None:
+    assert after(BRINGING[told](BONN), start=order(address=before)).shipping_address == BONN
+
+
+@pytest.mark.parametrize("told", BRINGING)
+def test_a_payment_without_an_address_leaves_the_orders(told: str) -> None:
+    assert after(BRINGING[told](None)).shipping_address == ADDRESS
+
+
+@pytest.mark.parametrize("before", ["captured", "cash begun"])
+@pytest.mark.parametrize("late", ["declined", "failed without counting"])
+def test_a_decline_that_comes_late_does_not_divert_the_goods(before: str, late: str) -> None:
+    """Its payment was made before the one that pays, to which the customer gave another address."""
+    paid = after(BRINGING[before](BONN))
+
+    assert after(BRINGING[late](ADDRESS), start=paid).shipping_address == BONN
 
 
 @pytest.mark.parametrize("end", ENDS)
 def test_an_order_that_has_ended_cannot_be_paid(end: str) -> None:
     with pytest.raises(InvalidTransition):
-        domain.ready_to_pay(after(*ENDS[end]), ADDRESS, at=LATER)
+        domain.payable(after(*ENDS[end]), ADDRESS)

@@ -1,7 +1,10 @@
 """What payments' events do to an order, on the real MongoDB: late, repeated, at once."""
 
 import asyncio
+import time
+from functools import partial
 
+import msgspec
 import pytest
 
 from cartwheel.contracts.identity import Actor
@@ -14,13 +17,16 @@ from cartwheel.contracts.orders import (
     OrderView,
     PayableOrder,
 )
-from cartwheel.contracts.payments import Method
+from cartwheel.contracts.payments import Method, PaymentCaptured
+from cartwheel.kernel.bus.answering import answer_batch
 from cartwheel.kernel.money import Money
 from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.orders.handlers import paying
 from cartwheel.orders.mongo import MongoOrders
 
+from ..profiling import documents_examined
 from .conftest import Orders, Shelf
-from .examples import ADDRESS, ZOE, captured, declined, pending, place
+from .examples import ADDRESS, BONN, ZOE, captured, declined, happened, pending, place
 
 
 def told(document: dict[str, list[dict[str, object]]]) -> list[tuple[object, object]]:
@@ -156,20 +162,88 @@ async def test_an_unknown_order_cannot_be_paid(orders: Orders) -> None:
         await orders.payable(GetPayableOrder(order_id="ord_none", user_id=ZOE.id))
 
 
-async def test_the_address_given_with_the_payment_is_kept_with_the_order(
-    orders: Orders, shelf: Shelf
+async def test_orders_that_are_to_be_paid_are_read_together(
+    orders: Orders, order: OrderView, shelf: Shelf
+) -> None:
+    """One command for all of them, and each gets an answer of its own."""
+    homeless = await orders.placed(place((await shelf.add(stock=1), 1)))
+    unreadable = await orders.placed(place((await shelf.add(stock=1), 1), address=ADDRESS))
+    from_a_younger_version = {"$set": {"status": "DREAMT_OF"}}
+    await orders.database["orders"].update_one({"_id": unreadable.id}, from_a_younger_version)
+    row = answer_batch(GetPayableOrder, partial(paying.get_payable_orders, orders=orders.orders))
+    asked = {
+        "mine": GetPayableOrder(order_id=order.id, user_id=ZOE.id),
+        "not mine": GetPayableOrder(order_id=order.id, user_id="user-eve"),
+        "homeless": GetPayableOrder(order_id=homeless.id, user_id=ZOE.id),
+        "given a home": GetPayableOrder(
+            order_id=homeless.id, user_id=ZOE.id, shipping_address=ADDRESS
+        ),
+    }
+
+    async def ask(*requests: GetPayableOrder) -> list[object]:
+        deadline = time.time() + 10
+        return await asyncio.gather(
+            *(row.handler(request, deadline) for request in requests), return_exceptions=True
+        )
+
+    async with documents_examined(orders.database, "orders") as examined:
+        mine, not_mine, nowhere, somewhere = await ask(*asked.values())
+
+    assert examined == [2]
+    assert mine == PayableOrder(order_id=order.id, total=order.total, attempts=3)
+    assert isinstance(not_mine, OrderNotFound)
+    assert isinstance(nowhere, AddressRequired)
+    assert isinstance(somewhere, PayableOrder)
+    spoilt, beside = await ask(
+        GetPayableOrder(order_id=unreadable.id, user_id=ZOE.id), asked["mine"]
+    )
+    assert isinstance(spoilt, msgspec.ValidationError)
+    assert beside == mine
+
+
+async def test_asking_what_is_to_be_paid_stores_nothing(orders: Orders, order: OrderView) -> None:
+    ask = GetPayableOrder(order_id=order.id, user_id=ZOE.id, shipping_address=BONN)
+
+    await orders.payable(ask)
+
+    assert await orders.view(order.id) == order
+
+
+@pytest.mark.parametrize("told", ["captured", "declined", "failed", "cash begun"])
+async def test_the_payments_address_is_stored_with_what_it_has_told(
+    orders: Orders, shelf: Shelf, told: str
 ) -> None:
     order = await orders.placed(place((await shelf.add(stock=1), 1)))
-    without = GetPayableOrder(order_id=order.id, user_id=ZOE.id)
-    with_address = GetPayableOrder(order_id=order.id, user_id=ZOE.id, shipping_address=ADDRESS)
 
-    with pytest.raises(AddressRequired):
-        await orders.payable(without)
-    await asyncio.gather(*(orders.payable(with_address) for _ in range(5)))
+    async def tell(to: Orders) -> None:
+        match told:
+            case "captured":
+                await to.captured(captured(order.id, amount=order.total, address=BONN))
+            case "cash begun":
+                await to.pending(pending(order.id, address=BONN))
+            case _:
+                await to.declined(declined(order.id, counts=told == "declined", address=BONN))
+
+    other = orders._replace(orders=MongoOrders(orders.database, Outboxes()))
+    await asyncio.gather(*(tell(each) for each in [orders, other] * 5))
 
     after = await orders.view(order.id)
-    assert (after.shipping_address, after.version) == (ADDRESS, 2)
-    assert (await orders.payable(without)).total == order.total
+    assert (after.shipping_address, after.version) == (BONN, order.version + 1)
+
+
+async def test_an_event_of_an_older_version_leaves_the_address_that_was_stored(
+    orders: Orders, order: OrderView
+) -> None:
+    old = PaymentCaptured(payment_id="pay_1", order_id=order.id, amount=order.total)
+    written = msgspec.json.encode(old)
+    assert b'"shipping_address":null' in written
+    without_the_field = written.replace(b',"shipping_address":null', b"")
+
+    data = msgspec.json.decode(without_the_field, type=PaymentCaptured)
+    await orders.captured(happened(data))
+
+    after = await orders.view(order.id)
+    assert (after.status, after.shipping_address) == (OrderStatus.PAID, ADDRESS)
 
 
 async def test_a_paid_order_cannot_be_paid_again(orders: Orders, order: OrderView) -> None:

@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -15,22 +15,27 @@ from cartwheel.contracts.orders import (
     OrderCanceled,
     OrderPaymentUnwanted,
     OrderRefundDue,
+    ShippingAddress,
 )
 from cartwheel.contracts.payments import (
     CardToken,
     ConfirmPayment,
     CreatePayment,
     ListPayments,
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentPending,
     PaymentView,
     ReportVerdict,
 )
-from cartwheel.kernel.bus.answering import answer
+from cartwheel.kernel.bus.answering import answer_batch
 from cartwheel.kernel.bus.deadline import until
-from cartwheel.kernel.messages import CloudEvent, Created, Page
+from cartwheel.kernel.messages import Asks, CloudEvent, Created, Page
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.kernel.store import migrations
 from cartwheel.kernel.store.client import Client, Database, Document
 from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.orders.domain import Order
 from cartwheel.orders.handlers import paying as orders_paying
 from cartwheel.orders.mongo import MIGRATIONS as ORDERS
 from cartwheel.orders.mongo import MongoOrders
@@ -40,6 +45,7 @@ from cartwheel.payments.simulator import SimulatorCards, open_simulator
 
 from ..orders import examples as orders_examples
 from ..orders.conftest import Direct
+from ..orders.examples import ADDRESS
 from ..simulator.conftest import API_KEY, Simulator
 from .examples import later, now
 
@@ -54,7 +60,7 @@ class Payments(NamedTuple):
     database: Database
     payments: MongoPayments
     cards: SimulatorCards
-    bus: Direct
+    bus: Asks
 
     async def create(self, request: CreatePayment) -> Created[PaymentView]:
         return await paying.create_payment(
@@ -108,11 +114,27 @@ class Shop(NamedTuple):
     orders: MongoOrders
     simulator: Simulator
 
-    async def order(self, user_id: str = "user-zoe") -> str:
+    async def order(
+        self, user_id: str = "user-zoe", address: ShippingAddress | None = ADDRESS
+    ) -> str:
         """Return the id of an order that awaits its payment."""
         user = msgspec.structs.replace(orders_examples.ZOE, id=user_id)
-        order = await self.orders.add(orders_examples.order(user))
+        order = await self.orders.add(orders_examples.order(user, address))
         return order.id
+
+    async def hears(self, told: Document) -> Order:
+        """Let orders hear what a payment's document has to tell; return the order after that."""
+        hear = {
+            PaymentPending: orders_paying.payment_pending,
+            PaymentCaptured: orders_paying.payment_captured,
+            PaymentDeclined: orders_paying.payment_declined,
+        }
+        by_type: dict[str, Any] = {kind.type: (kind, handler) for kind, handler in hear.items()}
+        for stored in told["outbox"]:
+            kind, handler = by_type[stored["type"]]
+            event = {**stored, "data": msgspec.json.decode(stored["data"])}
+            await handler(msgspec.convert(event, CloudEvent[kind]), orders=self.orders, now=now)
+        return (await self.orders.get([told["order_id"]]))[told["order_id"]]
 
     async def card(self, number: str = GOOD) -> CardToken:
         return CardToken(token=await self.simulator.token(number))
@@ -163,8 +185,8 @@ def shop(orders_database: Database, simulator: Simulator) -> Shop:
 @pytest.fixture
 async def payments(database: Database, cards: SimulatorCards, shop: Shop) -> Payments:
     await migrations.apply(database, MIGRATIONS)
-    payable = partial(orders_paying.get_payable_order, orders=shop.orders, now=now)
-    bus = Direct(answer(GetPayableOrder, payable))
+    payable = partial(orders_paying.get_payable_orders, orders=shop.orders)
+    bus = Direct(answer_batch(GetPayableOrder, payable))
     return Payments(database, MongoPayments(database, Outboxes()), cards, bus)
 
 

@@ -14,6 +14,7 @@ from cartwheel.contracts.orders import (
     OrderRefundDue,
     OrderSnapshot,
     PayableOrder,
+    ShippingAddress,
 )
 from cartwheel.contracts.payments import (
     CardSummary,
@@ -60,6 +61,7 @@ def create(
     request_id: str | None = None,
     body_hash: str = "hash",
     actor: Actor = ZOE,
+    address: ShippingAddress | None = None,
 ) -> CreatePayment:
     return CreatePayment(
         request_id=request_id or str(uuid4()),
@@ -67,16 +69,16 @@ def create(
         actor=actor,
         order_id=order_id,
         method=method,
+        shipping_address=address,
     )
 
 
-def payment(method: CardToken | CashOnDelivery) -> Payment:
+def payment(method: CardToken | CashOnDelivery, address: ShippingAddress | None = None) -> Payment:
     """Return the first payment of an order, stored: nothing about it is left to publish."""
     made = domain.begin(
-        create(method=method),
+        create(method=method, address=address),
         PayableOrder(order_id="ord_1", total=TOTAL, attempts=3),
         payment_id="pay_1",
-        attempt=1,
         provider="cash" if isinstance(method, CashOnDelivery) else "simulator",
         at=AT,
     )

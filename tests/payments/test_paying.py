@@ -1,7 +1,9 @@
 """Paying by card and in cash: the real handlers, MongoDB, simulator, and orders' answer."""
 
 import asyncio
+import contextlib
 import time
+from collections.abc import AsyncGenerator
 
 import msgspec
 import pytest
@@ -11,6 +13,7 @@ from cartwheel.contracts.orders import (
     GetPayableOrder,
     InvalidTransition,
     OrderNotFound,
+    OrderStatus,
     PayableOrder,
 )
 from cartwheel.contracts.payments import (
@@ -24,14 +27,17 @@ from cartwheel.contracts.payments import (
     PaymentView,
 )
 from cartwheel.kernel.bus.deadline import until
-from cartwheel.kernel.errors import IdempotencyKeyReused
-from cartwheel.kernel.messages import Created
+from cartwheel.kernel.errors import IdempotencyKeyReused, OutcomeUnknown, Unavailable
+from cartwheel.kernel.ids import new_id
+from cartwheel.kernel.messages import Answer, Created, Request
+from cartwheel.kernel.store.client import Database
 from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.payments.domain import Payment
 from cartwheel.payments.mongo import MongoPayments
 
-from ..orders import examples as orders_examples
+from ..orders.examples import ADDRESS, BONN
 from ..waiting import eventually
-from .conftest import DECLINED, INSUFFICIENT, Payments, Shop
+from .conftest import DECLINED, GOOD, INSUFFICIENT, Payments, Shop
 from .examples import CASH, TOTAL, create
 
 Attempt = Created[PaymentView] | BaseException
@@ -113,7 +119,7 @@ async def test_an_unknown_token_is_refused_and_the_order_stays_payable(
     assert [error.field for error in refused.value.errors] == ["method.token"]
     assert left.status is PaymentStatus.REJECTED
     assert await payments.told(left.id) == []
-    assert await payments.payments.declines(order_id) == 0
+    assert await payments.payments.declined(order_id) == []
     assert paid.status is PaymentStatus.PAID
     assert await shop.charges(left, paid) == ["charge"]
 
@@ -139,7 +145,7 @@ async def test_however_often_a_token_is_refused_no_attempt_is_used_up(
     declined = (await payments.create(create(order_id, await shop.card(DECLINED)))).made
 
     assert declined.status is PaymentStatus.REJECTED
-    assert await payments.payments.declines(order_id) == 1
+    assert len(await payments.payments.declined(order_id)) == 1
 
 
 async def test_a_request_with_a_refused_token_is_refused_whenever_it_comes_again(
@@ -188,31 +194,141 @@ async def test_after_the_third_decline_no_fourth_card_is_charged(
     assert await shop.charges(*await payments.of(order_id)) == ["decline"] * 3
 
 
-async def test_a_process_slower_than_the_third_decline_charges_no_fourth_card(
+class Paused(MongoPayments):
+    """Stops before the call `name` until it is told to go on."""
+
+    def __init__(self, database: Database, name: str) -> None:
+        super().__init__(database, Outboxes())
+        self._name = name
+        self.there, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def _pause(self, name: str) -> None:
+        if name == self._name:
+            self.there.set()
+            await self.go_on.wait()
+
+    async def add(self, payment: Payment) -> bool:
+        await self._pause("add")
+        return await super().add(payment)
+
+    async def declined(self, order_id: str) -> list[Payment]:
+        found = await super().declined(order_id)
+        await self._pause("declined")
+        return found
+
+
+@contextlib.asynccontextmanager
+async def overtaken(
+    payments: Payments, request: CreatePayment, *, before: str
+) -> AsyncGenerator[asyncio.Task[Created[PaymentView]]]:
+    """Yield what a process makes of `request` that stands still at the call `before` meanwhile."""
+    paused = Paused(payments.database, before)
+    late = asyncio.create_task(payments._replace(payments=paused).create(request))
+    async with asyncio.timeout(30):
+        await paused.there.wait()
+    try:
+        yield late
+    finally:
+        paused.go_on.set()
+        await asyncio.wait({late})
+
+
+async def test_orders_need_not_have_heard_of_the_declines_before(
     payments: Payments, shop: Shop
 ) -> None:
     order_id = await shop.order()
     for _ in range(2):
         await payments.create(create(order_id, await shop.card(DECLINED)))
-    counted, go_on = asyncio.Event(), asyncio.Event()
 
-    class Slow(MongoPayments):
-        async def declines(self, order_id: str) -> int:
-            found = await super().declines(order_id)
-            counted.set()
-            await go_on.wait()
-            return found
+    paid = (await payments.create(create(order_id, await shop.card()))).made
 
-    slow = payments._replace(payments=Slow(payments.database, Outboxes()))
-    late = asyncio.create_task(slow.create(create(order_id, await shop.card())))
-    await counted.wait()
+    assert (paid.status, (await payments.document(paid.id))["attempt"]) == (PaymentStatus.PAID, 3)
 
-    await payments.create(create(order_id, await shop.card(DECLINED)))
-    go_on.set()
 
-    with pytest.raises(PaymentInProgress):
-        await late
+async def test_the_declines_that_orders_has_heard_of_are_counted_once(
+    payments: Payments, shop: Shop
+) -> None:
+    order_id = await shop.order()
+    heard: list[OrderStatus] = []
+    for _ in range(3):
+        declined = (await payments.create(create(order_id, await shop.card(DECLINED)))).made
+        heard.append((await shop.hears(await payments.document(declined.id))).status)
+
+    with pytest.raises(InvalidTransition):
+        await payments.create(create(order_id, await shop.card()))
+
+    attempts = [
+        (await payments.document(each.id))["attempt"] for each in await payments.of(order_id)
+    ]
+    assert attempts == [3, 2, 1]
+    assert heard[1:] == [OrderStatus.AWAITING_PAYMENT, OrderStatus.REJECTED]
     assert await shop.charges(*await payments.of(order_id)) == ["decline"] * 3
+
+
+@pytest.mark.parametrize("before", ["add", "declined"])
+async def test_a_process_slower_than_the_third_decline_charges_no_fourth_card(
+    payments: Payments, shop: Shop, before: str
+) -> None:
+    order_id = await shop.order()
+    for _ in range(2):
+        await payments.create(create(order_id, await shop.card(DECLINED)))
+
+    async with overtaken(payments, create(order_id, await shop.card()), before=before) as late:
+        await payments.create(create(order_id, await shop.card(DECLINED)))
+
+    assert isinstance(late.exception(), InvalidTransition)
+    assert await shop.charges(*await payments.of(order_id)) == ["decline"] * 3
+
+
+@pytest.mark.parametrize("by", ["card", "cash"])
+async def test_a_process_slower_than_another_payment_charges_nothing(
+    payments: Payments, shop: Shop, by: str
+) -> None:
+    order_id = await shop.order()
+    method = await shop.card() if by == "card" else CASH
+
+    async with overtaken(payments, create(order_id, await shop.card()), before="add") as late:
+        made = (await payments.create(create(order_id, method))).made
+
+    assert isinstance(late.exception(), PaymentInProgress)
+    assert await payments.of(order_id) == [made]
+    assert await shop.charges(made) == (["charge"] if by == "card" else [])
+
+
+@pytest.mark.parametrize("body", ["hash", "another"])
+async def test_a_process_slower_than_a_repeat_of_its_request_charges_nothing(
+    payments: Payments, shop: Shop, body: str
+) -> None:
+    order_id = await shop.order()
+    request = create(order_id, await shop.card(), request_id="5c0e")
+    repeat = msgspec.structs.replace(request, method=await shop.card(), body_hash=body)
+
+    async with overtaken(payments, request, before="add") as late:
+        made = (await payments.create(repeat)).made
+
+    if body == request.body_hash:
+        assert late.result() == Created(made=made, replayed=True)
+    else:
+        assert isinstance(late.exception(), IdempotencyKeyReused)
+    assert await shop.charges(*await payments.of(order_id)) == ["charge"]
+
+
+async def test_a_card_and_cash_at_once_are_one_payment(
+    payments: Payments, other: Payments, shop: Shop
+) -> None:
+    for number in range(10):
+        order_id = await shop.order()
+        requests = [create(order_id, await shop.card()), create(order_id, CASH)]
+
+        attempts = await at_once(
+            requests, *([payments, other] if number % 2 else [other, payments])
+        )
+
+        [one] = made(attempts)
+        assert [type(no) for no in attempts if no is not one] == [PaymentInProgress]
+        assert await payments.of(order_id) == [one.made]
+        charged = ["charge"] if one.made.card else []
+        assert await shop.charges(one.made) == charged
 
 
 async def test_twenty_payments_of_one_order_at_once_charge_once(
@@ -264,12 +380,78 @@ async def test_the_same_request_again_answers_the_first_payment(
     assert await shop.charges(first.made) == ["decline"]
 
 
+async def test_a_new_payment_has_the_id_that_its_request_gives(
+    payments: Payments, shop: Shop
+) -> None:
+    """A repeat gives another, which names nothing."""
+    request = create(await shop.order(), await shop.card(), request_id="5c0e")
+    first, other = new_id("pay"), new_id("pay")
+
+    made = await payments.create(msgspec.structs.replace(request, payment_id=first))
+    again = await payments.create(msgspec.structs.replace(request, payment_id=other))
+
+    assert made.made.id == first
+    assert again == Created(made=made.made, replayed=True)
+
+
 async def test_the_same_key_with_another_body_is_refused(payments: Payments, shop: Shop) -> None:
     order_id = await shop.order()
     await payments.create(create(order_id, CASH, request_id="5c0e", body_hash="one"))
 
     with pytest.raises(IdempotencyKeyReused):
         await payments.create(create(order_id, CASH, request_id="5c0e", body_hash="other"))
+
+
+async def test_a_request_that_has_paid_its_order_is_still_answered(
+    payments: Payments, shop: Shop
+) -> None:
+    """Orders refuses the repeat, since the order is PAID."""
+    order_id = await shop.order()
+    request = create(order_id, await shop.card(), request_id="5c0e")
+    paid = (await payments.create(request)).made
+    order = await shop.hears(await payments.document(paid.id))
+
+    again = await payments.create(request)
+
+    assert order.status is OrderStatus.PAID
+    assert again == Created(made=paid, replayed=True)
+    with pytest.raises(IdempotencyKeyReused):
+        await payments.create(msgspec.structs.replace(request, body_hash="another"))
+    with pytest.raises(InvalidTransition):
+        await payments.create(msgspec.structs.replace(request, request_id="6d1f"))
+    assert await shop.charges(paid) == ["charge"]
+
+
+@pytest.mark.parametrize("payable", [True, False])
+async def test_a_key_that_has_paid_one_order_pays_no_other(
+    payments: Payments, shop: Shop, payable: bool
+) -> None:
+    request = create(await shop.order(), await shop.card(), request_id="5c0e")
+    paid = (await payments.create(request)).made
+    another = await shop.order(address=ADDRESS if payable else None)
+
+    with pytest.raises(IdempotencyKeyReused):
+        await payments.create(
+            msgspec.structs.replace(request, order_id=another, body_hash="another")
+        )
+
+    assert await payments.of(another) == []
+    assert await shop.charges(paid) == ["charge"]
+
+
+async def test_a_repeat_is_answered_while_orders_is_down(payments: Payments, shop: Shop) -> None:
+    class Down:
+        async def request(self, request: Request[Answer]) -> Answer:
+            raise Unavailable("RabbitMQ is away")
+
+    down = payments._replace(bus=Down())
+    request = create(await shop.order(), await shop.card(), request_id="5c0e")
+    with pytest.raises(Unavailable):
+        await down.create(request)
+    paid = (await payments.create(request)).made
+
+    assert await down.create(request) == Created(made=paid, replayed=True)
+    assert await shop.charges(paid) == ["charge"]
 
 
 async def test_a_repeat_of_a_payment_that_goes_on_too_long_is_told_so(
@@ -315,23 +497,44 @@ async def test_somebody_elses_order_cannot_be_paid(payments: Payments, shop: Sho
 
 
 async def test_an_order_without_an_address_is_not_paid(payments: Payments, shop: Shop) -> None:
-    order = await shop.orders.add(orders_examples.order(address=None))
+    order_id = await shop.order(address=None)
 
     with pytest.raises(AddressRequired):
-        await payments.create(create(order.id, await shop.card()))
+        await payments.create(create(order_id, await shop.card()))
 
-    assert await payments.of(order.id) == []
+    assert await payments.of(order_id) == []
 
 
-async def test_the_address_goes_to_the_order(payments: Payments, shop: Shop) -> None:
-    order = await shop.orders.add(orders_examples.order(address=None))
-    request = create(order.id, await shop.card())
+@pytest.mark.parametrize("by", ["a good card", "a bad card", "a lost charge", "cash"])
+async def test_the_address_goes_to_the_order_whatever_becomes_of_the_payment(
+    payments: Payments, shop: Shop, by: str
+) -> None:
+    order_id = await shop.order(address=None)
+    method = CASH if by == "cash" else await shop.card(DECLINED if by == "a bad card" else GOOD)
+    if by == "a lost charge":
+        await shop.fault("drop")
 
-    await payments.create(
-        msgspec.structs.replace(request, shipping_address=orders_examples.ADDRESS)
-    )
+    with contextlib.suppress(OutcomeUnknown):
+        await payments.create(create(order_id, method, address=BONN))
+    await payments.reconcile()
+    [made] = await payments.of(order_id)
 
-    assert (await shop.orders.get([order.id]))[order.id].shipping_address == orders_examples.ADDRESS
+    order = await shop.hears(await payments.document(made.id))
+
+    assert order.shipping_address == BONN
+
+
+async def test_a_payment_after_a_decline_goes_where_that_one_said(
+    payments: Payments, shop: Shop
+) -> None:
+    """Orders has not heard of the decline, nor of its address."""
+    order_id = await shop.order(address=ADDRESS)
+    await payments.create(create(order_id, await shop.card(DECLINED), address=BONN))
+
+    paid = (await payments.create(create(order_id, await shop.card()))).made
+
+    order = await shop.hears(await payments.document(paid.id))
+    assert (order.status, order.shipping_address) == (OrderStatus.PAID, BONN)
 
 
 async def test_the_amount_is_the_orders_and_asked_of_orders(payments: Payments, shop: Shop) -> None:

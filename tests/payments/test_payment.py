@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cartwheel.contracts.orders import PayableOrder
+from cartwheel.contracts.orders import InvalidTransition, PayableOrder, ShippingAddress
 from cartwheel.contracts.payments import (
     CardSummary,
     CardToken,
@@ -13,6 +13,7 @@ from cartwheel.contracts.payments import (
     NotConfirmable,
     PaymentCaptured,
     PaymentDeclined,
+    PaymentInProgress,
     PaymentPending,
     PaymentRefunded,
     PaymentStatus,
@@ -25,6 +26,7 @@ from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
 from cartwheel.payments.provider import Captured, Declined, Outcome, Verdict, Voided
 
+from ..orders.examples import ADDRESS, BONN
 from .examples import AT, CASH, CAUSE, LATER, TOTAL, VISA, create, payment
 
 CARD = CardToken(token="pm_1")
@@ -51,9 +53,8 @@ def refund_done(payment: Payment) -> Payment:
 def test_a_payment_is_of_all_that_the_order_costs() -> None:
     begun = domain.begin(
         create(method=CARD),
-        PayableOrder(order_id="ord_1", total=TOTAL, attempts=3),
+        PayableOrder(order_id="ord_1", total=TOTAL, attempts=3, declines=1),
         payment_id="pay_1",
-        attempt=2,
         provider="simulator",
         at=AT,
     )
@@ -73,7 +74,6 @@ def test_a_card_payment_tells_nobody_before_its_verdict_and_cash_does() -> None:
             create(method=method),
             PayableOrder(order_id="ord_1", total=TOTAL, attempts=3),
             payment_id="pay_1",
-            attempt=1,
             provider="any",
             at=AT,
         ).events
@@ -141,6 +141,70 @@ def test_a_payment_that_has_ended_otherwise_is_not_refused_any_more() -> None:
     for ended in (paid, voided):
         assert domain.refuse_token(ended, cause=CAUSE, at=LATER) is ended
         assert not domain.was_token_refused(ended)
+
+
+@pytest.mark.parametrize("address", [None, ADDRESS])
+def test_whatever_a_payment_tells_the_order_takes_its_address_there(
+    address: ShippingAddress | None,
+) -> None:
+    made = payment(CARD, address)
+    begun = domain.begin(
+        create(method=CASH, address=address),
+        PayableOrder(order_id="ord_1", total=TOTAL, attempts=3),
+        payment_id="pay_1",
+        provider="cash",
+        at=AT,
+    )
+    told = [
+        *begun.events,
+        *(settle(made, verdict).events[0] for verdict in (CAPTURED, SORRY, Voided(), OTHER_SUM)),
+        *domain.confirm_cash(payment(CASH, address), cause=BY_ADMIN, at=LATER).events,
+    ]
+
+    assert [event.type for event in told] == [
+        "payment.pending.v1",
+        "payment.captured.v1",
+        *["payment.declined.v1"] * 3,
+        "payment.captured.v1",
+    ]
+    assert [getattr(event, "shipping_address", "none") for event in told] == [address] * 6
+
+
+def declined(*addresses: ShippingAddress | None) -> list[Payment]:
+    """Return as many declined payments, and what address came with each."""
+    return [settle(payment(CARD, address), SORRY) for address in addresses]
+
+
+def test_declines_that_orders_had_not_heard_of_count() -> None:
+    request, payable = create(), PayableOrder(order_id="ord_1", total=TOTAL, attempts=3)
+
+    _, second = domain.after_declines(declined(None), request, payable)
+    _, third = domain.after_declines(declined(None, None), request, payable)
+
+    assert (second.declines, third.declines) == (1, 2)
+    with pytest.raises(InvalidTransition):
+        domain.after_declines(declined(None, None, None), request, payable)
+
+
+@pytest.mark.parametrize("heard_of", [0, 1, 2])
+def test_no_other_declines_than_orders_has_heard_of_mean_a_live_payment(heard_of: int) -> None:
+    payable = PayableOrder(order_id="ord_1", total=TOTAL, attempts=3, declines=heard_of)
+
+    with pytest.raises(PaymentInProgress):
+        domain.after_declines(declined(*[None] * heard_of), create(), payable)
+
+
+def test_the_address_of_the_last_decline_counts_if_orders_has_not_heard_it() -> None:
+    payable = PayableOrder(order_id="ord_1", total=TOTAL, attempts=3)
+    before = declined(ADDRESS, BONN)
+
+    without, _ = domain.after_declines(before, create(), payable)
+    of_its_own, _ = domain.after_declines(before, create(address=ADDRESS), payable)
+    as_it_was, _ = domain.after_declines(declined(ADDRESS, None), create(), payable)
+
+    assert without.shipping_address == BONN
+    assert of_its_own.shipping_address == ADDRESS
+    assert as_it_was.shipping_address is None  # orders had one, or it would not have been begun
 
 
 def test_a_captured_payment_is_paid() -> None:

@@ -256,7 +256,7 @@ async def test_a_refunded_order_that_still_awaits_payment_keeps_its_attempts(
 
     await payments.carry_out_refunds()
 
-    assert await payments.payments.declines(paid.order_id) == 0
+    assert await payments.payments.declined(paid.order_id) == []
 
 
 async def test_money_captured_after_the_payment_was_given_up_is_refunded_in_the_same_write(

@@ -120,7 +120,7 @@ async def test_a_charge_that_never_happened_is_made_impossible_and_does_not_coun
     assert rejected.status is PaymentStatus.REJECTED
     assert rejected.failure is not None
     assert rejected.failure.code == "processing_error"
-    assert await payments.payments.declines(order_id) == 0
+    assert await payments.payments.declined(order_id) == []
     assert again.status is PaymentStatus.PAID
     assert await shop.charges(left, again) == ["cancellation", "charge"]
 
@@ -135,7 +135,7 @@ async def test_a_decline_without_an_answer_is_found_and_counts(
     await payments.reconcile()
 
     assert (await read(payments, left)).status is PaymentStatus.REJECTED
-    assert await payments.payments.declines(order_id) == 1
+    assert [each.id for each in await payments.payments.declined(order_id)] == [left.id]
 
 
 async def test_a_provider_that_nobody_reaches_leaves_nothing_charged(

@@ -289,7 +289,7 @@ async def test_a_paid_order_whose_pieces_are_gone_is_told_of_once_in_the_same_wr
 
     assert await stock_of(products, mug) == (2, 2, 0)
     assert await shortages(products, order) == [(1, "stock.shortage.v1", order)]
-    assert ("reservations", order) in await products.outboxes.take(99)
+    assert ("reservations", order) in products.outboxes.take()
     document = await products.database["reservations"].find_one({"_id": order})
     assert document
     assert (document["status"], document["sequence"]) == ("RELEASED", 1)

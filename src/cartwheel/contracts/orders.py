@@ -158,22 +158,28 @@ class GetTimeline(Request[list[TimelineEntry]], frozen=True, kw_only=True):
 
 
 class PayableOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What an order costs, and how many declined payments end it."""
+    """What an order costs, and how many declined payments end it.
+
+    `declines` are those that orders has heard of. There may be more: payments tells a moment later.
+    """
 
     order_id: str
     total: Money
     attempts: int
+    declines: int = 0
 
 
 class GetPayableOrder(Request[PayableOrder], frozen=True, kw_only=True):
-    """What is to be paid for `user_id`'s order; stores `shipping_address` with it if given.
+    """What is to be paid for `user_id`'s order.
 
-    Repeatable. Refuses with `OrderNotFound`, `InvalidTransition` unless it awaits payment, or
-    `AddressRequired`.
+    Refuses with `OrderNotFound`, `InvalidTransition` unless it awaits payment, or `AddressRequired`
+    if it has no address and the payment brings no `shipping_address`. That one is not stored here:
+    it comes with the payment's events.
     """
 
     type: ClassVar[str] = "get_payable_order"
     service: ClassVar[str] = "orders"
+    read: ClassVar[bool] = True
 
     order_id: str
     user_id: str

@@ -122,6 +122,7 @@ class CreatePayment(Request[Created[PaymentView]], frozen=True, kw_only=True):
     Repeatable: `request_id` with the same `body_hash` answers the payment made first, or refuses
     with `PaymentInProgress` while that one is still running. A decline is an answer, not a refusal;
     a token that the provider does not take is `CardTokenInvalid`, and uses up no attempt.
+    `payment_id` names a new payment; payments makes an id where an older gateway gives none.
     """
 
     type: ClassVar[str] = "create_payment"
@@ -134,6 +135,7 @@ class CreatePayment(Request[Created[PaymentView]], frozen=True, kw_only=True):
     order_id: str
     method: CardToken | CashOnDelivery
     shipping_address: ShippingAddress | None = None
+    payment_id: str | None = None
 
 
 class ConfirmPayment(Request[PaymentView], frozen=True, kw_only=True):
@@ -192,27 +194,36 @@ class ListPayments(Request[Page[PaymentView]], frozen=True, kw_only=True):
 
 
 class PaymentPending(Event, frozen=True, kw_only=True):
-    """A payment was begun whose verdict will come later."""
+    """A payment was begun whose verdict will come later.
+
+    `shipping_address` is where the payment says the goods go. It is None where the order says so;
+    and where an older version began the payment, since that had orders store the address first.
+    """
 
     type: ClassVar[str] = "payment.pending.v1"
     consumers: ClassVar[tuple[str, ...]] = ("orders",)
     payment_id: str
     order_id: str
     method: Method
+    shipping_address: ShippingAddress | None = None
 
 
 class PaymentCaptured(Event, frozen=True, kw_only=True):
-    """The money was taken."""
+    """The money was taken. `shipping_address` is as in `PaymentPending`."""
 
     type: ClassVar[str] = "payment.captured.v1"
     consumers: ClassVar[tuple[str, ...]] = ("orders",)
     payment_id: str
     order_id: str
     amount: Money
+    shipping_address: ShippingAddress | None = None
 
 
 class PaymentDeclined(Event, frozen=True, kw_only=True):
-    """No money was taken. `counts` tells an issuer's no from a failure on the way to the issuer."""
+    """No money was taken. `counts` tells an issuer's no from a failure on the way to the issuer.
+
+    `shipping_address` is as in `PaymentPending`.
+    """
 
     type: ClassVar[str] = "payment.declined.v1"
     consumers: ClassVar[tuple[str, ...]] = ("orders",)
@@ -220,6 +231,7 @@ class PaymentDeclined(Event, frozen=True, kw_only=True):
     order_id: str
     failure: Failure
     counts: bool = True
+    shipping_address: ShippingAddress | None = None
 
 
 class PaymentRefunded(Event, frozen=True, kw_only=True):

@@ -6,12 +6,14 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 from litestar import Litestar, Router
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import Scope
 
 from cartwheel.gateway import cognito, openapi
 from cartwheel.gateway.bodies import MAX_BODY, JsonRequest
 from cartwheel.gateway.bus import AsksRaw, Bus
+from cartwheel.gateway.captures import Captures
 from cartwheel.gateway.clients import Clients
 from cartwheel.gateway.cognito import Cognito
 from cartwheel.gateway.every_route import EveryRoute
@@ -71,6 +73,7 @@ def create_app(
             }.items()
         },
         guards=[verifier.guard],
+        state=State({"captures": Captures()}, deep_copy=False),
         plugins=[EveryRoute()],
         response_headers=SAFE_HEADERS,
         request_class=JsonRequest,
@@ -112,7 +115,7 @@ async def assembled(
 
 
 async def _serve(given: Settings, stop: asyncio.Event) -> None:
-    connection = Connection(given.rabbitmq_url, process="gateway")
+    connection = Connection(given.rabbitmq_url, process="gateway", client=given.amqp_client)
     bus = Caller()
     connection.add(bus)
     try:

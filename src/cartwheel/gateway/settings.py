@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from cartwheel.gateway.clients import NOBODY, Networks
 from cartwheel.kernel import text
-from cartwheel.kernel.settings import AmqpUrl, HttpUrl, LogLevel
+from cartwheel.kernel.settings import AmqpClient, AmqpUrl, HttpUrl, LogLevel
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +28,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: Networks = NOBODY
     log_level: LogLevel = "INFO"
     rabbitmq_url: AmqpUrl
+    amqp_client: AmqpClient = "built-in"
     simulator_webhook_secret: str
     cognito_user_pool_id: str
     cognito_client_id: str

@@ -1,11 +1,12 @@
 """Asking a part of the system over HTTP: whatever is not an answer is an outage."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import NamedTuple
 
 import aiohttp
 
-from cartwheel.kernel.errors import TimedOut, Unavailable
+from cartwheel.kernel.errors import OutcomeUnknown, TimedOut, Unavailable
 
 
 class UnexpectedAnswer(Exception):
@@ -29,6 +30,42 @@ async def connect(
         yield session
 
 
+class Answer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+async def exchange(
+    request: AbstractAsyncContextManager[aiohttp.ClientResponse], *, part: str
+) -> Answer:
+    """Send `request` to `part`, and return its answer, whatever it says.
+
+    Raises:
+        Unavailable: there is no connection, so `part` was not asked.
+        TimedOut: there was no answer in time.
+        OutcomeUnknown: there was none, or only a piece of one.
+    """
+    # `from None`: the causes' frames hold the request's body, which may be a card.
+    try:
+        async with request as response:
+            return Answer(response.status, response.headers, await response.read())
+    except _NOT_CONNECTED as error:
+        raise Unavailable(f"{part} cannot be reached: {type(error).__name__}") from None
+    except TimeoutError:
+        raise TimedOut(f"{part} is too slow") from None
+    except aiohttp.ClientError as error:
+        raise OutcomeUnknown(f"{part} broke off: {type(error).__name__}") from None
+
+
+_NOT_CONNECTED = (
+    aiohttp.ClientConnectorError,  # TLS and the proxy included
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.InvalidURL,
+)
+
+
 async def answered(
     request: AbstractAsyncContextManager[aiohttp.ClientResponse], *, part: str
 ) -> tuple[int, bytes]:
@@ -39,14 +76,10 @@ async def answered(
         Unavailable: there was none, only a piece of one, or a 5xx. As after `TimedOut`, what was
             asked may have been done all the same.
     """
-    # `from None`: the causes' frames hold the request's body, which may be a card.
     try:
-        async with request as response:
-            status, body = response.status, await response.read()
-    except TimeoutError:
-        raise TimedOut(f"{part} is too slow") from None
-    except aiohttp.ClientError as error:
-        raise Unavailable(f"{part}: {type(error).__name__}") from None
+        status, _, body = await exchange(request, part=part)
+    except OutcomeUnknown as error:
+        raise Unavailable(str(error)) from None
     if status >= 500:
         raise Unavailable(f"{part} answered {status}")
     return status, body

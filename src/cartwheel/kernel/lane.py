@@ -1,8 +1,8 @@
 """A lane runs a batch handler: one batch in flight, the next one filling meanwhile.
 
-There is no timer: an idle lane takes a single item at once, a busy one takes all that has come in
-while it worked. Durable writes cost nearly the same for one item as for many, so the busier the
-system, the cheaper each item.
+An idle lane takes a single item at once, a busy one takes all that has come in while it worked.
+Durable writes cost nearly the same for one item as for many, so the busier the system, the cheaper
+each item. Where nobody waits for the result, items may also `Gather` for a while before they go.
 """
 
 import asyncio
@@ -11,6 +11,8 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
+
+import msgspec
 
 from cartwheel.kernel.bus.deadline import until
 from cartwheel.kernel.outages import is_outage
@@ -29,11 +31,38 @@ BatchHandler = Callable[[list[Item]], Awaitable[Sequence[Result | Exception]]]
 """Returns, in the items' order, each one's result, or what it alone is to raise."""
 
 
+class Gather(msgspec.Struct, frozen=True):
+    """A batch that is not full waits until its oldest item is `seconds` old, or `stop` is set.
+
+    Only for what nobody waits for: on an idle system, it is time lost.
+    """
+
+    seconds: float
+    stop: asyncio.Event
+
+
+class _Entry(msgspec.Struct, Generic[Item, Result], frozen=True, eq=False):
+    item: Item
+    future: asyncio.Future[Result]
+    since: float
+    """When it came, by the loop's clock."""
+
+
 class Lane(Generic[Item, Result]):
-    def __init__(self, handler: BatchHandler[Item, Result], *, limit: int = 64) -> None:
+    """`limit` is the most that one batch takes."""
+
+    def __init__(
+        self,
+        handler: BatchHandler[Item, Result],
+        *,
+        limit: int = 64,
+        gather: Gather | None = None,
+    ) -> None:
         self._handler = handler
         self._limit = limit
-        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._gather = gather
+        self._full = asyncio.Event()
+        self._waiting: deque[_Entry[Item, Result]] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
         # A batch is nobody's in particular: it must not run in one item's trace or deadline.
@@ -46,8 +75,11 @@ class Lane(Generic[Item, Result]):
             Refusal: the handler's, for this item.
             Exception: whatever the handler raised when it ran this item alone.
         """
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+        self._waiting.append(_Entry(item, future, loop.time()))
+        if len(self._waiting) >= self._limit:
+            self._full.set()
         if self._worker is None:
             self._worker = asyncio.create_task(self._work(), context=self._context)
         try:
@@ -60,29 +92,43 @@ class Lane(Generic[Item, Result]):
         # Items submitted in the same turn of the loop belong to the first batch.
         await asyncio.sleep(0)
         while self._waiting:
+            if self._gather is not None:
+                await self._company(self._gather)
             count = min(self._limit, len(self._waiting))
             batch = [self._waiting.popleft() for _ in range(count)]
+            if len(self._waiting) < self._limit:
+                self._full.clear()
             running = asyncio.create_task(self._run(batch))
             self._running.add(running)
             running.add_done_callback(self._running.discard)
             await asyncio.wait({running}, timeout=PATIENCE)
         self._worker = None
 
-    async def _run(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+    async def _company(self, gather: Gather) -> None:
+        """Return when the next batch is to go."""
+        age = asyncio.get_running_loop().time() - self._waiting[0].since
+        ends = {asyncio.create_task(event.wait()) for event in (self._full, gather.stop)}
+        await asyncio.wait(
+            ends, timeout=max(gather.seconds - age, 0), return_when=asyncio.FIRST_COMPLETED
+        )
+        for end in ends:
+            end.cancel()
+
+    async def _run(self, batch: list[_Entry[Item, Result]]) -> None:
         try:
             async with until(time.time() + BATCH_TIMEOUT):
-                results = await self._handler([item for item, _ in batch])
+                results = await self._handler([entry.item for entry in batch])
         except Exception as error:
             if len(batch) == 1 or is_outage(error):
-                for _, future in batch:
-                    _settle(future, error)
+                for entry in batch:
+                    _settle(entry.future, error)
                 return
             # One item may be at fault: alone, it harms nobody else.
             for entry in batch:
                 await self._run([entry])
             return
-        for (_, future), result in zip(batch, results, strict=True):
-            _settle(future, result)
+        for entry, result in zip(batch, results, strict=True):
+            _settle(entry.future, result)
 
 
 def _settle(future: asyncio.Future[Result], result: Result | Exception) -> None:

@@ -7,7 +7,6 @@ changing the same documents. Adapters of other technology raise an `Outage` them
 
 import asyncio
 
-import aiormq.exceptions
 from pymongo.errors import (
     BulkWriteError,
     ConfigurationError,
@@ -22,8 +21,6 @@ _OUTAGES = (
     Outage,
     ConnectionError,
     asyncio.TimeoutError,
-    aiormq.exceptions.AMQPConnectionError,
-    aiormq.exceptions.ChannelInvalidStateError,
     ConnectionFailure,  # server selection, network timeouts and a primary that stepped down too
     WriteConcernError,  # whatever its code: the majority's yes is missing
 )

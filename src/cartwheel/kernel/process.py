@@ -97,7 +97,7 @@ async def parts(process: str, settings: ServiceSettings) -> AsyncGenerator[Parts
     prefix = settings.mongodb_database_prefix
     client = mongodb.connect(settings.mongodb_uri, process=process, prefix=prefix)
     database = mongodb.database(client, process, prefix)
-    connection = Connection(settings.rabbitmq_url, process=process)
+    connection = Connection(settings.rabbitmq_url, process=process, client=settings.amqp_client)
     bus = Caller()
     connection.add(bus)
     try:

@@ -15,8 +15,9 @@ import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import aio_pika
-import aiormq.exceptions
+from cartwheel.kernel.amqp import connecting
+from cartwheel.kernel.amqp.interface import AccessRefused, BadUrl, VirtualHostRefused
+from cartwheel.kernel.settings import AmqpClient
 
 LIMIT = 5.0
 """Seconds that a server gets to answer when it is checked."""
@@ -24,7 +25,7 @@ LIMIT = 5.0
 _URL = re.compile(r"(?P<scheme>[a-z+]+://)(?:(?P<userinfo>[^/?#]*)@)?(?P<place>[^?#]*)", re.I)
 
 
-# aiormq logs this as well as raising it, in its own words.
+# aiormq, which the operator's commands use, logs this as well as raising it, in its own words.
 logging.getLogger("aiormq.connection").addFilter(
     lambda record: not str(record.msg).startswith("error when creating transport")
 )
@@ -54,7 +55,7 @@ def why(variable: str, url: str, error: BaseException) -> str:
     return f"{variable} points to {shown(url)}, {_which(error)}"
 
 
-async def check_rabbitmq(url: str) -> None:
+async def check_rabbitmq(url: str, client: AmqpClient = "built-in") -> None:
     """Return if RabbitMQ takes this user to this virtual host.
 
     Raises:
@@ -62,7 +63,7 @@ async def check_rabbitmq(url: str) -> None:
     """
     try:
         async with asyncio.timeout(LIMIT):
-            connection = await aio_pika.connect(url, timeout=LIMIT)
+            connection = await connecting.connect(url, name="check", heartbeat=60, client=client)
             await connection.close()
     except Exception as error:  # whatever the driver raises, the server is of no use
         raise Unusable(why("RABBITMQ_URL", url, error)) from error
@@ -94,6 +95,8 @@ async def check_mongodb(uri: str) -> None:
 
 def _which(error: BaseException) -> str:
     """Return what is the matter, as a clause about the server."""
+    if isinstance(error, BadUrl):
+        return f"with {error}"
     for applies, clause in _CLAUSES:
         if applies(error):
             return clause
@@ -129,10 +132,7 @@ def _is_tls(error: BaseException) -> bool:
 def _is_refused_user(error: BaseException) -> bool:
     if _is_mongodbs(error):
         return getattr(error, "code", None) in _REFUSED_USERS
-    return isinstance(
-        error,
-        aiormq.exceptions.AuthenticationError | aiormq.exceptions.ProbableAuthenticationError,
-    )
+    return isinstance(error, AccessRefused) or type(error).__name__ in _AIORMQ_REFUSES
 
 
 def _is_late(error: BaseException) -> bool:
@@ -146,6 +146,8 @@ def _is_mongodbs(error: BaseException) -> bool:
 
 
 _ERRNO = re.compile(r"\[Errno (-?\d+)\]")
+_AIORMQ_REFUSES = {"AuthenticationError", "ProbableAuthenticationError"}
+"""By name: a process whose client is the built-in one does without aiormq."""
 _REFUSED_USERS = {13: "Unauthorized", 18: "AuthenticationFailed", 8000: "AtlasError"}
 
 _CLAUSES: tuple[tuple[Callable[[BaseException], bool], str], ...] = (
@@ -156,7 +158,11 @@ _CLAUSES: tuple[tuple[Callable[[BaseException], bool], str], ...] = (
     (_is_tls, "with which TLS fails"),
     (_says("SSL handshake failed"), "with which TLS fails"),
     (_is_refused_user, "which refuses this user or password"),
-    # RabbitMQ closes the connection instead of opening the virtual host.
+    (
+        lambda error: isinstance(error, VirtualHostRefused),
+        "whose virtual host is missing, or closed to this user",
+    ),
+    # What aiormq says when RabbitMQ closes the connection instead.
     (_says("['Connection.OpenOk']"), "whose virtual host is missing, or closed to this user"),
     (_says("for replica set name"), "which is not in the replica set that it names"),
     (_says("Primary()", "No primary"), "which has no primary at the moment"),

@@ -14,7 +14,7 @@ A field's type may also be a class made from text; what it raises as a ValueErro
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -43,6 +43,9 @@ AmqpUrl = Annotated[
 HttpUrl = Annotated[
     str, Meta(pattern=rf"^https?://{_USER}{_HOST}{_REST}", description="http://HOST:PORT")
 ]
+AmqpClient = Annotated[Literal["built-in", "aiormq"], Meta(description="built-in or aiormq")]
+"""The setting AMQP_CLIENT: Cartwheel's own client, or the library."""
+
 LogLevel = Annotated[
     str,
     Meta(
@@ -76,6 +79,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     mongodb_uri: MongodbUri
     mongodb_database_prefix: DatabasePrefix = ""
     rabbitmq_url: AmqpUrl
+    amqp_client: AmqpClient = "built-in"
     log_level: LogLevel = "INFO"
 
 

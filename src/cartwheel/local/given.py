@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 
 from cartwheel.kernel.servers import LIMIT, Unusable, check_mongodb, check_rabbitmq, shown, why
-from cartwheel.kernel.settings import HttpUrl, check
+from cartwheel.kernel.settings import AmqpClient, HttpUrl, check
 from cartwheel.local.console import Console
 from cartwheel.local.parts import given_aws, is_aws_given, side_by_side
 from cartwheel.local.processes import PROCESSES
@@ -44,7 +44,8 @@ async def check_servers(environment: Mapping[str, str], console: Console) -> Non
     if uri := environment.get("MONGODB_URI"):
         checks.append(check_mongodb(uri))
     if url := environment.get("RABBITMQ_URL"):
-        checks.append(check_rabbitmq(url))
+        client = msgspec.convert(environment.get("AMQP_CLIENT") or "built-in", AmqpClient)
+        checks.append(check_rabbitmq(url, client))
     if is_aws_given(environment):
         named = environment.get("COGNITO_JWKS_URL")
         variable = "COGNITO_JWKS_URL" if named else "COGNITO_USER_POOL_ID"

@@ -18,13 +18,12 @@ from pathlib import Path
 import aio_pika
 import msgspec
 from aio_pika.abc import AbstractConnection
-from aiormq.exceptions import ChannelNotFoundEntity
+from aiormq.exceptions import AMQPError, ChannelNotFoundEntity
 from pymongo.errors import OperationFailure, PyMongoError
 
 from cartwheel.contracts import catalogue
 from cartwheel.kernel import telemetry
 from cartwheel.kernel.bus import topology
-from cartwheel.kernel.bus.connection import CONNECTION_ERRORS
 from cartwheel.kernel.servers import Unusable
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.local import instance, leftovers, places
@@ -38,7 +37,7 @@ DELETE_TIMEOUT = 60.0
 LET_GO = 3.0
 """Seconds for which services that have just ended may still look connected."""
 
-_CAN_FAIL = (PyMongoError, Unusable, *CONNECTION_ERRORS)
+_CAN_FAIL = (PyMongoError, Unusable, AMQPError, OSError)
 
 
 class Refused(Exception):

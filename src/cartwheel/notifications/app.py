@@ -15,9 +15,17 @@ from cartwheel.kernel import process
 from cartwheel.kernel.bus.answering import answer
 from cartwheel.kernel.bus.consuming import on
 from cartwheel.kernel.clock import utc_now
+from cartwheel.kernel.lane import Gather
 from cartwheel.notifications import handlers, mongo
 from cartwheel.notifications.ses import open_ses
 from cartwheel.notifications.settings import Settings
+
+CLAIMS_GATHER = 0.2
+"""Seconds by which a mail on an idle system is later than it could be."""
+
+NOTES_GATHER = 0.05
+"""Seconds. Until a mail that SES has taken is noted, the death of the process means a second
+mail."""
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -26,7 +34,14 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         open_ses(sender=settings.ses_sender) as ses,
     ):
         mails = mongo.MongoMails(parts.database, parts.outboxes)
-        tell = partial(handlers.tell_customer, mails=mails, sender=ses, now=utc_now)
+        gathering = mongo.MongoMails(
+            parts.database,
+            parts.outboxes,
+            claims=Gather(CLAIMS_GATHER, stop),
+            notes=Gather(NOTES_GATHER, stop),
+        )
+        tell = partial(handlers.tell_customer, mails=gathering, sender=ses, now=utc_now)
+        tell_at_once = partial(handlers.tell_customer, mails=mails, sender=ses, now=utc_now)
         await process.serve(
             parts,
             stop,
@@ -39,11 +54,11 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 ),
             ],
             on=[
-                on(OrderPaid, tell),
-                on(OrderPaymentFailed, tell),
-                on(OrderRejected, tell),
-                on(OrderCanceled, tell),
-                on(OrderRefunded, tell),
+                on(OrderPaid, tell, alone=tell_at_once),
+                on(OrderPaymentFailed, tell, alone=tell_at_once),
+                on(OrderRejected, tell, alone=tell_at_once),
+                on(OrderCanceled, tell, alone=tell_at_once),
+                on(OrderRefunded, tell, alone=tell_at_once),
             ],
             publishes_from=mongo.OUTBOXES,
             events=contract.EVENTS,

@@ -15,7 +15,7 @@ from cartwheel.contracts.notifications import (
 )
 from cartwheel.kernel.errors import OutcomeUnknown
 from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.lane import Lane
+from cartwheel.kernel.lane import Gather, Lane
 from cartwheel.kernel.messages import Cause, Clock, CloudEvent, Event, Page
 from cartwheel.kernel.store import bulk, codec, outbox
 from cartwheel.kernel.store import cursor as cursors
@@ -55,13 +55,23 @@ class MongoMails:
 
     SENDING, its event comes again until it is SENT or FAILED. FAILED, its event is done
     (`dead_lettered` false: SES refused it) or in the dead letters (true: SES kept failing on it).
+
+    `claims` may gather for long. `notes` of how the sending ended may not: the longer a sent mail
+    is not noted, the more of them go out twice when the process dies.
     """
 
-    def __init__(self, database: Database, outboxes: Outboxes) -> None:
+    def __init__(
+        self,
+        database: Database,
+        outboxes: Outboxes,
+        *,
+        claims: Gather | None = None,
+        notes: Gather | None = None,
+    ) -> None:
         self._mail = database["mail"]
         self._outboxes = outboxes
-        self._claims = Lane(self._claim)
-        self._endings = Lane(self._end)
+        self._claims = Lane(self._claim, gather=claims)
+        self._endings = Lane(self._end, gather=notes)
 
     async def claim(self, event: CloudEvent[Told], mail: Mail, *, now: Clock) -> Failures | None:
         token = new_id("claim")

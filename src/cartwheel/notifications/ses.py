@@ -6,24 +6,27 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from email.utils import parseaddr
-from typing import Any
 
-from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+import msgspec
 
 from cartwheel.kernel import mail_address
-from cartwheel.kernel.errors import Unavailable
+from cartwheel.kernel.aws import Aws, open_aws
+from cartwheel.kernel.bus.intake import PREFETCH
+from cartwheel.kernel.errors import Outage, OutcomeUnknown, TimedOut, Unavailable
+from cartwheel.kernel.http_client import Answer
 from cartwheel.kernel.lane import Lane
 from cartwheel.notifications.handlers import MailFailed, MailRefused
 from cartwheel.notifications.mail import Mail
 
-AT_ONCE = 64
+AT_ONCE = PREFETCH
 """Calls in flight: as many as the consumer has events in hand, so that no mail waits for a slow
 one. SES's own limit per account is told by throttling, which we wait out."""
 
 TIMEOUT = 5.0
 """Seconds to connect, and as many for the answer."""
+
+SEND = "/v2/email/outbound-emails"
+ACCOUNT = "/v2/email/account"
 
 PROBE_WITHIN = 3.0
 WELL_FOR = 5.0
@@ -67,15 +70,29 @@ REFUSALS = frozenset({"BadRequest", "MessageRejected"})
 """Errors of this one mail, unless their text names the sender."""
 
 
+class _Sent(msgspec.Struct, frozen=True, rename="pascal"):
+    message_id: str
+
+
+class _Said(msgspec.Struct, frozen=True):
+    """What an error says of itself. AWS spells the names in more than one way."""
+
+    kind: str | None = msgspec.field(name="__type", default=None)
+    code: str | None = None
+    other_code: str | None = msgspec.field(name="Code", default=None)
+    message: str | None = None
+    other_message: str | None = msgspec.field(name="Message", default=None)
+
+
 class Ses:
-    def __init__(self, client: Any, *, sender: str) -> None:
-        self._client = client
+    def __init__(self, api: Aws, *, sender: str) -> None:
+        self._api = api
         self._sender = sender
         self._looks: Lane[Mail, None] = Lane(self._look)
         self._well_until = 0.0
 
     async def send(self, mail: Mail) -> str:
-        """Hand `mail` to SES; return SES's id for it. A repeat sends it again.
+        """Hand `mail` to SES, once; return SES's id for it. A repeat sends it again.
 
         Raises:
             MailRefused: SES will not send this mail, now or later.
@@ -85,43 +102,50 @@ class Ses:
         body = {"Text": {"Data": mail.text, "Charset": "UTF-8"}}
         if mail.html:
             body["Html"] = {"Data": mail.html, "Charset": "UTF-8"}
+        request = {
+            "FromEmailAddress": self._sender,
+            "Destination": {"ToAddresses": [_recipient(mail)]},
+            "Content": {
+                "Simple": {"Subject": {"Data": mail.subject, "Charset": "UTF-8"}, "Body": body}
+            },
+        }
         try:
-            answer = await self._client.send_email(
-                FromEmailAddress=self._sender,
-                Destination={"ToAddresses": [_recipient(mail)]},
-                Content={
-                    "Simple": {"Subject": {"Data": mail.subject, "Charset": "UTF-8"}, "Body": body}
-                },
-            )
-        except ClientError as error:
-            failure = self._refusal(error, mail)
-        except HTTPClientError as error:  # the answer was late, or broke off
-            failure = type(error).__name__
-        except BotoCoreError as error:  # no connection, no credentials
-            raise Unavailable(f"SES cannot be reached: {type(error).__name__}") from error
-        else:
-            return answer["MessageId"]
+            answer = await self._api.ask("POST", SEND, msgspec.json.encode(request))
+            if answer.status == 200:
+                return msgspec.json.decode(answer.body, type=_Sent).message_id
+            failure = self._refusal(answer, mail)
+        except (TimedOut, OutcomeUnknown) as outage:
+            failure = str(outage)
+        except msgspec.DecodeError as error:
+            failure = f"the answer cannot be read: {error}"
         await self._looks.submit(mail)
         raise MailFailed(failure)
 
-    def _refusal(self, error: ClientError, mail: Mail) -> str:
+    def _refusal(self, answer: Answer, mail: Mail) -> str:
         """Return the code of an error that is neither an outage nor a refusal; raise those."""
-        response: Any = error.response
-        code: str = response.get("Error", {}).get("Code", "")
-        text: str = response.get("Error", {}).get("Message", "")
-        status: int = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code, text = read_error(answer)
         kind = code.removesuffix("Exception")
-        if kind in OUTAGES or status in OUTAGE_STATUSES:
-            raise Unavailable(f"SES takes no mail now: {code}") from error
+        if kind in OUTAGES or answer.status in OUTAGE_STATUSES:
+            raise Unavailable(f"SES takes no mail now: {code}")
         if kind in REFUSALS:
             if _names_sender(text, self._sender, mail.to):
-                raise Unavailable(f"SES does not take the sender: {code}") from error
-            raise MailRefused(code) from error
+                raise Unavailable(f"SES does not take the sender: {code}")
+            raise MailRefused(code)
         return code
 
     async def probe(self) -> None:
-        """Return if SES answers and knows us."""
-        await self._client.get_account()
+        """Return if SES answers and knows us.
+
+        Raises:
+            Unavailable, TimedOut, OutcomeUnknown: it does not.
+        """
+        answer = await self._api.ask("GET", ACCOUNT)
+        if answer.status != 200:
+            raise Unavailable(f"{answer.status} {read_error(answer)[0]}")
+        try:
+            msgspec.json.decode(answer.body, type=dict[str, object])
+        except msgspec.DecodeError as error:
+            raise Unavailable(f"the answer is not SES's: {error}") from error
 
     async def _look(self, failed: list[Mail]) -> list[None]:
         """Return if SES is well, which is asked once for all mails that have just failed."""
@@ -129,10 +153,26 @@ class Ses:
             try:
                 async with asyncio.timeout(PROBE_WITHIN):
                     await self.probe()
-            except (ClientError, BotoCoreError, TimeoutError) as error:
-                raise Unavailable(f"SES is down: {type(error).__name__}") from error
+            except TimeoutError:
+                raise Unavailable(f"SES is down: silent for {PROBE_WITHIN:.0f} s") from None
+            except Outage as outage:
+                raise Unavailable(f"SES is down: {outage}") from outage
             self._well_until = time.monotonic() + WELL_FOR
         return [None] * len(failed)
+
+
+def read_error(answer: Answer) -> tuple[str, str]:
+    """Return code and text of an error, as botocore reads them; without a code it is the status.
+
+    Source: https://smithy.io/2.0/aws/protocols/aws-restjson1-protocol.html#operation-error-serialization
+    """
+    try:
+        said = msgspec.json.decode(answer.body, type=_Said)
+    except msgspec.DecodeError:  # nothing, or a page of whatever stands in between
+        said = _Said()
+    code = answer.headers.get("x-amzn-ErrorType") or said.code or said.other_code or said.kind
+    name = (code or str(answer.status)).partition(":")[0].rpartition("#")[2]
+    return name, said.message or said.other_message or ""
 
 
 def _names_sender(text: str, sender: str, recipient: str) -> bool:
@@ -159,14 +199,5 @@ def _recipient(mail: Mail) -> str:
 @asynccontextmanager
 async def open_ses(*, sender: str, timeout: float = TIMEOUT) -> AsyncGenerator[Ses]:
     """Yield SES by the ordinary AWS settings; `AWS_ENDPOINT_URL` names an emulator."""
-    config = AioConfig(
-        connect_timeout=timeout,
-        read_timeout=timeout,
-        max_pool_connections=AT_ONCE,
-        retries={"mode": "standard", "total_max_attempts": 1},
-        # The types of what is sent are checked already, and SES checks the rest.
-        parameter_validation=False,
-    )
-    session: Any = AioSession()
-    async with session.create_client("sesv2", config=config) as client:
-        yield Ses(client, sender=sender)
+    async with open_aws("sesv2", timeout=timeout, at_once=AT_ONCE) as api:
+        yield Ses(api, sender=sender)

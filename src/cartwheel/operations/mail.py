@@ -35,20 +35,22 @@ async def listed(
     """Return the newest mail, about the order of this number or id, to this address."""
     number = read_number(order) if order else None
     order_id = None if number else order
-    async with _bus(settings.rabbitmq_url) as asks:
+    async with _bus(settings) as asks:
         return await asks.request(
             ListMail(limit=limit, order_id=order_id, order_number=number, to=to)
         )
 
 
 @asynccontextmanager
-async def _bus(rabbitmq_url: str) -> AsyncGenerator[Caller]:
+async def _bus(settings: BusSettings) -> AsyncGenerator[Caller]:
     """Yield a bus to ask services on.
 
     Raises:
         NotRunning: RabbitMQ does not answer.
     """
-    connection = Connection(rabbitmq_url, process="cartwheel-cli")
+    connection = Connection(
+        settings.rabbitmq_url, process="cartwheel-cli", client=settings.amqp_client
+    )
     caller = Caller()
     connection.add(caller)
     try:
@@ -75,7 +77,7 @@ async def resent(settings: BusSettings, ids: Sequence[str]) -> None:
     by = f"{typed.user()}@{socket.gethostname()}"
     each = list(dict.fromkeys(ids))
     sent = 0
-    async with _bus(settings.rabbitmq_url) as asks:
+    async with _bus(settings) as asks:
         for mail_id in each:
             try:
                 mail = await asks.request(ResendMail(mail_id=mail_id, by=by))

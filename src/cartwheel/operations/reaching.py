@@ -4,7 +4,7 @@ import os
 
 import msgspec
 
-from cartwheel.kernel.settings import AmqpUrl
+from cartwheel.kernel.settings import AmqpClient, AmqpUrl
 from cartwheel.local import instance
 
 CONNECT_TIMEOUT = 5.0
@@ -16,6 +16,7 @@ class NotRunning(Exception):
 
 class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
     rabbitmq_url: AmqpUrl
+    amqp_client: AmqpClient = "built-in"
 
 
 def use_running_instance() -> None:

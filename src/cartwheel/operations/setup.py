@@ -6,7 +6,7 @@ import msgspec
 from cartwheel.contracts import catalogue
 from cartwheel.kernel.bus import topology
 from cartwheel.kernel.servers import check_mongodb, check_rabbitmq
-from cartwheel.kernel.settings import AmqpUrl, DatabasePrefix, MongodbUri
+from cartwheel.kernel.settings import AmqpClient, AmqpUrl, DatabasePrefix, MongodbUri
 from cartwheel.kernel.store import client as mongodb
 from cartwheel.kernel.store import migrations
 from cartwheel.notifications.mongo import MIGRATIONS as NOTIFICATIONS
@@ -26,6 +26,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mongodb_uri: MongodbUri
     mongodb_database_prefix: DatabasePrefix = ""
     rabbitmq_url: AmqpUrl
+    amqp_client: AmqpClient = "built-in"
 
 
 async def setup(settings: Settings) -> dict[str, int]:
@@ -34,7 +35,7 @@ async def setup(settings: Settings) -> dict[str, int]:
     Raises:
         Unusable: RabbitMQ or MongoDB does not take part; nothing is done then.
     """
-    await check_rabbitmq(settings.rabbitmq_url)
+    await check_rabbitmq(settings.rabbitmq_url, settings.amqp_client)
     await check_mongodb(settings.mongodb_uri)
     async with (
         await aio_pika.connect(settings.rabbitmq_url, timeout=10) as connection,

@@ -52,9 +52,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                     contract.CancelOrder,
                     partial(ending.cancel_order, orders=orders, now=utc_now),
                 ),
-                answer(
-                    contract.GetPayableOrder,
-                    partial(paying.get_payable_order, orders=orders, now=utc_now),
+                answer_batch(
+                    contract.GetPayableOrder, partial(paying.get_payable_orders, orders=orders)
                 ),
             ],
             on=[

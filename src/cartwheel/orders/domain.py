@@ -32,6 +32,7 @@ from cartwheel.contracts.orders import (
     OrderSnapshot,
     OrderStatus,
     OrderView,
+    PayableOrder,
     PlaceOrder,
     ShippingAddress,
 )
@@ -152,8 +153,8 @@ def total_of(lines: Sequence[Line]) -> Money:
     return total
 
 
-def ready_to_pay(order: Order, address: ShippingAddress | None, *, at: datetime) -> Order:
-    """Return `order`, with `address` if one is given.
+def payable(order: Order, address: ShippingAddress | None) -> PayableOrder:
+    """Return what a payment that brings `address` has to pay.
 
     Raises:
         InvalidTransition: the order does not await payment.
@@ -161,20 +162,27 @@ def ready_to_pay(order: Order, address: ShippingAddress | None, *, at: datetime)
     """
     if order.status is not OrderStatus.AWAITING_PAYMENT:
         raise InvalidTransition(f"the order is {order.status} and cannot be paid")
-    if address is None or address == order.shipping_address:
-        if order.shipping_address is None:
-            raise AddressRequired(
-                "the order has no shipping address",
-                errors=[FieldError("shipping_address", "required")],
-            )
-        return order
-    return msgspec.structs.replace(
-        order, shipping_address=address, version=order.version + 1, updated_at=at
+    if address is None and order.shipping_address is None:
+        raise AddressRequired(
+            "the order has no shipping address",
+            errors=[FieldError("shipping_address", "required")],
+        )
+    return PayableOrder(
+        order_id=order.id,
+        total=order.total,
+        attempts=MAX_ATTEMPTS,
+        declines=len(order.declined_payments),
     )
 
 
 def payment_begun(
-    order: Order, method: Method, *, payment_id: str, cause: Cause, at: datetime
+    order: Order,
+    method: Method,
+    *,
+    payment_id: str,
+    address: ShippingAddress | None = None,
+    cause: Cause,
+    at: datetime,
 ) -> Order:
     """Return `order` waiting as long as `method` takes: for cash, until somebody delivers.
 
@@ -192,14 +200,23 @@ def payment_begun(
         return order
     order = msgspec.structs.replace(order, begun_payments=[*order.begun_payments, payment_id])
     if order.status is OrderStatus.AWAITING_PAYMENT:
-        return _changed(msgspec.structs.replace(order, expires_at=None), cause=cause, at=at)
+        waiting = msgspec.structs.replace(_sent_to(address, order), expires_at=None)
+        return _changed(waiting, cause=cause, at=at)
     event = OrderPaymentUnwanted(
         order_id=order.id, payment_id=payment_id, reason=f"the order is {order.status}"
     )
     return _changed(order, event, cause=cause, at=at)
 
 
-def pay(order: Order, captured: Money, *, payment_id: str, cause: Cause, at: datetime) -> Order:
+def pay(
+    order: Order,
+    captured: Money,
+    *,
+    payment_id: str,
+    address: ShippingAddress | None = None,
+    cause: Cause,
+    at: datetime,
+) -> Order:
     """Return `order` as PAID; or, if it wants no payment or not this sum, with a refund due."""
     if payment_id in (order.paid_by, *order.refunds_due):
         return order
@@ -208,14 +225,21 @@ def pay(order: Order, captured: Money, *, payment_id: str, cause: Cause, at: dat
     if captured != order.total:
         return _with_refund_due(order, payment_id, captured, "wrong sum", cause=cause, at=at)
     paid = msgspec.structs.replace(
-        order, status=OrderStatus.PAID, paid_by=payment_id, expires_at=None
+        _sent_to(address, order), status=OrderStatus.PAID, paid_by=payment_id, expires_at=None
     )
     event = OrderPaid(order=order.snapshot(), payment_id=payment_id)
     return _changed(paid, event, cause=cause, at=at)
 
 
 def payment_declined(
-    order: Order, failure: Failure, *, payment_id: str, counts: bool, cause: Cause, at: datetime
+    order: Order,
+    failure: Failure,
+    *,
+    payment_id: str,
+    counts: bool,
+    address: ShippingAddress | None = None,
+    cause: Cause,
+    at: datetime,
 ) -> Order:
     """Return `order` with one more declined payment, as REJECTED if that was the last it may have.
 
@@ -224,6 +248,8 @@ def payment_declined(
     known = (*order.declined_payments, *order.failed_payments)
     if order.status is not OrderStatus.AWAITING_PAYMENT or payment_id in known:
         return order
+    if not order.begun_payments:  # cash that is awaited was begun after the decline
+        order = _sent_to(address, order)
     if counts:
         declined = [*order.declined_payments, payment_id]
         order = msgspec.structs.replace(order, declined_payments=declined)
@@ -290,6 +316,11 @@ def refunded(order: Order, amount: Money, *, payment_id: str, cause: Cause, at: 
     event = OrderRefunded(order=order.snapshot(), payment_id=payment_id, amount=amount)
     order = msgspec.structs.replace(order, refunded_payments=[*order.refunded_payments, payment_id])
     return _changed(order, event, cause=cause, at=at)
+
+
+def _sent_to(address: ShippingAddress | None, order: Order) -> Order:
+    """Return `order` with the address that a payment has brought, if it has."""
+    return msgspec.structs.replace(order, shipping_address=address) if address else order
 
 
 def _with_refund_due(

@@ -8,11 +8,12 @@ for a REJECTED payment, is stored together with its refund. A refund's id is der
 payment's, so that whatever asks for it, it happens once.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 
-from cartwheel.contracts.orders import PayableOrder
+from cartwheel.contracts.orders import InvalidTransition, PayableOrder, ShippingAddress
 from cartwheel.contracts.payments import (
     CardSummary,
     CardToken,
@@ -24,6 +25,7 @@ from cartwheel.contracts.payments import (
     PaymentCaptured,
     PaymentDeclined,
     PaymentEntry,
+    PaymentInProgress,
     PaymentPending,
     PaymentRefunded,
     PaymentStatus,
@@ -64,6 +66,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     back.
     `card` is what the provider tells of it with the verdict.
     `captured` is what its provider has taken for it; older payments do not tell.
+    `shipping_address` is the one that came with it; each of its events takes it to the order.
     `events` and their `cause` are what the payment has not been stored with yet.
     """
 
@@ -84,6 +87,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     timeline: list[PaymentEntry]
     refunds: list[Refund] = msgspec.field(default_factory=list[Refund])
     captured: Money | None = None
+    shipping_address: ShippingAddress | None = None
     version: int
     created_at: datetime
     updated_at: datetime
@@ -115,11 +119,11 @@ def begin(
     payable: PayableOrder,
     *,
     payment_id: str,
-    attempt: int,
     provider: str,
     at: datetime,
 ) -> Payment:
-    """Return a payment of all that the order costs, still to be made."""
+    """Return a payment of all that the order costs, still to be made: the attempt that follows the
+    declines which `payable` counts."""
     by_card = isinstance(request.method, CardToken)
     method = Method.CARD if by_card else Method.CASH_ON_DELIVERY
     payment = Payment(
@@ -135,20 +139,45 @@ def begin(
         card=None,
         status=PaymentStatus.AWAITING_PAYMENT,
         live=True,
-        attempt=attempt,
+        attempt=payable.declines + 1,
         failure=None,
         timeline=[],
+        shipping_address=request.shipping_address,
         version=0,
         created_at=at,
         updated_at=at,
     )
     # A card's verdict follows at once; only a payment that is left waiting concerns the order.
-    events = (
-        ()
-        if by_card
-        else (PaymentPending(payment_id=payment_id, order_id=payable.order_id, method=method),)
+    pending = PaymentPending(
+        payment_id=payment_id,
+        order_id=payable.order_id,
+        method=method,
+        shipping_address=request.shipping_address,
     )
+    events = () if by_card else (pending,)
     return _changed(payment, "begun", *events, cause=Cause(by=request.actor.user_id), at=at)
+
+
+def after_declines(
+    declined: Sequence[Payment], request: CreatePayment, payable: PayableOrder
+) -> tuple[CreatePayment, PayableOrder]:
+    """Return what to begin after a payment was kept out by declines that orders had not heard of.
+
+    Orders had not heard of their address either, so the last one's counts if the request has none.
+
+    Raises:
+        InvalidTransition: the order has had all its attempts.
+        PaymentInProgress: orders had heard of all declines, so a live payment kept it out.
+    """
+    if len(declined) >= payable.attempts:
+        raise InvalidTransition("too many payments of this order were declined")
+    if len(declined) <= payable.declines:
+        raise PaymentInProgress("the order has a payment that is running, waiting or done")
+    address = request.shipping_address or declined[-1].shipping_address
+    return (
+        msgspec.structs.replace(request, shipping_address=address),
+        msgspec.structs.replace(payable, declines=len(declined)),
+    )
 
 
 CANCELED_ORDER = Failure(code="order_canceled", message="The order was canceled.")
@@ -182,7 +211,12 @@ def settle(
     match outcome.verdict:
         case Captured(amount=money) if money == payment.amount:
             paid = msgspec.structs.replace(payment, status=PaymentStatus.PAID, captured=money)
-            event = PaymentCaptured(payment_id=payment.id, order_id=payment.order_id, amount=money)
+            event = PaymentCaptured(
+                payment_id=payment.id,
+                order_id=payment.order_id,
+                amount=money,
+                shipping_address=payment.shipping_address,
+            )
             return _changed(paid, "captured", event, cause=cause, at=at)
         case Captured(amount=money):
             payment = msgspec.structs.replace(payment, captured=money)
@@ -316,7 +350,11 @@ def _rejected(
     payment: Payment, failure: Failure, *, counts: bool, cause: Cause, at: datetime
 ) -> Payment:
     event = PaymentDeclined(
-        payment_id=payment.id, order_id=payment.order_id, failure=failure, counts=counts
+        payment_id=payment.id,
+        order_id=payment.order_id,
+        failure=failure,
+        counts=counts,
+        shipping_address=payment.shipping_address,
     )
     return _without_money(payment, failure, event, counts=counts, cause=cause, at=at)
 

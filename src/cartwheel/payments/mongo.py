@@ -1,12 +1,10 @@
 """Payments in MongoDB, database `payments`."""
 
-from collections import Counter
 from datetime import timedelta
 
 from pymongo import ASCENDING
 
 from cartwheel.contracts.payments import ListPayments, PaymentStatus, PaymentView, RefundStatus
-from cartwheel.kernel.lane import Lane
 from cartwheel.kernel.messages import Page
 from cartwheel.kernel.store import codec, group, migrations, outbox
 from cartwheel.kernel.store import cursor as cursors
@@ -75,7 +73,6 @@ class MongoPayments:
         self._aggregates = Aggregates(self._payments, source="payments", outboxes=outboxes)
         self._finds = group.finds(self._payments, "_id", outbox=0)
         self._finds_by_request = group.finds(self._payments, "request_id", outbox=0)
-        self._counts = Lane(self._count_declines)
 
     async def add(self, payment: Payment) -> bool:
         return await self._aggregates.insert(payment)
@@ -86,14 +83,12 @@ class MongoPayments:
     async def made_by(self, request_id: str) -> Payment | None:
         return _payment(await self._finds_by_request.submit(request_id))
 
-    async def declines(self, order_id: str) -> int:
-        return await self._counts.submit(order_id)
-
-    async def _count_declines(self, order_ids: list[str]) -> list[int]:
-        declined = {"order_id": {"$in": order_ids}, "attempt": {"$gt": 0}, "live": False}
-        found = self._payments.find(declined, {"_id": 0, "order_id": 1})
-        counts = Counter([document["order_id"] async for document in found])
-        return [counts[order_id] for order_id in order_ids]
+    async def declined(self, order_id: str) -> list[Payment]:
+        query = {"order_id": order_id, "attempt": {"$gt": 0}, "live": False}
+        return [
+            codec.from_document(document, Payment)
+            async for document in self._payments.find(query, {"outbox": 0}).sort("attempt")
+        ]
 
     async def save(self, payment: Payment, *, expected: Payment) -> bool:
         return await self._aggregates.save(payment, expected=expected)

@@ -10,6 +10,7 @@ from cartwheel.kernel import process
 from cartwheel.kernel.bus.answering import answer, answer_batch
 from cartwheel.kernel.bus.consuming import on_batch
 from cartwheel.kernel.clock import utc_now
+from cartwheel.kernel.lane import Gather
 from cartwheel.kernel.process import Job
 from cartwheel.products import handlers
 from cartwheel.products.mongo.catalogue import MongoCatalogue
@@ -18,6 +19,10 @@ from cartwheel.products.mongo.schema import MIGRATIONS, OUTBOXES
 from cartwheel.products.settings import Settings
 
 LOOK_FOR_HOLDS_EVERY = 10.0
+
+COMMITS_GATHER = 0.2
+"""Seconds. What is being sold is reserved until then: nobody else can have it, and no more or less
+is available."""
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -53,7 +58,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 ),
             ],
             on=[
-                on_batch(OrderPaid, commit),
+                on_batch(OrderPaid, commit, gather=Gather(COMMITS_GATHER, stop)),
                 on_batch(OrderRejected, release),
                 on_batch(OrderCanceled, release),
             ],

@@ -54,7 +54,7 @@ def acknowledge_before_the_effect() -> None:
         async with intake.turn(message):
             await message.ack()
             crash_points.reach("ack.after")
-            await self._done_with(message, intake)
+            await self._handled(message)
 
     consuming.Consumer._handle = handle
 
@@ -64,16 +64,35 @@ def clear_the_outbox_before_the_confirm() -> None:
     relay: Any = import_module("cartwheel.kernel.store.relay")
     msgspec: Any = import_module("msgspec")
 
-    async def publish_one(self: Any, filled: Any, outbox: Any) -> bool:
+    async def publish(self: Any, filled: Any, outbox: Any) -> None:
         for stored in outbox:
             event = msgspec.convert(stored, relay.StoredEvent)
             task = asyncio.create_task(self._publisher.publish(event))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
-            self._published[filled].add(event.id)
-            self._some_published.set()
-        return True
+            self._note(filled, event)
 
-    relay.Relay._publish_one = publish_one
+    relay.Relay._publish_in_order = publish
+
+
+def publish_before_the_write() -> None:
+    """orders: an event goes out from memory, and a moment later its change is saved."""
+    group: Any = import_module("cartwheel.kernel.store.group")
+    saves = group.saves
+
+    def hasty(collection: Any, outboxes: Any) -> Any:
+        lane = saves(collection, outboxes)
+        submit = lane.submit
+
+        async def tell_first(change: Any) -> Any:
+            if "outbox" in change.push:
+                outboxes.stored(collection.name, change.id, change.push["outbox"]["$each"])
+            await asyncio.sleep(0.1)
+            return await submit(change)
+
+        lane.submit = tell_first
+        return lane
+
+    group.saves = hasty
 
 
 def answer_before_the_journal() -> None:
@@ -128,6 +147,28 @@ def charge_again_to_find_out() -> None:
             return await charge_once(self, another)
 
     simulator.SimulatorCards.charge = insist
+
+
+def charge_whatever_was_there_before() -> None:
+    """payments: charge a card though a unique index has kept its payment out."""
+    mongo: Any = import_module("cartwheel.payments.mongo")
+    add = mongo.MongoPayments.add
+
+    async def careless(self: Any, payment: Any) -> bool:
+        await add(self, payment)
+        return True
+
+    mongo.MongoPayments.add = careless
+
+
+def forget_the_payments_address() -> None:
+    """orders: leave the address where it is, in the payment's event."""
+    domain: Any = import_module("cartwheel.orders.domain")
+
+    def same(_address: Any, order: Any) -> Any:
+        return order
+
+    domain._sent_to = same
 
 
 def mail_whatever_was_mailed() -> None:
@@ -192,7 +233,7 @@ def believe_a_primary_that_is_alone() -> None:
 
 
 def take_redeliveries_together() -> None:
-    """The services: 64 events are in hand, whether one of them has killed its reader or not."""
+    """The services: many events are in hand, whether one of them has killed its reader or not."""
     intake: Any = import_module("cartwheel.kernel.bus.intake")
 
     async def begin(self: Any, on_message: Any) -> None:
@@ -288,9 +329,12 @@ BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "idempotency key": ("cartwheel.gateway", forget_idempotency_keys),
     "ack after effect": ("cartwheel", acknowledge_before_the_effect),
     "confirm before clearing": ("cartwheel", clear_the_outbox_before_the_confirm),
+    "write before publishing": ("cartwheel.orders", publish_before_the_write),
     "journal": ("cartwheel", answer_before_the_journal),
     "outbox": ("cartwheel.orders", publish_past_the_outbox),
     "charge once": ("cartwheel.payments", charge_again_to_find_out),
+    "one payment": ("cartwheel.payments", charge_whatever_was_there_before),
+    "the payment's address": ("cartwheel.orders", forget_the_payments_address),
     "mail once": ("cartwheel.notifications", mail_whatever_was_mailed),
     "finish what is in hand": ("cartwheel", stop_without_finishing),
     "whose key": ("cartwheel.gateway", share_keys_among_users),

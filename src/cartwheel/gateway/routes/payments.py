@@ -1,20 +1,22 @@
 """Payments. Customers pay and see their own, administrators see everybody's and confirm cash."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
-from litestar import Response, Router, get, post
+from litestar import Request, Response, Router, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from cartwheel.contracts import payments as contract
 from cartwheel.contracts.payments import PaymentStatus, PaymentView
 from cartwheel.gateway.bodies import EXPLAIN
 from cartwheel.gateway.bus import Bus, handed_on
+from cartwheel.gateway.captures import Captures
 from cartwheel.gateway.card import Token, refuse_card_data
 from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import Asking, admin
 from cartwheel.gateway.paging import Cursor, Limit
 from cartwheel.gateway.strict import ShippingAddress
+from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.messages import Page
 
 OfOrder = Annotated[str | None, QueryParameter(name="order_id", max_length=100)]
@@ -58,6 +60,7 @@ async def create_payment(
     data: JSONBody[NewPayment],
     identity: Asking,
     bus: Bus,
+    request: Request[Any, Any, Any],
     key: IdempotencyKey = None,
 ) -> Response[PaymentView]:
     """Pay an order.
@@ -70,16 +73,22 @@ async def create_payment(
     if isinstance(data.method, ByCard):
         paid_with = data.method.token
         method = contract.CardToken(token=paid_with)
-    answer = await bus.request(
-        contract.CreatePayment(
-            request_id=request_id(identity, key),
-            body_hash=body_hash([data.order_id, paid_with, data.shipping_address]),
-            actor=identity.actor,
-            order_id=data.order_id,
-            method=method,
-            shipping_address=data.shipping_address,
+    captures: Captures = request.app.state.captures
+    # Named here, so that its webhook is recognized before payments has answered.
+    payment_id = new_id("pay")
+    with captures.awaited(payment_id):
+        answer = await bus.request(
+            contract.CreatePayment(
+                request_id=request_id(identity, key),
+                body_hash=body_hash([data.order_id, paid_with, data.shipping_address]),
+                actor=identity.actor,
+                order_id=data.order_id,
+                method=method,
+                shipping_address=data.shipping_address,
+                payment_id=payment_id,
+            )
         )
-    )
+        captures.remember(answer)
     return created(answer, f"/api/v1/payments/{answer.made.id}")
 
 

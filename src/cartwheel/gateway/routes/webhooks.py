@@ -1,6 +1,7 @@
 """What payment providers tell us. Anybody can send here, so only a valid signature is believed.
 
-Payments compares what is told with the payment, and asks the provider where the two differ.
+A capture that this gateway has just answered needs no more than that. Of all else payments compares
+what is told with the payment, and asks the provider where the two differ.
 """
 
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from litestar.params import SkipValidation
 from cartwheel.contracts.payments import CardSummary, Failure, Method, ReportVerdict
 from cartwheel.gateway.bodies import decode
 from cartwheel.gateway.bus import Bus
+from cartwheel.gateway.captures import Captures
 from cartwheel.gateway.identity import PUBLIC
 from cartwheel.gateway.simulator import verify_signature
 from cartwheel.kernel.clock import utc_now
@@ -71,18 +73,19 @@ async def simulator_reported(
     if decode(body, _webhooks).type not in (_SUCCEEDED, _FAILED, _CANCELED):
         return
     told = decode(body, _verdicts)
-    await bus.request(
-        ReportVerdict(
-            provider="simulator",
-            payment_id=told.payment_id,
-            captured=told.type == _SUCCEEDED,
-            failure=told.failure if told.type == _FAILED else None,
-            reference=told.payment_intent,
-            method=Method.CARD,
-            amount=told.money(),
-            card=told.card,
-        )
+    report = ReportVerdict(
+        provider="simulator",
+        payment_id=told.payment_id,
+        captured=told.type == _SUCCEEDED,
+        failure=told.failure if told.type == _FAILED else None,
+        reference=told.payment_intent,
+        method=Method.CARD,
+        amount=told.money(),
+        card=told.card,
     )
+    captures: Captures = request.app.state.captures
+    if not await captures.repeats(report):
+        await bus.request(report)
 
 
 router = Router("/webhooks", route_handlers=[simulator_reported], tags=["webhooks"])

@@ -10,13 +10,18 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-import aio_pika
 import msgspec
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 
 from cartwheel.kernel import crash_points
+from cartwheel.kernel.amqp.interface import (
+    AmqpError,
+    Channel,
+    Connection,
+    ConnectionLost,
+    Delivery,
+    Message,
+)
 from cartwheel.kernel.bus import topology, wire
-from cartwheel.kernel.bus.connection import CONNECTION_ERRORS, open_channel
 from cartwheel.kernel.bus.deadline import until
 from cartwheel.kernel.errors import Refusal
 from cartwheel.kernel.lane import Lane
@@ -67,54 +72,56 @@ class Answerer:
     def __init__(self, service: str, table: Iterable[Answers]) -> None:
         self._service = service
         self._table = {row.kind.type: row for row in table}
-        self._channel: AbstractChannel | None = None
-        self._stop_consuming: Callable[[], Awaitable[object]] | None = None
+        self._channel: Channel | None = None
+        self._tag: str | None = None
         self._in_hand: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(MESSAGES_AT_ONCE)
         self._stopping = False
 
-    async def open(self, connection: AbstractConnection) -> AbstractChannel:
-        channel = await open_channel(connection, confirms=False, prefetch=MESSAGES_AT_ONCE)
-        self._channel = channel
+    async def open(self, connection: Connection) -> Channel:
+        self._channel = channel = await connection.channel(confirms=False)
+        await channel.set_prefetch(MESSAGES_AT_ONCE)
         if not self._stopping:
-            queue = await channel.get_queue(topology.request_queue(self._service))
-            tag = await queue.consume(self._on_message)
-            self._stop_consuming = lambda: queue.cancel(tag)
+            queue = topology.request_queue(self._service)
+            self._tag = await channel.consume(queue, self._on_delivery)
         return channel
 
     def lost(self) -> None:
         self._channel = None
-        self._stop_consuming = None
+        self._tag = None
 
     async def drain(self) -> None:
         """Take nothing new, and return when all that was taken is answered."""
         self._stopping = True
-        if self._stop_consuming is not None:
-            with contextlib.suppress(*CONNECTION_ERRORS):  # then there is nothing to stop
-                await self._stop_consuming()
+        if self._channel is not None and self._tag is not None:
+            with contextlib.suppress(AmqpError):  # then there is nothing to stop
+                await self._channel.cancel(self._tag)
         while self._in_hand:
             await asyncio.wait(self._in_hand)
 
-    async def _on_message(self, message: AbstractIncomingMessage) -> None:
-        # The library cancels this callback with its channel; the work itself must go on.
+    def _on_delivery(self, message: Delivery) -> None:
         task = asyncio.create_task(self._answer_all(message))
         self._in_hand.add(task)
         task.add_done_callback(self._in_hand.discard)
 
-    async def _answer_all(self, message: AbstractIncomingMessage) -> None:
+    async def _answer_all(self, message: Delivery) -> None:
         async with self._room:
+            channel = self._channel
             try:
                 if self._stopping:
-                    await message.reject(requeue=True)
+                    message.reject(requeue=True)
                     return
                 crash_points.reach("ack.before")
-                await message.ack()
+                message.ack()
+                # Before anything is done: what is done must not come again.
+                if channel is not None:
+                    await channel.written()
                 crash_points.reach("ack.after")
-            except CONNECTION_ERRORS:
+            except ConnectionLost:
                 return  # the connection is gone, and RabbitMQ gives the message to somebody else
             await self._answer_each(message)
 
-    async def _answer_each(self, message: AbstractIncomingMessage) -> None:
+    async def _answer_each(self, message: Delivery) -> None:
         row = self._table.get(message.type or "")
         try:
             asked = wire.read_asked(message.body)
@@ -153,16 +160,12 @@ class Answerer:
     async def _reply(self, to: str, answers: list[wire.Answered]) -> None:
         if self._channel is None:
             return  # the caller has lost its reply queue with the connection
-        message = aio_pika.Message(wire.encode(answers), content_type="application/json")
         crash_points.reach("reply.before")
         try:
-            await self._channel.default_exchange.publish(
-                message, to, mandatory=False, timeout=topology.REQUEST_DEADLINE
-            )
+            self._channel.publish(Message(body=wire.encode(answers)), routing_key=to)
+            await self._channel.written()
             crash_points.reach("reply.after")
-        except Exception as error:
-            if not is_outage(error):
-                raise
+        except ConnectionLost:
             log.warning("answers lost with the connection", count=len(answers))
 
 

@@ -5,19 +5,24 @@ in the lane and leave together as one message. An idle lane sends at once.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import aio_pika
 import msgspec
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 
 from cartwheel.kernel import crash_points
+from cartwheel.kernel.amqp.interface import (
+    Channel,
+    Connection,
+    ConnectionLost,
+    Delivery,
+    Message,
+)
 from cartwheel.kernel.bus import time_left, topology, wire
-from cartwheel.kernel.bus.connection import CONNECTION_ERRORS, open_channel
-from cartwheel.kernel.errors import Outage, OutcomeUnknown, Overloaded, TimedOut, Unavailable
+from cartwheel.kernel.errors import OutcomeUnknown, Overloaded, TimedOut, Unavailable
 from cartwheel.kernel.messages import Request
 from cartwheel.kernel.telemetry import log, traceparent
 
@@ -140,17 +145,16 @@ class Caller:
     """Asks services. Open it on a `Connection`."""
 
     def __init__(self) -> None:
-        self._channel: AbstractChannel | None = None
+        self._channel: Channel | None = None
         self._lanes: dict[type[Request[Any]], _Lane] = {}
         self._pending: dict[int, _Pending] = {}
         self._next_id = 0
         self._opened = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
 
-    async def open(self, connection: AbstractConnection) -> AbstractChannel:
-        channel = await open_channel(connection, confirms=False)
-        replies = await channel.get_queue(_REPLY_TO, ensure=False)
-        await replies.consume(self._on_replies, no_ack=True)
+    async def open(self, connection: Connection) -> Channel:
+        channel = await connection.channel(confirms=False)
+        await channel.consume(_REPLY_TO, self._on_replies, no_ack=True)
         self._channel = channel
         self._opened.set()
         return channel
@@ -226,47 +230,48 @@ class Caller:
         return _answer(kind, await pending.answered())
 
     def send(self, kind: type[Request[Any]], batch: list[_Pending]) -> None:
-        task = asyncio.create_task(self._send(kind, batch))
+        """Send `batch`: at once, or when RabbitMQ reads on."""
+        if self._channel is None or self._channel.reads_on:
+            self._send(kind, batch)
+            return
+        task = asyncio.create_task(self._send_later(self._channel, kind, batch))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _send(self, kind: type[Request[Any]], batch: list[_Pending]) -> None:
+    async def _send_later(
+        self, channel: Channel, kind: type[Request[Any]], batch: list[_Pending]
+    ) -> None:
+        with contextlib.suppress(TimeoutError, ConnectionLost):
+            async with asyncio.timeout(max(pending.deadline for pending in batch) - time.time()):
+                await channel.written()
+        wanted = [pending for pending in batch if not pending.future.done()]
+        if wanted:
+            self._send(kind, wanted)
+
+    def _send(self, kind: type[Request[Any]], batch: list[_Pending]) -> None:
         asked: list[wire.Asked] = []
-        ids: list[int] = []
         for pending in batch:
             self._next_id += 1
-            ids.append(self._next_id)
             self._pending[self._next_id] = pending
             pending.future.add_done_callback(self._forget(self._next_id))
             asked.append(wire.Asked(self._next_id, pending.deadline, msgspec.Raw(pending.body)))
         longest = max(pending.deadline for pending in batch) - time.time()
-        message = aio_pika.Message(
-            wire.encode(asked),
+        message = Message(
+            body=wire.encode(asked),
             type=kind.type,
             reply_to=_REPLY_TO,
-            content_type="application/json",
-            expiration=max(longest, 0.001),
+            expiration=max(int(longest * 1000), 1),
         )
+        crash_points.reach("send.before")
         try:
             if self._channel is None:
-                raise Unavailable("RabbitMQ is away")
-            crash_points.reach("send.before")
-            await self._channel.default_exchange.publish(
-                message,
-                topology.request_queue(kind.service),
-                mandatory=False,
-                timeout=max(longest, 0.001),
-            )
-            crash_points.reach("send.after")
-        except Exception as error:
-            if not isinstance(error, (Outage, *CONNECTION_ERRORS)):
-                log.exception("sending requests failed", request=kind.type)
+                raise ConnectionLost
+            self._channel.publish(message, routing_key=topology.request_queue(kind.service))
+        except ConnectionLost:
             for pending in batch:
-                # Part of it may have left: whether the service got it is not known.
-                _fail(
-                    pending,
-                    error if isinstance(error, Outage) else _ConnectionLost("sending failed"),
-                )
+                _fail(pending, Unavailable("RabbitMQ is away"))
+            return
+        crash_points.reach_in_a_turn("send.after")
 
     def _forget(self, number: int) -> Callable[[object], None]:
         def forget(_: object) -> None:
@@ -274,7 +279,7 @@ class Caller:
 
         return forget
 
-    async def _on_replies(self, message: AbstractIncomingMessage) -> None:
+    def _on_replies(self, message: Delivery) -> None:
         try:
             answers = wire.read_answered(message.body)
         except wire.UNREADABLE as error:

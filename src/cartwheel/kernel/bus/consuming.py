@@ -23,29 +23,29 @@ import random
 import re
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
 from functools import partial
 from typing import Any, TypeVar
 
-import aiormq.exceptions
 import msgspec
-from aio_pika import Message
-from aio_pika.abc import (
-    AbstractChannel,
-    AbstractConnection,
-    AbstractIncomingMessage,
-    HeadersType,
-)
 
 from cartwheel.kernel import crash_points
+from cartwheel.kernel.amqp.interface import (
+    AmqpError,
+    Channel,
+    Connection,
+    ConnectionLost,
+    Delivery,
+    Message,
+    NotTaken,
+)
 from cartwheel.kernel.bus import topology, wire
-from cartwheel.kernel.bus.connection import CONNECTION_ERRORS, open_channel
 from cartwheel.kernel.bus.deadline import until
 from cartwheel.kernel.bus.intake import Intake
 from cartwheel.kernel.clock import utc_now
 from cartwheel.kernel.errors import DeadLetter, Refusal, RetryLater
-from cartwheel.kernel.lane import Lane
+from cartwheel.kernel.lane import Gather, Lane
 from cartwheel.kernel.messages import CloudEvent, Event
 from cartwheel.kernel.outages import is_contention, is_outage
 from cartwheel.kernel.telemetry import continue_trace, log
@@ -88,7 +88,8 @@ Probe = Callable[[], Awaitable[object]]
 class On(msgspec.Struct, frozen=True):
     """A row of a service's table: what `handler` does on events of `kind`.
 
-    `alone` handles a single event past the batch, for one that may have killed its reader.
+    `alone` handles a redelivery, which may have killed its reader: past the batch, and at once, for
+    as long as it is in hand nothing else is.
     """
 
     kind: type[Event]
@@ -96,9 +97,17 @@ class On(msgspec.Struct, frozen=True):
     alone: Callable[[CloudEvent[Any]], Awaitable[object]]
 
 
-def on(kind: type[Data], handler: Callable[[CloudEvent[Data]], Awaitable[object]]) -> On:
-    """Handle each event of `kind` by itself, many at once."""
-    return On(kind, handler, handler)
+def on(
+    kind: type[Data],
+    handler: Callable[[CloudEvent[Data]], Awaitable[object]],
+    *,
+    alone: Callable[[CloudEvent[Data]], Awaitable[object]] | None = None,
+) -> On:
+    """Handle each event of `kind` by itself, many at once.
+
+    A `handler` whose steps gather needs another that does the same at once, as `alone`.
+    """
+    return On(kind, handler, alone or handler)
 
 
 def on_batch(
@@ -106,9 +115,10 @@ def on_batch(
     handler: Callable[[list[CloudEvent[Data]]], Awaitable[Sequence[Refusal | None]]],
     *,
     limit: int = 64,
+    gather: Gather | None = None,
 ) -> On:
     """Handle events of `kind` together; `handler` returns, in their order, None or a refusal."""
-    lane: Lane[CloudEvent[Data], None] = Lane(handler, limit=limit)
+    lane: Lane[CloudEvent[Data], None] = Lane(handler, limit=limit, gather=gather)
 
     async def alone(event: CloudEvent[Data]) -> None:
         for result in await handler([event]):
@@ -130,7 +140,7 @@ class _Copy(msgspec.Struct, frozen=True):
     """An event is to go on in another queue, with these headers in addition."""
 
     queue: str
-    headers: HeadersType = {}
+    headers: Mapping[str, Any] = {}
 
 
 class Consumer:
@@ -147,12 +157,11 @@ class Consumer:
         self._pause_for = SHORTEST_PAUSE
         self._stopping = False
 
-    async def open(self, connection: AbstractConnection) -> AbstractChannel:
-        channel = await open_channel(connection, confirms=True)
-        queue = await channel.get_queue(topology.event_queue(self._service), ensure=False)
-        self._intake = intake = Intake(channel, queue)
+    async def open(self, connection: Connection) -> Channel:
+        channel = await connection.channel(confirms=True)
+        self._intake = intake = Intake(channel, topology.event_queue(self._service))
         if not self._stopping:
-            await intake.begin(partial(self._on_message, intake))
+            await intake.begin(partial(self._on_delivery, intake))
         return channel
 
     def lost(self) -> None:
@@ -171,13 +180,12 @@ class Consumer:
         while self._in_hand:
             await asyncio.wait(self._in_hand)
 
-    async def _on_message(self, intake: Intake, message: AbstractIncomingMessage) -> None:
-        # The library cancels this callback with its channel; the work itself must go on.
+    def _on_delivery(self, intake: Intake, message: Delivery) -> None:
         task = asyncio.create_task(self._handle(message, intake))
         self._in_hand.add(task)
         task.add_done_callback(self._in_hand.discard)
 
-    async def _handle(self, message: AbstractIncomingMessage, intake: Intake) -> None:
+    async def _handle(self, message: Delivery, intake: Intake) -> None:
         waiting = asyncio.timeout(RENEW_AFTER)
         try:
             try:
@@ -187,19 +195,17 @@ class Consumer:
                 if not waiting.expired():
                     raise
                 await self._send(message, intake, _Copy(topology.event_queue(self._service)))
-                await message.ack()
-        except CONNECTION_ERRORS as error:
+                message.ack()
+        except (AmqpError, OSError, TimeoutError) as error:
             # Unacknowledged, so RabbitMQ delivers it again.
             log.warning("event given back with the connection", error=repr(error))
         except Exception:
             # A bug of the consumer's own. RabbitMQ dead-letters what is rejected for good.
             log.exception("event dead-lettered as it came", id=message.message_id)
-            with contextlib.suppress(*CONNECTION_ERRORS):
-                await message.reject(requeue=False)
+            with contextlib.suppress(ConnectionLost):
+                message.reject(requeue=False)
 
-    async def _settle(
-        self, message: AbstractIncomingMessage, intake: Intake, waiting: asyncio.Timeout
-    ) -> None:
+    async def _settle(self, message: Delivery, intake: Intake, waiting: asyncio.Timeout) -> None:
         """Return when `message` is acknowledged, or returned because the consumer stops.
 
         `waiting` ends all waiting for others, and no handling.
@@ -209,7 +215,7 @@ class Consumer:
             if self._pause is not None:
                 await asyncio.wait({self._pause})
             elif self._stopping:
-                await message.reject(requeue=True)
+                message.reject(requeue=True)
                 return
             else:
                 async with intake.turn(message):
@@ -231,11 +237,11 @@ class Consumer:
                 self._pause_for = SHORTEST_PAUSE
                 # Ack after the effect is stored: a crash between the two repeats the event.
                 crash_points.reach("ack.before")
-                await message.ack()
-                crash_points.reach("ack.after")
+                message.ack()
+                crash_points.reach_in_a_turn("ack.after")
                 return
 
-    async def _handled(self, message: AbstractIncomingMessage) -> "_Outcome | _Copy":
+    async def _handled(self, message: Delivery) -> "_Outcome | _Copy":
         """Handle `message`; return what is to become of it."""
         try:
             event = wire.read_event(message, self._kinds)
@@ -277,9 +283,7 @@ class Consumer:
         delay = topology.RETRY_DELAYS[min(count, len(topology.RETRY_DELAYS)) - 1]
         return _Copy(topology.retry_queue(self._service, delay), {header: count})
 
-    def _dead(
-        self, message: AbstractIncomingMessage, error: Exception, attempts: int = 1
-    ) -> "_Copy":
+    def _dead(self, message: Delivery, error: Exception, attempts: int = 1) -> "_Copy":
         log.error("event parked", id=message.message_id, attempts=attempts, error=repr(error))
         return _Copy(
             topology.dead_queue(self._service),
@@ -292,14 +296,17 @@ class Consumer:
             },
         )
 
-    async def _send(self, message: AbstractIncomingMessage, intake: Intake, to: "_Copy") -> None:
+    async def _send(self, message: Delivery, intake: Intake, to: "_Copy") -> None:
         """Return when RabbitMQ has a copy of `message`, however long that takes.
 
         Raises:
-            ChannelInvalidStateError: the connection is lost, or the consumer stops.
+            ConnectionLost: the connection is lost, or the consumer stops.
         """
         # RabbitMQ's own headers tell of this delivery; in a copy they would count as a client's.
-        kept = {name: value for name, value in message.headers.items() if name[:2] != "x-"}
+        try:
+            kept = {name: value for name, value in message.headers.items() if name[:2] != "x-"}
+        except ValueError:  # a dead letter: its headers cannot be read, nor written again
+            kept = {}
         copy = wire.copy_of(message, {**kept, **to.headers})
         pause = SHORTEST_PAUSE
         while not await self._confirmed(copy, intake, to.queue):
@@ -311,7 +318,7 @@ class Consumer:
     async def _confirmed(self, copy: Message, intake: Intake, queue: str) -> bool:
         """Publish `copy`; return False if RabbitMQ does not take it."""
         publishing = asyncio.ensure_future(
-            intake.channel.default_exchange.publish(copy, queue, mandatory=True)
+            intake.channel.publish_confirmed(copy, routing_key=queue, mandatory=True)
         )
         ending = asyncio.ensure_future(intake.ended.wait())
         try:
@@ -319,9 +326,9 @@ class Consumer:
             # further one would be a copy more.
             await asyncio.wait({publishing, ending}, return_when=asyncio.FIRST_COMPLETED)
             if not publishing.done():
-                raise aiormq.exceptions.ChannelInvalidStateError("the connection has ended")
+                raise ConnectionLost("the connection has ended")
             await publishing
-        except aiormq.exceptions.DeliveryError as error:
+        except NotTaken as error:
             log.warning("a copy of an event is not taken", queue=queue, error=repr(error))
             return False
         finally:
@@ -365,7 +372,7 @@ async def _past_contention(
         await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 to spread, not secret
 
 
-def _count(message: AbstractIncomingMessage, header: str) -> int:
+def _count(message: Delivery, header: str) -> int:
     """Return how often the event has failed, or was asked for later.
 
     Raises:

@@ -16,27 +16,26 @@ intake are two consumers, one after the other (https://www.rabbitmq.com/docs/con
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+from cartwheel.kernel.amqp.interface import AmqpError, Channel, Delivery
 
-from cartwheel.kernel.bus.connection import CONNECTION_ERRORS
+PREFETCH = 128
+"""Events in hand of a wide intake: a full batch of 64 that is under way, and another that gathers
+meanwhile. When a consumer dies, so many are handled one by one."""
 
-PREFETCH = 64
-"""Events in hand of a wide intake."""
-
-OnMessage = Callable[[AbstractIncomingMessage], Awaitable[None]]
+OnDelivery = Callable[[Delivery], None]
 
 
 class Intake:
     """Takes events of `queue` on one connection, until `ended` is set: the connection is lost, or
     its consumer stops."""
 
-    def __init__(self, channel: AbstractChannel, queue: AbstractQueue) -> None:
+    def __init__(self, channel: Channel, queue: str) -> None:
         self.channel = channel
         self.ended = asyncio.Event()
         self._queue = queue
-        self._on_message: OnMessage | None = None
+        self._on_delivery: OnDelivery | None = None
         self._tag: str | None = None
         self._wide = False
         self._changing = asyncio.Lock()
@@ -45,23 +44,23 @@ class Intake:
         self._others: set[asyncio.Future[None]] = set()
         """One for each event in hand that is not a redelivery."""
 
-    async def begin(self, on_message: OnMessage) -> None:
+    async def begin(self, on_delivery: OnDelivery) -> None:
         """Take events from now on, one at a time to begin with."""
-        self._on_message = on_message
+        self._on_delivery = on_delivery
         await self._resume()
 
     async def stop(self) -> None:
         """Take nothing more. What is in hand stays there."""
         async with self._changing:
-            self._on_message = None
-            with contextlib.suppress(*CONNECTION_ERRORS):  # then nothing is taken anyway
+            self._on_delivery = None
+            with contextlib.suppress(AmqpError):  # then nothing is taken anyway
                 await self._cancel()
 
     @contextlib.asynccontextmanager
-    async def turn(self, message: AbstractIncomingMessage) -> AsyncGenerator[None]:
+    async def turn(self, message: Delivery) -> AsyncGenerator[None]:
         """Wait until `message` may be handled: a redelivery, when nothing else is in hand.
 
-        Raises one of `CONNECTION_ERRORS` when the connection goes.
+        Raises `ConnectionLost` when the connection goes.
         """
         if not message.redelivered:
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -106,14 +105,14 @@ class Intake:
                 await self._consume(1)
 
     async def _consume(self, prefetch: int) -> None:
-        if self._on_message is not None:
-            await self.channel.set_qos(prefetch_count=prefetch)
-            self._tag = await self._queue.consume(self._on_message)
+        if self._on_delivery is not None:
+            await self.channel.set_prefetch(prefetch)
+            self._tag = await self.channel.consume(self._queue, self._on_delivery)
             self._wide = prefetch > 1
 
     async def _cancel(self) -> None:
         # What RabbitMQ delivered before it confirms this has been handed on by then.
         if self._tag is not None:
             tag, self._tag = self._tag, None
-            await self._queue.cancel(tag)
+            await self.channel.cancel(tag)
             self._wide = False

@@ -13,11 +13,12 @@ RabbitMQ would delete it.
 """
 
 from collections.abc import Iterable
-
-from aio_pika import ExchangeType
-from aio_pika.abc import AbstractChannel
+from typing import TYPE_CHECKING
 
 from cartwheel.kernel.messages import Event
+
+if TYPE_CHECKING:  # processes have no use for aio-pika: only `cartwheel setup` declares
+    from aio_pika.abc import AbstractChannel
 
 EXCHANGE = "events"
 REQUEST_DEADLINE = 10.0
@@ -73,12 +74,12 @@ def dead_queue_arguments(rabbitmq_version: str) -> dict[str, str | int]:
 
 
 async def declare(
-    channel: AbstractChannel, *, services: Iterable[str], events: Iterable[type[Event]]
+    channel: "AbstractChannel", *, services: Iterable[str], events: Iterable[type[Event]]
 ) -> None:
     """Declare everything. May be repeated."""
     underlay = await channel.get_underlay_channel()
     version = str(underlay.connection.server_properties["version"])
-    exchange = await channel.declare_exchange(EXCHANGE, ExchangeType.TOPIC, durable=True)
+    exchange = await channel.declare_exchange(EXCHANGE, "topic", durable=True)
     for service in services:
         await channel.declare_queue(
             request_queue(service),

@@ -6,16 +6,16 @@ binary mode: attributes in headers, JSON body
 (https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/amqp-protocol-binding.md).
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
-import aio_pika
 import msgspec
-from aio_pika.abc import AbstractIncomingMessage, HeadersType
 from msgspec import Raw
 
+from cartwheel.kernel.amqp.interface import Message
 from cartwheel.kernel.errors import (
     FieldError,
     Outage,
@@ -137,8 +137,8 @@ class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
 _PREFIX = "cloudEvents_"
 
 
-def write_event(event: StoredEvent) -> aio_pika.Message:
-    headers: dict[str, Any] = {
+def write_event(event: StoredEvent) -> Message:
+    headers = {
         f"{_PREFIX}specversion": "1.0",
         f"{_PREFIX}id": event.id,
         f"{_PREFIX}type": event.type,
@@ -153,34 +153,41 @@ def write_event(event: StoredEvent) -> aio_pika.Message:
         headers[f"{_PREFIX}causationid"] = event.causation_id
     if event.traceparent:
         headers[f"{_PREFIX}traceparent"] = event.traceparent
-    return aio_pika.Message(
-        event.data.encode(),
-        headers=headers,
-        message_id=event.id,
-        content_type="application/json",
-        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-    )
+    return Message(body=event.data.encode(), headers=headers, message_id=event.id, persistent=True)
 
 
-def copy_of(message: AbstractIncomingMessage, headers: HeadersType) -> aio_pika.Message:
+class Came(Protocol):
+    """What is read of a message that came, by whichever client."""
+
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def headers(self) -> Mapping[str, Any]: ...
+    @property
+    def message_id(self) -> str | None: ...
+    @property
+    def content_type(self) -> str | None: ...
+
+
+def copy_of(message: Came, headers: Mapping[str, Any]) -> Message:
     """Return `message` to be sent once more, persistent, with `headers` in place of its own."""
-    return aio_pika.Message(
-        message.body,
+    return Message(
+        body=message.body,
         headers=headers,
         message_id=message.message_id,
         content_type=message.content_type,
-        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        persistent=True,
     )
 
 
-def read_event(message: AbstractIncomingMessage, kinds: dict[str, type[Event]]) -> CloudEvent[Any]:
+def read_event(message: Came, kinds: dict[str, type[Event]]) -> CloudEvent[Any]:
     """Return the event in `message`.
 
     Raises:
         Undecodable: an attribute is missing, the type is none of `kinds`, or the data is not its.
     """
-    headers = {key.removeprefix(_PREFIX): value for key, value in message.headers.items()}
     try:
+        headers = {key.removeprefix(_PREFIX): value for key, value in message.headers.items()}
         kind = kinds[str(headers["type"])]
         return CloudEvent(
             id=str(headers["id"]),

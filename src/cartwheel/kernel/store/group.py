@@ -32,12 +32,12 @@ class Save(msgspec.Struct, frozen=True):
     push: Document
 
 
-def finds(collection: AsyncCollection[Document], key: str, **without: int) -> Lane[str, Document]:
-    """Return a lane that finds documents by `key`, empty where there is none; fields `without` are
-    left out."""
+def finds(collection: AsyncCollection[Document], key: str, **fields: int) -> Lane[str, Document]:
+    """Return a lane that finds documents by `key`, empty where there is none; of `fields`, those
+    with 0 are left out, or only those with 1 are read."""
 
     async def find(values: list[str]) -> Sequence[Document]:
-        cursor = collection.find({key: {"$in": values}}, without or None)
+        cursor = collection.find({key: {"$in": values}}, fields or None)
         found = {document[key]: document async for document in cursor}
         return [found.get(value, {}) for value in values]
 
@@ -53,14 +53,9 @@ def inserts(collection: AsyncCollection[Document], outboxes: Outboxes) -> Lane[D
     async def insert(documents: list[Document]) -> Sequence[bool | Exception]:
         written = await bulk.write(collection, [InsertOne(document) for document in documents])
         stored = [written.faults.get(number, True) for number in range(len(documents))]
-        outboxes.filled(
-            collection.name,
-            [
-                new["_id"]
-                for new, outcome in zip(documents, stored, strict=True)
-                if outcome is True and new.get("outbox")
-            ],
-        )
+        for new, outcome in zip(documents, stored, strict=True):
+            if outcome is True and new.get("outbox"):
+                outboxes.stored(collection.name, new["_id"], new["outbox"])
         return [False if isinstance(each, DuplicateKeyError) else each for each in stored]
 
     return Lane(insert)
@@ -84,12 +79,16 @@ def saves(collection: AsyncCollection[Document], outboxes: Outboxes) -> Lane[Sav
                 for change in changes
             ],
         )
-        if not written.faults and written.matched in (0, len(changes)):
-            saved = [written.matched > 0] * len(changes)
-        else:
-            saved = await those_saved(changes)
-        filled = [change.id for change in compress(changes, saved) if "outbox" in change.push]
-        outboxes.filled(collection.name, filled)
+        certain = not written.faults and written.matched in (0, len(changes))
+        saved = [written.matched > 0] * len(changes) if certain else await those_saved(changes)
+        for change in compress(changes, saved):
+            if "outbox" not in change.push:
+                continue
+            if certain:
+                outboxes.stored(collection.name, change.id, change.push["outbox"]["$each"])
+            else:
+                # Another may have done the same, with events of its own.
+                outboxes.filled(collection.name, [change.id])
         return [written.faults.get(number, done) for number, done in enumerate(saved)]
 
     async def those_saved(changes: list[Save]) -> list[bool]:

@@ -2,7 +2,8 @@
 
 An aggregate's change and the events that tell of it are one write: either both are there or
 neither. The relay publishes what lies in `outbox` and then takes it out. `sequence` counts an
-aggregate's events from 1, so that consumers can tell old from new.
+aggregate's events from 1, so that consumers can tell old from new, and the relay whether others
+came before.
 
 Pattern: https://microservices.io/patterns/data/transactional-outbox.html
 """
@@ -10,6 +11,7 @@ Pattern: https://microservices.io/patterns/data/transactional-outbox.html
 import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import islice
 
 from pymongo import ASCENDING
 from pymongo.asynchronous.collection import AsyncCollection
@@ -27,32 +29,78 @@ Filled = tuple[str, str]
 """A collection's name and a document's id."""
 
 
+KEPT = 1_000
+"""Documents whose new events are kept in memory until they are published. While RabbitMQ is away,
+more may wait: of those only the id is kept, and their outboxes are read."""
+
+IN_HAND = 256
+"""Documents whose events are published at the same time."""
+
+
 class Outboxes:
     """Which documents have something to publish, as told by whoever in this process wrote them.
 
-    What nobody tells of, because its process died in between, the relay finds by looking.
+    If the process dies first, the sweep finds the events. A document is in one hand at a time:
+    what is told of it meanwhile waits until it is done with.
     """
 
     def __init__(self) -> None:
-        self._filled: set[Filled] = set()
+        self._waiting: dict[Filled, Sequence[Document]] = {}
+        self._in_hand: set[Filled] = set()
         self._some = asyncio.Event()
+        self._none = asyncio.Event()
+        self._none.set()
 
     def __bool__(self) -> bool:
-        return bool(self._filled)
+        return bool(self._waiting or self._in_hand)
+
+    def stored(self, collection: str, document_id: str, events: Sequence[Document]) -> None:
+        """Tell that this process has stored the document with these new events.
+
+        They may be published without a look at the outbox. So a majority must have them, and by
+        this process's write: another's has other ids. Where that is not certain, tell `filled`.
+        """
+        filled = (collection, document_id)
+        # Told of a document twice, read both: the later write may have been told of first.
+        known = filled not in self._waiting and len(self._waiting) < KEPT
+        self._wait(filled, events if known else ())
 
     def filled(self, collection: str, document_ids: Iterable[str]) -> None:
-        """Tell that these documents are stored with something to publish. May be repeated."""
-        self._filled.update((collection, document_id) for document_id in document_ids)
-        if self._filled:
-            self._some.set()
+        """Tell that these documents may hold something to publish. May be repeated."""
+        for document_id in document_ids:
+            self._wait((collection, document_id), ())
 
-    async def take(self, most: int) -> list[Filled]:
-        """Wait until there are some; return up to `most`, which are then no longer here."""
+    def _wait(self, filled: Filled, events: Sequence[Document]) -> None:
+        self._waiting[filled] = events
+        self._some.set()
+        self._none.clear()
+
+    async def some(self) -> None:
+        """Return when there may be something to take."""
         await self._some.wait()
-        taken = [self._filled.pop() for _ in range(min(most, len(self._filled)))]
-        if not self._filled:
-            self._some.clear()
-        return taken
+
+    def take(self) -> dict[Filled, Sequence[Document]]:
+        """Return documents to be published, up to `IN_HAND` with those that are in hand already.
+
+        Each comes with the events that its one write has stored, or with none: then its outbox is
+        to be read. Say `done` of each.
+        """
+        ready = (filled for filled in self._waiting if filled not in self._in_hand)
+        taken = list(islice(ready, IN_HAND - len(self._in_hand)))
+        self._in_hand.update(taken)
+        self._some.clear()
+        return {filled: self._waiting.pop(filled) for filled in taken}
+
+    def done(self, filled: Filled) -> None:
+        self._in_hand.discard(filled)
+        if self._waiting:
+            self._some.set()
+        elif not self._in_hand:
+            self._none.set()
+
+    async def none(self) -> None:
+        """Return when nothing waits and nothing is in hand."""
+        await self._none.wait()
 
 
 def to_publish(

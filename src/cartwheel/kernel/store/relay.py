@@ -1,53 +1,69 @@
 """The relay publishes what lies in the outboxes of a service's collections.
 
-Each process publishes what it has written itself, as soon as it is stored: one loop reads those
-outboxes, publishes each document's events in order (the next one after the last is confirmed),
-many documents at once; another takes out what is published, in bulk. A crash in between publishes
-again: at least once. What a process left behind when it died, one copy per service finds by
-looking, by a lease.
+Each process publishes what it has written itself, as soon as it is stored: each document's events
+in order (the next one after the last is confirmed), many documents at once. Once a second
+it takes out what is published, in bulk. A crash in between publishes again: at least once. What a
+process left behind when it died, one copy per service finds by looking, by a lease.
 
-Order: whoever publishes reads the outbox after its own write, and so finds there what another copy
-wrote before and has not taken out yet. Events may be repeated, but no event is ahead of an earlier
-one of its document when it is published for the first time.
+Order: no event is ahead of an earlier one of its document when it is published for the first time.
+An event goes out from memory if it is its document's first, or if this process has published the
+one before it: their numbers tell. All else is read from the outbox, after this process's own
+write, and so with what another copy wrote before and has not taken out yet.
 """
 
 import asyncio
 import contextlib
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
-from aiormq.exceptions import PublishError
 from pymongo.asynchronous.collection import AsyncCollection
 
+from cartwheel.kernel.amqp.interface import Unroutable
 from cartwheel.kernel.bus.publishing import Publisher
 from cartwheel.kernel.bus.wire import StoredEvent
 from cartwheel.kernel.ids import earliest_id, new_id
 from cartwheel.kernel.outages import is_outage
-from cartwheel.kernel.store import lease
+from cartwheel.kernel.store import group, lease
 from cartwheel.kernel.store.client import Database, Document
 from cartwheel.kernel.store.outbox import UNPUBLISHED, Filled, Outboxes
 from cartwheel.kernel.telemetry import log
 
-CLEAR_EVERY = 0.25
+CLEAR_EVERY = 1.0
 """Seconds for which published events are gathered before they are taken out of the outboxes."""
 
 SWEEP_EVERY = 2.0
-LEFT_BEHIND = 3.0
+LEFT_BEHIND = 4.0
 """Seconds after which an event that is still in its outbox is nobody's. Told by its id, hence by
-the clock of whoever wrote it; one that is wrong delays an event, or repeats it."""
+the clock of whoever wrote it; one that is wrong delays an event, or repeats it. Of another copy
+that is well, the sweep finds what takes it 3 s longer than `CLEAR_EVERY`, and repeats it."""
 
 CONFIRM_TIMEOUT = 10.0
 """Seconds. A publish in flight when the broker goes can hang; it is simply repeated."""
+
+REPEAT_AFTER = 0.5
+"""Seconds after which a document is published again that could not be."""
 
 STOP_WITHIN = 1.0
 """Seconds for publishing what was written last."""
 
 BATCH = 256
-"""Documents whose outboxes are read, published or cleared together."""
+"""Documents whose outboxes are cleared by one command."""
+
+REMEMBERED = 10_000
+"""Documents of which this process knows what it has published last. Of others it reads the outbox,
+unless an event is the first one."""
 
 _LEASE = "relay"
+
+
+class Last(NamedTuple):
+    """The last event of a document that this process has published."""
+
+    id: str
+    sequence: int
 
 
 class Relay:
@@ -62,13 +78,17 @@ class Relay:
         self._collections = {name: database[name] for name in collections}
         self._publisher = publisher
         self._outboxes = outboxes
-        self._in_hand: list[Filled] = []
+        self._outbox_of = {
+            name: group.finds(collection, "_id", outbox=1)
+            for name, collection in self._collections.items()
+        }
+        self._publishing: set[asyncio.Task[None]] = set()
+        self._last: OrderedDict[Filled, Last] = OrderedDict()
         self._published: defaultdict[Filled, set[str]] = defaultdict(set)
         self._left: dict[Filled, str] = {}
         self._some_published = asyncio.Event()
         self._holder = new_id("relay")
         self._tasks: list[asyncio.Task[None]] = []
-        self._stopping = False
 
     def start(self) -> None:
         self._tasks = [
@@ -80,13 +100,13 @@ class Relay:
         """Publish what is in hand and give the lease up."""
         if not self._tasks:
             return
-        self._stopping = True
-        publishing = self._tasks[0]
-        if self._outboxes or self._in_hand:
-            await asyncio.wait({publishing}, timeout=STOP_WITHIN)
-        for task in self._tasks:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_WITHIN):
+                await self._outboxes.none()
+        ending = (*self._tasks, *self._publishing)
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
         with contextlib.suppress(Exception):
             async with asyncio.timeout(1):
                 await self._clear()
@@ -97,11 +117,6 @@ class Relay:
             try:
                 await work()
                 return
-            except asyncio.CancelledError:
-                # aiormq may cancel what waits for a connection that goes; that is not for us.
-                if self._stopping:
-                    raise
-                log.warning("relay waits", error="cancelled")
             except Exception as error:
                 if is_outage(error):
                     log.warning("relay waits", error=repr(error))
@@ -122,68 +137,70 @@ class Relay:
             await asyncio.sleep(SWEEP_EVERY)
 
     async def _publish_filled(self) -> None:
-        while self._outboxes or not self._stopping:
-            self._in_hand = await self._outboxes.take(BATCH)
-            try:
-                await self._publisher.opened()
-                for name in self._collections:
-                    ids = [document_id for owner, document_id in self._in_hand if owner == name]
-                    if ids:
-                        await self._publish(name, ids)
-            except BaseException:
-                for name, document_id in self._in_hand:
-                    self._outboxes.filled(name, [document_id])
-                raise
-            finally:
-                self._in_hand = []
+        while True:
+            await self._outboxes.some()
+            await self._publisher.opened()
+            for filled, stored in self._outboxes.take().items():
+                publishing = asyncio.create_task(self._publish(filled, stored))
+                self._publishing.add(publishing)
+                publishing.add_done_callback(self._publishing.discard)
 
-    async def _publish(self, name: str, ids: list[str]) -> None:
-        query = {"_id": {"$in": ids}, **UNPUBLISHED}
-        found = await self._collections[name].find(query, {"outbox": 1}).to_list()
-        publishing = {
-            asyncio.create_task(
-                self._publish_one((name, document["_id"]), document["outbox"])
-            ): document["_id"]
-            for document in found
-        }
-        if not publishing:
-            return
+    async def _publish(self, filled: Filled, stored: Sequence[Document]) -> None:
+        """Publish a document's events: `stored` if they are the next ones, else its outbox."""
+        collection, document_id = filled
         try:
-            done, _ = await asyncio.wait(publishing, timeout=CONFIRM_TIMEOUT)
+            async with asyncio.timeout(CONFIRM_TIMEOUT):
+                if not self._are_next(filled, stored):
+                    found = await self._outbox_of[collection].submit(document_id)
+                    stored = found.get("outbox", ())
+                await self._publish_in_order(filled, stored)
+        except Exception as error:
+            log.warning("publishing will be repeated", document=document_id, error=repr(error))
+            await asyncio.sleep(REPEAT_AFTER)
+            self._outboxes.filled(collection, [document_id])
         finally:
-            for task in publishing:
-                task.cancel()
-        # What was confirmed is taken out all the same; the rest is tried again.
-        left = [publishing[task] for task in publishing if task not in done or not task.result()]
-        if left:
-            await asyncio.sleep(0.5)
-            self._outboxes.filled(name, left)
+            self._outboxes.done(filled)
 
-    async def _publish_one(self, filled: Filled, outbox: list[Document]) -> bool:
-        """Publish a document's events in order; return False if that is to be repeated soon.
+    def _are_next(self, filled: Filled, stored: Sequence[Document]) -> bool:
+        """Return whether `stored` is known, and all events before it are certainly published.
+
+        A document's events are numbered from 1 without a gap, by the write that stores them. Who
+        has published number n has published or found published all before it.
+        """
+        if not stored:
+            return False
+        last = self._last.get(filled)
+        return stored[0]["sequence"] == (last.sequence if last else 0) + 1
+
+    async def _publish_in_order(self, filled: Filled, outbox: Sequence[Document]) -> None:
+        """Publish a document's events, the next one after the last is confirmed.
 
         What has no queue, and what cannot be read, is left to the sweep.
+
+        Raises:
+            Exception: RabbitMQ is away, or has not confirmed; to be repeated soon.
         """
-        for stored in outbox:
-            try:
-                event = msgspec.convert(stored, StoredEvent)
-            except msgspec.ValidationError as error:
-                self._leave(filled, f"it cannot be read: {error}")
-                return True
-            if event.id in self._published.get(filled, ()):
-                continue
+        events, fault = _unpublished(outbox, self._last.get(filled))
+        for event in events:
             try:
                 await self._publisher.publish(event)
-            except PublishError:
+            except Unroutable:
                 self._leave(filled, f"no queue takes {event.type}: run `cartwheel setup`")
-                return True
-            except Exception as error:
-                log.warning("publishing will be repeated", type=event.type, error=repr(error))
-                return False
-            self._published[filled].add(event.id)
-            self._some_published.set()
-        self._left.pop(filled, None)
-        return True
+                return
+            self._note(filled, event)
+        if fault is None:
+            self._left.pop(filled, None)
+        else:
+            self._leave(filled, f"it cannot be read: {fault}")
+
+    def _note(self, filled: Filled, event: StoredEvent) -> None:
+        """Note that `event` and all before it are published."""
+        self._published[filled].add(event.id)
+        self._some_published.set()
+        self._last[filled] = Last(event.id, event.sequence)
+        self._last.move_to_end(filled)
+        if len(self._last) > REMEMBERED:
+            self._last.popitem(last=False)
 
     def _leave(self, filled: Filled, why: str) -> None:
         """Leave a document to the sweep, which will come upon it every time: say why only once."""
@@ -222,3 +239,19 @@ class Relay:
             self._published[filled] -= event_ids
             if not self._published[filled]:
                 del self._published[filled]
+
+
+def _unpublished(
+    outbox: Sequence[Document], last: Last | None
+) -> tuple[list[StoredEvent], msgspec.ValidationError | None]:
+    """Return what follows the `last` event in `outbox`, and what is wrong with the next one."""
+    events: list[StoredEvent] = []
+    for stored in outbox:
+        try:
+            event = msgspec.convert(stored, StoredEvent)
+        except msgspec.ValidationError as error:
+            return events, error
+        events.append(event)
+        if last and event.id == last.id:
+            events.clear()
+    return events, None

@@ -16,7 +16,7 @@ from cartwheel.kernel.bus import topology, wire
 from cartwheel.operations.dead_letters import queue
 from cartwheel.operations.dead_letters.audit import Action, Audit, Line
 from cartwheel.operations.dead_letters.parked import Parked
-from cartwheel.operations.dead_letters.queue import Letter
+from cartwheel.operations.dead_letters.queue import Letter, as_published
 
 _CONFIRM_WITHIN = 10.0
 _TOGETHER = 50
@@ -121,5 +121,5 @@ async def _publish(letter: Letter) -> None:
     message = wire.copy_of(letter.delivery, letter.parked.headers_to_replay())
     async with asyncio.timeout(_CONFIRM_WITHIN):
         await letter.channel.default_exchange.publish(
-            message, topology.event_queue(letter.parked.service), mandatory=True
+            as_published(message), topology.event_queue(letter.parked.service), mandatory=True
         )

@@ -17,6 +17,7 @@ import msgspec
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aiormq.exceptions import AMQPError, ChannelNotFoundEntity
 
+from cartwheel.kernel.amqp.interface import Message
 from cartwheel.kernel.bus import topology
 from cartwheel.kernel.servers import why
 from cartwheel.operations.dead_letters import parked
@@ -31,6 +32,17 @@ EVERYTHING = 2**62
 
 _IDLE = 2.0
 """Seconds without a message after which somebody else must have taken the rest."""
+
+
+def as_published(message: Message) -> aio_pika.Message:
+    """Return `message` as aio-pika publishes it."""
+    return aio_pika.Message(
+        message.body,
+        headers=None if message.headers is None else dict(message.headers),
+        content_type=message.content_type,
+        message_id=message.message_id,
+        delivery_mode=2 if message.persistent else None,
+    )
 
 
 class Letter(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from cartwheel.contracts.orders import GetPayableOrder, OrderNotFound, PayableOrder
 from cartwheel.contracts.payments import PaymentCaptured, PaymentDeclined, PaymentPending
+from cartwheel.kernel.errors import Refusal
 from cartwheel.kernel.messages import Clock, CloudEvent
 from cartwheel.orders import domain
 from cartwheel.orders.domain import Order
@@ -9,16 +10,20 @@ from cartwheel.orders.handlers.changing import change
 from cartwheel.orders.handlers.ports import Orders
 
 
-async def get_payable_order(
-    request: GetPayableOrder, *, orders: Orders, now: Clock
-) -> PayableOrder:
-    def ready(order: Order) -> Order:
-        if order.user.id != request.user_id:
-            raise OrderNotFound("there is no such order")
-        return domain.ready_to_pay(order, request.shipping_address, at=now())
+async def get_payable_orders(
+    requests: list[GetPayableOrder], *, orders: Orders
+) -> list[PayableOrder | Refusal]:
+    found = await orders.get([request.order_id for request in requests])
+    return [_payable(found.get(request.order_id), request) for request in requests]
 
-    order = await change(request.order_id, ready, orders)
-    return PayableOrder(order_id=order.id, total=order.total, attempts=domain.MAX_ATTEMPTS)
+
+def _payable(order: Order | None, request: GetPayableOrder) -> PayableOrder | Refusal:
+    if order is None or order.user.id != request.user_id:
+        return OrderNotFound("there is no such order")
+    try:
+        return domain.payable(order, request.shipping_address)
+    except Refusal as refusal:
+        return refusal
 
 
 async def payment_pending(event: CloudEvent[PaymentPending], *, orders: Orders, now: Clock) -> None:
@@ -28,6 +33,7 @@ async def payment_pending(event: CloudEvent[PaymentPending], *, orders: Orders, 
             order,
             event.data.method,
             payment_id=event.data.payment_id,
+            address=event.data.shipping_address,
             cause=event.cause(),
             at=now(),
         ),
@@ -44,6 +50,7 @@ async def payment_captured(
             order,
             event.data.amount,
             payment_id=event.data.payment_id,
+            address=event.data.shipping_address,
             cause=event.cause(),
             at=now(),
         ),
@@ -61,6 +68,7 @@ async def payment_declined(
             event.data.failure,
             payment_id=event.data.payment_id,
             counts=event.data.counts,
+            address=event.data.shipping_address,
             cause=event.cause(),
             at=now(),
         ),

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from cartwheel.contracts.orders import GetPayableOrder, InvalidTransition
+from cartwheel.contracts.orders import GetPayableOrder
 from cartwheel.contracts.payments import (
     CardToken,
     CardTokenInvalid,
@@ -21,6 +21,7 @@ from cartwheel.kernel.errors import (
     IdempotencyKeyReused,
     Outage,
     OutcomeUnknown,
+    Refusal,
     Unavailable,
 )
 from cartwheel.kernel.ids import new_id
@@ -48,34 +49,38 @@ _LOOK_AGAIN = 0.1
 async def create_payment(
     request: CreatePayment, *, payments: Payments, cards: CardProvider, bus: Asks, now: Clock
 ) -> Created[PaymentView]:
-    earlier = await payments.made_by(request.request_id)
-    if earlier is not None:
-        return await _replay(earlier, request, payments)
-    payable = await bus.request(
-        GetPayableOrder(
-            order_id=request.order_id,
-            user_id=request.actor.user_id,
-            shipping_address=request.shipping_address,
+    """Store a payment, then charge its card. Nothing is looked up first: unique indexes tell what
+    was there before, and only then is it read."""
+    try:
+        payable = await bus.request(
+            GetPayableOrder(
+                order_id=request.order_id,
+                user_id=request.actor.user_id,
+                shipping_address=request.shipping_address,
+            )
         )
-    )
-    # Orders learns of a decline a moment later; without this, a fourth attempt could slip in.
-    # And were this one the slower by a decline, its number would be taken when it is added.
-    declines = await payments.declines(request.order_id)
-    if declines >= payable.attempts:
-        raise InvalidTransition("too many payments of this order were declined")
-    payment = domain.begin(
-        request,
-        payable,
-        payment_id=new_id("pay"),
-        attempt=declines + 1,
-        provider=cards.name if isinstance(request.method, CardToken) else "cash",
-        at=now(),
-    )
-    if not await payments.add(payment):
+    except (Refusal, Outage):
+        # An order that this very request has paid is not payable any more.
         earlier = await payments.made_by(request.request_id)
         if earlier is None:
-            raise PaymentInProgress("the order has a payment that is running, waiting or done")
+            raise
         return await _replay(earlier, request, payments)
+    payment_id = request.payment_id or new_id("pay")
+    while True:
+        payment = domain.begin(
+            request,
+            payable,
+            payment_id=payment_id,
+            provider=cards.name if isinstance(request.method, CardToken) else "cash",
+            at=now(),
+        )
+        if await payments.add(payment):
+            break
+        earlier = await payments.made_by(request.request_id)
+        if earlier is not None:
+            return await _replay(earlier, request, payments)
+        declined = await payments.declined(request.order_id)
+        request, payable = domain.after_declines(declined, request, payable)
     if isinstance(request.method, CardToken):
         try:
             outcome = await cards.charge(

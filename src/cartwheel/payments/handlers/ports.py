@@ -22,8 +22,8 @@ class Payments(Protocol):
 
     async def made_by(self, request_id: str) -> Payment | None: ...
 
-    async def declines(self, order_id: str) -> int:
-        """Return how many attempts of the order were declined."""
+    async def declined(self, order_id: str) -> list[Payment]:
+        """Return the order's payments that used up an attempt, the first attempt first."""
         ...
 
     async def save(self, payment: Payment, *, expected: Payment) -> bool:

@@ -31,7 +31,7 @@ class MongoCatalogue:
             if earlier is not None:
                 return codec.from_document(earlier, Product)
             raise _taken(fault)
-        self._outboxes.filled("products", [product.id])
+        self._outboxes.stored("products", product.id, document["outbox"])
         return None
 
     async def get(self, product_ids: Sequence[str]) -> dict[str, Product]:
@@ -55,7 +55,7 @@ class MongoCatalogue:
             raise _taken(fault)
         if written.matched == 0:
             return False
-        self._outboxes.filled("products", [product.id])
+        self._outboxes.stored("products", product.id, new["outbox"])
         return True
 
     async def list_active(self, *, limit: int, cursor: str | None) -> Page[ProductView]:
