@@ -3,6 +3,7 @@
     make bench                                        everything, about ten minutes
     make bench ARGS="--only b,c --connections 32"     some of it
     make bench ARGS="--growth"                        how cost grows: copies, products, orders
+    make bench ARGS="--against main~1 --only d"       beside another revision, in one run
 
 The load comes from wrk over 127.0.0.1. Figures from two machines, or two days, say little about
 each other; a scenario's ratio to its floor, taken in the same minute, does. The result is stored
@@ -20,40 +21,25 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import aiohttp
 import msgspec
 
-from bench import growth, machine, report, results
-from bench.floors.measure import Bare, FloorFailed, floors
-from bench.load import LoadFailed, require_wrk
+from bench import against, growth, machine, report, results
+from bench.against import Baseline
+from bench.failures import FAILURES, sentence
+from bench.floors.measure import Bare, floors
+from bench.load import require_wrk
 from bench.results import Grown, Measured, Result, StartUp
-from bench.scenarios import SCENARIOS, Bench, WentWrong, emulator_rate
+from bench.scenarios import SCENARIOS, Bench, emulator_rate
 from bench.shop import open_shop
-from bench.usage import Memory, memory
-from cartwheel.local import packages
+from bench.usage import Memory, memory, memory_at_rest
 from cartwheel.local.console import Console
-from cartwheel.local.supervisor import CannotStart
 from cartwheel.local.up import System, running
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 _FLOOR_SECONDS = 2.0
-_PAUSE = 3.0
-"""Seconds of rest before the idle system's memory is read."""
 
 NEVER = str(24 * 3600)
-_FAILURES = (
-    WentWrong,
-    LoadFailed,
-    FloorFailed,
-    growth.WentWrong,
-    CannotStart,
-    packages.Missing,
-    TimeoutError,
-    aiohttp.ClientError,
-)
-"""What ends the whole with a message instead of a traceback; nothing is stored then."""
-
 _NAMES = (*(scenario.name for scenario in SCENARIOS), "g")
 
 
@@ -64,6 +50,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     times: int
     floors: bool
     growth: bool
+    against: Baseline | None
     results: Path
 
 
@@ -96,6 +83,14 @@ def options(words: Sequence[str] | None = None) -> Options:
     parser.add_argument("--no-floors", action="store_true", help="without what bare parts can do")
     parser.add_argument("--growth", action="store_true", help="the curves instead of the scenarios")
     parser.add_argument(
+        "--against", metavar="REV", help="beside this revision, in turn (it needs bench/side.py)"
+    )
+    parser.add_argument(
+        "--against-setting",
+        metavar="NAME=VALUE",
+        help="beside the same code (or REV) with this variable in its environment",
+    )
+    parser.add_argument(
         "--results", type=Path, default=RESULTS, help="where results are (default bench/results)"
     )
     given = parser.parse_args(words)
@@ -109,8 +104,43 @@ def options(words: Sequence[str] | None = None) -> Options:
         times=given.times,
         floors=not given.no_floors,
         growth=given.growth,
+        against=_baseline(parser, given.against, given.against_setting),
         results=given.results,
     )
+
+
+def _baseline(
+    parser: argparse.ArgumentParser, revision: str | None, setting: str | None
+) -> Baseline | None:
+    if setting is None:
+        return Baseline(revision=revision) if revision else None
+    name, equals, value = setting.partition("=")
+    if not name or not equals:
+        parser.error("--against-setting takes NAME=VALUE")
+    return Baseline(revision=revision, setting={name: value})
+
+
+async def side_by_side(baseline: Baseline, chosen: Options, console: Console) -> int:
+    """Measure this code beside `baseline`, show and store; return the exit status."""
+    options = against.Options(
+        only=chosen.only,
+        connections=chosen.connections,
+        seconds=chosen.seconds,
+        times=chosen.times,
+    )
+    try:
+        found = await against.compare(baseline, options, console)
+    except against.SideFailed as failure:
+        report.show_failure(str(failure))
+        return 1
+    report.show_comparison(found)
+    if any(verdict != "clean" for verdict in found.verify.values()):
+        report.show_failure(f"cartwheel verify: {found.verify}")
+        return 1
+    path = results.name_for(chosen.results / "against", f"{datetime.now(UTC):%Y-%m-%d}")
+    results.store(found, path)
+    console.say(f"stored {path}")
+    return 0
 
 
 async def bench(chosen: Options, console: Console) -> int:
@@ -125,8 +155,8 @@ async def bench(chosen: Options, console: Console) -> int:
             )
         else:
             verdict = await _scenarios(chosen, console, found)
-    except _FAILURES as failure:
-        report.show_failure(str(failure) or "the system did not come to rest in time")
+    except FAILURES as failure:
+        report.show_failure(sentence(failure))
         return 1
     result = Result(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -176,8 +206,7 @@ async def _scenarios(chosen: Options, console: Console, found: Found) -> str:
             second = time.monotonic() - began
             if "g" in chosen.only:
                 found.start_up = StartUp(first_s=round(first, 2), second_s=round(second, 2))
-                await asyncio.sleep(_PAUSE)
-                found.idle = memory(system.supervisor)
+                found.idle = await memory_at_rest(system.supervisor)
             found.versions = await machine.versions(system)
             await _loaded(chosen, console, found, system)
             if "g" in chosen.only:
@@ -237,7 +266,12 @@ def main() -> None:
     # The orders of a run are never paid; that they expire 15 minutes later is not its subject.
     os.environ["PAYMENT_DEADLINE_SECONDS"] = NEVER
     try:
-        status = asyncio.run(bench(chosen, Console()))
+        console = Console()
+        status = asyncio.run(
+            side_by_side(chosen.against, chosen, console)
+            if chosen.against
+            else bench(chosen, console)
+        )
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped; nothing was stored\n")
         status = 130
