@@ -7,7 +7,9 @@ some hundredths of a core; that is seen in "others' cores", on both sides alike.
 """
 
 import asyncio
+import os
 import shutil
+import signal
 import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -28,7 +30,7 @@ from cartwheel.local.console import Console
 
 ROOT = Path(__file__).parents[1]
 _STOP = 30.0
-"""Seconds for a side to stop all its processes."""
+"""Seconds for a process to end, a side with all that it runs."""
 
 Answer = TypeVar("Answer")
 
@@ -187,15 +189,15 @@ async def checked_out(revision: str | None, console: Console) -> AsyncGenerator[
 
 
 async def _run(*words: str) -> None:
-    """Run a command in this repository to its end, or kill it if nobody waits any more."""
+    """Run a command in this repository to its end, or end it if nobody waits any more."""
     process = await asyncio.create_subprocess_exec(
         *words, cwd=ROOT, stdin=DEVNULL, stdout=sys.stderr, start_new_session=True
     )
     try:
         await process.wait()
     finally:
-        kill_session(process)
-        await process.wait()
+        # By SIGTERM: git then takes back a worktree that is half made.
+        await _end(process, signal.SIGTERM)
     if process.returncode:
         raise SideFailed(f"`{' '.join(words)}` failed")
 
@@ -222,9 +224,16 @@ async def _up(
     finally:
         if process.stdin is not None:
             process.stdin.close()
-        try:
-            async with asyncio.timeout(_STOP):
-                await process.wait()
-        except TimeoutError:
-            kill_session(process)
+        await _end(process)
+
+
+async def _end(process: Process, by: signal.Signals | None = None) -> None:
+    """Return when the process has ended; what has not within a limit is killed."""
+    if by is not None and process.returncode is None:
+        os.killpg(process.pid, by)
+    try:
+        async with asyncio.timeout(_STOP):
             await process.wait()
+    except TimeoutError:
+        kill_session(process)
+        await process.wait()

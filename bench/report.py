@@ -75,6 +75,8 @@ def show(result: Result, earlier: Sequence[Result]) -> None:
         )
     if result.growth:
         console.print(_growth(result))
+    if result.steps:
+        console.print(_steps(result))
     console.print(f"cartwheel verify: {result.verify}", highlight=False)
 
 
@@ -257,6 +259,42 @@ def _memory(result: Result) -> Table:
         for kind in ("rss", "pss", "uss")
     ]
     table.add_row("the five of ours", *sums, style="bold")
+    return table
+
+
+def _steps(result: Result) -> Table:
+    """The floor of a purchase, and below it what purchases took in this very result."""
+    table = _table(
+        "what a purchase must cost",
+        *("part", "count", "our µs", "mongod µs", "RabbitMQ µs", "floor ms"),
+    )
+    for step in result.steps:
+        units = (step.unit.client, step.unit.mongod, step.unit.rabbitmq)
+        table.add_row(
+            f"{step.name}: {step.why}",
+            f"{step.count:g}",
+            *(f"{unit:,.0f}" if unit else "" for unit in units),
+            f"{step.count * sum(units) / 1000:.2f}",
+        )
+    ours, mongod, rabbitmq = (
+        sum(step.count * getattr(step.unit, side) for step in result.steps) / 1000
+        for side in ("client", "mongod", "rabbitmq")
+    )
+    table.add_row(
+        "in all, ms",
+        "",
+        *(f"{each:.2f}" for each in (ours, mongod, rabbitmq, ours + mongod + rabbitmq)),
+        style="bold",
+    )
+    for each in result.measured:
+        if each.scenario == "d":
+            cpu = each.run.cpu
+            took = (sum(cpu[name] for name in OWN), cpu["mongod"], cpu["rabbitmq"])
+            table.add_row(
+                f"taken by {each.connections} customers, ms",
+                "",
+                *(f"{part:.2f}" for part in (*took, sum(took))),
+            )
     return table
 
 

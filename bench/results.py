@@ -41,6 +41,23 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     per_second: float
 
 
+class Unit(msgspec.Struct, frozen=True):
+    """Microseconds of CPU that a part of a purchase takes once: our side, and each server."""
+
+    client: float = 0.0
+    mongod: float = 0.0
+    rabbitmq: float = 0.0
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of what a purchase must cost: `count` times `unit`; `why` tells what for."""
+
+    name: str
+    why: str
+    count: float
+    unit: Unit
+
+
 class Floor(msgspec.Struct, frozen=True, kw_only=True):
     per_second: float
     parts: list[Part]
@@ -90,6 +107,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     after_load: dict[str, Memory]
     growth: list[Grown]
     verify: str
+    steps: list[Step] = []
+    """What a purchase must cost."""
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):

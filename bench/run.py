@@ -13,6 +13,7 @@ in bench/results, beside a chart; `cartwheel verify` has the last word.
 import argparse
 import asyncio
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -26,9 +27,10 @@ import msgspec
 from bench import against, growth, machine, report, results
 from bench.against import Baseline
 from bench.failures import FAILURES, sentence
+from bench.floors import purchase
 from bench.floors.measure import Bare, floors
 from bench.load import require_wrk
-from bench.results import Grown, Measured, Result, StartUp
+from bench.results import Grown, Measured, Result, StartUp, Step
 from bench.scenarios import SCENARIOS, Bench, emulator_rate
 from bench.shop import open_shop
 from bench.usage import Memory, memory, memory_at_rest
@@ -50,6 +52,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     times: int
     floors: bool
     growth: bool
+    parts: bool
     against: Baseline | None
     results: Path
 
@@ -62,6 +65,7 @@ class Found(msgspec.Struct):
     idle: dict[str, Memory] = {}
     after_load: dict[str, Memory] = {}
     growth: list[Grown] = []
+    steps: list[Step] = []
     versions: dict[str, str] = {}
 
 
@@ -82,6 +86,9 @@ def options(words: Sequence[str] | None = None) -> Options:
     parser.add_argument("--times", type=int, default=3, help="runs; the median counts (default 3)")
     parser.add_argument("--no-floors", action="store_true", help="without what bare parts can do")
     parser.add_argument("--growth", action="store_true", help="the curves instead of the scenarios")
+    parser.add_argument(
+        "--parts", action="store_true", help="what a purchase must cost, part by part, and d"
+    )
     parser.add_argument(
         "--against", metavar="REV", help="beside this revision, in turn (it needs bench/side.py)"
     )
@@ -104,6 +111,7 @@ def options(words: Sequence[str] | None = None) -> Options:
         times=given.times,
         floors=not given.no_floors,
         growth=given.growth,
+        parts=given.parts,
         against=_baseline(parser, given.against, given.against_setting),
         results=given.results,
     )
@@ -177,6 +185,7 @@ async def bench(chosen: Options, console: Console) -> int:
         idle=found.idle,
         after_load=found.after_load,
         growth=found.growth,
+        steps=found.steps,
         verify=verdict,
     )
     earlier = results.stored(chosen.results)
@@ -238,6 +247,8 @@ async def _loaded(chosen: Options, console: Console, found: Found, system: Syste
                         found.measured.append(await measuring.measure(scenario, connections))
                 if scenario.name == "d":
                     await _compare_with_emulator(found, measuring)
+        if chosen.parts:
+            found.steps = await purchase.parts(shop, console, chosen.seconds)
 
 
 async def _compare_with_emulator(found: Found, measuring: Bench) -> None:
@@ -265,8 +276,10 @@ def main() -> None:
     require_wrk()
     # The orders of a run are never paid; that they expire 15 minutes later is not its subject.
     os.environ["PAYMENT_DEADLINE_SECONDS"] = NEVER
+    # Whoever ends this in another way than by Ctrl-C wants nothing left either.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    console = Console()
     try:
-        console = Console()
         status = asyncio.run(
             side_by_side(chosen.against, chosen, console)
             if chosen.against

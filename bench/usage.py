@@ -56,6 +56,11 @@ async def watching(supervisor: Supervisor) -> AsyncGenerator[Used]:
     used.others = max(0.0, machine_after - machine_before - sum(used.cpu.values()))
 
 
+def cpu(supervisor: Supervisor) -> dict[str, float]:
+    """Return the CPU-seconds that each process with its helpers has taken so far."""
+    return _cpu(_processes(supervisor))
+
+
 def memory(supervisor: Supervisor) -> dict[str, Memory]:
     """Return what each process takes now."""
     found: dict[str, Memory] = {}
