@@ -1,6 +1,7 @@
 """Shows a result: tables in the terminal, and a chart beside earlier results."""
 
 import importlib
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bench.results import Measured, Result
+from bench.results import FIGURES, Compared, Comparison, Measured, Result, ratios, spread
 from bench.usage import OWN, PARTS
 
 _WIDTH = 140
@@ -61,6 +62,8 @@ def show(result: Result, earlier: Sequence[Result]) -> None:
     )
     if result.measured:
         console.print(_rates(result), _notes(result), _costs(result), _peaks(result), sep="\n")
+        if counted := [each for each in result.measured if each.run.counts]:
+            console.print(_counts(counted))
         console.print(_against(changes(result, earlier)))
     if result.idle:
         console.print(_memory(result))
@@ -72,7 +75,23 @@ def show(result: Result, earlier: Sequence[Result]) -> None:
         )
     if result.growth:
         console.print(_growth(result))
+    if result.steps:
+        console.print(_steps(result))
     console.print(f"cartwheel verify: {result.verify}", highlight=False)
+
+
+def show_comparison(found: Comparison) -> None:
+    console = _console()
+    console.print(
+        f"\n{found.here.label} ({found.here.commit}) beside {found.base.label} "
+        f"({found.base.commit}), in turn; {found.at}, {found.machine['cores']} cores of "
+        f"{found.machine['cpu']}\n",
+        highlight=False,
+    )
+    console.print(_ratios(found))
+    if counted := [each for each in found.compared if each.rounds[0].here.counts]:
+        console.print(_counts_of_both(counted))
+    console.print(_ready(found), f"cartwheel verify: {found.verify}", highlight=False)
 
 
 def show_failure(text: str) -> None:
@@ -114,6 +133,58 @@ def _rates(result: Result) -> Table:
     return table
 
 
+def _ratios(found: Comparison) -> Table:
+    table = _table(
+        "medians of the rounds, and the median, least and largest of their ratios; "
+        "CPU of all processes but those that stand for the outside",
+        *("scenario", "conn.", "", found.here.label, found.base.label, "ratio", "least", "most"),
+    )
+    for each in found.compared:
+        where = (f"{each.scenario}: {each.title}", str(each.connections))
+        for name, figure in FIGURES.items():
+            ratio = ratios(each.rounds, figure)
+            table.add_row(
+                *where,
+                name,
+                f"{spread([figure(one.here) for one in each.rounds]).median:,.4g}",
+                f"{spread([figure(one.base) for one in each.rounds]).median:,.4g}",
+                *((f"{part:.2f}" for part in msgspec.structs.astuple(ratio)) if ratio else ()),
+            )
+            where = ("", "")
+        noise = [[side.others_busy for side in (one.here, one.base)] for one in each.rounds]
+        here, base = (statistics.median(side) for side in zip(*noise, strict=True))
+        table.add_row("", "", "others' cores", f"{here:.2f}", f"{base:.2f}", end_section=True)
+    return table
+
+
+def _counts_of_both(counted: Sequence[Compared]) -> Table:
+    heads = [f"{each.connections} {side}" for each in counted for side in ("this", "base")]
+    table = _table("steps of each purchase (medians)", "step", *heads)
+    for name in counted[0].rounds[0].here.counts:
+        row: list[str] = []
+        for each in counted:
+            for runs in ([one.here for one in each.rounds], [one.base for one in each.rounds]):
+                found = [run.counts.get(name, 0) for run in runs]
+                row.append(f"{statistics.median(found):,.4g}")
+        table.add_row(name, *row)
+    return table
+
+
+def _ready(found: Comparison) -> Table:
+    table = _table(
+        "start-up in an empty folder, and the idle five processes' memory",
+        *("", "start s", "RSS MiB", "PSS MiB", "USS MiB"),
+    )
+    for side in (found.here, found.base):
+        ours = [side.idle[name] for name in OWN if name in side.idle]
+        sizes = [f"{sum(getattr(each, kind) for each in ours):.0f}" for kind in _KINDS]
+        table.add_row(side.label, f"{side.start_s:.1f}", *sizes)
+    return table
+
+
+_KINDS = ("rss", "pss", "uss")
+
+
 def _notes(result: Result) -> str:
     lines = [
         f"  {each.scenario}, {each.connections} connections: {note}"
@@ -125,12 +196,12 @@ def _notes(result: Result) -> str:
 
 def _of_purchases(each: Measured) -> str | None:
     details = each.run.details
-    if "drain_s" not in details:
+    if "mailed_p50_ms" not in details:
         return None
     return (
-        f"{details['mails']:,.0f} purchases; when the load ended {details['unpaid_at_end']:,.0f} "
-        f"payments waited for their order and {details['backlog_at_end']:,.0f} orders for their "
-        f"mail, done {details['drain_s']:.1f} s later; of a core MiniStack took "
+        f"placed after {details['placed_p50_ms']:,.0f} ms, payment answered after "
+        f"{details['answered_p50_ms']:,.0f}, PAID after {each.run.p50_ms:,.0f}, mailed after "
+        f"{details['mailed_p50_ms']:,.0f} (p50); of a core MiniStack took "
         f"{details['ministack_busy']:.0%} and the simulator {details['simulator_busy']:.0%}"
     )
 
@@ -143,6 +214,14 @@ def _costs(result: Result) -> Table:
         ours = sum(cpu.get(name, 0) for name in OWN)
         figures = (*(cpu.get(name, 0) for name in names), ours, sum(cpu.values()))
         table.add_row(each.scenario, str(each.connections), *(f"{cost:.2f}" for cost in figures))
+    return table
+
+
+def _counts(counted: Sequence[Measured]) -> Table:
+    names = counted[0].run.counts
+    table = _table("steps of each purchase", "step", *(str(each.connections) for each in counted))
+    for name in names:
+        table.add_row(name, *(f"{each.run.counts.get(name, 0):,.4g}" for each in counted))
     return table
 
 
@@ -180,6 +259,42 @@ def _memory(result: Result) -> Table:
         for kind in ("rss", "pss", "uss")
     ]
     table.add_row("the five of ours", *sums, style="bold")
+    return table
+
+
+def _steps(result: Result) -> Table:
+    """The floor of a purchase, and below it what purchases took in this very result."""
+    table = _table(
+        "what a purchase must cost",
+        *("part", "count", "our µs", "mongod µs", "RabbitMQ µs", "floor ms"),
+    )
+    for step in result.steps:
+        units = (step.unit.client, step.unit.mongod, step.unit.rabbitmq)
+        table.add_row(
+            f"{step.name}: {step.why}",
+            f"{step.count:g}",
+            *(f"{unit:,.0f}" if unit else "" for unit in units),
+            f"{step.count * sum(units) / 1000:.2f}",
+        )
+    ours, mongod, rabbitmq = (
+        sum(step.count * getattr(step.unit, side) for step in result.steps) / 1000
+        for side in ("client", "mongod", "rabbitmq")
+    )
+    table.add_row(
+        "in all, ms",
+        "",
+        *(f"{each:.2f}" for each in (ours, mongod, rabbitmq, ours + mongod + rabbitmq)),
+        style="bold",
+    )
+    for each in result.measured:
+        if each.scenario == "d":
+            cpu = each.run.cpu
+            took = (sum(cpu[name] for name in OWN), cpu["mongod"], cpu["rabbitmq"])
+            table.add_row(
+                f"taken by {each.connections} customers, ms",
+                "",
+                *(f"{part:.2f}" for part in (*took, sum(took))),
+            )
     return table
 
 

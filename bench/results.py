@@ -1,6 +1,7 @@
 """What was measured, as `bench/results/<date>.json` holds it. Rates are per second."""
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """CPU-seconds per 1,000 requests, of each process."""
     peak_mib: dict[str, float]
     generator_busy: float
-    """Share of one core that wrk took; near 1, wrk was the limit."""
+    """Share of one core that the load took; near 1, it was the limit."""
     others_busy: float
-    """Cores that everything else on the machine took meanwhile, wrk not counted: noise."""
+    """Cores that everything else on the machine took meanwhile, the load not counted: noise."""
     details: dict[str, float] = {}
+    counts: dict[str, float] = {}
+    """Steps of each purchase (`bench.counts`)."""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +39,23 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     times: float
     per_second: float
+
+
+class Unit(msgspec.Struct, frozen=True):
+    """Microseconds of CPU that a part of a purchase takes once: our side, and each server."""
+
+    client: float = 0.0
+    mongod: float = 0.0
+    rabbitmq: float = 0.0
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of what a purchase must cost: `count` times `unit`; `why` tells what for."""
+
+    name: str
+    why: str
+    count: float
+    unit: Unit
 
 
 class Floor(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +107,80 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     after_load: dict[str, Memory]
     growth: list[Grown]
     verify: str
+    steps: list[Step] = []
+    """What a purchase must cost."""
+
+
+class Side(msgspec.Struct, frozen=True, kw_only=True):
+    """One of two systems that were measured in turn; `start_s` as `StartUp.first_s`."""
+
+    label: str
+    commit: str
+    start_s: float
+    idle: dict[str, Memory]
+
+
+class Round(msgspec.Struct, frozen=True, kw_only=True):
+    """A run of this code and one of its baseline, one right after the other."""
+
+    here: Run
+    base: Run
+
+
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    scenario: str
+    title: str
+    unit: str
+    connections: int
+    rounds: list[Round]
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """As `bench/results/against/<date>.json` holds it; `verify` is by side."""
+
+    at: str
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    options: dict[str, Any]
+    here: Side
+    base: Side
+    compared: list[Compared]
+    verify: dict[str, str]
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """Of some rounds' figures."""
+
+    median: float
+    least: float
+    most: float
+
+
+OUTSIDE = ("simulator", "ministack")
+"""Stand for the card provider and for AWS."""
+
+FIGURES: Mapping[str, Callable[[Run], float]] = {
+    "CPU-ms": lambda run: sum(run.cpu.values()) - _outside(run),
+    "CPU-ms, simulator and emulator": lambda run: _outside(run),
+    "per second": lambda run: run.per_second,
+    "p50 ms": lambda run: run.p50_ms,
+    "p99 ms": lambda run: run.p99_ms,
+}
+"""What is compared."""
+
+
+def _outside(run: Run) -> float:
+    return sum(run.cpu.get(name, 0.0) for name in OUTSIDE)
+
+
+def spread(figures: Sequence[float]) -> Spread:
+    return Spread(statistics.median(figures), min(figures), max(figures))
+
+
+def ratios(rounds: Sequence[Round], figure: Callable[[Run], float]) -> Spread | None:
+    """Return this code's figure by its baseline's, round by round; None where that one is 0."""
+    pairs = [(figure(each.here), figure(each.base)) for each in rounds]
+    return spread([here / base for here, base in pairs]) if all(b for _, b in pairs) else None
 
 
 def median(runs: Sequence[Run]) -> Run:
@@ -109,7 +203,7 @@ def name_for(folder: Path, date: str) -> Path:
     return path
 
 
-def store(result: Result, path: Path) -> None:
+def store(result: Result | Comparison, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
 

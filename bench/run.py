@@ -3,6 +3,7 @@
     make bench                                        everything, about ten minutes
     make bench ARGS="--only b,c --connections 32"     some of it
     make bench ARGS="--growth"                        how cost grows: copies, products, orders
+    make bench ARGS="--against main~1 --only d"       beside another revision, in one run
 
 The load comes from wrk over 127.0.0.1. Figures from two machines, or two days, say little about
 each other; a scenario's ratio to its floor, taken in the same minute, does. The result is stored
@@ -12,6 +13,7 @@ in bench/results, beside a chart; `cartwheel verify` has the last word.
 import argparse
 import asyncio
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -20,40 +22,26 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import aiohttp
 import msgspec
 
-from bench import growth, machine, report, results
-from bench.floors.measure import Bare, FloorFailed, floors
-from bench.load import LoadFailed, require_wrk
-from bench.results import Grown, Measured, Result, StartUp
-from bench.scenarios import SCENARIOS, Bench, WentWrong, emulator_rate
+from bench import against, growth, machine, report, results
+from bench.against import Baseline
+from bench.failures import FAILURES, sentence
+from bench.floors import purchase
+from bench.floors.measure import Bare, floors
+from bench.load import require_wrk
+from bench.results import Grown, Measured, Result, StartUp, Step
+from bench.scenarios import SCENARIOS, Bench, emulator_rate
 from bench.shop import open_shop
-from bench.usage import Memory, memory
-from cartwheel.local import packages
+from bench.usage import Memory, memory, memory_at_rest
 from cartwheel.local.console import Console
-from cartwheel.local.supervisor import CannotStart
 from cartwheel.local.up import System, running
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 _FLOOR_SECONDS = 2.0
-_PAUSE = 3.0
-"""Seconds of rest before the idle system's memory is read."""
 
 NEVER = str(24 * 3600)
-_FAILURES = (
-    WentWrong,
-    LoadFailed,
-    FloorFailed,
-    growth.WentWrong,
-    CannotStart,
-    packages.Missing,
-    TimeoutError,
-    aiohttp.ClientError,
-)
-"""What ends the whole with a message instead of a traceback; nothing is stored then."""
-
 _NAMES = (*(scenario.name for scenario in SCENARIOS), "g")
 
 
@@ -64,6 +52,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     times: int
     floors: bool
     growth: bool
+    parts: bool
+    against: Baseline | None
     results: Path
 
 
@@ -75,6 +65,7 @@ class Found(msgspec.Struct):
     idle: dict[str, Memory] = {}
     after_load: dict[str, Memory] = {}
     growth: list[Grown] = []
+    steps: list[Step] = []
     versions: dict[str, str] = {}
 
 
@@ -96,6 +87,17 @@ def options(words: Sequence[str] | None = None) -> Options:
     parser.add_argument("--no-floors", action="store_true", help="without what bare parts can do")
     parser.add_argument("--growth", action="store_true", help="the curves instead of the scenarios")
     parser.add_argument(
+        "--parts", action="store_true", help="what a purchase must cost, part by part, and d"
+    )
+    parser.add_argument(
+        "--against", metavar="REV", help="beside this revision, in turn (it needs bench/side.py)"
+    )
+    parser.add_argument(
+        "--against-setting",
+        metavar="NAME=VALUE",
+        help="beside the same code (or REV) with this variable in its environment",
+    )
+    parser.add_argument(
         "--results", type=Path, default=RESULTS, help="where results are (default bench/results)"
     )
     given = parser.parse_args(words)
@@ -109,8 +111,44 @@ def options(words: Sequence[str] | None = None) -> Options:
         times=given.times,
         floors=not given.no_floors,
         growth=given.growth,
+        parts=given.parts,
+        against=_baseline(parser, given.against, given.against_setting),
         results=given.results,
     )
+
+
+def _baseline(
+    parser: argparse.ArgumentParser, revision: str | None, setting: str | None
+) -> Baseline | None:
+    if setting is None:
+        return Baseline(revision=revision) if revision else None
+    name, equals, value = setting.partition("=")
+    if not name or not equals:
+        parser.error("--against-setting takes NAME=VALUE")
+    return Baseline(revision=revision, setting={name: value})
+
+
+async def side_by_side(baseline: Baseline, chosen: Options, console: Console) -> int:
+    """Measure this code beside `baseline`, show and store; return the exit status."""
+    options = against.Options(
+        only=chosen.only,
+        connections=chosen.connections,
+        seconds=chosen.seconds,
+        times=chosen.times,
+    )
+    try:
+        found = await against.compare(baseline, options, console)
+    except against.SideFailed as failure:
+        report.show_failure(str(failure))
+        return 1
+    report.show_comparison(found)
+    if any(verdict != "clean" for verdict in found.verify.values()):
+        report.show_failure(f"cartwheel verify: {found.verify}")
+        return 1
+    path = results.name_for(chosen.results / "against", f"{datetime.now(UTC):%Y-%m-%d}")
+    results.store(found, path)
+    console.say(f"stored {path}")
+    return 0
 
 
 async def bench(chosen: Options, console: Console) -> int:
@@ -125,8 +163,8 @@ async def bench(chosen: Options, console: Console) -> int:
             )
         else:
             verdict = await _scenarios(chosen, console, found)
-    except _FAILURES as failure:
-        report.show_failure(str(failure) or "the system did not come to rest in time")
+    except FAILURES as failure:
+        report.show_failure(sentence(failure))
         return 1
     result = Result(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -147,6 +185,7 @@ async def bench(chosen: Options, console: Console) -> int:
         idle=found.idle,
         after_load=found.after_load,
         growth=found.growth,
+        steps=found.steps,
         verify=verdict,
     )
     earlier = results.stored(chosen.results)
@@ -176,8 +215,7 @@ async def _scenarios(chosen: Options, console: Console, found: Found) -> str:
             second = time.monotonic() - began
             if "g" in chosen.only:
                 found.start_up = StartUp(first_s=round(first, 2), second_s=round(second, 2))
-                await asyncio.sleep(_PAUSE)
-                found.idle = memory(system.supervisor)
+                found.idle = await memory_at_rest(system.supervisor)
             found.versions = await machine.versions(system)
             await _loaded(chosen, console, found, system)
             if "g" in chosen.only:
@@ -209,6 +247,8 @@ async def _loaded(chosen: Options, console: Console, found: Found, system: Syste
                         found.measured.append(await measuring.measure(scenario, connections))
                 if scenario.name == "d":
                     await _compare_with_emulator(found, measuring)
+        if chosen.parts:
+            found.steps = await purchase.parts(shop, console, chosen.seconds)
 
 
 async def _compare_with_emulator(found: Found, measuring: Bench) -> None:
@@ -236,8 +276,15 @@ def main() -> None:
     require_wrk()
     # The orders of a run are never paid; that they expire 15 minutes later is not its subject.
     os.environ["PAYMENT_DEADLINE_SECONDS"] = NEVER
+    # Whoever ends this in another way than by Ctrl-C wants nothing left either.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    console = Console()
     try:
-        status = asyncio.run(bench(chosen, Console()))
+        status = asyncio.run(
+            side_by_side(chosen.against, chosen, console)
+            if chosen.against
+            else bench(chosen, console)
+        )
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped; nothing was stored\n")
         status = 130

@@ -12,17 +12,15 @@ from typing import Any
 
 import msgspec
 
+from bench.buying import Purchases, purchases
 from bench.floors.measure import Bare
 from bench.load import Load, load
 from bench.results import Floor, Measured, Part, Run, combined, median
-from bench.shop import FLASH_PIECES, Paid, Shop
+from bench.shop import FLASH_PIECES, Shop
 from bench.usage import Used, watching
 from cartwheel.local.console import Console
 
 _WARM_UP = 1.0
-_DRAIN = 120.0
-"""Seconds for the mails of a run to go out."""
-
 _BUSY = 0.8
 """Share of a core above which a process of one thread counts as what limits the rest."""
 
@@ -97,8 +95,9 @@ SCENARIOS = (
     Scenario(
         name="d",
         title="full purchase: order, card, PAID, mail",
-        script="purchase.lua",
-        connections=(32, 128),
+        # Its customers are `bench.customers`; the script is for the floor's share of HTTP.
+        script="place_order.lua",
+        connections=(32, 128, 512),
         expected=("order 201", "payment 201"),
         status=201,
         answers=((_ORDER, 1),),
@@ -166,13 +165,11 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         """
         what = f"{scenario.name}: {scenario.title}, {connections} connections"
         with self.console.doing(f"{what}: warm-up"):
-            await self._run(scenario, connections, _WARM_UP, seed=0)
+            await self.warm_up(scenario, connections)
         runs: list[Run] = []
         for number in range(1, self.times + 1):
             with self.console.doing(f"{what}: run {number} of {self.times}"):
-                run = await self._run(scenario, connections, self.seconds, seed=number)
-            if run.errors:
-                raise WentWrong(f"{what}: {run.errors} of {run.requests} requests")
+                run = await self.run(scenario, connections, seed=number)
             self.console.say(f"  {run.per_second:,.0f} {scenario.unit}/s")
             runs.append(run)
         floor = None
@@ -192,8 +189,34 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
             note=_note(scenario, middle),
         )
 
-    async def _run(self, scenario: Scenario, connections: int, seconds: float, *, seed: int) -> Run:
-        """Return what a run came to; `seed` 0 is the warm-up, of which less is asked."""
+    async def warm_up(self, scenario: Scenario, connections: int) -> None:
+        """Load the system for a moment, and look at nothing. Purchases warm up by themselves."""
+        if scenario.name != "d":
+            await self._load(scenario, connections, _WARM_UP, seed=0)
+
+    async def run(self, scenario: Scenario, connections: int, *, seed: int) -> Run:
+        """Return what one run came to.
+
+        Raises:
+            WentWrong: something was answered that should not have been.
+        """
+        if scenario.name == "d":
+            found = await purchases(
+                self.shop, customers=connections, seconds=self.seconds, seed=seed
+            )
+            run = _run_of_purchases(scenario, found)
+        else:
+            run = await self._load(scenario, connections, self.seconds, seed=seed)
+        if run.errors:
+            raise WentWrong(
+                f"{scenario.name}, {connections} connections: {run.errors} of {run.requests}"
+            )
+        return run
+
+    async def _load(
+        self, scenario: Scenario, connections: int, seconds: float, *, seed: int
+    ) -> Run:
+        """Return what wrk's load came to; `seed` 0 is the warm-up, of which less is asked."""
         shop, data = self.shop, self.shop.data | scenario.data
         if scenario.name == "e":
             data["flash"] = await shop.put_up_flash_sale()
@@ -207,44 +230,13 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
                 seconds=seconds,
                 seed=seed,
             )
-            ended = time.time()
-            at_the_end = await shop.paid_since(began)
             if scenario.status != 200 or "201" in scenario.expected:
                 # What a request leaves to be done afterwards belongs to what it costs.
                 await shop.settled()
-            paid = await self._drained(began) if scenario.name == "d" else None
-        count, rate, details = loaded.requests, loaded.per_second, {}
-        if paid is not None:
-            count, rate = paid.mails, paid.mails / (paid.last - began)
-            details = _of_purchases(loaded, at_the_end, paid, ended, used, began)
+        details = {}
         if scenario.name == "e" and seed:
             details = await self._of_sale(data["flash"], loaded)
-        elapsed = time.time() - began
-        return Run(
-            per_second=rate,
-            requests=loaded.requests,
-            seconds=loaded.seconds,
-            p50_ms=loaded.p50_ms,
-            p99_ms=loaded.p99_ms,
-            statuses=loaded.statuses,
-            errors=loaded.unexpected(*scenario.expected),
-            cpu={name: 1000 * cpu / max(count, 1) for name, cpu in used.cpu.items()},
-            peak_mib=used.peak_mib,
-            generator_busy=loaded.generator_cpu / loaded.seconds,
-            others_busy=max(0.0, used.others - loaded.generator_cpu) / elapsed,
-            details=details,
-        )
-
-    async def _drained(self, began: float) -> Paid:
-        """Return when every order that was paid since `began` has had its mail."""
-        async with asyncio.timeout(_DRAIN):
-            while True:
-                await self.shop.settled(within=_DRAIN)
-                before = await self.shop.paid_since(began)
-                await asyncio.sleep(0.5)
-                after = await self.shop.paid_since(began)
-                if before == after and after.orders == after.mails:
-                    return after
+        return _run(scenario, loaded, used, took=time.time() - began, details=details)
 
     async def _of_sale(self, product_id: str, loaded: Load) -> dict[str, float]:
         """Check that every piece was sold, and none twice."""
@@ -269,8 +261,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
             match need.part:
                 case "http":
                     rate = await bare.http(
-                        # The script of purchases depends on its answers; its requests are alike.
-                        "place_order.lua" if scenario.name == "d" else scenario.script,
+                        scenario.script,
                         self.shop.data | scenario.data | {"flash": self.shop.products[0]},
                         connections=connections,
                         size=size,
@@ -293,27 +284,58 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         return round(sum(sizes)) or _REFUSAL
 
 
-def _of_purchases(
-    loaded: Load, at_the_end: Paid, paid: Paid, ended: float, used: Used, began: float
-) -> dict[str, float]:
-    """Return what else there is to say of purchases; `backlog` is orders paid without a mail."""
-    took = paid.last - began
-    return {
-        "placed": loaded.statuses.get("order 201", 0),
-        "paid": paid.orders,
-        "mails": paid.mails,
-        "unpaid_at_end": loaded.statuses.get("payment 201", 0) - at_the_end.orders,
-        "backlog_at_end": at_the_end.orders - at_the_end.mails,
-        "drain_s": max(0.0, paid.last - ended),
-        "ministack_busy": used.cpu.get("ministack", 0.0) / took,
-        "simulator_busy": used.cpu.get("simulator", 0.0) / took,
+def _run(
+    scenario: Scenario,
+    loaded: Load,
+    used: Used,
+    *,
+    took: float,
+    details: dict[str, float],
+) -> Run:
+    return Run(
+        per_second=loaded.per_second,
+        requests=loaded.requests,
+        seconds=loaded.seconds,
+        p50_ms=loaded.p50_ms,
+        p99_ms=loaded.p99_ms,
+        statuses=loaded.statuses,
+        errors=loaded.unexpected(*scenario.expected),
+        cpu={name: 1000 * cpu / max(loaded.requests, 1) for name, cpu in used.cpu.items()},
+        peak_mib=used.peak_mib,
+        generator_busy=loaded.generator_cpu / loaded.seconds,
+        others_busy=max(0.0, used.others - loaded.generator_cpu) / took,
+        details=details,
+    )
+
+
+def _run_of_purchases(scenario: Scenario, found: Purchases) -> Run:
+    bought, busy = found.bought, found.used.cpu
+    loaded = Load(
+        requests=bought.purchases,
+        seconds=bought.seconds,
+        p50_ms=bought.paid.p50,
+        p99_ms=bought.paid.p99,
+        refused=0,
+        statuses=bought.statuses,
+        socket_errors={},
+        generator_cpu=found.customers_cpu,
+    )
+    details = {
+        "placed_p50_ms": bought.placed.p50,
+        "answered_p50_ms": bought.answered.p50,
+        "mailed_p50_ms": bought.mailed.p50,
+        "mailed_p99_ms": bought.mailed.p99,
+        "ministack_busy": busy.get("ministack", 0.0) / bought.seconds,
+        "simulator_busy": busy.get("simulator", 0.0) / bought.seconds,
     }
+    run = _run(scenario, loaded, found.used, took=bought.seconds, details=details)
+    return msgspec.structs.replace(run, counts=found.counts)
 
 
 def _note(scenario: Scenario, run: Run) -> str | None:
     notes: list[str] = []
     if run.generator_busy > _BUSY:
-        notes.append(f"wrk took {run.generator_busy:.0%} of a core: it may be the limit")
+        notes.append(f"the load took {run.generator_busy:.0%} of a core: it may be the limit")
     if run.details.get("ministack_busy", 0) > _BUSY:
         notes.append("MiniStack, the emulator that takes the mails, is the bottleneck")
     return "; ".join(notes) or None

@@ -12,7 +12,6 @@ import msgspec
 from pymongo import AsyncMongoClient
 
 from bench.load import load
-from cartwheel.kernel.ids import earliest_id
 from cartwheel.kernel.store.outbox import UNPUBLISHED
 from cartwheel.local.console import Console
 from cartwheel.local.demo_users import ADMIN, PASSWORD, SIGN_UP_CODE
@@ -49,14 +48,6 @@ class Customer(msgspec.Struct, frozen=True):
     token: str
 
 
-class Paid(msgspec.Struct, frozen=True):
-    """How far purchases since some moment have come; `last` is when the last mail went out."""
-
-    orders: int
-    mails: int
-    last: float
-
-
 class Shop:
     """Made by `open_shop`; empty until `furnish`."""
 
@@ -78,7 +69,6 @@ class Shop:
         """What the load generator's scripts read."""
         return {
             "tokens": [customer.token for customer in self.customers],
-            "token_of": {customer.id: customer.token for customer in self.customers},
             "products": self.products,
             "orders": self.orders,
         }
@@ -146,23 +136,6 @@ class Shop:
                 if await self._anything_unpublished():
                     since = time.monotonic()
                 await asyncio.sleep(0.05)
-
-    async def paid_since(self, moment: float) -> Paid:
-        """Return what has become of the orders placed since `moment` (seconds since 1970)."""
-        orders = await self._mongo["orders"]["orders"].count_documents(
-            {"status": "PAID", "_id": {"$gt": earliest_id("ord", moment)}}
-        )
-        grouped = await self._mongo["notifications"]["mail"].aggregate(
-            [
-                {"$match": {"_id": {"$gt": earliest_id("evt", moment)}, "status": "SENT"}},
-                {"$match": {"reason": "order.paid.v1"}},
-                {"$group": {"_id": None, "count": {"$sum": 1}, "last": {"$max": "$sent_at"}}},
-            ]
-        )
-        found = await grouped.to_list()
-        if not found:
-            return Paid(orders, 0, moment)
-        return Paid(orders, found[0]["count"], found[0]["last"].timestamp())
 
     async def _anything_unpublished(self) -> bool:
         for database, collection in OUTBOXES:

@@ -18,6 +18,9 @@ PARTS = ("mongod", "rabbitmq", "simulator", "ministack")
 _LOOK_EVERY = 0.5
 """Seconds between two looks at the memory."""
 
+_PAUSE = 3.0
+"""Seconds of rest before the idle system's memory is read."""
+
 
 class Used(msgspec.Struct, kw_only=True):
     """Of each name: CPU-seconds, and the largest resident memory seen, in MiB. `others` is what
@@ -53,6 +56,11 @@ async def watching(supervisor: Supervisor) -> AsyncGenerator[Used]:
     used.others = max(0.0, machine_after - machine_before - sum(used.cpu.values()))
 
 
+def cpu(supervisor: Supervisor) -> dict[str, float]:
+    """Return the CPU-seconds that each process with its helpers has taken so far."""
+    return _cpu(_processes(supervisor))
+
+
 def memory(supervisor: Supervisor) -> dict[str, Memory]:
     """Return what each process takes now."""
     found: dict[str, Memory] = {}
@@ -62,6 +70,12 @@ def memory(supervisor: Supervisor) -> dict[str, Memory]:
             *(round(sum(getattr(info, kind) for info in infos) / 2**20, 1) for kind in _KINDS)
         )
     return found
+
+
+async def memory_at_rest(supervisor: Supervisor) -> dict[str, Memory]:
+    """Return what each process takes once the system has rested for a moment."""
+    await asyncio.sleep(_PAUSE)
+    return memory(supervisor)
 
 
 _KINDS = ("rss", "pss", "uss")

@@ -54,16 +54,16 @@ class Bare:
         key = ("http", script, connections, size, status)
         if key not in self._known:
             port = ports.find_free()
-            process = await _start("bench.floors.echo", str(port), str(size), str(status))
+            process = await start("bench.floors.echo", str(port), str(size), str(status))
             try:
                 url = f"http://127.0.0.1:{port}"
-                await _answers(url, process)
+                await answers(url, process)
                 await load(url, script, data, connections=connections, seconds=1)
                 loaded = await load(
                     url, script, data, connections=connections, seconds=self._seconds
                 )
             finally:
-                await _end(process)
+                await end(process)
             self._known[key] = loaded.per_second
         return self._known[key]
 
@@ -73,14 +73,14 @@ class Bare:
         key = ("amqp", at_once, size)
         if key not in self._known:
             url = self._environment["RABBITMQ_URL"]
-            replier = await _start("bench.floors.amqp", "replier", url)
+            replier = await start("bench.floors.amqp", "replier", url)
             try:
                 if replier.stdout is None or not await replier.stdout.readline():
                     raise FloorFailed("the bare replier ended")
                 numbers = (str(at_once), str(size), str(self._seconds))
                 self._known[key] = await _printed("bench.floors.amqp", "requester", url, *numbers)
             finally:
-                await _end(replier)
+                await end(replier)
         return self._known[key]
 
     async def mongo(self, work: str, *, connections: int) -> float:
@@ -114,24 +114,24 @@ async def floors(system: System, *, seconds: float) -> AsyncGenerator[Bare]:
             await connection.close()
 
 
-async def _start(module: str, *arguments: str) -> Process:
+async def start(module: str, *arguments: str) -> Process:
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, *arguments, stdout=PIPE
     )
 
 
 async def _printed(module: str, *arguments: str) -> float:
-    process = await _start(module, *arguments)
+    process = await start(module, *arguments)
     try:
         output, _ = await process.communicate()
     finally:
-        await _end(process)
+        await end(process)
     if process.returncode:
         raise FloorFailed(f"{module} {' '.join(arguments)} ended with {process.returncode}")
     return float(output)
 
 
-async def _answers(url: str, process: Process) -> None:
+async def answers(url: str, process: Process) -> None:
     async with aiohttp.ClientSession() as http:
         while process.returncode is None:
             try:
@@ -142,7 +142,7 @@ async def _answers(url: str, process: Process) -> None:
     raise FloorFailed("the bare HTTP server ended")
 
 
-async def _end(process: Process) -> None:
+async def end(process: Process) -> None:
     if process.returncode is None:
         process.kill()
     await process.wait()

@@ -21,7 +21,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 DATABASE = "bench_floor"
-_DURABLE = WriteConcern("majority", j=True)
+DURABLE = WriteConcern("majority", j=True)
 _WARM_UP = 0.5
 
 Document = dict[str, Any]
@@ -33,7 +33,7 @@ class Work:
     def __init__(self, client: AsyncMongoClient[Document]) -> None:
         self._client = client
         database = client.get_database(
-            DATABASE, write_concern=_DURABLE, read_concern=ReadConcern("majority")
+            DATABASE, write_concern=DURABLE, read_concern=ReadConcern("majority")
         )
         self._products = database["products"]
         self._orders = database["orders"]
@@ -84,7 +84,7 @@ class Work:
 
         async with self._client.start_session() as session:
             await session.with_transaction(
-                body, read_concern=ReadConcern("snapshot"), write_concern=_DURABLE
+                body, read_concern=ReadConcern("snapshot"), write_concern=DURABLE
             )
 
     async def insert(self, who: int) -> None:

@@ -7,7 +7,21 @@ import pytest
 
 from bench.load import LoadFailed, lua, read
 from bench.report import changes
-from bench.results import Measured, Part, Result, Run, combined, median, name_for, store, stored
+from bench.results import (
+    FIGURES,
+    Measured,
+    Part,
+    Result,
+    Round,
+    Run,
+    Spread,
+    combined,
+    median,
+    name_for,
+    ratios,
+    store,
+    stored,
+)
 
 PRINTED = """\
 Running 1s test @ http://127.0.0.1:8000
@@ -16,7 +30,7 @@ RESULT {"requests":1000,"seconds":2.0,"p50_ms":1.5,"p99_ms":9.0,"refused":0,%s}
 """
 
 
-def run(per_second: float) -> Run:
+def run(per_second: float, cpu: dict[str, float] | None = None) -> Run:
     return Run(
         per_second=per_second,
         requests=100,
@@ -25,7 +39,7 @@ def run(per_second: float) -> Run:
         p99_ms=2,
         statuses={},
         errors={},
-        cpu={},
+        cpu=cpu or {},
         peak_mib={},
         generator_busy=0,
         others_busy=0,
@@ -131,3 +145,23 @@ def test_a_second_result_of_a_day_gets_a_file_of_its_own(tmp_path: Path) -> None
         "2026-11-03.json",
     ]
     assert [each.at for each in stored(tmp_path)] == ["2026-11-03T09:00", "2026-11-03T10:00"]
+
+
+def test_two_sides_are_compared_round_by_round() -> None:
+    # The second round found the machine half as fast, on both sides.
+    rounds = [Round(here=run(75), base=run(100)), Round(here=run(25), base=run(50))]
+
+    assert ratios(rounds, FIGURES["per second"]) == Spread(0.625, 0.5, 0.75)
+
+
+def test_what_stands_for_the_outside_is_no_part_of_what_the_system_costs() -> None:
+    cpu = {"gateway": 2.0, "mongod": 4.0, "simulator": 1.0, "ministack": 0.5}
+
+    assert FIGURES["CPU-ms"](run(1, cpu)) == 6
+    assert FIGURES["CPU-ms, simulator and emulator"](run(1, cpu)) == 1.5
+
+
+def test_what_the_other_side_does_not_need_at_all_has_no_ratio() -> None:
+    rounds = [Round(here=run(1, {"mongod": 1}), base=run(1))]
+
+    assert ratios(rounds, FIGURES["CPU-ms"]) is None

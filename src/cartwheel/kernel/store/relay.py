@@ -21,7 +21,7 @@ from typing import NamedTuple
 import msgspec
 from pymongo.asynchronous.collection import AsyncCollection
 
-from cartwheel.kernel.amqp.interface import Unroutable
+from cartwheel.kernel.amqp.interface import NotTaken, Unroutable
 from cartwheel.kernel.bus.publishing import Publisher
 from cartwheel.kernel.bus.wire import StoredEvent
 from cartwheel.kernel.ids import earliest_id, new_id
@@ -155,7 +155,9 @@ class Relay:
                     stored = found.get("outbox", ())
                 await self._publish_in_order(filled, stored)
         except Exception as error:
-            log.warning("publishing will be repeated", document=document_id, error=repr(error))
+            passes = is_outage(error) or isinstance(error, NotTaken)
+            tell = log.warning if passes else log.exception
+            tell("publishing will be repeated", document=document_id, error=repr(error))
             await asyncio.sleep(REPEAT_AFTER)
             self._outboxes.filled(collection, [document_id])
         finally:

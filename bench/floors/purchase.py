@@ -1,0 +1,162 @@
+"""What a purchase must cost: the steps that it needs in any design that keeps the promises.
+
+    make bench ARGS=--parts
+
+Each part's unit is measured alone, as CPU time of the client and of the server, and taken as often
+as one purchase needs it with 128 customers. Unit costs hold a process's wake-ups. A floor has no
+rules, checks, logs and traces; and it clears no outbox, because a design might do without.
+"""
+
+import asyncio
+import time
+from asyncio.subprocess import Process
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import msgspec
+import psutil
+
+from bench.floors.measure import FloorFailed, answers, end, floors, start
+from bench.floors.parts import Done, forget_events
+from bench.load import load
+from bench.results import Step, Unit
+from bench.shop import Shop
+from bench.usage import cpu
+from cartwheel.local import ports
+from cartwheel.local.console import Console
+
+_PATIENCE = 30.0
+"""Seconds for a part to begin and end."""
+
+
+class _Units:
+    """Measures units on `shop`'s own mongod and RabbitMQ, `seconds` each."""
+
+    def __init__(self, shop: Shop, seconds: float) -> None:
+        self._shop, self._seconds = shop, seconds
+        self._supervisor = shop.system.supervisor
+        self._environment = shop.system.environment
+        self._at_rest: dict[str, float] = {}
+        """CPU-seconds that each process takes in a second in which nobody asks for anything."""
+
+    async def look_at_rest(self) -> None:
+        before = cpu(self._supervisor)
+        await asyncio.sleep(self._seconds)
+        after = cpu(self._supervisor)
+        self._at_rest = {name: (after[name] - before[name]) / self._seconds for name in after}
+
+    async def written(self, kind: str) -> Unit:
+        done, server = await self._beside("mongod", kind, self._environment["MONGODB_URI"])
+        return done.unit(done.cpu, mongod=server)
+
+    async def sent(self, kind: str) -> Unit:
+        done, server = await self._beside("rabbitmq", kind, self._environment["RABBITMQ_URL"])
+        return done.unit(done.cpu, rabbitmq=server)
+
+    async def asked(self) -> Unit:
+        """Both who asks and who answers are clients of RabbitMQ."""
+        url = self._environment["RABBITMQ_URL"]
+        process = await start("bench.floors.parts", "answer", url, "0")
+        try:
+            await _first_line(process)
+            before = _cpu(process)
+            done, server = await self._beside("rabbitmq", "ask", url)
+            return done.unit(done.cpu + _cpu(process) - before, rabbitmq=server)
+        finally:
+            await end(process)
+
+    async def served(self) -> Unit:
+        """The server's side of an HTTP exchange."""
+        async with self._echo() as (url, process):
+            before = _cpu(process)
+            loaded = await load(
+                url, "place_order.lua", self._shop.data, connections=32, seconds=self._seconds
+            )
+            spent = _cpu(process) - before
+        return Unit(client=1e6 * spent / loaded.requests)
+
+    async def fetched(self) -> Unit:
+        """The client's side of one."""
+        async with self._echo() as (url, _):
+            done = await self._done("post", url)
+        return done.unit(done.cpu)
+
+    async def coded(self) -> Unit:
+        done = await self._done("code", "")
+        return done.unit(done.cpu)
+
+    @asynccontextmanager
+    async def _echo(self) -> AsyncGenerator[tuple[str, Process]]:
+        port = ports.find_free()
+        process = await start("bench.floors.echo", str(port), "900", "201")
+        try:
+            url = f"http://127.0.0.1:{port}"
+            await answers(url, process)
+            yield url, process
+        finally:
+            await end(process)
+
+    async def _beside(self, server: str, kind: str, url: str) -> tuple[Done, float]:
+        """Return what was done, and the CPU-seconds that `server` took for it."""
+        before, began = cpu(self._supervisor)[server], time.monotonic()
+        done = await self._done(kind, url)
+        spent = cpu(self._supervisor)[server] - before
+        resting = self._at_rest[server] * (time.monotonic() - began)
+        return done, max(0.0, spent - resting)
+
+    async def _done(self, kind: str, url: str) -> Done:
+        process = await start("bench.floors.parts", kind, url, str(self._seconds))
+        try:
+            async with asyncio.timeout(self._seconds + _PATIENCE):
+                printed = (await process.communicate())[0]
+        finally:
+            await end(process)
+        if process.returncode:
+            raise FloorFailed(f"{kind} ended with {process.returncode}")
+        return msgspec.json.decode(printed, type=Done)
+
+
+async def parts(shop: Shop, console: Console, seconds: float) -> list[Step]:
+    """Measure all units, and return them with how often a purchase needs each.
+
+    Raises:
+        FloorFailed: one could not be measured.
+    """
+    units = _Units(shop, seconds)
+    table: tuple[tuple[str, float, str, Callable[[], Awaitable[Unit]]], ...] = (
+        ("HTTP requests served", 3, "order, payment, webhook", units.served),
+        ("HTTP requests made", 2, "charge, mail", units.fetched),
+        ("requests and answers", 4, "order, stock, payment, what is to be paid", units.asked),
+        (
+            "documents inserted",
+            4,
+            "order, reservation, payment, mail",
+            lambda: units.written("insert"),
+        ),
+        ("documents changed", 4, "verdict, PAID, sold, SENT", lambda: units.written("update")),
+        ("products changed", 2, "the stock of two lines", lambda: units.written("reserve")),
+        ("events published", 2, "payment.captured, order.paid", lambda: units.sent("publish")),
+        ("events delivered", 3, "orders, products, notifications", lambda: units.sent("consume")),
+        ("documents read and written as JSON", 8, "each that is stored", units.coded),
+    )
+    found: list[Step] = []
+    with console.doing("what the system takes at rest"):
+        await units.look_at_rest()
+    async with floors(shop.system, seconds=seconds):
+        try:
+            for name, count, why, measure in table:
+                with console.doing(f"the unit cost of {name}"):
+                    found.append(Step(name=name, why=why, count=count, unit=await measure()))
+        finally:
+            await asyncio.to_thread(forget_events, shop.system.environment["RABBITMQ_URL"])
+    return found
+
+
+async def _first_line(process: Process) -> None:
+    if process.stdout is None or not await process.stdout.readline():
+        raise FloorFailed("who answers requests has ended")
+
+
+def _cpu(process: Process) -> float:
+    used = psutil.Process(process.pid).cpu_times()
+    return used.user + used.system
