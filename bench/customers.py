@@ -39,8 +39,7 @@ _PATIENCE = 60.0
 
 _ORDER = '{"items":[{"product_id":"%s","quantity":1},{"product_id":"%s","quantity":2}]}'
 _PAYMENT = (
-    '{"order_id":"%s","method":{"type":"card","number":"4242424242424242",'
-    '"exp_month":12,"exp_year":2034,"cvc":"917","holder":"Grace Hopper"},'
+    '{"order_id":"%s","method":{"type":"card","token":"pm_card_visa"},'
     '"shipping_address":{"name":"Grace Hopper","street":"Harbour Street","number":"9",'
     '"city":"Arlington","zip_code":"22201","country":"US"}}'
 )

@@ -194,7 +194,7 @@ class Buyer:
             method=method,
             path=path,
             key=key,
-            body=_without_card(body),
+            body=body,
             status=status,
             answer=answer,
             error=error,
@@ -215,15 +215,6 @@ _ENDINGS = (
     Buyer.forget,
 )
 _OUT_OF_100 = (44, 15, 6, 10, 8, 6, 6, 5)
-
-
-def _without_card(body: Any) -> Any:
-    """Return `body` with what may be known of its card."""
-    match body:
-        case {"method": {"number": number}}:
-            return {**body, "method": {"type": "card", "last4": number[-4:]}}
-        case _:
-            return body
 
 
 async def put_up_products(admin: Customer) -> list[Any]:

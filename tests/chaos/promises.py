@@ -13,8 +13,8 @@ import msgspec
 from .evidence import Document, Evidence
 from .history import Call
 
-ANSWERS_WITHIN = 16.0
-"""Seconds: the deadline of a request (10) after an exchange of the card (5), and 1 to travel."""
+ANSWERS_WITHIN = 12.0
+"""Seconds: the deadline of a request (10), and 2 to travel."""
 
 BACK_WITHIN = 15.0
 """Seconds after the last fault in which requests may still fail."""

@@ -214,7 +214,7 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
                 body_hash="e3b0",
                 actor=ACTOR,
                 order_id="ord_1",
-                method=payments.CardToken(token="tok_1", card=CARD),
+                method=payments.CardToken(token="pm_1"),
                 shipping_address=ADDRESS,
                 payment_id="pay_1",
             ),
@@ -242,6 +242,7 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
                 reference="pi_1",
                 method=payments.Method.CARD,
                 amount=Money(5997, "USD"),
+                card=CARD,
             )
         ],
         [None],

@@ -33,7 +33,7 @@ async def counted(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Co
         "MONGODB_URI": (steps.of_mongodb, SERVICES),
         "RABBITMQ_URL": (steps.of_rabbitmq, (*SERVICES, "gateway")),
         "AWS_ENDPOINT_URL": (steps.of_http, ("notifications", "gateway")),
-        "SIMULATOR_URL": (steps.of_http, ("payments", "gateway")),
+        "SIMULATOR_URL": (steps.of_http, ("payments",)),
         "SIMULATOR_WEBHOOK_URL": (steps.of_http, ("simulator",)),
     }
     async with AsyncExitStack() as stack:

@@ -43,7 +43,7 @@ from .conftest import new_database
 Result = TypeVar("Result")
 
 COUNT = 10
-VISA = CardToken(token="tok_1", card=payment_examples.VISA)
+VISA = CardToken(token="pm_1")
 
 
 @asynccontextmanager

@@ -47,7 +47,7 @@ NO_MAJORITY = {
     "codeName": "InterruptedDueToReplStateChange",
     "errmsg": "stepped down",
 }
-VISA = CardToken(token="tok_1", card=payment_examples.VISA)
+VISA = CardToken(token="pm_1")
 
 Failing = Callable[[str], AbstractAsyncContextManager[None]]
 

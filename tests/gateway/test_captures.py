@@ -24,6 +24,7 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 TOTAL = Money(1999, "USD")
 AT_ONCE = 0.5
 """Seconds: far less than a webhook waits."""
+VISA = CardSummary(brand="visa", last4="4242")
 
 
 def answered(
@@ -38,7 +39,7 @@ def answered(
         method=Method.CARD,
         provider="simulator",
         provider_reference="pi_1",
-        card=CardSummary(brand="visa", last4="4242"),
+        card=VISA,
         status=PaymentStatus.PAID,
         failure=None,
         timeline=[],
@@ -57,6 +58,7 @@ def told(payment_id: str = "pay_1", **otherwise: object) -> ReportVerdict:
         reference="pi_1",
         method=Method.CARD,
         amount=TOTAL,
+        card=VISA,
     )
     return msgspec.structs.replace(report, **otherwise)
 
@@ -88,6 +90,7 @@ async def test_the_webhook_of_a_capture_that_was_answered_repeats_it_once() -> N
         {"provider": "stranger"},
         {"method": Method.CASH_ON_DELIVERY},
         {"captured": False},
+        {"card": None},
         {"failure": Failure(code="card_declined", message="No.")},
     ],
     ids=str,

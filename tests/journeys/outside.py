@@ -3,6 +3,7 @@
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from cartwheel.local.up import System
 
@@ -14,6 +15,26 @@ def provider(system: System) -> aiohttp.ClientSession:
     environment = system.environment
     headers = {"Authorization": f"Bearer {environment['SIMULATOR_API_KEY']}"}
     return aiohttp.ClientSession(environment["SIMULATOR_URL"], headers=headers)
+
+
+async def tokenized(system: System, number: str = "4242 4242 4242 4242", cvc: str = "917") -> str:
+    """Return a token of a card, made as the page of a shop makes it."""
+    status, made = await tokenizing(system, number, cvc=cvc)
+    assert status == 200, made
+    return msgspec.json.decode(made)["id"]
+
+
+async def tokenizing(system: System, number: str, **otherwise: object) -> tuple[int, bytes]:
+    """Return what the provider answers to a page of the shop that wants a token of a card."""
+    key = system.environment["SIMULATOR_PUBLISHABLE_KEY"]
+    card = {"number": number, "exp_month": 12, "exp_year": 2034, "cvc": "917", **otherwise}
+    async with (
+        aiohttp.ClientSession(
+            system.environment["SIMULATOR_URL"], headers={"Authorization": f"Bearer {key}"}
+        ) as page,
+        page.post("/v1/payment_methods", json={"type": "card", "card": card}) as response,
+    ):
+        return response.status, await response.read()
 
 
 async def ledger(system: System) -> list[Any]:

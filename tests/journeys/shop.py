@@ -13,8 +13,8 @@ from cartwheel.local.demo_users import ADMIN, PASSWORD, SIGN_UP_CODE
 
 from ..waiting import eventually
 
-CARD = "4242 4242 4242 4242"
-DECLINED_CARD = "4000 0000 0000 0002"
+CARD = "pm_card_visa"
+DECLINED_CARD = "pm_card_chargeDeclined"
 ADDRESS = {
     "name": "Grace Hopper",
     "street": "Harbour Street",
@@ -25,16 +25,9 @@ ADDRESS = {
 }
 
 
-def by_card(number: str = CARD, **changes: object) -> dict[str, Any]:
-    return {
-        "type": "card",
-        "number": number,
-        "exp_month": 12,
-        "exp_year": 2034,
-        "cvc": "917",
-        "holder": "Grace Hopper",
-        **changes,
-    }
+def by_card(card: object = CARD) -> dict[str, Any]:
+    """Return how to pay by the card that a token stands for."""
+    return {"type": "card", "token": card}
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -123,7 +123,7 @@ async def test_after_a_refusal_the_same_key_is_a_new_attempt(
     order = (await other.order(product)).made
     (await customer.order(product, key=key)).refused(409, "insufficient_stock")
     for _ in range(3):
-        await other.pay(order, by_card("4000000000009995"))
+        await other.pay(order, by_card("pm_card_chargeDeclinedInsufficientFunds"))
     await shelf.comes_to(product, available=1)
 
     again = await customer.order(product, key=key)
@@ -147,7 +147,7 @@ async def test_the_same_payment_sent_20_times_at_once_is_charged_once(
     assert len(await charges(system, [answers[0].made])) == 1
     assert len(await customer.everything("/payments")) == 1
     await mailed(system, customer.email, count=1)
-    other_card = await customer.pay(order, by_card("5555555555554444"), key=key)
+    other_card = await customer.pay(order, by_card("pm_card_mastercard"), key=key)
     other_card.refused(422, "idempotency_key_reused")
 
 

@@ -10,7 +10,7 @@ from cartwheel.local.up import System
 from ..waiting import eventually
 from .broker import left_messages, queues, table
 from .outside import mailed
-from .shop import Customer, Shelf, Shop, by_card
+from .shop import DECLINED_CARD, Customer, Shelf, Shop, by_card
 from .strangers import add_nameless_user
 
 
@@ -72,7 +72,7 @@ async def test_poison_stays_unacknowledged_for_ever(
     for product_id in ("nope", "prd_0", "\x00", "{}"):
         (await customer.order({"id": product_id})).refused(422)
     for _ in range(3):
-        await customer.pay(order, by_card("4000000000000002"))
+        await customer.pay(order, by_card(DECLINED_CARD))
     await customer.sees(order, "REJECTED")
     await asyncio.gather(*(customer.pay(order) for _ in range(3)))
 

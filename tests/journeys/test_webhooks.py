@@ -13,7 +13,7 @@ from cartwheel.simulator.webhooks import sign
 
 from ..waiting import eventually
 from .outside import charges, ledger, mailed, provider
-from .shop import Answer, Customer, Shelf, Shop
+from .shop import CARD, Answer, Customer, Shelf, Shop
 from .test_outages import without
 
 CASH = {"type": "cash_on_delivery"}
@@ -36,7 +36,8 @@ async def spoil(system: System, **fault: object) -> None:
 
 
 def about(payment: Any, kind: str = "payment_intent.succeeded") -> dict[str, Any]:
-    return {"type": kind, "payment_id": payment["id"], **payment["amount"]}
+    told = {"type": kind, "payment_id": payment["id"], **payment["amount"]}
+    return {**told, "card": payment.get("card")}
 
 
 @pytest.mark.parametrize("change", [{}, {"amount": 1}, {"currency": "EUR"}, {"amount": None}])
@@ -174,19 +175,18 @@ async def test_a_webhook_settles_the_payment_at_once_if_the_answer_is_lost(
 
 async def charged_by_mistake(system: System, payment: Any, amount: int) -> None:
     """Have the provider charge `amount` for a payment whose own charge it has not done."""
-    card = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2034, "cvc": "917"}
-    async with provider(system) as http:
-        async with http.post("/v1/tokens", json=card) as response:
-            token = (await response.json())["id"]
-        currency = payment["amount"]["currency"]
-        intent = {"payment_id": payment["id"], "amount": amount, "currency": currency}
-        async with http.post(
+    currency = payment["amount"]["currency"]
+    intent = {"payment_id": payment["id"], "amount": amount, "currency": currency}
+    async with (
+        provider(system) as http,
+        http.post(
             "/v1/payment_intents",
-            json={**intent, "token": token, "confirm": True},
+            json={**intent, "token": CARD, "confirm": True},
             headers={"Idempotency-Key": payment["id"]},
             raise_for_status=True,
-        ):
-            pass
+        ),
+    ):
+        pass
 
 
 async def test_another_sum_than_the_orders_goes_back_and_the_customer_is_told_and_pays_anew(
@@ -223,3 +223,16 @@ async def test_a_webhook_about_no_payment_of_ours_is_refused(system: System, sho
     unknown = {"id": "pay_" + "0" * 32, "amount": {"amount": 1, "currency": "USD"}}
 
     (await tell(system, shop, about(unknown))).refused(404, "payment_not_found")
+
+
+async def test_a_payment_whose_answer_was_lost_shows_the_card_that_its_webhook_tells(
+    system: System, customer: Customer, shelf: Shelf
+) -> None:
+    order = (await customer.order(await shelf.put_up())).made
+    async with provider(system) as http, http.post("/v1/faults", json={"kind": "charge_then_drop"}):
+        (await customer.pay(order)).refused(503, "outcome_unknown")
+
+    await customer.sees(order, "PAID")
+
+    [paid] = await customer.everything(f"/payments?order_id={order['id']}")
+    assert (paid["status"], paid["card"]) == ("PAID", {"brand": "visa", "last4": "4242"})

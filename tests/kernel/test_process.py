@@ -89,6 +89,7 @@ async def test_a_process_says_which_setting_is_malformed(variable: str, value: s
     ("service", "variable", "value"),
     [
         ("simulator", "SIMULATOR_WEBHOOK_URL", "s3cret"),
+        ("simulator", "SIMULATOR_PUBLISHABLE_KEY", "s3cret"),
         ("payments", "SIMULATOR_URL", "s3cret"),
         ("gateway", "COGNITO_JWKS_URL", "s3cret"),
         ("gateway", "PORT", "80000"),
@@ -166,7 +167,7 @@ async def test_a_process_that_waits_for_its_parts_stops_at_once_when_told(
     assert b"stopped" in said
 
 
-SECRETS = {"SIMULATOR_API_KEY": "sk_1", "SIMULATOR_WEBHOOK_SECRET": "whsec_1"}
+SECRETS = {"SIMULATOR_WEBHOOK_SECRET": "whsec_1"}
 
 
 def listening_at(folder: Path, system: System, host: str, port: int) -> dict[str, dict[str, str]]:
@@ -175,7 +176,6 @@ def listening_at(folder: Path, system: System, host: str, port: int) -> dict[str
         "gateway": {
             **SECRETS,
             "RABBITMQ_URL": system.environment["RABBITMQ_URL"],
-            "SIMULATOR_URL": "http://127.0.0.1:9",
             "COGNITO_USER_POOL_ID": "eu-west-1_pool",
             "COGNITO_CLIENT_ID": "client",
             "AWS_ACCESS_KEY_ID": "x",
@@ -185,6 +185,8 @@ def listening_at(folder: Path, system: System, host: str, port: int) -> dict[str
         },
         "simulator": {
             **SECRETS,
+            "SIMULATOR_API_KEY": "sk_1",
+            "SIMULATOR_PUBLISHABLE_KEY": "pk_1",
             "SIMULATOR_WEBHOOK_URL": "http://127.0.0.1:9",
             "SIMULATOR_LEDGER": str(folder / "ledger.sqlite"),
             "HOST": host,

@@ -9,6 +9,7 @@ from cartwheel.operations.verify import effects, stock
 from cartwheel.operations.verify.case import Case, in_flight, stuck
 from cartwheel.operations.verify.records import Line, Payment, Product, Resend, Stock
 from cartwheel.operations.verify.stock import Reserved
+from cartwheel.payments import domain
 
 from .papers import (
     LONG_AGO,
@@ -175,15 +176,26 @@ def test_a_decline_that_never_was_is_found() -> None:
     assert told(wrong(case)) == [(5, ("ord_1", "pay_1"))]
 
 
-def test_a_decline_that_its_order_has_not_heard_of_is_found() -> None:
-    declined = payment("REJECTED", attempt=1)
-    case = Case(
+def unheard(rejected: Payment) -> Case:
+    """Return an order that has not heard of a payment."""
+    return Case(
         order_id="ord_1",
         order=order("AWAITING_PAYMENT"),
         reservation=reservation("HELD", order_sequence=0),
-        payments=(declined,),
+        payments=(rejected,),
     )
-    assert told(wrong(case)) == [(5, ("ord_1", "pay_1"))]
+
+
+def test_a_decline_that_its_order_has_not_heard_of_is_found() -> None:
+    declined = payment("REJECTED", attempt=1)
+    assert told(wrong(unheard(declined))) == [(5, ("ord_1", "pay_1"))]
+
+
+def test_of_a_token_that_the_provider_did_not_take_its_order_hears_nothing() -> None:
+    failed = payment("REJECTED", failure=domain.PROCESSING_ERROR)
+    refused = payment("REJECTED", failure=domain.TOKEN_REFUSED)
+    assert told(wrong(unheard(failed))) == [(5, ("ord_1", "pay_1"))]
+    assert told(wrong(unheard(refused))) == []
 
 
 @pytest.mark.parametrize(

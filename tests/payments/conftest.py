@@ -18,7 +18,6 @@ from cartwheel.contracts.orders import (
     ShippingAddress,
 )
 from cartwheel.contracts.payments import (
-    CardSummary,
     CardToken,
     ConfirmPayment,
     CreatePayment,
@@ -138,10 +137,7 @@ class Shop(NamedTuple):
         return (await self.orders.get([told["order_id"]]))[told["order_id"]]
 
     async def card(self, number: str = GOOD) -> CardToken:
-        return CardToken(
-            token=await self.simulator.token(number),
-            card=CardSummary(brand="visa", last4=number[-4:]),
-        )
+        return CardToken(token=await self.simulator.token(number))
 
     async def fault(self, kind: str, **more: object) -> None:
         """Make the simulator do something wrong at the next confirmation."""

@@ -17,7 +17,9 @@ from cartwheel.contracts.orders import (
     PayableOrder,
 )
 from cartwheel.contracts.payments import (
+    CardSummary,
     CardToken,
+    CardTokenInvalid,
     CashOnDelivery,
     CreatePayment,
     PaymentInProgress,
@@ -99,8 +101,65 @@ async def test_nothing_of_the_card_but_brand_and_last_digits_is_stored(
 
     document = await payments.document(paid.id)
 
+    assert paid.card == CardSummary(brand="visa", last4="4242")
     assert document["card"] == {"brand": "visa", "last4": "4242"}
     assert card.token not in str(document)
+
+
+async def test_an_unknown_token_is_refused_and_the_order_stays_payable(
+    payments: Payments, shop: Shop
+) -> None:
+    order_id = await shop.order()
+
+    with pytest.raises(CardTokenInvalid) as refused:
+        await payments.create(create(order_id, CardToken(token="pm_none")))
+    [left] = await payments.of(order_id)
+    paid = (await payments.create(create(order_id, await shop.card()))).made
+
+    assert [error.field for error in refused.value.errors] == ["method.token"]
+    assert left.status is PaymentStatus.REJECTED
+    assert await payments.told(left.id) == []
+    assert await payments.payments.declined(order_id) == []
+    assert paid.status is PaymentStatus.PAID
+    assert await shop.charges(left, paid) == ["charge"]
+
+
+async def test_a_token_pays_one_order_and_no_other(payments: Payments, shop: Shop) -> None:
+    card, first, second = await shop.card(), await shop.order(), await shop.order()
+    await payments.create(create(first, card))
+
+    with pytest.raises(CardTokenInvalid):
+        await payments.create(create(second, card))
+
+    assert await shop.charges(*await payments.of(second)) == []
+
+
+async def test_however_often_a_token_is_refused_no_attempt_is_used_up(
+    payments: Payments, shop: Shop
+) -> None:
+    order_id = await shop.order()
+    for _ in range(5):
+        with pytest.raises(CardTokenInvalid):
+            await payments.create(create(order_id, CardToken(token="pm_none")))
+
+    declined = (await payments.create(create(order_id, await shop.card(DECLINED)))).made
+
+    assert declined.status is PaymentStatus.REJECTED
+    assert len(await payments.payments.declined(order_id)) == 1
+
+
+async def test_a_request_with_a_refused_token_is_refused_whenever_it_comes_again(
+    payments: Payments, other: Payments, shop: Shop
+) -> None:
+    order_id = await shop.order()
+    request = create(order_id, CardToken(token="pm_none"), request_id="5c0e")
+
+    attempts = await at_once([request] * 10, payments, other)
+    with pytest.raises(CardTokenInvalid):
+        await payments.create(request)
+
+    assert {type(attempt) for attempt in attempts} == {CardTokenInvalid}
+    assert len(await payments.of(order_id)) == 1
 
 
 @pytest.mark.parametrize(

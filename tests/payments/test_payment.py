@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from cartwheel.contracts.orders import InvalidTransition, PayableOrder, ShippingAddress
 from cartwheel.contracts.payments import (
+    CardSummary,
     CardToken,
     Failure,
     Method,
@@ -28,7 +29,7 @@ from cartwheel.payments.provider import Captured, Declined, Outcome, Verdict, Vo
 from ..orders.examples import ADDRESS, BONN
 from .examples import AT, CASH, CAUSE, LATER, TOTAL, VISA, create, payment
 
-CARD = CardToken(token="tok_1", card=VISA)
+CARD = CardToken(token="pm_1")
 CAPTURED = Captured(TOTAL)
 OTHER_SUM = Captured(Money(1, "USD"))
 SORRY = Declined(code="card_declined", message="Your card was declined.")
@@ -60,11 +61,11 @@ def test_a_payment_is_of_all_that_the_order_costs() -> None:
 
     assert (begun.amount, begun.order_id, begun.attempt) == (TOTAL, "ord_1", 2)
     assert (begun.status, begun.live) == (PaymentStatus.AWAITING_PAYMENT, True)
-    assert (begun.method, begun.card) == (Method.CARD, VISA)
+    assert (begun.method, begun.card) == (Method.CARD, None)
 
 
 def test_the_cards_token_is_not_kept() -> None:
-    assert "tok_1" not in repr(payment(CARD))
+    assert "pm_1" not in repr(payment(CARD))
 
 
 def test_a_card_payment_tells_nobody_before_its_verdict_and_cash_does() -> None:
@@ -83,6 +84,63 @@ def test_a_card_payment_tells_nobody_before_its_verdict_and_cash_does() -> None:
     assert told[CASH] == (
         PaymentPending(payment_id="pay_1", order_id="ord_1", method=Method.CASH_ON_DELIVERY),
     )
+
+
+@pytest.mark.parametrize("verdict", [CAPTURED, OTHER_SUM, SORRY, Voided()])
+def test_the_verdict_tells_what_is_shown_of_the_card(verdict: Verdict) -> None:
+    outcome = Outcome(verdict, "pi_1", VISA)
+
+    settled = domain.settle(payment(CARD), outcome, cause=CAUSE, at=LATER)
+
+    assert settled.card == VISA
+
+
+def test_a_late_capture_tells_it_too_and_one_that_does_not_leaves_it() -> None:
+    voided = settle(payment(CARD), Voided())
+
+    refunded = domain.settle(voided, Outcome(CAPTURED, "pi_1", VISA), cause=CAUSE, at=LATER)
+
+    assert (voided.card, refunded.card) == (None, VISA)
+    assert settle(payment(CARD), CAPTURED).card is None
+
+
+def test_what_a_provider_tells_of_a_card_is_cut_to_what_may_be_shown() -> None:
+    told = CardSummary(brand="visa\x1b[2J" * 20, last4="4242424242424242")
+
+    settled = domain.settle(payment(CARD), Outcome(CAPTURED, None, told), cause=CAUSE, at=LATER)
+
+    assert settled.card is not None
+    assert settled.card.last4 == "4242"
+    assert len(settled.card.brand) <= domain.LONGEST_BRAND
+    assert "\x1b" not in settled.card.brand
+
+
+def test_a_refused_token_uses_up_no_attempt_and_nobody_hears_of_it() -> None:
+    refused = domain.refuse_token(payment(CARD), cause=CAUSE, at=LATER)
+
+    assert (refused.status, refused.live) == (PaymentStatus.REJECTED, False)
+    assert (refused.failure, refused.attempt) == (domain.TOKEN_REFUSED, None)
+    assert refused.events == ()
+    assert domain.was_token_refused(refused)
+    assert domain.refuse_token(refused, cause=CAUSE, at=LATER) is refused
+
+
+def test_money_that_a_provider_takes_by_a_token_it_has_refused_goes_back() -> None:
+    refused = domain.refuse_token(payment(CARD), cause=CAUSE, at=LATER)
+
+    taken = settle(refused, CAPTURED)
+
+    assert taken.status is PaymentStatus.REJECTED
+    assert [refund.amount for refund in taken.refunds] == [TOTAL]
+    assert settle(refused, SORRY, Voided()) is refused
+
+
+def test_a_payment_that_has_ended_otherwise_is_not_refused_any_more() -> None:
+    paid, voided = settle(payment(CARD), CAPTURED), settle(payment(CARD), Voided())
+
+    for ended in (paid, voided):
+        assert domain.refuse_token(ended, cause=CAUSE, at=LATER) is ended
+        assert not domain.was_token_refused(ended)
 
 
 @pytest.mark.parametrize("address", [None, ADDRESS])

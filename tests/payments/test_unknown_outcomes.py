@@ -59,7 +59,7 @@ async def interrupted(payments: Payments, count: int) -> list[str]:
     """Return the ids of payments that were stored, and never came to the provider."""
     made = [
         msgspec.structs.replace(
-            payment(CardToken(token="tok_1", card=VISA)),
+            payment(CardToken(token="pm_1")),
             id=new_id("pay"),
             order_id=new_id("ord"),
             request_id=new_id("req"),
@@ -97,7 +97,9 @@ async def test_money_taken_without_an_answer_is_found_and_kept(
     await payments.reconcile()
     await payments.reconcile()
 
-    assert (await read(payments, left)).status is PaymentStatus.PAID
+    paid = await read(payments, left)
+    assert (left.card, paid.card) == (None, VISA)
+    assert paid.status is PaymentStatus.PAID
     assert await shop.charges(left) == ["charge"]
     [told] = (await payments.document(left.id))["outbox"]
     assert told["type"] == "payment.captured.v1"

@@ -27,7 +27,7 @@ from ..logs import logged_by
 from ..proxy import proxy_to
 from ..simulator.conftest import API_KEY
 from .conftest import DECLINED, GOOD, Payments, Shop
-from .examples import ADMIN, TOTAL, create, refund_due, reported
+from .examples import ADMIN, TOTAL, VISA, create, refund_due, reported
 
 NO = Failure(code="card_declined", message="Your card was declined.")
 OTHER_SUM = Money(1, "USD")
@@ -111,9 +111,10 @@ async def test_a_webhook_that_matches_is_believed_without_asking_the_provider(
     left = await unknown(payments, shop, "charge_then_drop")
 
     async with open_simulator(f"http://127.0.0.1:{unused_tcp_port}", API_KEY) as nobody:
-        await payments._replace(cards=nobody).report(reported(left, reference="pi_1"))
+        await payments._replace(cards=nobody).report(reported(left, reference="pi_1", card=VISA))
 
-    assert (await read(payments, left)).status is PaymentStatus.PAID
+    paid = await read(payments, left)
+    assert (paid.status, paid.card) == (PaymentStatus.PAID, VISA)
     document = await payments.document(left.id)
     assert document["captured"] == {"amount": TOTAL.amount, "currency": TOTAL.currency}
 

@@ -15,15 +15,20 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from cartwheel.gateway.card import Card
-from cartwheel.gateway.simulator import CardTokens, open_card_tokens
 from cartwheel.kernel.ids import new_id
 from cartwheel.payments.simulator import SimulatorCards, open_simulator
 
 API_KEY = "sk_test_known_to_the_services"
+PUBLISHABLE_KEY = "pk_test_known_to_everybody"
 WEBHOOK_SECRET = "whsec_known_to_both"
 
 Answer = tuple[int, Any]
+
+
+def card(number: str = "4242424242424242", **otherwise: object) -> dict[str, Any]:
+    """Return what makes a payment method of a card."""
+    good = {"number": number, "exp_month": 12, "exp_year": 2034, "cvc": "123"}
+    return {"type": "card", "card": {**good, **otherwise}}
 
 
 class Simulator:
@@ -46,6 +51,7 @@ class Simulator:
             "SIMULATOR_PORT": "0",
             "SIMULATOR_LEDGER": str(self.ledger),
             "SIMULATOR_API_KEY": API_KEY,
+            "SIMULATOR_PUBLISHABLE_KEY": PUBLISHABLE_KEY,
             "SIMULATOR_WEBHOOK_SECRET": WEBHOOK_SECRET,
             "SIMULATOR_WEBHOOK_URL": self.webhook_url or "",
             "NOTIFY_SOCKET": str(notified),
@@ -103,11 +109,15 @@ class Simulator:
     async def post(self, path: str, content: object = None, **headers: str) -> Answer:
         return await self.call("POST", path, content, **headers)
 
+    async def tokenize(self, content: object) -> Answer:
+        """Make a payment method, as the page of a shop does."""
+        key = f"Bearer {PUBLISHABLE_KEY}"
+        return await self.post("/v1/payment_methods", content, Authorization=key)
+
     async def token(self, number: str = "4242424242424242") -> str:
-        card = {"number": number, "exp_month": 12, "exp_year": 2034, "cvc": "123"}
-        status, token = await self.post("/v1/tokens", card)
-        assert status == 200, token
-        return token["id"]
+        status, made = await self.tokenize(card(number))
+        assert status == 200, made
+        return made["id"]
 
     async def intent(self, payment_id: str, number: str = "4242424242424242") -> str:
         """Announce a charge of 19.99 USD; return the intent's id."""
@@ -209,19 +219,8 @@ async def cards(simulator: Simulator) -> AsyncGenerator[SimulatorCards]:
 
 
 @pytest.fixture
-async def tokens(simulator: Simulator) -> AsyncGenerator[CardTokens]:
-    async with open_card_tokens(simulator.url, API_KEY) as tokens:
-        yield tokens
-
-
-@pytest.fixture
 def payment_id() -> str:
     return new_id("pay")
-
-
-@pytest.fixture
-def card() -> Card:
-    return Card(number="4242 4242 4242 4242", exp_month=12, exp_year=2034, cvc="123")
 
 
 @pytest.fixture

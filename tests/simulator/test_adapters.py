@@ -2,45 +2,29 @@ import asyncio
 
 import pytest
 
-from cartwheel.gateway import simulator as gateway_simulator
-from cartwheel.gateway.card import Card
-from cartwheel.gateway.simulator import CardTokens, InvalidCard, open_card_tokens
+from cartwheel.contracts.payments import CardSummary
 from cartwheel.kernel.errors import TimedOut, Unavailable
 from cartwheel.kernel.http_client import UnexpectedAnswer
 from cartwheel.kernel.ids import new_id
 from cartwheel.kernel.money import Money
 from cartwheel.payments import simulator as payments_simulator
-from cartwheel.payments.provider import Captured, Charge, Declined, Outcome, Voided
+from cartwheel.payments.provider import Captured, Charge, Declined, Outcome, TokenRefused, Voided
 from cartwheel.payments.simulator import SimulatorCards, open_simulator
 
 from .conftest import API_KEY, Simulator
 
-DECLINED = "4000 0000 0000 0002"
+DECLINED = "pm_card_chargeDeclined"
 PRICE = Money(1999, "USD")
 
 
-async def charge_of(tokens: CardTokens, card: Card, payment_id: str) -> Charge:
-    token = await tokens.tokenize(card)
-    return Charge(payment_id=payment_id, amount=PRICE, token=token.token)
-
-
-def card_with(number: str, month: int = 12, year: int = 2034, cvc: str = "123") -> Card:
-    return Card(number=number, exp_month=month, exp_year=year, cvc=cvc)
-
-
-async def test_a_card_becomes_a_token_with_brand_and_last_digits(
-    tokens: CardTokens, card: Card
-) -> None:
-    token = await tokens.tokenize(card)
-
-    assert token.token.startswith("tok_")
-    assert (token.brand, token.last4) == ("visa", "4242")
+def charge_of(payment_id: str, payment_method: str = "pm_card_visa") -> Charge:
+    return Charge(payment_id=payment_id, amount=PRICE, token=payment_method)
 
 
 async def test_a_good_card_is_captured_once_however_often_it_is_asked_for(
-    cards: SimulatorCards, tokens: CardTokens, card: Card, payment_id: str, simulator: Simulator
+    cards: SimulatorCards, payment_id: str, simulator: Simulator
 ) -> None:
-    charge = await charge_of(tokens, card, payment_id)
+    charge = charge_of(payment_id)
 
     first, *others = await asyncio.gather(*[cards.charge(charge) for _ in range(5)])
 
@@ -52,9 +36,9 @@ async def test_a_good_card_is_captured_once_however_often_it_is_asked_for(
 
 
 async def test_a_declined_card_is_a_verdict_not_an_exception(
-    cards: SimulatorCards, tokens: CardTokens, payment_id: str
+    cards: SimulatorCards, payment_id: str
 ) -> None:
-    charge = await charge_of(tokens, card_with(DECLINED), payment_id)
+    charge = charge_of(payment_id, DECLINED)
 
     outcome = await cards.charge(charge)
 
@@ -63,11 +47,11 @@ async def test_a_declined_card_is_a_verdict_not_an_exception(
 
 
 async def test_a_charge_that_comes_after_its_cancellation_is_void(
-    cards: SimulatorCards, tokens: CardTokens, card: Card, payment_id: str, simulator: Simulator
+    cards: SimulatorCards, payment_id: str, simulator: Simulator
 ) -> None:
     assert await cards.cancel(payment_id) == Outcome(Voided())
 
-    outcome = await cards.charge(await charge_of(tokens, card, payment_id))
+    outcome = await cards.charge(charge_of(payment_id))
 
     assert outcome.verdict == Voided()
     assert await cards.cancel(payment_id) == outcome
@@ -75,7 +59,7 @@ async def test_a_charge_that_comes_after_its_cancellation_is_void(
 
 
 async def test_looking_a_payment_up_tells_its_verdict_and_prevents_nothing(
-    cards: SimulatorCards, tokens: CardTokens, card: Card, payment_id: str, simulator: Simulator
+    cards: SimulatorCards, payment_id: str, simulator: Simulator
 ) -> None:
     assert await cards.look_up(payment_id) is None
     await simulator.announce(payment_id, await simulator.token())
@@ -86,7 +70,7 @@ async def test_looking_a_payment_up_tells_its_verdict_and_prevents_nothing(
 
     another = new_id("pay")
     assert await cards.look_up(another) is None
-    charged = await cards.charge(await charge_of(tokens, card, another))
+    charged = await cards.charge(charge_of(another))
     assert charged.verdict == Captured(PRICE)
     assert await cards.look_up(another) == charged
 
@@ -102,13 +86,11 @@ async def test_looking_up_a_payment_canceled_before_it_was_made_tells_that_it_is
 @pytest.mark.parametrize("kind", ["charge_then_drop", "charge_then_error"])
 async def test_no_answer_is_an_outage_and_canceling_finds_the_truth(
     cards: SimulatorCards,
-    tokens: CardTokens,
-    card: Card,
     payment_id: str,
     simulator: Simulator,
     kind: str,
 ) -> None:
-    charge = await charge_of(tokens, card, payment_id)
+    charge = charge_of(payment_id)
     await simulator.post("/v1/faults", {"kind": kind, "payment_id": payment_id})
 
     with pytest.raises(Unavailable):
@@ -117,59 +99,62 @@ async def test_no_answer_is_an_outage_and_canceling_finds_the_truth(
     assert (await cards.cancel(payment_id)).verdict == Captured(PRICE)
 
 
-async def test_nobody_there_is_an_outage(card: Card, unused_tcp_port: int) -> None:
-    url = f"http://127.0.0.1:{unused_tcp_port}"
-    async with open_simulator(url, API_KEY) as cards, open_card_tokens(url, API_KEY) as tokens:
+async def test_nobody_there_is_an_outage(unused_tcp_port: int) -> None:
+    async with open_simulator(f"http://127.0.0.1:{unused_tcp_port}", API_KEY) as cards:
         with pytest.raises(Unavailable):
             await cards.cancel("pay_1")
         with pytest.raises(Unavailable):
             await cards.look_up("pay_1")
-        with pytest.raises(Unavailable):
-            await tokens.tokenize(card)
 
 
-async def test_silence_is_a_timeout(
-    card: Card, silent_port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_silence_is_a_timeout(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(payments_simulator, "ANSWER_WITHIN", 0.2)
-    monkeypatch.setattr(gateway_simulator, "ANSWER_WITHIN", 0.2)
-    url = f"http://127.0.0.1:{silent_port}"
-    async with open_simulator(url, API_KEY) as cards, open_card_tokens(url, API_KEY) as tokens:
+    async with open_simulator(f"http://127.0.0.1:{silent_port}", API_KEY) as cards:
         with pytest.raises(TimedOut):
             await cards.cancel("pay_1")
-        with pytest.raises(TimedOut):
-            await tokens.tokenize(card)
 
 
-async def test_a_wrong_key_is_nobodys_refusal(simulator: Simulator, card: Card) -> None:
+async def test_a_wrong_key_is_nobodys_refusal(simulator: Simulator, payment_id: str) -> None:
     wrong = "sk_wrong"
-    async with (
-        open_simulator(simulator.url, wrong) as cards,
-        open_card_tokens(simulator.url, wrong) as tokens,
-    ):
+    async with open_simulator(simulator.url, wrong) as cards:
         with pytest.raises(UnexpectedAnswer, match="401 unauthorized") as charging:
             await cards.cancel("pay_1")
         with pytest.raises(UnexpectedAnswer, match="401 unauthorized"):
             await cards.look_up("pay_1")
         with pytest.raises(UnexpectedAnswer, match="401 unauthorized"):
-            await tokens.tokenize(card)
+            await cards.charge(charge_of(payment_id))
     assert wrong not in str(charging.value)
 
 
-@pytest.mark.parametrize(
-    ("bad", "field"),
-    [
-        (card_with("4242424242424241"), "method.number"),
-        (card_with("4242424242424242", year=2020), "method.exp_year"),
-        (card_with("4242424242424242", month=13), "method.exp_month"),
-        (card_with("4242424242424242", cvc="12"), "method.cvc"),
-    ],
-)
-async def test_a_malformed_card_is_refused_by_field(
-    tokens: CardTokens, bad: Card, field: str
+@pytest.mark.parametrize("token", ["pm_none", "tok_visa", "pm_card_Visa"])
+async def test_an_unknown_token_is_refused_and_nothing_has_happened(
+    cards: SimulatorCards, payment_id: str, token: str
 ) -> None:
-    with pytest.raises(InvalidCard) as refused:
-        await tokens.tokenize(bad)
+    with pytest.raises(TokenRefused):
+        await cards.charge(charge_of(payment_id, token))
 
-    assert [error.field for error in refused.value.errors] == [field]
-    assert refused.value.code == "invalid_card"
+    assert await cards.look_up(payment_id) is None
+
+
+@pytest.mark.parametrize("number", ["4242424242424242", "4000000000000002"])
+async def test_a_token_pays_once_and_its_own_payment_is_answered_again(
+    cards: SimulatorCards, simulator: Simulator, payment_id: str, number: str
+) -> None:
+    token, another = await simulator.token(number), new_id("pay")
+    first = await cards.charge(charge_of(payment_id, token))
+
+    with pytest.raises(TokenRefused):
+        await cards.charge(charge_of(another, token))
+
+    assert await cards.charge(charge_of(payment_id, token)) == first
+    assert await cards.look_up(another) is None
+    assert await simulator.entries(another) == []
+
+
+async def test_the_verdict_tells_what_may_be_shown_of_the_card(
+    cards: SimulatorCards, payment_id: str
+) -> None:
+    outcome = await cards.charge(charge_of(payment_id, "pm_card_amex"))
+
+    assert outcome.card == CardSummary(brand="amex", last4="0005")
+    assert (await cards.look_up(payment_id)) == outcome

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cartwheel.simulator.cards import brand_of, passes_luhn, recognise
+from cartwheel.simulator.cards import (
+    READY_MADE,
+    KnownCard,
+    brand_of,
+    passes_luhn,
+    ready_made,
+    recognise,
+)
 from cartwheel.simulator.errors import CardError
 
 TODAY = date(2030, 6, 15)
@@ -60,6 +67,24 @@ def test_a_card_that_cannot_be_right_is_refused_by_field(
         outcome(number, cvc, month, year)
 
     assert refused.value.param == param
+
+
+def test_the_ready_made_payment_methods_behave_as_stripe_says() -> None:
+    assert {name: ready_made(name) for name in READY_MADE} == {
+        name: KnownCard(brand=brand, last4=last4, decline_code=decline_code)
+        for name, brand, last4, decline_code in (
+            ("pm_card_visa", "visa", "4242", None),
+            ("pm_card_mastercard", "mastercard", "4444", None),
+            ("pm_card_amex", "amex", "0005", None),
+            ("pm_card_discover", "discover", "1117", None),
+            ("pm_card_chargeDeclined", "visa", "0002", "card_declined"),
+            ("pm_card_visa_chargeDeclined", "visa", "0002", "card_declined"),
+            ("pm_card_chargeDeclinedInsufficientFunds", "visa", "9995", "insufficient_funds"),
+            ("pm_card_visa_chargeDeclinedInsufficientFunds", "visa", "9995", "insufficient_funds"),
+            ("pm_card_chargeDeclinedExpiredCard", "visa", "0069", "expired_card"),
+            ("pm_card_chargeDeclinedIncorrectCvc", "visa", "0127", "incorrect_cvc"),
+        )
+    }
 
 
 def test_a_card_is_good_until_the_end_of_its_month() -> None:

@@ -79,14 +79,18 @@ async def test_the_ledger_only_grows(simulator: Simulator, payment_id: str) -> N
 async def test_a_ledger_of_an_older_version_is_taken_over(
     own_simulator: Callable[[], Simulator], payment_id: str
 ) -> None:
-    """It lacks the column that tells how an intent's key was first used."""
+    """It lacks the columns that tell how an intent's key was first used, and which payment has used
+    up a payment method."""
     simulator = own_simulator()
     await simulator.start()
     token = await simulator.token()
     announced = await simulator.announce(payment_id, token)
     await simulator.stop()
     with contextlib.closing(sqlite3.connect(simulator.ledger)) as older:
-        older.executescript("ALTER TABLE intents DROP COLUMN confirm; PRAGMA user_version = 0;")
+        older.executescript(
+            "ALTER TABLE intents DROP COLUMN confirm; ALTER TABLE tokens DROP COLUMN used_by;"
+            " PRAGMA user_version = 0;"
+        )
 
     await simulator.start()
 

@@ -8,7 +8,7 @@ import msgspec
 
 from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.orders import ShippingAddress
-from cartwheel.kernel.errors import Conflict, NotFound
+from cartwheel.kernel.errors import Conflict, Invalid, NotFound
 from cartwheel.kernel.messages import Created, Event, Page, Request
 from cartwheel.kernel.money import Money
 
@@ -92,6 +92,12 @@ class PaymentInProgress(Conflict):
     code = "payment_in_progress"
 
 
+class CardTokenInvalid(Invalid):
+    """The provider does not know the card's token, or it was used before. Nothing was charged."""
+
+    code = "card_token_invalid"
+
+
 class NotConfirmable(Conflict):
     """Only a cash payment that is still awaited can be confirmed by hand."""
 
@@ -99,10 +105,9 @@ class NotConfirmable(Conflict):
 
 
 class CardToken(msgspec.Struct, frozen=True, kw_only=True, tag="card", tag_field="type"):
-    """A card, by the token its provider gave for it."""
+    """A card, by the token that its provider made of it for the customer."""
 
     token: str
-    card: CardSummary
 
 
 class CashOnDelivery(
@@ -115,7 +120,8 @@ class CreatePayment(Request[Created[PaymentView]], frozen=True, kw_only=True):
     """Pays an order. The amount is always the order's.
 
     Repeatable: `request_id` with the same `body_hash` answers the payment made first, or refuses
-    with `PaymentInProgress` while that one is still running. A decline is an answer, not a refusal.
+    with `PaymentInProgress` while that one is still running. A decline is an answer, not a refusal;
+    a token that the provider does not take is `CardTokenInvalid`, and uses up no attempt.
     `payment_id` names a new payment; payments makes an id where an older gateway gives none.
     """
 
@@ -146,7 +152,7 @@ class ReportVerdict(Request[None], frozen=True, kw_only=True):
     """A provider's webhook, its signature checked, says how a payment ended. Repeatable.
 
     It is believed only if it matches the payment; a field left out does not match. Otherwise the
-    provider is asked what has really happened.
+    provider is asked what has really happened. `card` is for showing only.
     """
 
     type: ClassVar[str] = "report_verdict"
@@ -159,6 +165,7 @@ class ReportVerdict(Request[None], frozen=True, kw_only=True):
     reference: str | None = None
     method: Method | None = None
     amount: Money | None = None
+    card: CardSummary | None = None
 
 
 class GetPayment(Request[PaymentView], frozen=True, kw_only=True):

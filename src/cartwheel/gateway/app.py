@@ -17,13 +17,12 @@ from cartwheel.gateway.captures import Captures
 from cartwheel.gateway.clients import Clients
 from cartwheel.gateway.cognito import Cognito
 from cartwheel.gateway.every_route import EveryRoute
-from cartwheel.gateway.identity import Asking, Identity, Verifier
+from cartwheel.gateway.identity import Identity, Verifier
 from cartwheel.gateway.jwks import KeySet
 from cartwheel.gateway.problems import SAFE_HEADERS, respond
 from cartwheel.gateway.routes import auth, docs, health, orders, payments, products, webhooks
 from cartwheel.gateway.server import serve
 from cartwheel.gateway.settings import Settings
-from cartwheel.gateway.simulator import CardTokens, open_card_tokens
 from cartwheel.kernel import process, telemetry
 from cartwheel.kernel.bus.asking import Caller
 from cartwheel.kernel.bus.connection import Connection
@@ -44,7 +43,6 @@ def create_app(
     verifier: Verifier,
     users: Cognito,
     bus: AsksRaw,
-    tokens: CardTokens,
     webhook_secret: str,
     is_ready: health.Ready,
     routes: Sequence[Router] = ROUTES,
@@ -55,9 +53,6 @@ def create_app(
     # more; so each of these takes what is provided before it.
     def provide_identity(scope: Scope, bus: Bus) -> Identity:
         return scope["user"]
-
-    def provide_tokens(identity: Asking) -> CardTokens:
-        return tokens
 
     def provide_secret(bus: Bus) -> str:
         return webhook_secret
@@ -74,7 +69,6 @@ def create_app(
                 "bus": lambda: bus,
                 "users": lambda: users,
                 "identity": provide_identity,
-                "tokens": provide_tokens,
                 "webhook_secret": provide_secret,
             }.items()
         },
@@ -104,7 +98,6 @@ async def assembled(
             client_secret=given.cognito_client_secret,
             mark_key=given.emulated_cognito_key,
         ) as users,
-        open_card_tokens(given.simulator_url, given.simulator_api_key) as tokens,
     ):
         verifier = Verifier(
             KeySet(given.jwks_url, http),
@@ -116,7 +109,6 @@ async def assembled(
             verifier=verifier,
             users=users,
             bus=bus,
-            tokens=tokens,
             webhook_secret=given.simulator_webhook_secret,
             is_ready=is_ready,
         )

@@ -20,6 +20,10 @@ Kind = TypeVar("Kind")
 
 MAX_BODY = 256 * 1024
 
+EXPLAIN = "explain_invalid"
+"""A route's option: a function that gets a body which is not valid, and may raise what is told in
+place of `Invalid`."""
+
 _PATH = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`$")
 _STEP = re.compile(r"\w+|[^\w.\[\]]+")
 _INDEX = re.compile(r"[0-9]{1,6}")
@@ -63,14 +67,21 @@ class JsonRequest(Request[Any, Any, Any]):
         """Return the body as the type of the handler's `data`.
 
         Raises:
-            Invalid: it is JSON, but not of that shape; names the field.
+            Invalid: it is JSON, but not of that shape; names the field, or tells what the route's
+                EXPLAIN has to say.
             UnsupportedMediaType: it does not say that it is JSON.
             MalformedJson: it is no JSON.
         """
         kind = _header(self.scope, b"content-type").partition(b";")[0]
         if kind.strip().lower() != b"application/json":
             raise UnsupportedMediaType("Send application/json.")
-        return decode(await self.body(), self._decoder())
+        body = await self.body()
+        try:
+            return decode(body, self._decoder())
+        except Invalid:
+            if explain := self.route_handler.opt.get(EXPLAIN):
+                explain(body)
+            raise
 
     def _decoder(self) -> msgspec.json.Decoder[Any]:
         handler = self.route_handler

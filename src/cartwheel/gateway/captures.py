@@ -67,6 +67,7 @@ class Captures:
             reference=payment.provider_reference,
             method=payment.method,
             amount=payment.amount,
+            card=payment.card,
         )
         self._answered[payment.id] = time.monotonic(), told
         if len(self._answered) > self._most:

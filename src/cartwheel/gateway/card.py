@@ -1,37 +1,58 @@
-"""A card as the customer typed it: in memory for one request, and never shown by anything."""
+"""A card comes as the token that its provider has made of it; its number and CVC are refused.
 
-from typing import Annotated, Any
+So nothing of this system has to protect card data. What is refused is not looked at any further,
+and neither repeated nor logged.
+"""
+
+import re
+from typing import Annotated
 
 import msgspec
 
 from cartwheel.kernel import text
+from cartwheel.kernel.errors import FieldError, Invalid
+
+Token = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^pm_[A-Za-z0-9_]+$" + text.NOTHING_AFTER,
+        max_length=100,
+        description="Made by the card provider of the customer's card, with the publishable key",
+        examples=["pm_card_visa"],
+    ),
+]
+
+_NUMBER = re.compile(rb'"?[0-9](?:[ -]?[0-9]){11,18}"?')
+"""12 to 19 digits, as JSON, whether they are those of a card or mistyped."""
 
 
-class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """`number` may be grouped by spaces or dashes; `exp_year` has four digits."""
+class CardDataNotAccepted(Invalid):
+    """A card's own data was sent in place of a token."""
 
-    number: Annotated[
-        str,
-        msgspec.Meta(
-            pattern=r"^[0-9](?:[ -]?[0-9]){11,18}$" + text.NOTHING_AFTER,
-            max_length=37,
-            description="12 to 19 digits; spaces and dashes between them don't matter",
-            examples=["4242 4242 4242 4242"],
-        ),
-    ]
-    exp_month: Annotated[int, msgspec.Meta(ge=1, le=12, examples=[12])]
-    exp_year: Annotated[int, msgspec.Meta(ge=2000, le=2099, examples=[2034])]
-    cvc: Annotated[
-        str,
-        msgspec.Meta(pattern=r"^[0-9]{3,4}$" + text.NOTHING_AFTER, max_length=4, examples=["123"]),
-    ]
-    holder: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=text.LINE)] | None = (
-        None
-    )
+    code = "card_data_not_accepted"
 
-    def __repr__(self) -> str:
-        return "Card(…)"
 
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        # msgspec would list every field here, and tracebacks in the log are drawn by rich.
-        return []
+_CARD_DATA = frozenset({"number", "cvc", "exp_month", "exp_year", "card"})
+"""Fields of a card; Stripe's API has them within `card`."""
+
+
+class _Payment(msgspec.Struct):
+    method: dict[str, msgspec.Raw]
+
+
+def refuse_card_data(body: bytes) -> None:
+    """Look whether a payment that is not valid brings a card in place of a token.
+
+    Raises:
+        CardDataNotAccepted: it does.
+    """
+    try:
+        method = msgspec.json.decode(body, type=_Payment).method
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return
+    token = bytes(method.get("token", msgspec.Raw()))
+    if method.keys() & _CARD_DATA or _NUMBER.fullmatch(token):
+        raise CardDataNotAccepted(
+            "Card data is not accepted here. Send the token that the card provider makes of it.",
+            errors=[FieldError("method", "takes a token in place of the card's data")],
+        )

@@ -29,8 +29,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: LogLevel = "INFO"
     rabbitmq_url: AmqpUrl
     amqp_client: AmqpClient = "built-in"
-    simulator_url: HttpUrl
-    simulator_api_key: str
     simulator_webhook_secret: str
     cognito_user_pool_id: str
     cognito_client_id: str

@@ -97,6 +97,11 @@ def show(system: "System", home: Path) -> None:
     table = Table(title="Cartwheel is running", show_header=False, title_justify="left")
     table.add_row("API", f"{system.url}/api/v1")
     table.add_row("Documentation", f"{system.url}/api")
+    table.add_row(
+        "Card tokens",
+        f"{system.environment['SIMULATOR_URL']}/v1/payment_methods, "
+        f"key {system.environment['SIMULATOR_PUBLISHABLE_KEY']}",
+    )
     if "AWS_ACCESS_KEY_ID" in system.environment:
         table.add_row("Administrator", f"{ADMIN}, password {PASSWORD}")
         table.add_row("Customer", f"{CUSTOMER}, password {PASSWORD}")

@@ -52,6 +52,9 @@ def copies(process: Process, count: int) -> tuple[Process, ...]:
     return (process, *more)
 
 
+PUBLISHABLE_KEY = "pk_test_cartwheel"
+"""The simulator's, always the same: it is no secret, and so every example can name it."""
+
 _OWN_AWS_ACCOUNT = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION")
 """Would lead the AWS client past the emulator."""
 
@@ -77,6 +80,7 @@ def settings(home: Path, given: Mapping[str, str], port: int | None) -> dict[str
         "SIMULATOR_URL": f"http://{reached}:{simulator_port}",
         "SIMULATOR_LEDGER": str(ledger),
         "SIMULATOR_API_KEY": secret("simulator_api_key"),
+        "SIMULATOR_PUBLISHABLE_KEY": PUBLISHABLE_KEY,
         "SIMULATOR_WEBHOOK_SECRET": secret("simulator_webhook_secret"),
         "SIMULATOR_WEBHOOK_URL": f"http://{reached}:{chosen}/api/v1/webhooks/simulator",
     }

@@ -11,7 +11,7 @@ import msgspec
 from rich.console import Console
 
 from cartwheel.contracts.notifications import MailView
-from cartwheel.kernel.settings import AmqpUrl
+from cartwheel.kernel.settings import AmqpUrl, HttpUrl
 from cartwheel.local import ports
 from cartwheel.local.demo_users import SIGN_UP_CODE
 from cartwheel.operations import mail
@@ -28,23 +28,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8000
     aws_endpoint_url: str | None = None
+    simulator_url: HttpUrl
+    simulator_publishable_key: str
 
 
 class DemoFailed(Exception):
     """A step did not come out as it should; the message is what came back."""
 
 
-class _Shop:
-    """The API as a client sees it; every step is shown with what came back."""
+class _Api:
+    """An API as a client sees it; every step is shown with what came back."""
 
-    def __init__(self, http: aiohttp.ClientSession, console: Console) -> None:
+    def __init__(self, http: aiohttp.ClientSession, below: str, console: Console) -> None:
         self._http = http
+        self._below = below
         self._console = console
 
     async def get(self, path: str, token: str) -> Any:
         """Ask without showing it."""
         headers = {"Authorization": f"Bearer {token}"}
-        async with self._http.get(f"/api/v1{path}", headers=headers) as response:
+        async with self._http.get(f"{self._below}{path}", headers=headers) as response:
             return await response.json(content_type=None)
 
     async def step(
@@ -63,7 +66,7 @@ class _Shop:
             headers["Idempotency-Key"] = secrets.token_hex(16)
         began = time.perf_counter()
         async with self._http.request(
-            method, f"/api/v1{path}", json=body, headers=headers
+            method, f"{self._below}{path}", json=body, headers=headers
         ) as response:
             answer = await response.json(content_type=None) if response.status != 204 else None
         took = (time.perf_counter() - began) * 1000
@@ -87,11 +90,17 @@ async def demo(settings: Settings, *, admin: tuple[str, str], console: Console) 
     """
     url = f"http://{ports.in_url(settings.host)}:{settings.port}"
     console.print(f"Cartwheel at [bold]{url}[/]\n", highlight=False)
-    async with aiohttp.ClientSession(url, timeout=aiohttp.ClientTimeout(total=20)) as http:
+    limit = aiohttp.ClientTimeout(total=20)
+    async with (
+        aiohttp.ClientSession(url, timeout=limit) as http,
+        aiohttp.ClientSession(settings.simulator_url, timeout=limit) as provider_http,
+    ):
+        shop = _Api(http, "/api/v1", console)
+        provider = _Api(provider_http, "/v1", console)
         try:
-            order = await _buy(_Shop(http, console), settings, admin, console)
+            order = await _buy(shop, provider, settings, admin, console)
         except aiohttp.ClientConnectionError as error:
-            raise NotRunning(f"nothing answers at {url} ({error}): is the system up?") from None
+            raise NotRunning(f"nothing answers ({error}): is the system up?") from None
     with console.status("waiting for the mail"):
         sent = await _eventually(lambda: _mail_for(order["id"], settings), "the mail was not sent")
     console.print("[green]✓[/] [bold]The mail[/]")
@@ -100,7 +109,7 @@ async def demo(settings: Settings, *, admin: tuple[str, str], console: Console) 
 
 
 async def _buy(
-    shop: _Shop, settings: Settings, admin: tuple[str, str], console: Console
+    shop: _Api, provider: _Api, settings: Settings, admin: tuple[str, str], console: Console
 ) -> dict[str, Any]:
     tag = secrets.token_hex(3)
     customer = {"email": f"demo-{tag}@example.com", "password": f"Demo-{secrets.token_hex(8)}"}
@@ -173,20 +182,30 @@ async def _buy(
         token=token,
         show=lambda made: f"{made['number']}: {_money(made['total'])}, {made['status']}",
     )
+    # As the page of a shop does it: the card goes to its provider, and never to the shop.
+    card_token = await provider.step(
+        "Make a token of the card, at its provider",
+        "POST",
+        "/payment_methods",
+        {
+            "type": "card",
+            "card": {
+                "number": "4242 4242 4242 4242",
+                "exp_month": 12,
+                "exp_year": 2034,
+                "cvc": "123",
+            },
+        },
+        token=settings.simulator_publishable_key,
+        show=lambda made: f"{made['id']}, {made['card']['brand']} {made['card']['last4']}",
+    )
     await shop.step(
         "Pay by card",
         "POST",
         "/payments",
         {
             "order_id": order["id"],
-            "method": {
-                "type": "card",
-                "number": "4242 4242 4242 4242",
-                "exp_month": 12,
-                "exp_year": 2034,
-                "cvc": "123",
-                "holder": "Grace Hopper",
-            },
+            "method": {"type": "card", "token": card_token["id"]},
             "shipping_address": {
                 "name": "Grace Hopper",
                 "street": "Harbour Street",

@@ -17,6 +17,7 @@ from cartwheel.contracts.orders import InvalidTransition, PayableOrder, Shipping
 from cartwheel.contracts.payments import (
     CardSummary,
     CardToken,
+    CardTokenInvalid,
     CreatePayment,
     Failure,
     Method,
@@ -41,6 +42,9 @@ from cartwheel.payments.provider import Captured, Declined, Outcome, Voided
 LONGEST_CODE, LONGEST_MESSAGE = 64, 300
 """Characters of a provider's reason that are kept."""
 
+LONGEST_BRAND, LAST_DIGITS = 30, 4
+"""Characters that are kept of what a provider tells of a card."""
+
 PROCESSING_ERROR = Failure(
     code="processing_error",
     message="The payment could not be processed. Nothing was charged; please try again.",
@@ -49,6 +53,10 @@ AMOUNT_MISMATCH = Failure(
     code="amount_mismatch",
     message="Another sum than the order's was charged. It will be refunded; please try again.",
 )
+TOKEN_REFUSED = Failure(
+    code=CardTokenInvalid.code,
+    message="The card's token is unknown or was used before. Nothing was charged.",
+)
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +64,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
 
     `attempt` tells which of the order's attempts it is; a voided or refunded one has given its own
     back.
+    `card` is what the provider tells of it with the verdict.
     `captured` is what its provider has taken for it; older payments do not tell.
     `shipping_address` is the one that came with it; each of its events takes it to the order.
     `events` and their `cause` are what the payment has not been stored with yet.
@@ -127,7 +136,7 @@ def begin(
         method=method,
         provider=provider,
         provider_reference=None,
-        card=request.method.card if isinstance(request.method, CardToken) else None,
+        card=None,
         status=PaymentStatus.AWAITING_PAYMENT,
         live=True,
         attempt=payable.declines + 1,
@@ -187,16 +196,18 @@ def settle(
     Money that is not the payment's amount, or was captured after the payment had been rejected, is
     to be refunded.
     """
-    reference = outcome.reference or payment.provider_reference
+    told = msgspec.structs.replace(
+        payment,
+        provider_reference=outcome.reference or payment.provider_reference,
+        card=_shown(outcome.card) if outcome.card else payment.card,
+    )
     if payment.status is PaymentStatus.REJECTED and isinstance(outcome.verdict, Captured):
         money = outcome.verdict.amount
-        due = refund_due(payment, money, reason="late capture", cause=cause, at=at)
-        if due is payment:
-            return payment
-        return msgspec.structs.replace(due, provider_reference=reference, captured=money)
+        due = refund_due(told, money, reason="late capture", cause=cause, at=at)
+        return payment if due is told else msgspec.structs.replace(due, captured=money)
     if payment.status is not PaymentStatus.AWAITING_PAYMENT:
         return payment
-    payment = msgspec.structs.replace(payment, provider_reference=reference)
+    payment = told
     match outcome.verdict:
         case Captured(amount=money) if money == payment.amount:
             paid = msgspec.structs.replace(payment, status=PaymentStatus.PAID, captured=money)
@@ -220,6 +231,21 @@ def settle(
             return _rejected(payment, why, counts=True, cause=cause, at=at)
         case Voided():
             return _rejected(payment, voided_as, counts=False, cause=cause, at=at)
+
+
+def refuse_token(payment: Payment, *, cause: Cause, at: datetime) -> Payment:
+    """Return `payment` as REJECTED because its provider does not take the token.
+
+    It is as if it had never begun: it uses up no attempt, and the order and the customer's mail do
+    not hear of it. It is kept so that money which a provider takes all the same is refunded.
+    """
+    if payment.status is not PaymentStatus.AWAITING_PAYMENT:
+        return payment
+    return _without_money(payment, TOKEN_REFUSED, counts=False, cause=cause, at=at)
+
+
+def was_token_refused(payment: Payment) -> bool:
+    return payment.failure is not None and payment.failure.code == TOKEN_REFUSED.code
 
 
 def settle_by(provider: str, payment: Payment, outcome: Outcome, *, at: datetime) -> Payment:
@@ -323,13 +349,6 @@ def confirm_cash(payment: Payment, *, cause: Cause, at: datetime) -> Payment:
 def _rejected(
     payment: Payment, failure: Failure, *, counts: bool, cause: Cause, at: datetime
 ) -> Payment:
-    rejected = msgspec.structs.replace(
-        payment,
-        status=PaymentStatus.REJECTED,
-        live=False,
-        attempt=payment.attempt if counts else None,
-        failure=failure,
-    )
     event = PaymentDeclined(
         payment_id=payment.id,
         order_id=payment.order_id,
@@ -337,7 +356,27 @@ def _rejected(
         counts=counts,
         shipping_address=payment.shipping_address,
     )
-    return _changed(rejected, "declined", event, cause=cause, at=at)
+    return _without_money(payment, failure, event, counts=counts, cause=cause, at=at)
+
+
+def _without_money(
+    payment: Payment, failure: Failure, *events: Event, counts: bool, cause: Cause, at: datetime
+) -> Payment:
+    rejected = msgspec.structs.replace(
+        payment,
+        status=PaymentStatus.REJECTED,
+        live=False,
+        attempt=payment.attempt if counts else None,
+        failure=failure,
+    )
+    return _changed(rejected, "declined", *events, cause=cause, at=at)
+
+
+def _shown(card: CardSummary) -> CardSummary:
+    return CardSummary(
+        brand=text.one_line(card.brand, longest=LONGEST_BRAND),
+        last4=text.one_line(card.last4, longest=LAST_DIGITS),
+    )
 
 
 def _changed(payment: Payment, what: str, *events: Event, cause: Cause, at: datetime) -> Payment:

@@ -4,6 +4,7 @@ from typing import ClassVar, Protocol
 
 import msgspec
 
+from cartwheel.contracts.payments import CardSummary
 from cartwheel.kernel.money import Money
 
 
@@ -36,10 +37,18 @@ Verdict = Captured | Declined | Voided
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How a payment ended at its provider; `reference` is the provider's own id of it, if any."""
+    """How a payment ended at its provider, and what may be shown of the card, if there was one.
+
+    `reference` is the provider's own id of it, if any.
+    """
 
     verdict: Verdict
     reference: str | None = None
+    card: CardSummary | None = None
+
+
+class TokenRefused(Exception):
+    """The provider does not know the token, or it was used before. Nothing was charged."""
 
 
 class CardProvider(Protocol):
@@ -53,7 +62,11 @@ class CardProvider(Protocol):
     name: ClassVar[str]
 
     async def charge(self, charge: Charge) -> Outcome:
-        """Take the money."""
+        """Take the money.
+
+        Raises:
+            TokenRefused: nothing has happened under this payment id.
+        """
         ...
 
     async def cancel(self, payment_id: str) -> Outcome:

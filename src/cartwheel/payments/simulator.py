@@ -8,16 +8,33 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
+from cartwheel.contracts.payments import CardSummary
 from cartwheel.kernel import http_client
 from cartwheel.kernel.http_client import UnexpectedAnswer
 from cartwheel.kernel.money import MAX_AMOUNT, Currency, Money
-from cartwheel.payments.provider import Captured, Charge, Declined, Outcome, Voided
+from cartwheel.payments.provider import (
+    Captured,
+    Charge,
+    Declined,
+    Outcome,
+    TokenRefused,
+    Voided,
+)
 
 ANSWER_WITHIN = 5.0
 
 
-class _Missing(UnexpectedAnswer):
-    """The simulator knows nothing of what it was asked about."""
+_UNKNOWN = "resource_missing"
+_USED = "payment_method_unexpected_state"
+
+
+class _Refused(UnexpectedAnswer):
+    """The simulator does not do what it was asked; `code` is its reason, `param` the field."""
+
+    def __init__(self, said: str, error: "_Error") -> None:
+        super().__init__(said)
+        self.code = error.code
+        self.param = error.param
 
 
 class SimulatorCards:
@@ -37,7 +54,13 @@ class SimulatorCards:
             "token": charge.token,
             "confirm": True,
         }
-        return _outcome(await self._ask("POST", "/v1/payment_intents", intent, charge.payment_id))
+        try:
+            answer = await self._ask("POST", "/v1/payment_intents", intent, charge.payment_id)
+        except _Refused as refused:
+            if refused.param == "token" and refused.code in (_UNKNOWN, _USED):
+                raise TokenRefused(refused.code) from None
+            raise
+        return _outcome(answer)
 
     async def cancel(self, payment_id: str) -> Outcome:
         return _outcome(await self._ask("POST", f"{_path(payment_id)}/cancel"))
@@ -45,8 +68,10 @@ class SimulatorCards:
     async def look_up(self, payment_id: str) -> Outcome | None:
         try:
             intent = await self._ask("GET", _path(payment_id))
-        except _Missing:
-            return None
+        except _Refused as refused:
+            if refused.code == _UNKNOWN:
+                return None
+            raise
         return None if intent.status == "requires_confirmation" else _outcome(intent)
 
     async def refund(self, payment_id: str, refund_id: str, amount: Money) -> None:
@@ -67,9 +92,8 @@ class SimulatorCards:
             part="the payment simulator",
         )
         if status != 200:
-            code = _error_code(answer)
-            unexpected = _Missing if code == "resource_missing" else UnexpectedAnswer
-            raise unexpected(f"simulator answered {status} {code} to {path}")
+            error = _error(answer)
+            raise _Refused(f"simulator answered {status} {error.code} to {path}", error)
         try:
             return msgspec.json.decode(answer, type=_Intent)
         except msgspec.DecodeError as error:
@@ -94,11 +118,13 @@ class _Intent(msgspec.Struct):
     id: str | None = None
     amount: Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)] | None = None
     currency: Currency | None = None
+    card: CardSummary | None = None
     failure: _Failure | None = None
 
 
 class _Error(msgspec.Struct):
-    code: str
+    code: str = "unknown"
+    param: str | None = None
 
 
 class _ErrorBody(msgspec.Struct):
@@ -112,17 +138,17 @@ def _path(payment_id: str) -> str:
 def _outcome(intent: _Intent) -> Outcome:
     match intent:
         case _Intent(status="succeeded", amount=int(amount), currency=str(currency)):
-            return Outcome(Captured(Money(amount, currency)), intent.id)
+            return Outcome(Captured(Money(amount, currency)), intent.id, intent.card)
         case _Intent(status="failed", failure=_Failure() as why):
-            return Outcome(Declined(code=why.code, message=why.message), intent.id)
+            return Outcome(Declined(code=why.code, message=why.message), intent.id, intent.card)
         case _Intent(status="canceled"):
-            return Outcome(Voided(), intent.id)
+            return Outcome(Voided(), intent.id, intent.card)
         case _:
             raise UnexpectedAnswer(f"simulator gave no verdict but {intent.status!r}")
 
 
-def _error_code(body: bytes) -> str:
+def _error(body: bytes) -> _Error:
     try:
-        return msgspec.json.decode(body, type=_ErrorBody).error.code
+        return msgspec.json.decode(body, type=_ErrorBody).error
     except msgspec.DecodeError:
-        return "unknown"
+        return _Error()

@@ -13,14 +13,15 @@ from aiohttp import web
 from cartwheel.kernel.telemetry import log
 from cartwheel.simulator import ledger
 from cartwheel.simulator.cards import recognise
-from cartwheel.simulator.errors import ApiError, BadRequest, Unauthorized
+from cartwheel.simulator.errors import ApiError, BadRequest, Forbidden, Unauthorized
 from cartwheel.simulator.faults import Fault, Faults, Step, answered, webhook_manner
 from cartwheel.simulator.group_commit import GroupCommit
-from cartwheel.simulator.objects import Entries, Id, NewIntent, NewRefund, NewToken
+from cartwheel.simulator.objects import Entries, Id, NewIntent, NewPaymentMethod, NewRefund
 from cartwheel.simulator.outbox import NEVER, PROPERLY, Manner
 from cartwheel.simulator.webhooks import Webhooks
 
 Body = TypeVar("Body")
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MAX_BODY = 16_384
 MAX_PAGE = 1000
@@ -28,23 +29,41 @@ MAX_KEY = 255
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the routes work with; without `webhooks` none are sent."""
+    """What the routes work with; without `webhooks` none are sent.
+
+    `publishable_key` is for the pages of shops, which anybody can read: it makes payment methods,
+    and opens nothing else.
+    """
 
     ledger: GroupCommit
     faults: Faults
     webhooks: Webhooks | None
     api_key: str
+    publishable_key: str
 
+
+PAYMENT_METHODS = "/v1/payment_methods"
+"""The one address for browsers, and for the publishable key."""
+
+_FOR_PAGES = {"Access-Control-Allow-Origin": "*"}
+"""No cookie is read, so it makes no difference whose page asks."""
+
+_PREFLIGHT = {
+    **_FOR_PAGES,
+    "Access-Control-Allow-Methods": "POST",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type",
+    "Access-Control-Max-Age": "86400",
+}
 
 PARTS = web.AppKey("parts", Parts)
 
 
 def make_app(parts: Parts) -> web.Application:
-    app = web.Application(middlewares=[_guard], client_max_size=MAX_BODY)
+    app = web.Application(middlewares=[_open_to_pages, _guard], client_max_size=MAX_BODY)
     app[PARTS] = parts
     app.add_routes(
         [
-            web.post("/v1/tokens", create_token),
+            web.post(PAYMENT_METHODS, create_payment_method),
             web.post("/v1/payment_intents", create_intent),
             web.get("/v1/payment_intents/{id}", get_intent),
             web.post("/v1/payment_intents/{id}/confirm", confirm_intent),
@@ -60,12 +79,11 @@ def make_app(parts: Parts) -> web.Application:
     return app
 
 
-async def create_token(request: web.Request) -> web.Response:
-    sent = _decode(await request.read(), NewToken)
+async def create_payment_method(request: web.Request) -> web.Response:
+    sent = _decode(await request.read(), NewPaymentMethod).card
     now = _now()
     card = recognise(sent.number, sent.exp_month, sent.exp_year, sent.cvc, today=now.date())
-    token = await request.app[PARTS].ledger.do(partial(ledger.save_token, card=card, at=now))
-    return _answer(token)
+    return _answer(await request.app[PARTS].ledger.do(partial(ledger.save_card, card=card, at=now)))
 
 
 async def create_intent(request: web.Request) -> web.Response:
@@ -187,14 +205,22 @@ async def clear_faults(request: web.Request) -> web.Response:
 
 
 @web.middleware
-async def _guard(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
+async def _open_to_pages(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Let pages of any origin make payment methods, and read the answer (CORS; Fetch, §3.2)."""
+    if request.path != PAYMENT_METHODS:
+        return await handler(request)
+    if request.method == "OPTIONS":
+        return web.Response(status=204, headers=_PREFLIGHT)
+    answer = await handler(request)
+    answer.headers.update(_FOR_PAGES)
+    return answer
+
+
+@web.middleware
+async def _guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """Let in who has the key; turn errors into answers."""
     try:
-        given = request.headers.get("Authorization", "").encode(errors="replace")
-        if not hmac.compare_digest(given, b"Bearer " + request.app[PARTS].api_key.encode()):
-            raise Unauthorized("unauthorized", "Send the API key as a bearer token.")
+        _admit(request)
         return await handler(request)
     except ApiError as error:
         return _error(error.status, error.code, error.message, error.param)
@@ -205,6 +231,26 @@ async def _guard(
         where = traceback.format_tb(error.__traceback__)[-1]
         log.error("request failed", error=type(error).__name__, where=where)
         return _error(500, "api_error", "Something went wrong.")
+
+
+def _admit(request: web.Request) -> None:
+    """Raises Unauthorized without a key, Forbidden with the one that is for something else.
+
+    A shop's server has the secret key and no business with card numbers: that key makes no payment
+    methods.
+    """
+    parts = request.app[PARTS]
+    given = request.headers.get("Authorization", "").encode(errors="replace")
+    secret, publishable = (
+        hmac.compare_digest(given, b"Bearer " + key.encode())
+        for key in (parts.api_key, parts.publishable_key)
+    )
+    if not (secret or publishable):
+        raise Unauthorized("unauthorized", "Send a key as a bearer token.")
+    if request.path == PAYMENT_METHODS and not publishable:
+        raise Forbidden("publishable_key_required", "Send the publishable key.")
+    if request.path != PAYMENT_METHODS and publishable:
+        raise Forbidden("secret_key_required", "The publishable key does not open this.")
 
 
 def _decode(body: bytes, kind: type[Body]) -> Body:

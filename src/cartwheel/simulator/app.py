@@ -41,6 +41,7 @@ async def run(settings: Settings) -> None:
                 faults=Faults(),
                 webhooks=webhooks,
                 api_key=settings.simulator_api_key,
+                publishable_key=settings.simulator_publishable_key,
             )
             async with _serving(parts, listener):
                 notify("READY=1")

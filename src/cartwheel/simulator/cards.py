@@ -1,7 +1,8 @@
 """The test cards, and what can be told about a card without asking its issuer.
 
-Numbers and codes are Stripe's (https://docs.stripe.com/testing). Any other number that passes the
-Luhn check can be tokenized, but is declined when charged: it may be somebody's real card.
+Numbers, names and codes are Stripe's (https://docs.stripe.com/testing). Any other number that
+passes the Luhn check becomes a payment method, but is declined when charged: it may be somebody's
+real card.
 """
 
 import re
@@ -34,6 +35,20 @@ DECLINED = {
     "4000000000000069": "expired_card",
     "4000000000000127": "incorrect_cvc",
 }
+READY_MADE = {
+    "pm_card_visa": "4242424242424242",
+    "pm_card_mastercard": "5555555555554444",
+    "pm_card_amex": "378282246310005",
+    "pm_card_discover": "6011111111111117",
+    "pm_card_chargeDeclined": "4000000000000002",
+    "pm_card_visa_chargeDeclined": "4000000000000002",
+    "pm_card_chargeDeclinedInsufficientFunds": "4000000000009995",
+    "pm_card_visa_chargeDeclinedInsufficientFunds": "4000000000009995",
+    "pm_card_chargeDeclinedExpiredCard": "4000000000000069",
+    "pm_card_chargeDeclinedIncorrectCvc": "4000000000000127",
+}
+"""Payment methods that are there from the start, for tests, and which card each stands for."""
+
 UNKNOWN_CARD = "test_mode_live_card"
 MESSAGES = {
     "card_declined": "Your card was declined.",
@@ -76,11 +91,20 @@ def recognise(number: str, exp_month: int, exp_year: int, cvc: str, *, today: da
         raise CardError("invalid_expiry_month", "Your card's expiry month is invalid.", "exp_month")
     if not today.year <= exp_year <= today.year + MAX_YEARS_AHEAD:
         raise CardError("invalid_expiry_year", "Your card's expiry year is invalid.", "exp_year")
-    brand = brand_of(digits)
-    if not re.fullmatch(r"[0-9]{4}" if brand == "amex" else r"[0-9]{3}", cvc):
+    if not re.fullmatch(r"[0-9]{4}" if brand_of(digits) == "amex" else r"[0-9]{3}", cvc):
         raise CardError("invalid_cvc", "Your card's security code is invalid.", "cvc")
+    return _known(digits)
+
+
+def ready_made(token: str) -> KnownCard | None:
+    """Return the card that a ready-made payment method stands for; None if `token` is none."""
+    digits = READY_MADE.get(token)
+    return _known(digits) if digits else None
+
+
+def _known(digits: str) -> KnownCard:
     decline_code = None if digits in PAYS else DECLINED.get(digits, UNKNOWN_CARD)
-    return KnownCard(brand=brand, last4=digits[-4:], decline_code=decline_code)
+    return KnownCard(brand=brand_of(digits), last4=digits[-4:], decline_code=decline_code)
 
 
 def passes_luhn(digits: str) -> bool:

@@ -29,6 +29,12 @@ class Unauthorized(ApiError):
     status = 401
 
 
+class Forbidden(ApiError):
+    """The key is known, and not for this."""
+
+    status = 403
+
+
 class CardError(ApiError):
     """The card's data cannot be right, so there is nothing to ask an issuer about."""
 

@@ -4,6 +4,7 @@ A payment's state is not stored but read from its lines. Each verb runs inside `
 and `schema` keeps the two promises: one verdict per payment, and nothing forgotten.
 """
 
+import secrets
 import sqlite3
 from datetime import datetime
 from typing import Literal
@@ -12,17 +13,18 @@ import msgspec
 
 from cartwheel.kernel.ids import new_id
 from cartwheel.simulator import outbox
-from cartwheel.simulator.cards import Failure, KnownCard, failure
+from cartwheel.simulator.cards import Failure, KnownCard, failure, ready_made
 from cartwheel.simulator.errors import BadRequest, Contradiction, Missing
 from cartwheel.simulator.objects import (
+    Card,
     Entry,
     Intent,
     Kind,
     NewIntent,
     NewRefund,
+    PaymentMethod,
     Refund,
     Status,
-    Token,
 )
 
 _STATUS = {
@@ -31,8 +33,8 @@ _STATUS = {
     Kind.CANCELLATION: Status.CANCELED,
 }
 _INTENT = (
-    "SELECT intents.id, payment_id, amount, currency, decline_code FROM intents"
-    " JOIN tokens ON tokens.id = token"
+    "SELECT intents.id, payment_id, amount, currency, token, brand, last4, decline_code"
+    " FROM intents JOIN tokens ON tokens.id = token"
 )
 _INTENT_BY = {
     "id": _INTENT + " WHERE intents.id = ?",
@@ -41,13 +43,9 @@ _INTENT_BY = {
 _VERDICT = "SELECT kind, code, message FROM entries WHERE payment_id = ? AND kind <> 'refund'"
 
 
-def save_token(db: sqlite3.Connection, card: KnownCard, at: datetime) -> Token:
-    token = Token(id=new_id("tok"), brand=card.brand, last4=card.last4)
-    db.execute(
-        "INSERT INTO tokens VALUES (?, ?, ?, ?, ?)",
-        (token.id, at.isoformat(), token.brand, token.last4, card.decline_code),
-    )
-    return token
+def save_card(db: sqlite3.Connection, card: KnownCard, at: datetime) -> PaymentMethod:
+    # Random, not by time as other ids: whoever knows it may pay with the card.
+    return _save_card(db, f"pm_{secrets.token_hex(16)}", card, at)
 
 
 def create_intent(
@@ -59,26 +57,26 @@ def create_intent(
 
     Raises:
         Contradiction: `key` came with another body, or `payment_id` with another key.
-        BadRequest: the token is unknown.
+        BadRequest: the payment method is unknown, or used up.
     """
     row = db.execute(
-        "SELECT id, created_as, payment_id, amount, currency, token, coalesce(confirm, ?)"
-        " FROM intents WHERE idempotency_key = ?",
+        "SELECT intents.id, created_as, brand, last4, payment_id, amount, currency, token,"
+        " coalesce(confirm, ?)"
+        " FROM intents JOIN tokens ON tokens.id = token WHERE idempotency_key = ?",
         (new.confirm, key),
     ).fetchone()
     if row:
-        if row[2:] != _announced(new):
+        if row[4:] != _announced(new):
             raise Contradiction("idempotency_error", "This idempotency key came with another body.")
-        return _as_created(row[0], new, Status(row[1])), True
+        return _as_created(row[0], new, Status(row[1]), Card(*row[2:4])), True
     if db.execute("SELECT 1 FROM intents WHERE payment_id = ?", (new.payment_id,)).fetchone():
         raise Contradiction(
             "payment_intent_exists", "This payment has an intent under another key.", "payment_id"
         )
-    if not db.execute("SELECT 1 FROM tokens WHERE id = ?", (new.token,)).fetchone():
-        raise BadRequest("resource_missing", "No such token.", "token")
+    card = _find_unused(db, new.token, at)
     tombstone = db.execute(_VERDICT, (new.payment_id,)).fetchone()
     status = Status.CANCELED if tombstone else Status.REQUIRES_CONFIRMATION
-    intent = _as_created(new_id("pi"), new, status)
+    intent = _as_created(new_id("pi"), new, status, card)
     db.execute(
         "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (intent.id, at.isoformat(), status, key, *_announced(new)),
@@ -116,12 +114,16 @@ def find_payment(db: sqlite3.Connection, payment_id: str) -> Intent:
 def confirm(db: sqlite3.Connection, intent_id: str, at: datetime, webhook: outbox.Manner) -> Intent:
     """Charge an intent, or decline it. Repeating it answers what has happened, and changes nothing.
 
+    Either uses up the payment method.
+
     Raises:
         Missing: there is no such intent.
+        BadRequest: another intent has used up its payment method since it was announced.
     """
-    intent, decline_code = _read(db, "id", intent_id)
+    intent, token, decline_code = _read(db, "id", intent_id)
     if intent.status is not Status.REQUIRES_CONFIRMATION:
         return intent
+    _use_up(db, token, intent.payment_id)
     refusal = failure(decline_code) if decline_code else None
     status = Status.FAILED if refusal else Status.SUCCEEDED
     intent = msgspec.structs.replace(intent, status=status, failure=refusal)
@@ -205,13 +207,47 @@ def entries(db: sqlite3.Connection, after: int, limit: int) -> list[Entry]:
     ]
 
 
-def _as_created(intent_id: str, new: NewIntent, status: Status) -> Intent:
+def _save_card(db: sqlite3.Connection, token: str, card: KnownCard, at: datetime) -> PaymentMethod:
+    db.execute(
+        "INSERT INTO tokens (id, created_at, brand, last4, decline_code) VALUES (?, ?, ?, ?, ?)",
+        (token, at.isoformat(), card.brand, card.last4, card.decline_code),
+    )
+    return PaymentMethod(id=token, card=Card(card.brand, card.last4))
+
+
+def _find_unused(db: sqlite3.Connection, token: str, at: datetime) -> Card:
+    """Raises BadRequest if the payment method is unknown or used up."""
+    row = db.execute("SELECT brand, last4, used_by FROM tokens WHERE id = ?", (token,)).fetchone()
+    if row:
+        if row[2]:
+            raise _used_up()
+        return Card(*row[:2])
+    card = ready_made(token)
+    if card is None:
+        raise BadRequest("resource_missing", "No such payment method.", "token")
+    return _save_card(db, token, card, at).card
+
+
+def _use_up(db: sqlite3.Connection, token: str, payment_id: str) -> None:
+    if ready_made(token):
+        return
+    used = "UPDATE tokens SET used_by = ? WHERE id = ? AND used_by IS NULL"
+    if not db.execute(used, (payment_id, token)).rowcount:
+        raise _used_up()
+
+
+def _used_up() -> BadRequest:
+    return BadRequest("payment_method_unexpected_state", "It was used before.", "token")
+
+
+def _as_created(intent_id: str, new: NewIntent, status: Status, card: Card) -> Intent:
     return Intent(
         id=intent_id,
         payment_id=new.payment_id,
         status=status,
         amount=new.amount,
         currency=new.currency,
+        card=card,
     )
 
 
@@ -225,8 +261,8 @@ def _refund(new: NewRefund, currency: str) -> Refund:
 
 def _read(
     db: sqlite3.Connection, column: Literal["id", "payment_id"], value: str
-) -> tuple[Intent, str | None]:
-    """Return the intent as it stands, and how its card ends a charge."""
+) -> tuple[Intent, str, str | None]:
+    """Return the intent as it stands, its payment method, and how its card ends a charge."""
     row = db.execute(_INTENT_BY[column], (value,)).fetchone()
     if not row:
         raise Missing("payment intent")
@@ -237,9 +273,10 @@ def _read(
         status=_STATUS[Kind(verdict[0])] if verdict else Status.REQUIRES_CONFIRMATION,
         amount=row[2],
         currency=row[3],
+        card=Card(*row[5:7]),
         failure=Failure(*verdict[1:]) if verdict and verdict[1] else None,
     )
-    return intent, row[4]
+    return intent, row[4], row[7]
 
 
 def _write(db: sqlite3.Connection, kind: Kind, intent: Intent, at: datetime) -> None:

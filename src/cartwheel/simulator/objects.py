@@ -14,7 +14,7 @@ Amount = Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)]
 """Minor units of the currency."""
 
 
-class NewToken(msgspec.Struct, frozen=True, kw_only=True):
+class NewCard(msgspec.Struct, frozen=True, kw_only=True):
     """A card's data, checked by `cards.recognise`; lives only as long as the request."""
 
     number: Annotated[str, msgspec.Meta(max_length=40)]
@@ -23,8 +23,14 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True):
     cvc: Annotated[str, msgspec.Meta(max_length=4)]
 
 
+class NewPaymentMethod(msgspec.Struct, frozen=True, kw_only=True):
+    # A pattern: of an enum's unknown member msgspec would repeat what was sent.
+    type: Annotated[str, msgspec.Meta(pattern="^card$", max_length=4)]
+    card: NewCard
+
+
 class NewIntent(msgspec.Struct, frozen=True, kw_only=True):
-    """With `confirm`, it is charged at once."""
+    """`token` is a payment method's id. With `confirm`, it is charged at once."""
 
     payment_id: Id
     amount: Amount
@@ -39,10 +45,17 @@ class NewRefund(msgspec.Struct, frozen=True, kw_only=True):
     amount: Amount
 
 
-class Token(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
+class Card(msgspec.Struct, frozen=True):
+    """What may be shown of a card."""
+
     brand: str
     last4: str
+
+
+class PaymentMethod(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    type: str = "card"
+    card: Card
 
 
 class Status(StrEnum):
@@ -60,6 +73,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str | None = None
     amount: int | None = None
     currency: str | None = None
+    card: Card | None = None
     failure: Failure | None = None
 
 

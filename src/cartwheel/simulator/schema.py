@@ -48,5 +48,8 @@ CREATE TRIGGER IF NOT EXISTS entries_never_go BEFORE DELETE ON entries
 # NULL in intents that are older: nobody knows any more how their key was first used.
 _CONFIRM = "ALTER TABLE intents ADD COLUMN confirm INTEGER;"
 
-MIGRATIONS = (_TABLES, _CONFIRM)
+# The payment that has used up a payment method; ready-made ones are never used up.
+_USED_BY = "ALTER TABLE tokens ADD COLUMN used_by TEXT;"
+
+MIGRATIONS = (_TABLES, _CONFIRM, _USED_BY)
 """Only ever appended to: a ledger file outlives the code that made it."""

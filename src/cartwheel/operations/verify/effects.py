@@ -91,7 +91,11 @@ def _declines(order: Order, payments: Sequence[Payment]) -> Iterator[Violation]:
             sentence = f"order {order.id} counts payment {payment_id}, which was not declined"
             yield _wrong(sentence, order.id, payment_id)
     if order.status == OrderStatus.AWAITING_PAYMENT:  # a later one is none of its business
-        rejected = {payment.id for payment in payments if payment.status == PaymentStatus.REJECTED}
+        rejected = {
+            payment.id
+            for payment in payments
+            if payment.status == PaymentStatus.REJECTED and payment.concerns_order
+        }
         for payment_id in rejected - counts.keys() - {*order.failed_payments}:
             sentence = f"order {order.id} does not know that payment {payment_id} was rejected"
             yield _wrong(sentence, order.id, payment_id, awaits=("orders",))

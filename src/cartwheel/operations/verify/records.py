@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from cartwheel.contracts.payments import CardTokenInvalid, Failure
 from cartwheel.kernel.money import Money
 from cartwheel.kernel.store import codec
 from cartwheel.kernel.store.client import Document
@@ -116,6 +117,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int | None = None
     counted: bool = False  # instead of `attempt`, in payments from before there was one
     captured: Money | None = None
+    failure: Failure | None = None
     refunds: tuple[Refund, ...] = ()
     retry: Retry | None = None
     sequence: int = 0
@@ -124,6 +126,11 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def was_declined(self) -> bool:
         return self.status == "REJECTED" and (self.counted or self.attempt is not None)
+
+    @property
+    def concerns_order(self) -> bool:
+        """Does its order hear of it? Not if the provider did not even take the card's token."""
+        return self.failure is None or self.failure.code != CardTokenInvalid.code
 
 
 class Resend(msgspec.Struct, frozen=True, kw_only=True):

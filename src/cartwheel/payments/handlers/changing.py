@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from cartwheel.contracts.payments import PaymentNotFound
 from cartwheel.kernel import optimistic
-from cartwheel.kernel.messages import Clock
+from cartwheel.kernel.messages import Cause, Clock
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
 from cartwheel.payments.handlers.ports import Payments
@@ -29,6 +29,11 @@ async def change_known(
 def settled(by: str, outcome: Outcome, now: Clock) -> Callable[[Payment], Payment]:
     """Return how a payment is changed that ended so, as the provider `by` says."""
     return lambda payment: domain.settle_by(by, payment, outcome, at=now())
+
+
+def token_refused(by: str, now: Clock) -> Callable[[Payment], Payment]:
+    """Return how a payment is changed whose token the provider `by` does not take."""
+    return lambda payment: domain.refuse_token(payment, cause=Cause(by=by), at=now())
 
 
 async def find(payment_id: str, payments: Payments) -> Payment:

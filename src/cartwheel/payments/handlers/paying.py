@@ -5,8 +5,10 @@ import asyncio
 from cartwheel.contracts.orders import GetPayableOrder
 from cartwheel.contracts.payments import (
     CardToken,
+    CardTokenInvalid,
     ConfirmPayment,
     CreatePayment,
+    Method,
     PaymentInProgress,
     PaymentStatus,
     PaymentView,
@@ -14,6 +16,7 @@ from cartwheel.contracts.payments import (
 )
 from cartwheel.kernel.bus import time_left
 from cartwheel.kernel.errors import (
+    FieldError,
     Forbidden,
     IdempotencyKeyReused,
     Outage,
@@ -26,7 +29,7 @@ from cartwheel.kernel.messages import Asks, Cause, Clock, Created
 from cartwheel.kernel.telemetry import log
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
-from cartwheel.payments.handlers.changing import change, change_known, find, settled
+from cartwheel.payments.handlers.changing import change, change_known, find, settled, token_refused
 from cartwheel.payments.handlers.ports import Payments
 from cartwheel.payments.provider import (
     Captured,
@@ -34,6 +37,7 @@ from cartwheel.payments.provider import (
     Charge,
     Declined,
     Outcome,
+    TokenRefused,
     Verdict,
     Voided,
 )
@@ -82,11 +86,14 @@ async def create_payment(
             outcome = await cards.charge(
                 Charge(payment_id=payment.id, amount=payment.amount, token=request.method.token)
             )
+            ended = settled(cards.name, outcome, now)
         except Outage as outage:
             # Nothing is charged again to find out: `reconcile` asks the provider.
             raise OutcomeUnknown(f"{cards.name} did not answer: {outage}") from outage
-        payment = await change_known(payment, settled(cards.name, outcome, now), payments)
-    return Created(made=payment.view())
+        except TokenRefused:
+            ended = token_refused(cards.name, now)
+        payment = await change_known(payment, ended, payments)
+    return _answer(payment)
 
 
 async def _replay(
@@ -100,11 +107,21 @@ async def _replay(
         payment = await find(payment.id, payments)
     if _is_running(payment):
         raise PaymentInProgress("this payment is still running")
-    return Created(made=payment.view(), replayed=True)
+    return _answer(payment, replayed=True)
 
 
 def _is_running(payment: Payment) -> bool:
-    return payment.card is not None and payment.status is PaymentStatus.AWAITING_PAYMENT
+    return payment.method is Method.CARD and payment.status is PaymentStatus.AWAITING_PAYMENT
+
+
+def _answer(payment: Payment, *, replayed: bool = False) -> Created[PaymentView]:
+    """Raises CardTokenInvalid for a payment whose token the provider has not taken."""
+    if domain.was_token_refused(payment):
+        raise CardTokenInvalid(
+            domain.TOKEN_REFUSED.message,
+            errors=[FieldError("method.token", "is unknown or was used before")],
+        )
+    return Created(made=payment.view(), replayed=replayed)
 
 
 async def confirm_payment(
@@ -136,7 +153,7 @@ async def report_verdict(
     def believe(payment: Payment) -> Payment:
         if domain.differing(payment, request):
             return payment
-        outcome = Outcome(_verdict(request, payment), request.reference)
+        outcome = Outcome(_verdict(request, payment), request.reference, request.card)
         return settled(request.provider, outcome, now)(payment)
 
     payment = await change(request.payment_id, believe, payments)
