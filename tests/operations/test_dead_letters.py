@@ -107,6 +107,7 @@ async def test_what_is_no_event_at_all_can_be_named_and_dropped(
     (parked,) = await everything_parked(rabbitmq)
     assert parked.reason == "unknown: it came without a reason"
     assert parked.payload == "//4="
+    await holds(channel, DEAD, 1)  # RabbitMQ takes back what was looked at a moment later
 
     dropped = await actions.act(
         rabbitmq,
