@@ -375,7 +375,9 @@ class BuiltInConnection(asyncio.Protocol):
         self.server_version = ""
         self.frame_max = FRAME_MAX
         self._heartbeat = heartbeat
+        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._leaving: list[bytes] = []
         self._rest = b""
         self._missed = 0
         self._beat: asyncio.TimerHandle | None = None
@@ -452,15 +454,21 @@ class BuiltInConnection(asyncio.Protocol):
         return self._reads_on.is_set()
 
     async def written(self) -> None:
-        # The loop hands what was written to the system at the end of its turn.
+        # What was written leaves in a turn of the loop that comes before this one's.
         await asyncio.sleep(0)
         await self._reads_on.wait()
         self._own.check()
 
     def write(self, data: bytes) -> None:
-        if self._transport is None:
-            raise ConnectionLost("not connected")
-        self._transport.write(data)
+        """Have `data` leave with all else that is written in this turn of the loop."""
+        if not self._leaving:
+            self._loop.call_soon(self._flush)
+        self._leaving.append(data)
+
+    def _flush(self) -> None:
+        leaving, self._leaving = self._leaving, []
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(leaving))
 
     def on_own_method(self, found: pamqp_frame.FrameTypes) -> bool:
         """Take a method of the connection; return whether it is one that nobody has asked for."""
@@ -469,7 +477,7 @@ class BuiltInConnection(asyncio.Protocol):
                 self._own.send(commands.Connection.CloseOk())
                 kind = _CLOSES.get(found.reply_code or 0, ConnectionLost)
                 # Not before the answer has left.
-                asyncio.get_running_loop().call_soon(self.end, kind(found.reply_text))
+                self._loop.call_soon(self.end, kind(found.reply_text))
             case commands.Connection.Blocked():
                 log.warning("RabbitMQ takes nothing", reason=found.reason)
                 self._unblocked.clear()
@@ -488,7 +496,7 @@ class BuiltInConnection(asyncio.Protocol):
             self.end(ConnectionLost("RabbitMQ is silent"))
             return
         self.write(frames.heartbeat)
-        self._beat = asyncio.get_running_loop().call_later(self._heartbeat / 2, self._watch)
+        self._beat = self._loop.call_later(self._heartbeat / 2, self._watch)
 
     # What the loop calls.
 
