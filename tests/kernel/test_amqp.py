@@ -273,27 +273,26 @@ async def test_a_channel_closes_when_its_queue_is_deleted(
 
 
 async def test_a_missing_queue_is_named(connect: Connect) -> None:
-    connection = await connect()
-    looking, consuming = [await connection.channel(confirms=False) for _ in range(2)]
+    channel = await (await connect()).channel(confirms=False)
 
     with pytest.raises(QueueMissing, match="no-such-queue"):
-        await looking.check_queue("no-such-queue")
-    with pytest.raises(QueueMissing, match="no-such-queue"):
-        await taken(consuming, "no-such-queue")
+        await taken(channel, "no-such-queue")
 
-    await asyncio.gather(looking.closed(), consuming.closed())
+    await channel.closed()
+    with pytest.raises(ConnectionLost):
+        channel.publish(Message(body=b""), routing_key="nowhere")
 
 
 async def test_a_question_that_was_given_up_leaves_the_next_its_own_answer(
     connect: Connect, queue: str
 ) -> None:
     channel = await (await connect()).channel(confirms=False)
-    given_up = asyncio.create_task(channel.check_queue(queue))
+    given_up = asyncio.create_task(channel.set_prefetch(1))
     await asyncio.sleep(0)
     given_up.cancel()
 
+    await taken(channel, queue)
     await channel.set_prefetch(1)
-    await channel.check_queue(queue)
 
 
 async def test_a_wrong_password_and_a_missing_virtual_host_are_told_apart(
@@ -320,7 +319,7 @@ async def test_what_waits_fails_when_the_connection_goes(
         confirm = asyncio.create_task(
             channel.publish_confirmed(Message(body=b""), routing_key=queue, mandatory=True)
         )
-        asking = asyncio.create_task(channel.check_queue(queue))
+        asking = asyncio.create_task(channel.set_prefetch(1))
         await asyncio.sleep(0.05)
 
         proxy.cut()
@@ -421,6 +420,21 @@ async def test_it_says_goodbye_and_may_be_closed_twice(connect: Connect) -> None
     await connection.close()
 
     await asyncio.gather(connection.closed(), channel.closed())
+
+
+async def test_who_cannot_say_goodbye_in_time_is_gone_all_the_same(
+    rabbitmq_url: str,
+) -> None:
+    async with proxy_to(rabbitmq_url) as (proxy, url):
+        connection = await connecting.connect(url, name="tests", heartbeat=60)
+        proxy.freeze()
+
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await connection.close()
+
+        async with asyncio.timeout(1):
+            await connection.closed()
 
 
 async def test_messages_leave_nothing_that_only_the_garbage_collector_finds(
@@ -526,14 +540,13 @@ def test_every_property_is_read_past_those_that_nobody_asks_for() -> None:
     assert properties.headers == {}
 
 
-def test_a_name_that_amqp_cannot_carry_is_refused() -> None:
-    with pytest.raises(ValueError, match="longer than the 255 bytes"):
-        frames.publish(
-            1,
-            Message(body=b""),
-            "",
-            "x" * 256,
-            mandatory=False,
-            frame_max=4096,
-            message_id=None,
-        )
+@pytest.mark.parametrize(
+    ("message", "key", "why"),
+    [
+        (Message(body=b""), "x" * 256, "longer than the 255 bytes"),
+        (Message(body=b"", headers={"stack": "x" * 5_000}), "key", "more than a frame takes"),
+    ],
+)
+def test_what_amqp_cannot_carry_is_refused(message: Message, key: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        frames.publish(1, message, "", key, mandatory=False, frame_max=4096, message_id=None)

@@ -32,6 +32,15 @@ class CardSummary(msgspec.Struct, frozen=True, kw_only=True):
     last4: str
 
 
+def read_card(told: object) -> CardSummary | None:
+    """Return the card that a provider tells of. It is only for showing, so where it cannot be read
+    it is None, and the verdict beside it counts all the same."""
+    try:
+        return msgspec.convert(told, CardSummary)
+    except msgspec.ValidationError:
+        return None
+
+
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why a payment was rejected: the provider's code, and words for the customer."""
 

@@ -96,7 +96,7 @@ async def open_aws(service: str, *, timeout: float, at_once: int) -> AsyncGenera
     """
     session: Any = AioSession()
     async with session.create_client(service) as client:
-        url: str = client.meta.endpoint_url
+        url: str = client.meta.endpoint_url.rstrip("/")
         region: str = client.meta.region_name
         signs_as: str = client.meta.service_model.signing_name
     certificates: Any = get_cert_path(session.get_config_variable("ca_bundle") or True)

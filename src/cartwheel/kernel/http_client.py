@@ -46,7 +46,7 @@ async def exchange(
         TimedOut: there was no answer in time.
         OutcomeUnknown: there was none, or only a piece of one.
     """
-    # `from None`: the causes' frames hold the request's body, which may be a card.
+    # `from None`: the causes' frames hold the request's body, which may hold a token or a mail.
     try:
         async with request as response:
             return Answer(response.status, response.headers, await response.read())

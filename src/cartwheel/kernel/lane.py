@@ -93,7 +93,7 @@ class Lane(Generic[Item, Result]):
         await asyncio.sleep(0)
         while self._waiting:
             if self._gather is not None:
-                await self._company(self._gather)
+                await self._wait_to_fill(self._gather)
             count = min(self._limit, len(self._waiting))
             batch = [self._waiting.popleft() for _ in range(count)]
             if len(self._waiting) < self._limit:
@@ -104,7 +104,7 @@ class Lane(Generic[Item, Result]):
             await asyncio.wait({running}, timeout=PATIENCE)
         self._worker = None
 
-    async def _company(self, gather: Gather) -> None:
+    async def _wait_to_fill(self, gather: Gather) -> None:
         """Return when the next batch is to go."""
         age = asyncio.get_running_loop().time() - self._waiting[0].since
         ends = {asyncio.create_task(event.wait()) for event in (self._full, gather.stop)}

@@ -18,7 +18,7 @@ from pathlib import Path
 import aio_pika
 import msgspec
 from aio_pika.abc import AbstractConnection
-from aiormq.exceptions import AMQPError, ChannelNotFoundEntity
+from aiormq.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
 from pymongo.errors import OperationFailure, PyMongoError
 
 from cartwheel.contracts import catalogue
@@ -37,7 +37,7 @@ DELETE_TIMEOUT = 60.0
 LET_GO = 3.0
 """Seconds for which services that have just ended may still look connected."""
 
-_CAN_FAIL = (PyMongoError, Unusable, AMQPError, OSError)
+_CAN_FAIL = (PyMongoError, Unusable, AMQPError, ChannelInvalidStateError, OSError)
 
 
 class Refused(Exception):

@@ -245,7 +245,9 @@ def refuse_token(payment: Payment, *, cause: Cause, at: datetime) -> Payment:
 
 
 def was_token_refused(payment: Payment) -> bool:
-    return payment.failure is not None and payment.failure.code == TOKEN_REFUSED.code
+    """Return whether the provider refused the token itself. (A declined card is an attempt.)"""
+    refused = payment.failure is not None and payment.failure.code == TOKEN_REFUSED.code
+    return refused and payment.attempt is None
 
 
 def settle_by(provider: str, payment: Payment, outcome: Outcome, *, at: datetime) -> Payment:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
-from cartwheel.contracts.payments import CardSummary
+from cartwheel.contracts.payments import read_card
 from cartwheel.kernel import http_client
 from cartwheel.kernel.http_client import UnexpectedAnswer
 from cartwheel.kernel.money import MAX_AMOUNT, Currency, Money
@@ -118,7 +118,7 @@ class _Intent(msgspec.Struct):
     id: str | None = None
     amount: Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)] | None = None
     currency: Currency | None = None
-    card: CardSummary | None = None
+    card: object = None
     failure: _Failure | None = None
 
 
@@ -136,13 +136,14 @@ def _path(payment_id: str) -> str:
 
 
 def _outcome(intent: _Intent) -> Outcome:
+    card = read_card(intent.card)
     match intent:
         case _Intent(status="succeeded", amount=int(amount), currency=str(currency)):
-            return Outcome(Captured(Money(amount, currency)), intent.id, intent.card)
+            return Outcome(Captured(Money(amount, currency)), intent.id, card)
         case _Intent(status="failed", failure=_Failure() as why):
-            return Outcome(Declined(code=why.code, message=why.message), intent.id, intent.card)
+            return Outcome(Declined(code=why.code, message=why.message), intent.id, card)
         case _Intent(status="canceled"):
-            return Outcome(Voided(), intent.id, intent.card)
+            return Outcome(Voided(), intent.id, card)
         case _:
             raise UnexpectedAnswer(f"simulator gave no verdict but {intent.status!r}")
 

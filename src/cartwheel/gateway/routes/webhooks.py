@@ -11,7 +11,7 @@ from litestar import Request, Router, post
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from cartwheel.contracts.payments import CardSummary, Failure, Method, ReportVerdict
+from cartwheel.contracts.payments import Failure, Method, ReportVerdict, read_card
 from cartwheel.gateway.bodies import decode
 from cartwheel.gateway.bus import Bus
 from cartwheel.gateway.captures import Captures
@@ -43,7 +43,7 @@ class _Verdict(msgspec.Struct, frozen=True, kw_only=True):
     amount: object = None
     currency: object = None
     failure: Failure | None = None
-    card: CardSummary | None = None
+    card: object = None
 
     def money(self) -> Money | None:
         """Return the amount; None, which no payment matches, if it is missing or not valid."""
@@ -81,7 +81,7 @@ async def simulator_reported(
         reference=told.payment_intent,
         method=Method.CARD,
         amount=told.money(),
-        card=told.card,
+        card=read_card(told.card),
     )
     captures: Captures = request.app.state.captures
     if not await captures.repeats(report):

@@ -72,18 +72,21 @@ def publish(
     """Return the frames of `message`, each of at most `frame_max` bytes, with this `message_id`.
 
     Raises:
-        ValueError: a name is longer than 255 bytes, or a header is nothing AMQP knows.
+        ValueError: a name is longer than 255 bytes, a header is nothing AMQP knows, or all headers
+            are longer than a frame.
     """
     method = b"".join(
         (_PUBLISH, _name(exchange), _name(routing_key), b"\x01" if mandatory else b"\x00")
     )
     content = _properties(message, message_id)
+    most = frame_max - EMPTY
+    if len(content) > most:
+        raise ValueError(f"headers of {len(content)} bytes are more than a frame takes")
     body = message.body
     parts = [
         *(HEAD.pack(METHOD, channel, len(method)), method, _END),
         *(HEAD.pack(HEADER, channel, len(content)), content, _END),
     ]
-    most = frame_max - EMPTY
     for start in range(0, len(body), most):
         part = body[start : start + most]
         parts += (HEAD.pack(BODY, channel, len(part)), part, _END)

@@ -31,7 +31,7 @@ class VirtualHostRefused(AmqpError, ConnectionError):
 
 
 class QueueMissing(AmqpError):
-    """There is no such queue. The channel is closed."""
+    """There is no such queue, or no such exchange. The channel is closed."""
 
 
 class NotTaken(AmqpError):
@@ -39,7 +39,7 @@ class NotTaken(AmqpError):
 
 
 class Unroutable(NotTaken):
-    """A mandatory message belongs into no queue."""
+    """No queue is bound for a mandatory message."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,14 +113,6 @@ class Channel(Protocol):
         """Have at most `count` deliveries in hand, of each consumer that begins from now on."""
         ...
 
-    async def check_queue(self, queue: str) -> None:
-        """Return if there is such a queue.
-
-        Raises:
-            QueueMissing: there is none.
-        """
-        ...
-
     async def consume(
         self, queue: str, on_delivery: Callable[[Delivery], None], *, no_ack: bool = False
     ) -> str:
@@ -160,7 +152,7 @@ class Channel(Protocol):
 
     async def written(self) -> None:
         """Return when all that was published or acknowledged is with the operating system: after
-        a turn of the loop, or as soon as RabbitMQ reads again.
+        a turn of the loop, or when RabbitMQ reads again.
 
         Raises:
             ConnectionLost: it may or may not have arrived.
@@ -173,9 +165,6 @@ class Channel(Protocol):
 
 
 class Connection(Protocol):
-    @property
-    def server_version(self) -> str: ...
-
     async def channel(self, *, confirms: bool) -> Channel:
         """Open a channel, with publisher confirms or without."""
         ...

@@ -5,6 +5,7 @@ For whoever would rather trust a library in wide use than ours, and to measure o
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from typing import Any, cast
 
@@ -26,6 +27,9 @@ from cartwheel.kernel.amqp.interface import (
     VirtualHostRefused,
 )
 
+_STALLED_AFTER = 0.05
+"""Seconds that a write takes when RabbitMQ does not read. aiormq tells no sooner."""
+
 
 async def connect(url: str, *, name: str, heartbeat: int) -> "LibraryConnection":
     """As `connecting.connect` says. Options of `url` are aiormq's."""
@@ -39,10 +43,6 @@ class LibraryConnection:
     def __init__(self, connection: Any) -> None:
         # Any, here and below, where aiormq's declarations lack or miss a type.
         self._connection = connection
-
-    @property
-    def server_version(self) -> str:
-        return str(self._connection.server_properties["version"])
 
     async def channel(self, *, confirms: bool) -> Channel:
         with _translated():
@@ -68,20 +68,18 @@ class LibraryConnection:
 class _Channel:
     def __init__(self, channel: Any) -> None:
         self._channel = channel
-        self._writing: set[asyncio.Task[object]] = set()
+        self._writing: dict[asyncio.Task[object], float] = {}
+        """Since when each write is under way, oldest first."""
         channel.on_consumer_cancel_callbacks.add(self._on_cancel)
 
     @property
     def reads_on(self) -> bool:
-        return not self._writing
+        oldest = next(iter(self._writing.values()), None)
+        return oldest is None or time.monotonic() - oldest < _STALLED_AFTER
 
     async def set_prefetch(self, count: int) -> None:
         with _translated():
             await self._channel.basic_qos(prefetch_count=count)
-
-    async def check_queue(self, queue: str) -> None:
-        with _translated():
-            await self._channel.queue_declare(queue, passive=True)
 
     async def consume(
         self, queue: str, on_delivery: Callable[[Delivery], None], *, no_ack: bool = False
@@ -122,8 +120,8 @@ class _Channel:
             )
 
     async def written(self) -> None:
-        while self._writing:
-            await asyncio.wait(self._writing)
+        if self._writing:
+            await asyncio.wait(set(self._writing))
         self.check()
 
     async def closed(self) -> None:
@@ -141,11 +139,11 @@ class _Channel:
             writing.close()
             raise
         task = asyncio.create_task(writing)
-        self._writing.add(task)
+        self._writing[task] = time.monotonic()
         task.add_done_callback(self._written)
 
     def _written(self, task: asyncio.Task[object]) -> None:
-        self._writing.discard(task)
+        del self._writing[task]
         if not task.cancelled():
             task.exception()
 

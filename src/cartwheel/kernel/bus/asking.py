@@ -5,7 +5,6 @@ in the lane and leave together as one message. An idle lane sends at once.
 """
 
 import asyncio
-import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -241,9 +240,13 @@ class Caller:
     async def _send_later(
         self, channel: Channel, kind: type[Request[Any]], batch: list[_Pending]
     ) -> None:
-        with contextlib.suppress(TimeoutError, ConnectionLost):
+        try:
             async with asyncio.timeout(max(pending.deadline for pending in batch) - time.time()):
                 await channel.written()
+        except TimeoutError:
+            return  # and so has whoever waits for them
+        except ConnectionLost:
+            pass
         wanted = [pending for pending in batch if not pending.future.done()]
         if wanted:
             self._send(kind, wanted)

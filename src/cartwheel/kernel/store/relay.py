@@ -3,12 +3,12 @@
 Each process publishes what it has written itself, as soon as it is stored: each document's events
 in order (the next one after the last is confirmed), many documents at once. Once a second
 it takes out what is published, in bulk. A crash in between publishes again: at least once. What a
-process left behind when it died, one copy per service finds by looking, by a lease.
+process left behind when it died, one replica per service finds by looking, by a lease.
 
 Order: no event is ahead of an earlier one of its document when it is published for the first time.
 An event goes out from memory if it is its document's first, or if this process has published the
 one before it: their numbers tell. All else is read from the outbox, after this process's own
-write, and so with what another copy wrote before and has not taken out yet.
+write, and so with what another replica wrote before and has not taken out yet.
 """
 
 import asyncio
@@ -37,8 +37,8 @@ CLEAR_EVERY = 1.0
 SWEEP_EVERY = 2.0
 LEFT_BEHIND = 4.0
 """Seconds after which an event that is still in its outbox is nobody's. Told by its id, hence by
-the clock of whoever wrote it; one that is wrong delays an event, or repeats it. Of another copy
-that is well, the sweep finds what takes it 3 s longer than `CLEAR_EVERY`, and repeats it."""
+the clock of whoever wrote it; one that is wrong delays an event, or repeats it. What another
+replica that is well takes more than 3 s longer than `CLEAR_EVERY` for, the sweep repeats."""
 
 CONFIRM_TIMEOUT = 10.0
 """Seconds. A publish in flight when the broker goes can hang; it is simply repeated."""
@@ -125,7 +125,7 @@ class Relay:
             await asyncio.sleep(1)
 
     async def _sweep(self) -> None:
-        """Look for what was left behind, as long as no other copy does."""
+        """Look for what was left behind, as long as no other replica does."""
         while True:
             # Whoever could not publish what it finds leaves the lease to others.
             await self._publisher.opened()
