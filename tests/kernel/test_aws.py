@@ -264,11 +264,12 @@ class TestCredentials:
 
 
 class TestTheWay:
+    @pytest.mark.parametrize("end", ["", "/"])
     async def test_a_service_may_have_an_endpoint_of_its_own(
-        self, service: Service, monkeypatch: pytest.MonkeyPatch
+        self, service: Service, monkeypatch: pytest.MonkeyPatch, end: str
     ) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://nobody.invalid")
-        monkeypatch.setenv("AWS_ENDPOINT_URL_SESV2", service.url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SESV2", f"{service.url}{end}")
         async with asking() as aws:
             assert await key_of(aws) == "AKIASTATIC"
 

@@ -19,6 +19,7 @@ from cartwheel.contracts.payments import (
     PaymentStatus,
     Refund,
     RefundStatus,
+    read_card,
 )
 from cartwheel.kernel.messages import Cause
 from cartwheel.kernel.money import Money
@@ -388,3 +389,26 @@ def test_cash_that_is_no_longer_awaited_cannot_be_confirmed() -> None:
 def test_only_cash_is_confirmed_by_hand(verdicts: list[Verdict]) -> None:
     with pytest.raises(NotConfirmable):
         domain.confirm_cash(settle(payment(CARD), *verdicts), cause=BY_ADMIN, at=LATER)
+
+
+@pytest.mark.parametrize(
+    ("told", "read"),
+    [
+        ({"brand": "visa", "last4": "4242"}, CardSummary(brand="visa", last4="4242")),
+        ({"brand": "visa"}, None),
+        ({"brand": 5, "last4": []}, None),
+        ("visa", None),
+        (None, None),
+    ],
+)
+def test_a_card_that_cannot_be_shown_spoils_no_verdict(
+    told: object, read: CardSummary | None
+) -> None:
+    assert read_card(told) == read
+
+
+def test_a_declined_card_is_an_attempt_whatever_its_code_says() -> None:
+    declined = settle(payment(VISA), Declined(code="card_token_invalid", message="No."))
+
+    assert declined.attempt is not None
+    assert not domain.was_token_refused(declined)

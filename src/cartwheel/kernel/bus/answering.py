@@ -1,7 +1,9 @@
 """The service's side of requests.
 
-A message is acknowledged when its handling starts, so that nothing is ever run twice: what is lost
-with a process was not answered, and the client repeats it with its Idempotency-Key.
+A message is acknowledged before its handling starts, so that it is not run twice: what is lost with
+a process was not answered, and the client repeats it with its Idempotency-Key. An acknowledgement
+may be lost on its way, with its connection; then the message comes again, within its deadline, and
+the request's id keeps its effect from being had twice.
 """
 
 import asyncio
