@@ -408,7 +408,7 @@ def test_a_card_that_cannot_be_shown_spoils_no_verdict(
 
 
 def test_a_declined_card_is_an_attempt_whatever_its_code_says() -> None:
-    declined = settle(payment(VISA), Declined(code="card_token_invalid", message="No."))
+    declined = settle(payment(CARD), Declined(code="card_token_invalid", message="No."))
 
     assert declined.attempt is not None
     assert not domain.was_token_refused(declined)
