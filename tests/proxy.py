@@ -28,7 +28,8 @@ class Proxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._refusing = False
-        self._losing = False
+        self._losing_answers = False
+        self._losing_what_is_sent = False
         self.port = 0
 
     def cut(self) -> None:
@@ -48,9 +49,15 @@ class Proxy:
 
     def lose_answers(self) -> None:
         """Let through what is sent there, and nothing that comes back."""
-        self._losing = True
+        self._losing_answers = True
+
+    def lose_what_is_sent(self) -> None:
+        """Let through what comes back, and nothing that is sent there."""
+        self._losing_what_is_sent = True
 
     def thaw(self) -> None:
+        """Pass everything on again. A connection that has lost something is of no use: cut it."""
+        self._losing_answers = self._losing_what_is_sent = False
         self._flowing.set()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -81,7 +88,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 await self._flowing.wait()
-                if back and self._losing:
+                if self._losing_answers if back else self._losing_what_is_sent:
                     continue
                 listener(data)
                 writer.write(data)

@@ -175,6 +175,20 @@ def break_off(process: str | None, part: str, seconds: float) -> Fault:
     return Fault(f"{process or 'all'} to {part}: dead for {seconds:.1f} s, then reset", run)
 
 
+def lose_what_is_sent(process: str | None, part: str, seconds: float) -> Fault:
+    """What comes still arrives and is worked on; what is sent is lost, and then the connection."""
+
+    async def run(rig: Rig) -> None:
+        for proxy in rig.between(process, part):
+            proxy.lose_what_is_sent()
+        await asyncio.sleep(seconds)
+        for proxy in rig.between(process, part):
+            proxy.cut()
+            proxy.thaw()
+
+    return Fault(f"{process or 'all'} to {part}: all that is sent is lost for {seconds:.1f} s", run)
+
+
 def step_down(seconds: int) -> Fault:
     async def run(rig: Rig) -> None:
         async with mongodb.connect(rig.system.environment["MONGODB_URI"], process="tests") as to:

@@ -31,7 +31,7 @@ BROKEN = {
     "ack after effect": Broken(6, [faults.crash("notifications", "ack.after", 5)]),
     "confirm before clearing": Broken(
         5,
-        [faults.break_off("orders", "rabbitmq", 2), faults.break_off("payments", "rabbitmq", 2)],
+        [faults.lose_what_is_sent(who, "rabbitmq", 2) for who in ("orders", "payments")],
     ),
     "write before publishing": Broken(
         7, [faults.crash("orders", "commit.before", count) for count in (20, 21, 22)]
