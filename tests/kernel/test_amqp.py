@@ -549,4 +549,4 @@ def test_every_property_is_read_past_those_that_nobody_asks_for() -> None:
 )
 def test_what_amqp_cannot_carry_is_refused(message: Message, key: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        frames.publish(1, message, "", key, mandatory=False, frame_max=4096, message_id=None)
+        frames.publish(1, message, "", key, mandatory=False, frame_max=4096)

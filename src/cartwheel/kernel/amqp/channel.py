@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import takewhile
 from typing import Protocol, TypeVar
 
+import msgspec
 from pamqp import base, commands
 from pamqp import frame as pamqp_frame
 from pamqp.header import ProtocolHeader
@@ -74,7 +75,7 @@ class _Content:
 class BuiltInChannel:
     """See `interface.Channel`. Number 0 is the connection itself."""
 
-    def __init__(self, connection: "Carries", number: int) -> None:
+    def __init__(self, connection: Carries, number: int) -> None:
         self.number = number
         self._connection = connection
         self._consumers: dict[bytes, Callable[[Delivery], None]] = {}
@@ -107,16 +108,18 @@ class BuiltInChannel:
         self._consumers.pop(tag.encode(), None)
 
     def publish(self, message: Message, *, exchange: str = "", routing_key: str) -> None:
-        self._publish(message, exchange, routing_key, mandatory=False, message_id=None)
+        self._publish(message, exchange, routing_key, mandatory=False)
 
     async def publish_confirmed(
         self, message: Message, *, exchange: str = "", routing_key: str, mandatory: bool
     ) -> None:
-        message_id = message.message_id or (new_id("message") if mandatory else None)
-        self._publish(message, exchange, routing_key, mandatory=mandatory, message_id=message_id)
+        message_id = message.message_id or new_id("message")
+        if message.message_id is None and mandatory:
+            message = msgspec.structs.replace(message, message_id=message_id)
+        self._publish(message, exchange, routing_key, mandatory=mandatory)
         tag = self._published
         confirmed = self._unconfirmed[tag] = asyncio.get_running_loop().create_future()
-        if not mandatory or message_id is None:
+        if not mandatory:
             await confirmed
             return
         same = self._returnable.setdefault(message_id, set())
@@ -129,13 +132,7 @@ class BuiltInChannel:
                 self._returnable.pop(message_id, None)
 
     def _publish(
-        self,
-        message: Message,
-        exchange: str,
-        routing_key: str,
-        *,
-        mandatory: bool,
-        message_id: str | None,
+        self, message: Message, exchange: str, routing_key: str, *, mandatory: bool
     ) -> None:
         self.write(
             frames.publish(
@@ -145,7 +142,6 @@ class BuiltInChannel:
                 routing_key,
                 mandatory=mandatory,
                 frame_max=self._connection.frame_max,
-                message_id=message_id or message.message_id,
             )
         )
         # RabbitMQ counts all of them, and confirms by that number.

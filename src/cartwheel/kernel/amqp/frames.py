@@ -67,9 +67,8 @@ def publish(
     *,
     mandatory: bool,
     frame_max: int,
-    message_id: str | None,
 ) -> bytes:
-    """Return the frames of `message`, each of at most `frame_max` bytes, with this `message_id`.
+    """Return the frames of `message`, each of at most `frame_max` bytes.
 
     Raises:
         ValueError: a name is longer than 255 bytes, a header is nothing AMQP knows, or all headers
@@ -78,7 +77,7 @@ def publish(
     method = b"".join(
         (_PUBLISH, _name(exchange), _name(routing_key), b"\x01" if mandatory else b"\x00")
     )
-    content = _properties(message, message_id)
+    content = _properties(message)
     most = frame_max - EMPTY
     if len(content) > most:
         raise ValueError(f"headers of {len(content)} bytes are more than a frame takes")
@@ -159,7 +158,7 @@ _name = lru_cache(maxsize=1024)(_short)
 """The same for names, which come again and again."""
 
 
-def _properties(message: Message, message_id: str | None) -> bytes:
+def _properties(message: Message) -> bytes:
     flags = 0
     parts: list[bytes] = []
     if message.content_type is not None:
@@ -177,9 +176,9 @@ def _properties(message: Message, message_id: str | None) -> bytes:
     if message.expiration is not None:
         flags |= _EXPIRATION
         parts.append(_short(str(message.expiration)))
-    if message_id is not None:
+    if message.message_id is not None:
         flags |= _MESSAGE_ID
-        parts.append(_short(message_id))
+        parts.append(_short(message.message_id))
     if message.type is not None:
         flags |= _TYPE
         parts.append(_name(message.type))

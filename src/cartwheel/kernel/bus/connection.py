@@ -17,7 +17,7 @@ from cartwheel.kernel.telemetry import log
 
 HEARTBEAT = 5
 """Seconds. RabbitMQ gives up a silent client after two of them, and we a silent RabbitMQ after two
-and a half (aiormq after 18 s). Until then requests to a frozen one wait for their deadline."""
+and a half to three (aiormq after 18 s). Until then requests to a frozen one wait in vain."""
 
 CONNECT_TIMEOUT = 5.0
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
