@@ -30,7 +30,7 @@ from aiormq.abc import DeliveredMessage
 
 from cartwheel.contracts.notifications import NotificationSent
 from cartwheel.contracts.orders import OrderPaid
-from cartwheel.kernel.bus.topology import EXCHANGE
+from cartwheel.kernel.testing import EXCHANGE
 
 BEGIN, END = "begin", "end"
 

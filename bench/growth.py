@@ -20,11 +20,10 @@ from bench.results import Grown
 from bench.scenarios import SCENARIOS, Bench
 from bench.shop import CUSTOMERS, Shop, described, open_shop
 from bench.usage import memory
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.products import ProductStatus, Stock
-from cartwheel.kernel.clock import utc_now
-from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.money import Money
-from cartwheel.kernel.store import codec
+from cartwheel.kernel import new_id, utc_now
+from cartwheel.kernel.mongodb import to_document
 from cartwheel.local.console import Console
 from cartwheel.local.processes import PROCESSES, copies
 from cartwheel.local.up import System, running
@@ -158,7 +157,7 @@ def _product(number: int) -> dict[str, Any]:
         **{name: offer[name] for name in ("name", "description", "category", "tags", "image_url")},
         price=msgspec.convert(offer["price"], Money),
     )
-    document = codec.to_document(product)
+    document = to_document(product)
     del document["events"]
     return {**document, "outbox": []}
 

@@ -34,6 +34,7 @@ from bench.results import Grown, Measured, Result, StartUp, Step
 from bench.scenarios import SCENARIOS, Bench, emulator_rate
 from bench.shop import open_shop
 from bench.usage import Memory, memory, memory_at_rest
+from cartwheel.kernel import install_wait_for
 from cartwheel.local.console import Console
 from cartwheel.local.up import System, running
 
@@ -273,6 +274,7 @@ async def _floors(system: System, *, wanted: bool) -> AsyncGenerator[Bare | None
 
 def main() -> None:
     chosen = options()
+    install_wait_for()
     require_wrk()
     # The orders of a run are never paid; that they expire 15 minutes later is not its subject.
     os.environ["PAYMENT_DEADLINE_SECONDS"] = NEVER

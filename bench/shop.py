@@ -12,10 +12,11 @@ import msgspec
 from pymongo import AsyncMongoClient
 
 from bench.load import load
-from cartwheel.kernel.store.outbox import UNPUBLISHED
+from cartwheel.kernel.mongodb import UNPUBLISHED
 from cartwheel.local.console import Console
 from cartwheel.local.demo_users import ADMIN, PASSWORD, SIGN_UP_CODE
 from cartwheel.local.up import System
+from cartwheel.services import outboxes
 
 CUSTOMERS = 16
 PRODUCTS = 2_000
@@ -27,13 +28,6 @@ _SIGN_UPS_AT_ONCE = 4
 _QUIET = 0.3
 """Seconds for which nothing waits to be published before the system counts as settled."""
 
-OUTBOXES = (
-    ("products", "products"),
-    ("products", "reservations"),
-    ("orders", "orders"),
-    ("payments", "payments"),
-    ("notifications", "mail"),
-)
 _WORDS = """\
 solid beech wood walnut sanded smooth oiled by hand rounded edges water based paint cotton cord
 steel axle felt pads made in small batches tested for children from three years packed without
@@ -138,7 +132,7 @@ class Shop:
                 await asyncio.sleep(0.05)
 
     async def _anything_unpublished(self) -> bool:
-        for database, collection in OUTBOXES:
+        for database, collection in outboxes():
             found = self._mongo[database][collection]
             # By the relay's index: a scan would be work that the measured system has not caused.
             if await found.find_one({"outbox.id": {"$gt": ""}, **UNPUBLISHED}, {"_id": 1}):

@@ -26,6 +26,7 @@ from bench.results import Run
 from bench.scenarios import SCENARIOS, Bench
 from bench.shop import Shop, open_shop
 from bench.usage import Memory, memory_at_rest
+from cartwheel.kernel import install_wait_for
 from cartwheel.local.console import Console
 from cartwheel.local.up import running
 
@@ -122,6 +123,7 @@ def _say(answer: object) -> None:
 
 
 def main() -> None:
+    install_wait_for()
     settings = dict(word.split("=", 1) for word in sys.argv[1:])
     # `given` takes those that Cartwheel has a default for; processes inherit the others.
     os.environ.update(settings)

@@ -12,8 +12,9 @@ import msgspec
 import psutil
 
 from cartwheel.local.supervisor import Supervisor
+from cartwheel.services import SERVICES
 
-OWN = ("gateway", "products", "orders", "payments", "notifications")
+OWN = ("gateway", *SERVICES)
 PARTS = ("mongod", "rabbitmq", "simulator", "ministack")
 _LOOK_EVERY = 0.5
 """Seconds between two looks at the memory."""

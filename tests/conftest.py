@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cartwheel.kernel import telemetry
-from cartwheel.kernel.store import client as mongodb
-from cartwheel.kernel.store.client import Client, Database
+from cartwheel.kernel import install_wait_for, mongodb
+from cartwheel.kernel.lowlevel import configure
+from cartwheel.kernel.mongodb import Client, Database
 from cartwheel.local.console import Console
 from cartwheel.local.up import System, running
 
@@ -20,12 +20,13 @@ _CONSOLE = pytest.StashKey[Console]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    install_wait_for()
     config.stash[_CONSOLE] = progress.configure(config)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _logs() -> None:
-    telemetry.configure("tests", "CRITICAL")
+    configure("tests", "CRITICAL")
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import AsyncGenerator
 
-from cartwheel.kernel.store.client import Database
+from cartwheel.kernel.mongodb import Database
 
 
 @contextlib.asynccontextmanager

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from cartwheel.kernel.store import client as mongodb
-from cartwheel.kernel.store.client import Client
+from cartwheel.kernel import mongodb
+from cartwheel.kernel.mongodb import Client
 from cartwheel.local import mongod
 from cartwheel.local.up import System
-from cartwheel.operations.setup import DATABASES
+from cartwheel.services import SERVICES
 
 READ_ALL_ON_PURPOSE = ["cartwheel-tests", "cartwheel-verify"]
 """Tests look at what they like; `cartwheel verify` walks through all that is stored, by `_id`."""
@@ -50,7 +50,7 @@ async def without_table_scans(system: System) -> AsyncGenerator[None]:
         "appName": {"$nin": READ_ALL_ON_PURPOSE},
     }
     async with _connected(system) as client:
-        for name in DATABASES:
+        for name in SERVICES:
             await client[name].command("profile", 1, filter=noted)
     yield
     async with _connected(system) as client:
@@ -67,7 +67,7 @@ def _connected(system: System) -> Client:
 async def _scans(client: Client) -> list[object]:
     return [
         (entry.get("appName"), entry["ns"], entry["command"])
-        for name in DATABASES
+        for name in SERVICES
         async for entry in client[name]["system.profile"].find()
     ]
 

@@ -30,7 +30,7 @@ from bench.results import Unit
 from cartwheel.contracts.identity import User
 from cartwheel.contracts.orders import OrderView, PlaceOrder
 from cartwheel.contracts.products import Item
-from cartwheel.kernel.store import codec
+from cartwheel.kernel.mongodb import from_document, to_document
 
 BATCH = 16
 """Documents in one command, and messages in one write to the socket."""
@@ -239,8 +239,8 @@ def code(_: str, until: float) -> int:
     count = 0
     while time.perf_counter() < until:
         msgspec.json.decode(sent, type=PlaceOrder)
-        msgspec.json.encode(codec.from_document(document, OrderView))
-        codec.to_document(codec.from_document(document, OrderView))
+        msgspec.json.encode(from_document(document, OrderView))
+        to_document(from_document(document, OrderView))
         count += 1
     return count
 

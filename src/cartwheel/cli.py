@@ -10,6 +10,7 @@ from typing import Annotated
 try:
     import typer
 
+    from cartwheel.kernel import install_wait_for
     from cartwheel.local import commands as local
     from cartwheel.operations import commands as operations
     from cartwheel.operations.dead_letters.commands import dlq
@@ -58,6 +59,7 @@ app.add_typer(dlq, name="dlq")
 
 
 def main() -> None:
+    install_wait_for()
     app()
 
 

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from cartwheel.kernel import telemetry
+from cartwheel.kernel.lowlevel import configure
 from cartwheel.local.console import Console
 from cartwheel.local.packages import Missing
 from cartwheel.local.processes import PROCESSES, copies
@@ -97,7 +97,7 @@ def _can_jump(console: Console) -> bool:
 
 
 def main() -> None:
-    telemetry.configure("chaos", "CRITICAL")
+    configure("chaos", "CRITICAL")
     seed = int(os.environ.get("SEED") or time.time() % 1_000_000)
     rounds = int(os.environ.get("ROUNDS") or 3)
     try:

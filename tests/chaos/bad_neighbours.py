@@ -12,8 +12,8 @@ import msgspec
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from pymongo.asynchronous.collection import AsyncCollection
 
-from cartwheel.kernel.bus import topology, wire
-from cartwheel.kernel.store import client as mongodb
+from cartwheel.kernel import mongodb
+from cartwheel.kernel.operating import topology, wire
 from cartwheel.operations.dead_letters.queue import as_published
 from cartwheel.payments.handlers.reconciling import UNDECIDED_AFTER
 

@@ -6,12 +6,13 @@ import aio_pika
 import aiohttp
 import msgspec
 
-from cartwheel.kernel.bus import topology
-from cartwheel.kernel.store import client as mongodb
+from cartwheel.kernel import mongodb
+from cartwheel.kernel.operating import topology
+from cartwheel.services import SERVICES
 
 from ..journeys.outside import ledger
 from .history import Call, History
-from .rig import SERVICES, Rig
+from .rig import Rig
 
 Document = dict[str, Any]
 

@@ -14,10 +14,9 @@ import msgspec
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from pymongo.errors import PyMongoError
 
-from cartwheel.kernel.bus import topology, wire
-from cartwheel.kernel.crash_points import POINTS
-from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.store import client as mongodb
+from cartwheel.kernel import mongodb, new_id
+from cartwheel.kernel.operating import topology, wire
+from cartwheel.kernel.testing import POINTS
 from cartwheel.operations.dead_letters.queue import as_published
 from cartwheel.simulator.webhooks import sign
 

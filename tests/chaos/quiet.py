@@ -6,18 +6,13 @@ from typing import Any
 
 import aio_pika
 
-from cartwheel.kernel.bus import topology
-from cartwheel.kernel.store import client as mongodb
-from cartwheel.kernel.store.outbox import UNPUBLISHED
+from cartwheel.kernel import mongodb
+from cartwheel.kernel.mongodb import UNPUBLISHED
+from cartwheel.kernel.operating import topology
+from cartwheel.services import SERVICES, outboxes
 
-from .rig import SERVICES, Rig
+from .rig import Rig
 
-OUTBOXES = {
-    "products": ("products", "reservations"),
-    "orders": ("orders",),
-    "payments": ("payments",),
-    "notifications": ("mail",),
-}
 _WANTED: dict[tuple[str, str, str], dict[str, Any]] = {
     ("refunds to be made", "payments", "payments"): {"refunds.status": "PENDING"},
     ("card payments without a verdict", "payments", "payments"): {
@@ -63,8 +58,7 @@ async def quiet(rig: Rig, *, within: float, deadline: bool) -> None:
 async def _in_databases(client: mongodb.Client, deadline: bool) -> dict[str, int]:
     left = {
         f"unpublished {name}": await client[database][name].count_documents(UNPUBLISHED)
-        for database, names in OUTBOXES.items()
-        for name in names
+        for database, name in outboxes()
     }
     for (what, database, name), query in _WANTED.items():
         left[what] = await client[database][name].count_documents(query)

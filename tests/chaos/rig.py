@@ -11,6 +11,7 @@ from cartwheel.local.parts import side_by_side
 from cartwheel.local.processes import PROCESSES, Process, command, copies
 from cartwheel.local.supervisor import Supervisor
 from cartwheel.local.up import System, running
+from cartwheel.services import SERVICES
 
 from ..proxy import Proxy, proxy_to
 from ..replica_set import ReplicaSet, replica_set
@@ -18,7 +19,6 @@ from ..scripted_ses import ScriptedSes, scripted_ses
 from .clocks import Clocks, clocks
 from .mischief import Mischief
 
-SERVICES = ("products", "orders", "payments", "notifications")
 OWN = (*SERVICES, "gateway")
 PARTS = {"rabbitmq": "RABBITMQ_URL", "mongod": "MONGODB_URI", "aws": "AWS_ENDPOINT_URL"}
 

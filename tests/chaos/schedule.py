@@ -3,10 +3,12 @@
 import random
 from collections.abc import Callable, Sequence
 
+from cartwheel.services import SERVICES
+
 from ..scripted_ses import FAILS, Answer
 from . import bad_neighbours, failovers, faults
 from .faults import CRASHES, Fault
-from .rig import PARTS, SERVICES
+from .rig import PARTS
 
 OTHERS = 22
 """Faults of a long round besides those that come a fixed number of times."""

@@ -11,7 +11,7 @@ import msgspec
 import psutil
 import pytest
 
-from cartwheel.kernel.bus.topology import REQUEST_DEADLINE
+from cartwheel.kernel.testing import REQUEST_DEADLINE
 
 from ..journeys.shop import Customer, Shelf, open_shop
 from ..waiting import eventually

@@ -15,12 +15,10 @@ from aio_pika.abc import AbstractChannel
 from pymongo.asynchronous.collection import AsyncCollection
 
 from cartwheel.contracts.identity import User
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import Line, OrderPaid, OrderSnapshot
-from cartwheel.kernel.bus import topology, wire
-from cartwheel.kernel.bus.consuming import ATTEMPTS
-from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.money import Money
-from cartwheel.kernel.store import client as mongodb
+from cartwheel.kernel import mongodb, new_id
+from cartwheel.kernel.operating import ATTEMPTS, topology, wire
 from cartwheel.local.up import System, running
 from cartwheel.operations.dead_letters.queue import as_published
 

@@ -10,8 +10,7 @@ import pytest
 from rich.console import Console
 
 from cartwheel.contracts.notifications import MailStatus, MailView
-from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.messages import Page
+from cartwheel.kernel import Page, new_id
 from cartwheel.operations import mail as mails
 from cartwheel.operations import typed
 from cartwheel.operations.dead_letters import display

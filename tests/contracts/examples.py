@@ -5,8 +5,8 @@ from typing import Any
 
 from cartwheel.contracts import notifications, orders, payments, products
 from cartwheel.contracts.identity import Actor, User
-from cartwheel.kernel.messages import Created, Event, Page, Request
-from cartwheel.kernel.money import Money
+from cartwheel.contracts.money import Money
+from cartwheel.kernel import Created, Event, Page, Request
 
 AT = datetime(2026, 3, 1, 12, 30, 15, 250_000, UTC)
 LATER = datetime(2026, 3, 1, 12, 45, 15, 250_000, UTC)

@@ -19,10 +19,12 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from cartwheel.contracts import catalogue, identity, notifications, orders, payments, products
-from cartwheel.kernel.bus import wire
+from cartwheel.contracts import identity, notifications, orders, payments, products
+from cartwheel.kernel import Event, Request
 from cartwheel.kernel.errors import Refusal
-from cartwheel.kernel.messages import Event, Request, answer_type
+from cartwheel.kernel.operating import wire
+from cartwheel.kernel.testing import answer_type
+from cartwheel.services import SERVICES, events
 
 from .examples import EVENTS, REQUESTS
 
@@ -184,7 +186,7 @@ def test_every_message_of_the_contracts_has_an_example() -> None:
 
 
 def test_every_event_of_the_contracts_is_declared() -> None:
-    assert set(catalogue.EVENTS) == EVENTS.keys()
+    assert set(events()) == EVENTS.keys()
 
 
 def test_no_two_messages_share_a_name() -> None:
@@ -206,7 +208,7 @@ def test_services_and_consumers_stay_who_they_are() -> None:
     held = golden("routes", [routes])
 
     assert held == [routes]
-    assert {name for consumers in routes.values() for name in consumers} <= set(catalogue.SERVICES)
+    assert {name for consumers in routes.values() for name in consumers} <= set(SERVICES)
 
 
 def test_a_refusal_keeps_its_code_and_kind() -> None:

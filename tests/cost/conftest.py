@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cartwheel.kernel.store import client as mongodb
-from cartwheel.kernel.store.client import Client
+from cartwheel.kernel import mongodb
+from cartwheel.kernel.mongodb import Client
 from cartwheel.local.parts import side_by_side
 from cartwheel.local.processes import PROCESSES, command
 from cartwheel.local.up import System, running

@@ -7,7 +7,7 @@ spares one lowers it.
 import asyncio
 from typing import Any
 
-from cartwheel.kernel.store.outbox import UNPUBLISHED
+from cartwheel.kernel.mongodb import UNPUBLISHED
 from cartwheel.operations.verify.reading import Databases
 
 from ..counting import ACKS, DELIVERIES, HTTP, MONGODB, PUBLISHES, TRANSACTIONS, Counts

@@ -5,10 +5,9 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from cartwheel.kernel.store import client as mongodb
-from cartwheel.kernel.store import migrations
-from cartwheel.kernel.store.client import Client, Database
-from cartwheel.kernel.store.migrations import Migration
+from cartwheel.kernel import mongodb
+from cartwheel.kernel.mongodb import Client, Database, Migration
+from cartwheel.kernel.operating import apply_migrations
 
 from ..replica_set import ReplicaSet, replica_set
 
@@ -34,5 +33,5 @@ async def client(members: ReplicaSet) -> AsyncGenerator[Client]:
 async def new_database(client: Client, steps: tuple[Migration, ...]) -> Database:
     """Return an empty database of a service's."""
     database = mongodb.database(client, f"test_{secrets.token_hex(6)}")
-    await migrations.apply(database, steps)
+    await apply_migrations(database, steps)
     return database

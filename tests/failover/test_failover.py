@@ -14,14 +14,12 @@ from typing import ClassVar, NamedTuple, TypeVar
 import msgspec
 import pytest
 
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import GetPayableOrder
 from cartwheel.contracts.payments import CardToken, CreatePayment, PaymentStatus, PaymentView
-from cartwheel.kernel.bus.answering import answer_batch
-from cartwheel.kernel.messages import Created
-from cartwheel.kernel.money import Money
-from cartwheel.kernel.outages import is_outage
-from cartwheel.kernel.store.client import Client
-from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.kernel import Created, answer_batch
+from cartwheel.kernel.mongodb import Client, Outboxes
+from cartwheel.kernel.testing import is_outage
 from cartwheel.local.up import System, running
 from cartwheel.orders.handlers import paying as orders_paying
 from cartwheel.orders.mongo import MIGRATIONS as ORDERS
@@ -133,7 +131,7 @@ async def services(client: Client) -> Services:
 async def test_nothing_is_accepted_or_charged_on_the_word_of_a_primary_without_its_majority(
     members: ReplicaSet, services: Services
 ) -> None:
-    unpaid = [await services.orders.add(order_examples.order()) for _ in range(COUNT)]
+    unpaid = [(await services.orders.add(order_examples.order())).made for _ in range(COUNT)]
     new = [order_examples.order() for _ in range(COUNT)]
     requests = [payment_examples.create(order.id, VISA) for order in unpaid]
 
@@ -148,8 +146,8 @@ async def test_nothing_is_accepted_or_charged_on_the_word_of_a_primary_without_i
 
     assert sorted(services.cards.charged) == sorted(payment.made.id for payment in paid)
     assert {payment.made.status for payment in paid} == {PaymentStatus.PAID}
-    stored = await services.orders.get([order.id for order in [*unpaid, *new]])
-    assert stored.keys() == {order.id for order in [*unpaid, *placed]}
+    stored = await services.orders.get_many([order.id for order in [*unpaid, *new]])
+    assert stored.keys() == {order.id for order in [*unpaid, *(order.made for order in placed)]}
 
 
 @pytest.fixture

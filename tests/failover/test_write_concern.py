@@ -15,13 +15,10 @@ import pytest
 
 from cartwheel.contracts.payments import CardToken
 from cartwheel.contracts.products import ReserveStock
-from cartwheel.kernel.bus.deadline import until
 from cartwheel.kernel.errors import Refusal
-from cartwheel.kernel.outages import is_outage
-from cartwheel.kernel.store import lease
-from cartwheel.kernel.store.client import Client
-from cartwheel.kernel.store.outbox import Outboxes
-from cartwheel.notifications import mail as mails
+from cartwheel.kernel.mongodb import Client, Outboxes
+from cartwheel.kernel.testing import is_outage, lease, until
+from cartwheel.notifications import domain as mails
 from cartwheel.notifications.mongo import MIGRATIONS as NOTIFICATIONS
 from cartwheel.notifications.mongo import MongoMails
 from cartwheel.operations.dead_letters.audit import Action, Audit
@@ -87,20 +84,20 @@ async def adding_an_order(stores: Stores) -> None:
 
 
 async def adding_an_order_again(stores: Stores) -> None:
-    order = await stores.orders.add(order_examples.order())
+    order = (await stores.orders.add(order_examples.order())).made
     async with stores.without_majority("insert"):
         await stores.orders.add(order)
 
 
 async def saving_an_order(stores: Stores) -> None:
-    order = await stores.orders.add(order_examples.order())
+    order = (await stores.orders.add(order_examples.order())).made
     changed = msgspec.structs.replace(order, version=order.version + 1)
     async with stores.without_majority("update"):
         await stores.orders.save(changed, expected=order)
 
 
 async def saving_an_order_that_somebody_has_changed(stores: Stores) -> None:
-    order = await stores.orders.add(order_examples.order())
+    order = (await stores.orders.add(order_examples.order())).made
     changed = msgspec.structs.replace(order, version=order.version + 1)
     async with stores.without_majority("update"):
         await stores.orders.save(changed, expected=changed)
@@ -239,7 +236,7 @@ async def test_a_transaction_whose_commit_no_majority_has_is_committed_once_more
         [held] = await stores.reservations.hold([request], now=product_examples.now)
 
     assert not isinstance(held, Refusal)
-    [product] = (await stores.catalogue.get([request.items[0].product_id])).values()
+    [product] = (await stores.catalogue.get_many([request.items[0].product_id])).values()
     assert (product.stock.available, product.stock.reserved) == (7, 3)
 
 

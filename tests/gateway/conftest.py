@@ -23,7 +23,7 @@ from cartwheel.gateway.identity import Verifier
 from cartwheel.gateway.jwks import KeySet
 from cartwheel.gateway.server import serve
 from cartwheel.gateway.settings import Settings
-from cartwheel.kernel.messages import Answer, Request
+from cartwheel.kernel import Answer, Request
 from cartwheel.kernel.settings import read
 from cartwheel.local import ministack, ports
 from cartwheel.local.console import Console
@@ -223,7 +223,7 @@ async def impatient(running_impatient: Gateway) -> AsyncGenerator[Gateway]:
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[EventDict]:
     """What the gateway logs from now on, whatever the level of the tests' own log."""
-    modules = ("kernel.telemetry", "gateway.problems", "gateway.refusals", "gateway.jwks")
+    modules = ("gateway.traced", "gateway.problems", "gateway.refusals", "gateway.jwks")
     return logged_by(monkeypatch, *modules)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.payments import (
     CardSummary,
     Failure,
@@ -16,9 +17,8 @@ from cartwheel.contracts.payments import (
     ReportVerdict,
 )
 from cartwheel.gateway.captures import Captures
+from cartwheel.kernel import Created
 from cartwheel.kernel.errors import OutcomeUnknown
-from cartwheel.kernel.messages import Created
-from cartwheel.kernel.money import Money
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 TOTAL = Money(1999, "USD")

@@ -14,7 +14,7 @@ from cartwheel.gateway.cognito import Cognito
 from cartwheel.gateway.connections import BoundedProtocol, Limits
 from cartwheel.gateway.identity import Verifier
 from cartwheel.gateway.server import GRACE, serve
-from cartwheel.kernel.listening import CannotListen
+from cartwheel.kernel.lowlevel import CannotListen
 
 from ..waiting import eventually
 from .conftest import Gateway, Reply, probe_app, running

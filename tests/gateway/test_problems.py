@@ -10,9 +10,9 @@ import pytest
 from litestar._parsers import parse_query_string
 from structlog.typing import EventDict
 
+from cartwheel.contracts import text
 from cartwheel.gateway.bodies import MAX_BODY
 from cartwheel.gateway.problems import plain
-from cartwheel.kernel import text
 
 from .conftest import Gateway
 from .probes import SECRET

@@ -8,9 +8,9 @@ from typing import Any
 import aio_pika
 import msgspec
 
-from cartwheel.contracts import catalogue
 from cartwheel.local import instance
 from cartwheel.local.up import System
+from cartwheel.services import SERVICES
 
 
 def _unknown() -> str:
@@ -51,7 +51,7 @@ async def queues(system: System, *columns: str) -> dict[str, dict[str, Any]]:
     return {
         queue["name"]: queue
         for queue in listed
-        if any(part in catalogue.SERVICES for part in queue["name"].split("."))
+        if any(part in SERVICES for part in queue["name"].split("."))
     }
 
 

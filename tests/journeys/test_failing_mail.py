@@ -11,12 +11,11 @@ import msgspec
 import pytest
 
 from cartwheel.contracts.notifications import MailStatus, MailView
-from cartwheel.kernel.bus import topology, wire
-from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.store import client as mongodb
-from cartwheel.kernel.store.client import Client
+from cartwheel.kernel import mongodb, new_id
+from cartwheel.kernel.mongodb import Client
+from cartwheel.kernel.operating import topology, wire
 from cartwheel.local.up import System
-from cartwheel.notifications.mail import Told
+from cartwheel.notifications.domain import Told
 from cartwheel.operations.dead_letters.queue import as_published
 
 from ..notifications.examples import failed, paid, snapshot

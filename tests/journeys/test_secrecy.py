@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
-from cartwheel.kernel.store import client as mongodb
+from cartwheel.kernel import mongodb
 from cartwheel.local.up import System
 
 from ..private import open_to_others

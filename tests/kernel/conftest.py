@@ -7,8 +7,8 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from cartwheel.kernel.bus import topology
-from cartwheel.kernel.bus.connection import Connection, ConnectionUse
+from cartwheel.kernel._bus import topology
+from cartwheel.kernel._bus.connection import Connection, ConnectionUse
 from cartwheel.local.up import System
 
 from .messages import SERVICE, Happened

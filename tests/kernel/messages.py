@@ -1,38 +1,28 @@
 """Messages of the tests' own service."""
 
-from typing import ClassVar
-
 from aio_pika.abc import HeadersType
 
-from cartwheel.kernel.bus import wire
-from cartwheel.kernel.bus.wire import StoredEvent
+from cartwheel.kernel._bus import wire
+from cartwheel.kernel._bus.wire import StoredEvent
+from cartwheel.kernel._core.messages import Event, Request, event, request
 from cartwheel.kernel.errors import Conflict
-from cartwheel.kernel.messages import Event, Request
 from cartwheel.operations.dead_letters.queue import as_published
 
 SERVICE = "kernel-tests"
 
 
+@request("test_echo", service=SERVICE, read=True)
 class Echo(Request[str], frozen=True, kw_only=True):
-    type: ClassVar[str] = "test_echo"
-    service: ClassVar[str] = SERVICE
-    read: ClassVar[bool] = True
-
     text: str
 
 
+@request("test_write", service=SERVICE)
 class Write(Request[int], frozen=True, kw_only=True):
-    type: ClassVar[str] = "test_write"
-    service: ClassVar[str] = SERVICE
-
     number: int
 
 
+@request("test_outside", service=SERVICE, coalesced=False)
 class Outside(Request[int], frozen=True, kw_only=True):
-    type: ClassVar[str] = "test_outside"
-    service: ClassVar[str] = SERVICE
-    coalesced: ClassVar[bool] = False
-
     number: int
 
 
@@ -40,18 +30,14 @@ class Full(Conflict):
     code = "test_full"
 
 
+@event("test.happened.v1", consumers=(SERVICE,))
 class Happened(Event, frozen=True, kw_only=True):
-    type: ClassVar[str] = "test.happened.v1"
-    consumers: ClassVar[tuple[str, ...]] = (SERVICE,)
-
     number: int
 
 
+@event("test.unheard.v1", consumers=(SERVICE,))
 class Unheard(Event, frozen=True, kw_only=True):
     """Says it has a consumer, but no queue is bound for it."""
-
-    type: ClassVar[str] = "test.unheard.v1"
-    consumers: ClassVar[tuple[str, ...]] = (SERVICE,)
 
 
 def headers_of(event: StoredEvent) -> HeadersType:

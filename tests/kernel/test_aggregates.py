@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from cartwheel.kernel.messages import Cause, Event
-from cartwheel.kernel.store.aggregates import Aggregates
-from cartwheel.kernel.store.client import Database, Document
-from cartwheel.kernel.store.outbox import Filled, Outboxes
+from cartwheel.kernel._core.messages import Change, Event
+from cartwheel.kernel._store.aggregates import Aggregates
+from cartwheel.kernel._store.client import Database, Document
+from cartwheel.kernel._store.outbox import Filled, Outboxes
+from cartwheel.kernel.errors import NotFound
 
 from .messages import Happened
 
@@ -24,11 +25,26 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime = NOW
     sequence: int = 0
     events: tuple[Event, ...] = ()
-    cause: Cause | None = None
+    change: Change | None = Change(by="tests", at=NOW)
+
+
+class NoSuchThing(NotFound):
+    code = "no_such_thing"
 
 
 NEW = Thing(id="a", name="new", events=(Happened(number=1),))
 CHANGED = Thing(id="a", name="changed", version=2, sequence=1, events=(Happened(number=2),))
+
+
+def stored_in(database: Database, outboxes: Outboxes) -> Aggregates[Thing]:
+    return Aggregates(
+        database["things"],
+        Thing,
+        source="tests",
+        outboxes=outboxes,
+        missing=lambda: NoSuchThing("there is no such thing"),
+        lists=lambda thing: {"notes": [f"{thing.name}'s note"]},
+    )
 
 
 @pytest.fixture
@@ -37,8 +53,8 @@ def outboxes() -> Outboxes:
 
 
 @pytest.fixture
-def things(database: Database, outboxes: Outboxes) -> Aggregates:
-    return Aggregates(database["things"], source="tests", outboxes=outboxes)
+def things(database: Database, outboxes: Outboxes) -> Aggregates[Thing]:
+    return stored_in(database, outboxes)
 
 
 async def told_of(outboxes: Outboxes) -> dict[Filled, Sequence[Document]]:
@@ -51,25 +67,25 @@ async def told_of(outboxes: Outboxes) -> dict[Filled, Sequence[Document]]:
 
 
 async def test_what_is_inserted_or_saved_holds_its_events_and_is_told_of(
-    things: Aggregates, outboxes: Outboxes, database: Database
+    things: Aggregates[Thing], outboxes: Outboxes, database: Database
 ) -> None:
-    assert await things.insert(NEW, {"notes": ["first"]})
+    assert await things.insert(NEW)
     inserted = await told_of(outboxes)
-    assert await things.save(CHANGED, expected=NEW, lists={"notes": ["second"]})
+    assert await things.save(CHANGED, expected=NEW)
     saved = await told_of(outboxes)
 
     stored = await database["things"].find_one({"_id": "a"})
     assert stored is not None
     assert (stored["name"], stored["version"], stored["sequence"]) == ("changed", 2, 2)
-    assert stored["notes"] == ["first", "second"]
+    assert stored["notes"] == ["new's note", "changed's note"]
     assert [event["sequence"] for event in stored["outbox"]] == [1, 2]
     assert inserted == {("things", "a"): stored["outbox"][:1]}
     assert saved == {("things", "a"): stored["outbox"][1:]}
-    assert not {"events", "cause", "id"} & set(stored)
+    assert not {"events", "change", "id"} & set(stored)
 
 
 async def test_what_is_not_stored_is_not_told_of(
-    things: Aggregates, outboxes: Outboxes, database: Database
+    things: Aggregates[Thing], outboxes: Outboxes, database: Database
 ) -> None:
     assert await things.insert(NEW)
     await told_of(outboxes)
@@ -84,7 +100,7 @@ async def test_what_is_not_stored_is_not_told_of(
 
 
 async def test_a_change_without_events_is_not_told_of(
-    things: Aggregates, outboxes: Outboxes
+    things: Aggregates[Thing], outboxes: Outboxes
 ) -> None:
     assert await things.insert(msgspec.structs.replace(NEW, events=()))
     assert await things.save(msgspec.structs.replace(CHANGED, events=()), expected=NEW)
@@ -93,7 +109,7 @@ async def test_a_change_without_events_is_not_told_of(
 
 
 async def test_what_is_stored_after_whoever_asked_has_gone_is_told_of(
-    things: Aggregates, outboxes: Outboxes
+    things: Aggregates[Thing], outboxes: Outboxes
 ) -> None:
     for work in (things.insert(NEW), things.save(CHANGED, expected=NEW)):
         asking = asyncio.create_task(work)
@@ -105,14 +121,14 @@ async def test_what_is_stored_after_whoever_asked_has_gone_is_told_of(
 
 
 async def test_events_that_may_be_anothers_are_not_handed_over(
-    things: Aggregates, outboxes: Outboxes, database: Database
+    things: Aggregates[Thing], outboxes: Outboxes, database: Database
 ) -> None:
     """Of a batch MongoDB tells how many were saved, not which."""
     other = Thing(id="b", name="new")
     await things.insert(NEW)
     await things.insert(other)
     await told_of(outboxes)
-    by_another = Aggregates(database["things"], source="tests", outboxes=Outboxes())
+    by_another = stored_in(database, Outboxes())
     assert await by_another.save(CHANGED, expected=NEW)
 
     saved = await asyncio.gather(

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from cartwheel.kernel.amqp import connecting, frames
-from cartwheel.kernel.amqp.interface import (
+from cartwheel.kernel._amqp import connecting, frames
+from cartwheel.kernel._amqp.interface import (
     AccessRefused,
     BadUrl,
     Channel,
@@ -29,7 +29,7 @@ from cartwheel.kernel.amqp.interface import (
     Unroutable,
     VirtualHostRefused,
 )
-from cartwheel.kernel.ids import new_id
+from cartwheel.kernel._core.ids import new_id
 from cartwheel.local.up import System
 
 from ..alarms import rabbitmq_full

@@ -10,15 +10,15 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from pymongo.errors import OperationFailure
 
-from cartwheel.kernel.amqp.interface import Unroutable
-from cartwheel.kernel.bus import consuming, topology, wire
-from cartwheel.kernel.bus.consuming import Consumer, on, on_batch
-from cartwheel.kernel.bus.publishing import Publisher
-from cartwheel.kernel.bus.wire import StoredEvent
+from cartwheel.kernel._amqp.interface import Unroutable
+from cartwheel.kernel._bus import consuming, topology, wire
+from cartwheel.kernel._bus.consuming import Consumer, on, on_batch
+from cartwheel.kernel._bus.publishing import Publisher
+from cartwheel.kernel._bus.wire import StoredEvent
+from cartwheel.kernel._core.ids import new_id
+from cartwheel.kernel._core.lane import Gather
+from cartwheel.kernel._core.messages import CloudEvent
 from cartwheel.kernel.errors import Conflict, Contention, DeadLetter, RetryLater, Unavailable
-from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.lane import Gather
-from cartwheel.kernel.messages import CloudEvent
 from cartwheel.operations.dead_letters.queue import as_published
 
 from ..proxy import proxy_to
@@ -442,7 +442,7 @@ class Gathered:
     def __init__(self, seconds: float = FOR_EVER, limit: int = 64) -> None:
         self.batches: list[list[int]] = []
         self.stop = asyncio.Event()
-        row = on_batch(Happened, self._note, limit=limit, gather=Gather(seconds, self.stop))
+        row = on_batch(Happened, self._note, Gather(seconds, self.stop, limit))
         self.consumer = Consumer(SERVICE, [row], probe=probe)
 
     @property
@@ -525,7 +525,7 @@ async def test_a_redelivery_is_handled_in_its_own_way_if_there_is_one(connect: C
 
     await publish_to_a_reader_that_dies(connect, happened(1))
     await publish(connect, happened(2))
-    await connect(Consumer(SERVICE, [on(Happened, gather, alone=at_once)], probe=probe))
+    await connect(Consumer(SERVICE, [on(Happened, gather).redelivered_to(at_once)], probe=probe))
 
     async def both_done() -> None:
         assert sorted(handled) == [("at once", 1), ("gather", 2)]

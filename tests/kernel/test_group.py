@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from pymongo.errors import WriteError
 
-from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.store import client as mongodb
-from cartwheel.kernel.store import group
-from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.kernel._core.ids import new_id
+from cartwheel.kernel._store import client as mongodb
+from cartwheel.kernel._store import group
+from cartwheel.kernel._store.outbox import Outboxes
 from cartwheel.local.up import System
 
 AT = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cartwheel.kernel.ids import new_number, read_number
+from cartwheel.contracts.order_number import new_number, read_number
 
 
 def test_a_number_is_read_as_it_was_written() -> None:

@@ -10,15 +10,14 @@ import pytest
 from pymongo import ASCENDING
 from structlog.typing import EventDict
 
-from cartwheel.kernel import jobs
+from cartwheel.kernel._core import jobs
+from cartwheel.kernel._store.client import Database, Document
+from cartwheel.kernel._store.due import DueItems
+from cartwheel.kernel._store.outbox import Outboxes
 from cartwheel.kernel.errors import Unavailable
-from cartwheel.kernel.store.aggregates import Aggregates
-from cartwheel.kernel.store.client import Database, Document
-from cartwheel.kernel.store.due import DueItems
-from cartwheel.kernel.store.outbox import Outboxes
 
 from ..logs import logged_by
-from .test_aggregates import CHANGED, NEW
+from .test_aggregates import CHANGED, NEW, stored_in
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -82,7 +81,7 @@ async def work(database: Database) -> Work:
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[EventDict]:
-    return logged_by(monkeypatch, "kernel.jobs")
+    return logged_by(monkeypatch, "kernel._core.jobs")
 
 
 def named(count: int) -> list[str]:
@@ -233,7 +232,7 @@ async def test_a_failure_of_what_another_has_done_meanwhile_is_not_stored(
 
 
 async def test_a_saved_aggregate_starts_afresh(database: Database) -> None:
-    things = Aggregates(database["things"], source="tests", outboxes=Outboxes())
+    things = stored_in(database, Outboxes())
     items = DueItems(database["things"], {"name": NEW.name})
     await database["things"].create_index([("name", ASCENDING)])
     await things.insert(NEW)

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from cartwheel.kernel.lane import Gather, Lane
+from cartwheel.kernel._core.lane import Gather, Lane
 
 FOR_EVER = 3600.0
 SOON = 5.0

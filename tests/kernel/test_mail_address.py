@@ -2,7 +2,7 @@
 
 import pytest
 
-from cartwheel.kernel.mail_address import InvalidMailAddress, for_mail
+from cartwheel.contracts.mail_address import InvalidMailAddress, for_mail
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from cartwheel.kernel.store import migrations
-from cartwheel.kernel.store.client import Database
-from cartwheel.kernel.store.migrations import Migration
+from cartwheel.kernel._store import migrations
+from cartwheel.kernel._store.client import Database
+from cartwheel.kernel._store.migrations import Migration
 from cartwheel.notifications import mongo as notifications
 from cartwheel.orders import mongo as orders
 from cartwheel.payments import mongo as payments
@@ -41,7 +41,7 @@ async def test_each_migration_may_be_run_again(database: Database, service: str)
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_database_is_brought_up_to_date_once(database: Database, service: str) -> None:
     steps: Sequence[Migration] = SERVICES[service]
-    await migrations.apply(database, steps[:-1])
+    await migrations.apply_migrations(database, steps[:-1])
 
-    assert await migrations.apply(database, steps) == 1
-    assert await migrations.apply(database, steps) == 0
+    assert await migrations.apply_migrations(database, steps) == 1
+    assert await migrations.apply_migrations(database, steps) == 0

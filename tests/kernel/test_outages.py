@@ -18,8 +18,8 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
+from cartwheel.kernel._core.outages import is_contention, is_outage
 from cartwheel.kernel.errors import Contention, OutcomeUnknown
-from cartwheel.kernel.outages import is_contention, is_outage
 
 
 def bulk(

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from cartwheel.kernel.store import outbox
-from cartwheel.kernel.store.client import Document
-from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.kernel._store import outbox
+from cartwheel.kernel._store.client import Document
+from cartwheel.kernel._store.outbox import Outboxes
 
 A = ("things", "a")
 B = ("things", "b")

@@ -11,8 +11,8 @@ import aiohttp
 import msgspec
 import pytest
 
+from cartwheel.kernel._process.process import Job, repeat
 from cartwheel.kernel.errors import Unavailable
-from cartwheel.kernel.process import Job, repeat
 from cartwheel.local import ports
 from cartwheel.local.up import System
 
@@ -22,7 +22,7 @@ from ..logs import logged_by
 async def test_a_job_that_fails_again_and_again_is_logged_once_until_it_succeeds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    logged = logged_by(monkeypatch, "kernel.process")
+    logged = logged_by(monkeypatch, "kernel._process.process")
     outcomes: list[Exception | None] = [
         *(Unavailable("away"), Unavailable("away"), ValueError("no"), ValueError("no"), None),
         *(ValueError("no"), None),

@@ -6,11 +6,11 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from cartwheel.kernel.bus import consuming, topology
-from cartwheel.kernel.bus.consuming import Consumer, on
-from cartwheel.kernel.bus.intake import PREFETCH
+from cartwheel.kernel._bus import consuming, topology
+from cartwheel.kernel._bus.consuming import Consumer, on
+from cartwheel.kernel._bus.intake import PREFETCH
+from cartwheel.kernel._core.messages import CloudEvent
 from cartwheel.kernel.errors import Unavailable
-from cartwheel.kernel.messages import CloudEvent
 from cartwheel.local.up import System
 
 from ..alarms import consumer_timeout, rabbitmq_full

@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cartwheel.kernel.bus.consuming import Consumer, on
-from cartwheel.kernel.bus.publishing import Publisher
-from cartwheel.kernel.bus.wire import StoredEvent
-from cartwheel.kernel.messages import Cause, CloudEvent, Event
-from cartwheel.kernel.store import lease, outbox
-from cartwheel.kernel.store import relay as relays
-from cartwheel.kernel.store.client import Database, Document
-from cartwheel.kernel.store.outbox import Outboxes
-from cartwheel.kernel.store.relay import Relay
+from cartwheel.kernel._bus.consuming import Consumer, on
+from cartwheel.kernel._bus.publishing import Publisher
+from cartwheel.kernel._bus.wire import StoredEvent
+from cartwheel.kernel._core.messages import Change, CloudEvent, Event
+from cartwheel.kernel._store import lease, outbox
+from cartwheel.kernel._store import relay as relays
+from cartwheel.kernel._store.client import Database, Document
+from cartwheel.kernel._store.outbox import Outboxes
+from cartwheel.kernel._store.relay import Relay
 from cartwheel.local.up import System
 
 from ..alarms import rabbitmq_full
@@ -25,6 +25,7 @@ from .conftest import Connect
 from .messages import SERVICE, Happened, Unheard
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+BY_TESTS = Change(by="tests", at=NOW)
 
 Seen = list[tuple[str, int]]
 """(subject, number) of each event, in the order of arrival."""
@@ -73,7 +74,7 @@ def publishing() -> Counted:
 
 @pytest.fixture
 async def things(database: Database) -> Database:
-    await outbox.prepare(database["things"])
+    await outbox.index_outbox(database["things"])
     return database
 
 
@@ -125,7 +126,7 @@ def thing(name: str, *events: Event, after: int = 0) -> Document:
 
 
 def lying(name: str, *events: Event, after: int = 0) -> list[Document]:
-    return outbox.to_publish(events, source="tests", subject=name, after=after, at=NOW)
+    return outbox.to_publish(events, source="tests", subject=name, after=after, change=BY_TESTS)
 
 
 async def unpublished(things: Database) -> int:
@@ -453,13 +454,13 @@ async def test_what_cannot_be_published_stays_and_holds_back_what_follows_it(
 async def test_an_event_that_cannot_be_read_holds_back_only_what_follows_it(
     things: Database, connect: Connect, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    logged = logged_by(monkeypatch, "kernel.store.relay")
+    logged = logged_by(monkeypatch, "kernel._store.relay")
     unreadable = thing("stuck", Happened(number=98), Happened(number=99))
     unreadable["outbox"][0]["sequence"] = "first"
     await things["things"].insert_many(
         [unreadable, *(thing(f"a{n}", Happened(number=n)) for n in range(50))]
     )
-    await outbox.prepare(things["others"])
+    await outbox.index_outbox(things["others"])
     await things["others"].insert_one(thing("b", Happened(number=50)))
     publisher = Publisher(frozenset({Happened.type}))
     await connect(publisher)
@@ -477,19 +478,20 @@ async def test_an_event_that_cannot_be_read_holds_back_only_what_follows_it(
 
 
 async def test_events_carry_the_trace_and_the_cause_of_the_change() -> None:
-    cause = Cause(
+    change = Change(
         by="payments",
+        at=NOW,
         event_id="evt_1",
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     )
 
     (stored,) = outbox.to_publish(
-        [Happened(number=1)], source="tests", subject="x", after=4, at=NOW, cause=cause
+        [Happened(number=1)], source="tests", subject="x", after=4, change=change
     )
 
     assert stored["sequence"] == 5
     assert stored["causation_id"] == "evt_1"
-    assert stored["traceparent"] == cause.traceparent
+    assert stored["traceparent"] == change.traceparent
     assert stored["correlation_id"] == "0af7651916cd43dd8448eb211c80319c"
 
 

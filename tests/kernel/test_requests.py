@@ -10,9 +10,9 @@ import pytest
 from aio_pika import Message
 from aio_pika.abc import AbstractChannel
 
-from cartwheel.kernel.bus import asking, topology
-from cartwheel.kernel.bus.answering import Answerer, answer, answer_batch
-from cartwheel.kernel.bus.asking import Caller, RemoteFailure
+from cartwheel.kernel._bus import asking, topology
+from cartwheel.kernel._bus.answering import Answerer, answer, answer_batch
+from cartwheel.kernel._bus.asking import Caller, RemoteFailure
 from cartwheel.kernel.errors import (
     FieldError,
     NotFound,

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from cartwheel.kernel import telemetry
+from cartwheel.kernel._core import telemetry
 
 GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -19,7 +19,7 @@ def test_a_given_trace_goes_on_and_a_malformed_one_starts_anew() -> None:
 
 def test_a_traceback_in_the_log_shows_no_local_variables() -> None:
     program = f"""
-from cartwheel.kernel import telemetry
+from cartwheel.kernel._core import telemetry
 telemetry.configure("p")
 telemetry.continue_trace({GIVEN!r})
 import logging

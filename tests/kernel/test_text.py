@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from cartwheel.kernel import text
+from cartwheel.contracts import text
 
 Line = Annotated[str, Meta(pattern=text.LINE)]
 Lines = Annotated[str, Meta(pattern=text.LINES)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cartwheel.kernel.bus.topology import dead_queue_arguments
+from cartwheel.kernel._bus.topology import dead_queue_arguments
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,15 @@ import msgspec
 import pytest
 from aiormq.exceptions import ChannelNotFoundEntity
 
-from cartwheel.contracts.catalogue import DATABASES, SERVICES
-from cartwheel.kernel.bus import topology
-from cartwheel.kernel.store import client as mongodb
+from cartwheel.kernel import mongodb
+from cartwheel.kernel.operating import topology
 from cartwheel.local import instance, places
 from cartwheel.local.parts import AWS
 from cartwheel.local.places import MongoDB, RabbitMQ
 from cartwheel.local.processes import PROCESSES, SETUP
 from cartwheel.local.supervisor import CannotStart
 from cartwheel.local.up import System, running
+from cartwheel.services import DATABASES, SERVICES
 
 from ..journeys.broker import rabbitmqctl
 from ..journeys.command_line import Ran, cartwheel, cartwheel_in

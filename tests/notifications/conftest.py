@@ -8,15 +8,15 @@ import aiohttp
 import pytest
 
 from cartwheel.contracts.notifications import ListMail, MailView, ResendMail
-from cartwheel.kernel.messages import Clock, CloudEvent, Page
-from cartwheel.kernel.store import migrations
-from cartwheel.kernel.store.client import Database, Document
-from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.kernel import Clock, CloudEvent, Page
+from cartwheel.kernel.mongodb import Database, Document, Outboxes
+from cartwheel.kernel.operating import apply_migrations
 from cartwheel.local.up import System
-from cartwheel.notifications import handlers
-from cartwheel.notifications.handlers import Sender
-from cartwheel.notifications.mail import Told
+from cartwheel.notifications.domain import Told
+from cartwheel.notifications.handlers import mail as mail_handlers
+from cartwheel.notifications.handlers import telling
 from cartwheel.notifications.mongo import MIGRATIONS, MongoMails
+from cartwheel.notifications.ports import Sender
 from cartwheel.notifications.ses import Ses, open_ses
 
 from ..scripted_ses import ScriptedSes, scripted_ses
@@ -35,14 +35,16 @@ class Notifications(NamedTuple):
     outboxes: Outboxes
 
     async def tell(self, event: CloudEvent[Told], *, at: Clock = now) -> None:
-        await handlers.tell_customer(event, mails=self.mails, sender=self.sender, now=at)
+        await telling.tell_customer(event, mails=self.mails, sender=self.sender, now=at)
 
     async def resend(self, event: CloudEvent[Told], *, by: str = "alice@laptop") -> MailView:
         request = ResendMail(mail_id=event.id, by=by)
-        return await handlers.resend_mail(request, mails=self.mails, sender=self.sender, now=now)
+        return await mail_handlers.resend_mail(
+            request, mails=self.mails, sender=self.sender, now=now
+        )
 
     async def page(self, request: ListMail) -> Page[MailView]:
-        return await handlers.list_mail(request, mails=self.mails)
+        return await mail_handlers.list_mail(request, mails=self.mails)
 
     async def kept(self, event: CloudEvent[Told]) -> MailView:
         """Return the only mail of the event's order."""
@@ -113,7 +115,7 @@ async def ses(system: System) -> AsyncGenerator[Ses]:
 
 @pytest.fixture
 async def notifications(database: Database, ses: Ses) -> Notifications:
-    await migrations.apply(database, MIGRATIONS)
+    await apply_migrations(database, MIGRATIONS)
     outboxes = Outboxes()
     return Notifications(database, MongoMails(database, outboxes), ses, outboxes)
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from cartwheel.contracts.identity import User
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import (
     Line,
     OrderCanceled,
@@ -14,9 +15,7 @@ from cartwheel.contracts.orders import (
     OrderRejected,
     OrderSnapshot,
 )
-from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.messages import CloudEvent, Event
-from cartwheel.kernel.money import Money
+from cartwheel.kernel import CloudEvent, Event, new_id
 
 Data = TypeVar("Data", bound=Event)
 

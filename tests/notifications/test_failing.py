@@ -13,11 +13,12 @@ from cartwheel.contracts.notifications import (
     MailStatus,
     ResendMail,
 )
+from cartwheel.kernel import Clock, CloudEvent
 from cartwheel.kernel.errors import DeadLetter, RetryLater, Unavailable
-from cartwheel.kernel.messages import Clock, CloudEvent
-from cartwheel.notifications import handlers
-from cartwheel.notifications.handlers import Sender, StillSending
-from cartwheel.notifications.mail import Mail, Told
+from cartwheel.notifications.domain import Mail, Told
+from cartwheel.notifications.handlers import mail as mail_handlers
+from cartwheel.notifications.handlers import telling
+from cartwheel.notifications.ports import Sender, StillSending
 
 from ..scripted_ses import FAILS, Answer, ScriptedSes
 from .conftest import Notifications
@@ -197,7 +198,7 @@ async def test_a_failed_mail_is_sent_again_as_it_was_and_who_asked_for_it_is_not
     assert (kept.status, kept.failure) == (MailStatus.SENT, None)
     assert [(resend.by, resend.at) for resend in kept.resends] == [("alice@laptop", AT)]
     assert script.taken == [event.data.order.user.email]
-    mail = handlers.render(event.data)
+    mail = telling.render(event.data)
     [body] = script.bodies
     assert body == {
         "Text": {"Data": mail.text, "Charset": "UTF-8"},
@@ -310,7 +311,7 @@ async def test_only_a_failed_mail_is_sent_again(
         with pytest.raises(MailNotFailed, match=status):
             await scripted.resend(event)
     with pytest.raises(MailNotFound, match="evt_unknown"):
-        await handlers.resend_mail(
+        await mail_handlers.resend_mail(
             ResendMail(mail_id="evt_unknown", by="alice"),
             mails=scripted.mails,
             sender=scripted.sender,
@@ -331,7 +332,7 @@ async def test_a_mail_that_failed_before_its_html_was_kept_is_sent_again_as_text
 
     await scripted.resend(event)
 
-    text = handlers.render(event.data).text
+    text = telling.render(event.data).text
     assert script.bodies == [{"Text": {"Data": text, "Charset": "UTF-8"}}]
     assert (await sequences(scripted, event))[-1] == ("notification.sent.v1", 2)
 

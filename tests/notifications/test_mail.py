@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from cartwheel.contracts.orders import OrderSnapshot
-from cartwheel.notifications.mail import Mail, Told, render
+from cartwheel.notifications.domain import Mail, Told, render
 from cartwheel.payments.domain import AMOUNT_MISMATCH
 
 from .examples import canceled, failed, paid, refunded, rejected, snapshot

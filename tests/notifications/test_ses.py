@@ -12,8 +12,8 @@ from multidict import CIMultiDict
 
 from cartwheel.kernel.errors import Unavailable
 from cartwheel.kernel.http_client import Answer as HttpAnswer
-from cartwheel.notifications.handlers import MailFailed, MailRefused
-from cartwheel.notifications.mail import Mail
+from cartwheel.notifications.domain import Mail
+from cartwheel.notifications.ports import MailFailed, MailRefused
 from cartwheel.notifications.ses import (
     OUTAGE_STATUSES,
     OUTAGES,

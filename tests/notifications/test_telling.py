@@ -8,16 +8,14 @@ import msgspec
 import pytest
 
 from cartwheel.contracts.notifications import ListMail, MailStatus
+from cartwheel.contracts.order_number import new_number
+from cartwheel.kernel import Gather
 from cartwheel.kernel.errors import Unavailable
-from cartwheel.kernel.ids import new_number
-from cartwheel.kernel.lane import Gather
-from cartwheel.kernel.store.client import Database
-from cartwheel.kernel.store.cursor import BadCursor
-from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.kernel.mongodb import BadCursor, Database, Outboxes
 from cartwheel.local.up import System
-from cartwheel.notifications.handlers import Sender, StillSending
-from cartwheel.notifications.mail import Mail, render
+from cartwheel.notifications.domain import Mail, render
 from cartwheel.notifications.mongo import MongoMails
+from cartwheel.notifications.ports import Sender, StillSending
 from cartwheel.notifications.ses import open_ses
 
 from ..profiling import documents_examined

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
-from cartwheel.kernel.bus import topology
-from cartwheel.kernel.store.client import Client, Database
+from cartwheel.kernel.mongodb import Client, Database
+from cartwheel.kernel.operating import topology
 from cartwheel.local.up import System
 from cartwheel.operations.dead_letters.audit import Audit
 from cartwheel.operations.verify.reading import Databases

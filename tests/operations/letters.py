@@ -9,11 +9,10 @@ from typing import Any
 from aio_pika import Message
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
-from cartwheel.kernel.bus import topology, wire
-from cartwheel.kernel.bus.connection import Connection
-from cartwheel.kernel.bus.consuming import ATTEMPTS, Consumer, on
-from cartwheel.kernel.bus.wire import StoredEvent
-from cartwheel.kernel.messages import CloudEvent
+from cartwheel.kernel import CloudEvent, on
+from cartwheel.kernel.lowlevel import Connection
+from cartwheel.kernel.operating import ATTEMPTS, topology, wire
+from cartwheel.kernel.testing import Consumer, StoredEvent
 from cartwheel.operations.dead_letters import actions, listing
 from cartwheel.operations.dead_letters.audit import Action, Audit, Line
 from cartwheel.operations.dead_letters.parked import Parked

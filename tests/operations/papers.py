@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from cartwheel.kernel.money import Money
+from cartwheel.contracts.money import Money
 from cartwheel.operations.verify import mails, passes
 from cartwheel.operations.verify.case import Case
 from cartwheel.operations.verify.patience import Patience

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from cartwheel.kernel.store import client as mongodb
+from cartwheel.kernel import mongodb
 from cartwheel.operations.dead_letters import actions, queue
 from cartwheel.operations.dead_letters.audit import Audit, Line
 

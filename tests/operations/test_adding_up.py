@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from pymongo.read_concern import ReadConcern
 
-from cartwheel.kernel.store.client import Client
+from cartwheel.kernel.mongodb import Client
 from cartwheel.operations.verify import reading, stock
 from cartwheel.operations.verify.reading import Databases
 

@@ -6,9 +6,8 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from typer.testing import CliRunner
 
-from cartwheel.kernel.bus import topology, wire
-from cartwheel.kernel.bus.consuming import ATTEMPTS
-from cartwheel.kernel.ids import new_id
+from cartwheel.kernel import new_id
+from cartwheel.kernel.operating import ATTEMPTS, topology, wire
 from cartwheel.local.up import System
 from cartwheel.operations.dead_letters import actions
 from cartwheel.operations.dead_letters.audit import Action, Audit

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cartwheel.kernel.money import Money
+from cartwheel.contracts.money import Money
 from cartwheel.operations.verify import money
 from cartwheel.operations.verify.case import Case, in_flight
 from cartwheel.operations.verify.records import Retry

@@ -8,8 +8,8 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import PublishError
 
-from cartwheel.kernel.bus import wire
-from cartwheel.kernel.store.client import Database
+from cartwheel.kernel.mongodb import Database
+from cartwheel.kernel.operating import wire
 from cartwheel.local.up import System
 from cartwheel.operations.dead_letters import actions
 from cartwheel.operations.dead_letters.audit import Action, Audit, Line

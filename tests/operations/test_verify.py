@@ -13,7 +13,7 @@ import pytest
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
-from cartwheel.kernel.bus import topology
+from cartwheel.kernel.operating import topology
 from cartwheel.local.up import System
 from cartwheel.operations.dead_letters.parked import Parked
 from cartwheel.operations.verify import passes

@@ -5,12 +5,12 @@ import secrets
 import time
 from collections.abc import AsyncGenerator
 from datetime import datetime
-from functools import partial
 from typing import NamedTuple
 
 import pytest
 
 from cartwheel.contracts.identity import Actor
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import (
     CancelOrder,
     GetOrder,
@@ -29,19 +29,17 @@ from cartwheel.contracts.payments import (
     PaymentRefunded,
 )
 from cartwheel.contracts.products import CreateProduct, ReserveStock, Stock, StockShortage
-from cartwheel.kernel.bus.answering import Answers, answer_batch
+from cartwheel.kernel import Answer, CloudEvent, Created, Page, Request, answer_batch, mongodb
 from cartwheel.kernel.errors import Outage, Refusal
-from cartwheel.kernel.messages import Answer, CloudEvent, Created, Page, Request
-from cartwheel.kernel.money import Money
-from cartwheel.kernel.store import client as mongodb
-from cartwheel.kernel.store import migrations
-from cartwheel.kernel.store.client import Client, Database, Document
-from cartwheel.kernel.store.outbox import Outboxes
-from cartwheel.kernel.telemetry import continue_trace
+from cartwheel.kernel.lowlevel import continue_trace
+from cartwheel.kernel.mongodb import Client, Database, Document, Outboxes
+from cartwheel.kernel.operating import apply_migrations
+from cartwheel.kernel.testing import Answers
 from cartwheel.orders.domain import PAYMENT_DEADLINE
 from cartwheel.orders.handlers import ending, paying, placing, reading
 from cartwheel.orders.mongo import MIGRATIONS, MongoOrders
-from cartwheel.products import handlers as products_handlers
+from cartwheel.products.handlers import catalogue as catalogue_handlers
+from cartwheel.products.handlers import stock as stock_handlers
 from cartwheel.products.mongo.catalogue import MongoCatalogue
 from cartwheel.products.mongo.reservations import MongoReservations
 from cartwheel.products.mongo.schema import MIGRATIONS as PRODUCTS
@@ -160,17 +158,17 @@ class Shelf(NamedTuple):
             price=price,
             stock=stock,
         )
-        made = await products_handlers.create_product(request, catalogue=self.catalogue, now=now)
+        made = await catalogue_handlers.create_product(request, catalogue=self.catalogue, now=now)
         return made.made.id
 
     async def stock(self, product_id: str) -> Stock:
-        return (await self.catalogue.get([product_id]))[product_id].stock
+        return (await self.catalogue.get_many([product_id]))[product_id].stock
 
 
 @pytest.fixture
 async def products_database(client: Client, database: Database) -> AsyncGenerator[Database]:
     beside = mongodb.database(client, f"{database.name}_products")
-    await migrations.apply(beside, PRODUCTS)
+    await apply_migrations(beside, PRODUCTS)
     yield beside
     await client.drop_database(beside.name)
 
@@ -182,10 +180,11 @@ def shelf(products_database: Database) -> Shelf:
 
 @pytest.fixture
 async def orders(client: Client, database: Database, products_database: Database) -> Orders:
-    await migrations.apply(database, MIGRATIONS)
+    await apply_migrations(database, MIGRATIONS)
     reservations = MongoReservations(client, products_database, Outboxes())
-    reserve = partial(products_handlers.reserve_stock, reservations=reservations, now=now)
-    bus = Direct(answer_batch(ReserveStock, reserve))
+    bus = Direct(
+        answer_batch(ReserveStock, stock_handlers.reserve_stock, reservations=reservations, now=now)
+    )
     return Orders(database, MongoOrders(database, Outboxes()), bus)
 
 

@@ -7,6 +7,7 @@ from uuid import uuid4
 import msgspec
 
 from cartwheel.contracts.identity import User
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import PlaceOrder, ShippingAddress
 from cartwheel.contracts.payments import (
     Failure,
@@ -17,9 +18,7 @@ from cartwheel.contracts.payments import (
     PaymentRefunded,
 )
 from cartwheel.contracts.products import Item, Reservation, ReservedLine, StockShortage
-from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.messages import Cause, CloudEvent, Event
-from cartwheel.kernel.money import Money
+from cartwheel.kernel import Change, CloudEvent, Event, new_id
 from cartwheel.orders import domain
 from cartwheel.orders.domain import Order
 
@@ -28,7 +27,7 @@ Data = TypeVar("Data", bound=Event)
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = AT + timedelta(minutes=5)
 ZOE = User(id="user-zoe", name="Zoë Müller", email="zoe@example.com")
-CAUSE = Cause(by="payments")
+CHANGE = Change(by="payments", at=LATER)
 DECLINED = Failure(code="card_declined", message="Your card was declined.")
 ADDRESS = ShippingAddress(
     name="Zoë Müller", street="Lindenstraße", number="7b", city="Köln", zip_code="50674"
@@ -76,7 +75,43 @@ def order(user: User = ZOE, address: ShippingAddress | None = ADDRESS) -> Order:
     """Return an order that has been stored: nothing about it is left to publish."""
     request = place(("prd_1", 2), ("prd_2", 1), user=user, address=address)
     made = domain.place(request, reservation(request), number=new_id("no"), at=AT)
-    return msgspec.structs.replace(made, sequence=1, events=(), cause=None)
+    return msgspec.structs.replace(made, sequence=1, events=(), change=None)
+
+
+def money_captured(
+    payment_id: str = "pay_1", amount: Money = TOTAL, address: ShippingAddress | None = None
+) -> PaymentCaptured:
+    return PaymentCaptured(
+        payment_id=payment_id, order_id="ord_1", amount=amount, shipping_address=address
+    )
+
+
+def payment_refused(
+    payment_id: str, *, counts: bool = True, address: ShippingAddress | None = None
+) -> PaymentDeclined:
+    return PaymentDeclined(
+        payment_id=payment_id,
+        order_id="ord_1",
+        failure=DECLINED,
+        counts=counts,
+        shipping_address=address,
+    )
+
+
+def payment_awaited(
+    method: Method = Method.CASH_ON_DELIVERY,
+    payment_id: str = "pay_6",
+    address: ShippingAddress | None = None,
+) -> PaymentPending:
+    return PaymentPending(
+        payment_id=payment_id, order_id="ord_1", method=method, shipping_address=address
+    )
+
+
+def money_returned(payment_id: str = "pay_1", amount: Money = TOTAL) -> PaymentRefunded:
+    return PaymentRefunded(
+        payment_id=payment_id, order_id="ord_1", refund_id="rfd_1", amount=amount
+    )
 
 
 def happened(data: Data, *, sequence: int = 1, subject: str = "pay_1") -> CloudEvent[Data]:

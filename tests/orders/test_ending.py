@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from cartwheel.contracts.identity import Actor
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import (
     GetOrderStatuses,
     InvalidTransition,
@@ -17,9 +18,7 @@ from cartwheel.contracts.orders import (
     OrderView,
     ReasonRequired,
 )
-from cartwheel.kernel.money import Money
-from cartwheel.kernel.store.client import Document
-from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.kernel.mongodb import Document, Outboxes
 from cartwheel.orders.domain import PAYMENT_DEADLINE
 from cartwheel.orders.handlers import reading
 from cartwheel.orders.mongo import MongoOrders

@@ -1,6 +1,6 @@
 """How an order is given up, and what becomes of its money: the rules, without a database."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 import pytest
@@ -15,19 +15,34 @@ from cartwheel.contracts.orders import (
     OrderRefunded,
     OrderStatus,
 )
-from cartwheel.contracts.payments import Method
+from cartwheel.kernel import Change
 from cartwheel.orders import domain
 from cartwheel.orders.domain import PAYMENT_DEADLINE, Order
 
-from .examples import AT, CAUSE, DECLINED, LATER, TOTAL, order, place, reservation
+from .examples import (
+    AT,
+    CHANGE,
+    TOTAL,
+    money_captured,
+    money_returned,
+    order,
+    payment_awaited,
+    payment_refused,
+    place,
+    reservation,
+)
 
 DEADLINE = AT + PAYMENT_DEADLINE
 A_MOMENT = timedelta(microseconds=1)
 WHY = "Changed my mind."
 
 
+def at(moment: datetime) -> Change:
+    return msgspec.structs.replace(CHANGE, at=moment)
+
+
 def paid() -> Order:
-    order_paid = domain.pay(order(), TOTAL, payment_id="pay_1", cause=CAUSE, at=LATER)
+    order_paid = domain.pay(order(), money_captured("pay_1"), CHANGE)
     return msgspec.structs.replace(order_paid, events=())
 
 
@@ -38,20 +53,16 @@ def shipped(status: FulfillmentStatus) -> Order:
 def rejected() -> Order:
     current = order()
     for payment_id in ("pay_1", "pay_2", "pay_3"):
-        current = domain.payment_declined(
-            current, DECLINED, payment_id=payment_id, counts=True, cause=CAUSE, at=LATER
-        )
+        current = domain.payment_declined(current, payment_refused(payment_id), CHANGE)
     return msgspec.structs.replace(current, events=())
 
 
 def cancel(order: Order, *, by_admin: bool = False) -> Order:
-    return domain.cancel(order, reason=WHY, by_admin=by_admin, cause=CAUSE, at=LATER)
+    return domain.cancel(order, CHANGE, reason=WHY, by_admin=by_admin)
 
 
 def cash_begun(order: Order) -> Order:
-    return domain.payment_begun(
-        order, Method.CASH_ON_DELIVERY, payment_id="pay_9", cause=CAUSE, at=LATER
-    )
+    return domain.payment_begun(order, payment_awaited(payment_id="pay_9"), CHANGE)
 
 
 @pytest.mark.parametrize("by_admin", [False, True])
@@ -101,8 +112,8 @@ def test_a_canceled_order_stays_as_it_is(by_admin: bool) -> None:
 def test_an_order_is_given_up_at_its_deadline_and_not_a_moment_before() -> None:
     waiting = order()
 
-    assert domain.expire(waiting, cause=CAUSE, at=DEADLINE - A_MOMENT) is waiting
-    expired = domain.expire(waiting, cause=CAUSE, at=DEADLINE)
+    assert domain.expire(waiting, at(DEADLINE - A_MOMENT)) is waiting
+    expired = domain.expire(waiting, at(DEADLINE))
 
     assert expired.status is OrderStatus.CANCELED
     [event] = expired.events
@@ -123,16 +134,16 @@ def test_a_deployment_has_a_deadline_of_its_own() -> None:
 def test_cash_has_no_deadline() -> None:
     waiting = cash_begun(order())
 
-    assert domain.expire(waiting, cause=CAUSE, at=AT + timedelta(days=365)) is waiting
+    assert domain.expire(waiting, at(AT + timedelta(days=365))) is waiting
 
 
 @pytest.mark.parametrize("ended", [paid(), rejected(), cancel(order())], ids=lambda o: o.status)
 def test_an_order_that_has_ended_has_no_deadline(ended: Order) -> None:
-    assert domain.expire(ended, cause=CAUSE, at=AT + timedelta(days=365)) is ended
+    assert domain.expire(ended, at(AT + timedelta(days=365))) is ended
 
 
 def test_a_paid_order_whose_goods_are_gone_is_canceled_and_refunded() -> None:
-    canceled = domain.out_of_stock(paid(), cause=CAUSE, at=LATER)
+    canceled = domain.out_of_stock(paid(), CHANGE)
 
     assert (canceled.status, canceled.refunds_due) == (OrderStatus.CANCELED, ["pay_1"])
     told = canceled.events[0]
@@ -144,15 +155,15 @@ def test_a_paid_order_whose_goods_are_gone_is_canceled_and_refunded() -> None:
     "other", [order(), rejected(), cancel(order())], ids=lambda order: order.status
 )
 def test_an_order_that_is_not_paid_needs_no_goods(other: Order) -> None:
-    assert domain.out_of_stock(other, cause=CAUSE, at=LATER) is other
+    assert domain.out_of_stock(other, CHANGE) is other
 
 
 def test_money_given_back_is_told_once_per_payment() -> None:
     canceled = cancel(paid(), by_admin=True)
-    done = domain.refunded(canceled, TOTAL, payment_id="pay_1", cause=CAUSE, at=LATER)
+    done = domain.refunded(canceled, money_returned(), CHANGE)
 
     assert done.events[-1] == OrderRefunded(order=done.snapshot(), payment_id="pay_1", amount=TOTAL)
-    assert domain.refunded(done, TOTAL, payment_id="pay_1", cause=CAUSE, at=LATER) is done
+    assert domain.refunded(done, money_returned(), CHANGE) is done
 
 
 @pytest.mark.parametrize("ended", [rejected(), cancel(order())], ids=lambda order: order.status)
@@ -176,6 +187,6 @@ def test_cash_that_was_waited_for_is_not_unwanted_when_it_is_told_of_again() -> 
 
 
 def test_cash_that_has_paid_the_order_is_not_unwanted_when_told_of_late() -> None:
-    paid_in_cash = domain.pay(order(), TOTAL, payment_id="pay_9", cause=CAUSE, at=LATER)
+    paid_in_cash = domain.pay(order(), money_captured("pay_9"), CHANGE)
 
     assert cash_begun(paid_in_cash) is paid_in_cash

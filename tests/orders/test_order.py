@@ -5,7 +5,9 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from cartwheel.contracts.money import CurrencyMismatch, Money
 from cartwheel.contracts.orders import (
     AddressRequired,
     InvalidTransition,
@@ -21,7 +23,6 @@ from cartwheel.contracts.orders import (
 )
 from cartwheel.contracts.payments import Method
 from cartwheel.kernel.errors import Refusal
-from cartwheel.kernel.money import CurrencyMismatch, Money
 from cartwheel.orders import domain
 from cartwheel.orders.domain import PAYMENT_DEADLINE, Order
 
@@ -29,12 +30,16 @@ from .examples import (
     ADDRESS,
     AT,
     BONN,
-    CAUSE,
+    CHANGE,
     DECLINED,
     LATER,
     TOTAL,
     ZOE,
+    money_captured,
+    money_returned,
     order,
+    payment_awaited,
+    payment_refused,
     place,
     reservation,
 )
@@ -45,37 +50,26 @@ Step = Callable[[Order], Order]
 def pay(
     payment_id: str = "pay_1", amount: Money = TOTAL, address: ShippingAddress | None = None
 ) -> Step:
-    return lambda order: domain.pay(
-        order, amount, payment_id=payment_id, address=address, cause=CAUSE, at=LATER
-    )
+    return lambda order: domain.pay(order, money_captured(payment_id, amount, address), CHANGE)
 
 
 def decline(
     payment_id: str, *, counts: bool = True, address: ShippingAddress | None = None
 ) -> Step:
-    return lambda order: domain.payment_declined(
-        order,
-        DECLINED,
-        payment_id=payment_id,
-        counts=counts,
-        address=address,
-        cause=CAUSE,
-        at=LATER,
-    )
+    told = payment_refused(payment_id, counts=counts, address=address)
+    return lambda order: domain.payment_declined(order, told, CHANGE)
 
 
 def begin(
     method: Method, payment_id: str = "pay_6", address: ShippingAddress | None = None
 ) -> Step:
     return lambda order: domain.payment_begun(
-        order, method, payment_id=payment_id, address=address, cause=CAUSE, at=LATER
+        order, payment_awaited(method, payment_id, address), CHANGE
     )
 
 
 def cancel(*, by_admin: bool = False) -> Step:
-    return lambda order: domain.cancel(
-        order, reason="Changed my mind.", by_admin=by_admin, cause=CAUSE, at=LATER
-    )
+    return lambda order: domain.cancel(order, CHANGE, reason="Changed my mind.", by_admin=by_admin)
 
 
 def after(*steps: Step, start: Order | None = None) -> Order:
@@ -107,8 +101,8 @@ def test_a_new_order_awaits_its_payment_for_fifteen_minutes() -> None:
     assert (placed.user, placed.shipping_address) == (ZOE, ADDRESS)
     assert placed.expires_at == AT + PAYMENT_DEADLINE
     assert placed.events == (OrderPlaced(order=placed.snapshot()),)
-    assert placed.cause is not None
-    assert placed.cause.by == ZOE.id
+    assert placed.change is not None
+    assert placed.change.by == ZOE.id
 
 
 def test_an_order_costs_what_was_held_at_the_prices_it_was_held_at() -> None:
@@ -239,11 +233,9 @@ EVENTS: dict[str, Step] = {
     "cash begun": begin(Method.CASH_ON_DELIVERY),
     "canceled by its owner": cancel(),
     "canceled by an admin": cancel(by_admin=True),
-    "out of time": lambda order: domain.expire(order, cause=CAUSE, at=AT + PAYMENT_DEADLINE),
-    "out of stock": lambda order: domain.out_of_stock(order, cause=CAUSE, at=LATER),
-    "refunded": lambda order: domain.refunded(
-        order, TOTAL, payment_id="pay_1", cause=CAUSE, at=LATER
-    ),
+    "out of time": lambda order: domain.expire(order, replace(CHANGE, at=AT + PAYMENT_DEADLINE)),
+    "out of stock": lambda order: domain.out_of_stock(order, CHANGE),
+    "refunded": lambda order: domain.refunded(order, money_returned(), CHANGE),
 }
 MONEY_TAKEN = {"captured": "pay_1", "captured, another": "pay_7", "captured, another sum": "pay_8"}
 

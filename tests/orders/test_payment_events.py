@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from cartwheel.contracts.identity import Actor
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import (
     AddressRequired,
     GetPayableOrder,
@@ -18,9 +19,8 @@ from cartwheel.contracts.orders import (
     PayableOrder,
 )
 from cartwheel.contracts.payments import Method, PaymentCaptured
-from cartwheel.kernel.bus.answering import answer_batch
-from cartwheel.kernel.money import Money
-from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.kernel import answer_batch
+from cartwheel.kernel.mongodb import Outboxes
 from cartwheel.orders.handlers import paying
 from cartwheel.orders.mongo import MongoOrders
 

@@ -5,6 +5,9 @@ from uuid import uuid4
 
 import pytest
 
+from cartwheel.contracts.idempotency import IdempotencyKeyReused
+from cartwheel.contracts.money import Money
+from cartwheel.contracts.order_number import new_number
 from cartwheel.contracts.orders import OrderStatus, OrderView, PlaceOrder
 from cartwheel.contracts.products import (
     InsufficientStock,
@@ -13,13 +16,10 @@ from cartwheel.contracts.products import (
     ReserveStock,
     UnknownProduct,
 )
-from cartwheel.kernel.errors import IdempotencyKeyReused, OutcomeUnknown, TimedOut
-from cartwheel.kernel.ids import new_id, new_number
-from cartwheel.kernel.messages import Answer, Created, Request
-from cartwheel.kernel.money import Money
-from cartwheel.kernel.store import migrations
-from cartwheel.kernel.store.client import Database
-from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.kernel import Answer, Created, Request, new_id
+from cartwheel.kernel.errors import OutcomeUnknown, TimedOut
+from cartwheel.kernel.mongodb import Database, Outboxes
+from cartwheel.kernel.operating import apply_migrations
 from cartwheel.orders import domain, mongo
 from cartwheel.orders.mongo import MongoOrders
 
@@ -112,7 +112,7 @@ async def test_an_order_that_another_process_has_stored_meanwhile_is_the_answer(
 
     stored = await asyncio.gather(*(orders.orders.add(order) for order in (neighbour, late)))
 
-    assert [order.number for order in stored] == [neighbour.number, draft.number]
+    assert [order.made.number for order in stored] == [neighbour.number, draft.number]
     assert await orders.stored() == 2
 
 
@@ -308,11 +308,11 @@ async def test_an_order_keeps_the_trace_of_the_request_that_placed_it(
 async def test_setup_drops_the_index_that_no_query_uses_however_often_it_runs(
     database: Database,
 ) -> None:
-    await migrations.apply(database, mongo.MIGRATIONS[:2])
+    await apply_migrations(database, mongo.MIGRATIONS[:2])
     assert "request_id" in await database["orders"].index_information()
 
-    await migrations.apply(database, mongo.MIGRATIONS)
+    await apply_migrations(database, mongo.MIGRATIONS)
     await database["meta"].delete_many({})  # as if setup had died before it noted that
-    await migrations.apply(database, mongo.MIGRATIONS)
+    await apply_migrations(database, mongo.MIGRATIONS)
 
     assert "request_id" not in await database["orders"].index_information()

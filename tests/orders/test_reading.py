@@ -12,7 +12,7 @@ from cartwheel.contracts.orders import (
     OrderStatus,
     OrderView,
 )
-from cartwheel.kernel.store.cursor import BadCursor
+from cartwheel.kernel.mongodb import BadCursor
 from cartwheel.orders.handlers import reading
 
 from .conftest import Orders, Shelf

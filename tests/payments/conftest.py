@@ -28,13 +28,10 @@ from cartwheel.contracts.payments import (
     PaymentView,
     ReportVerdict,
 )
-from cartwheel.kernel.bus.answering import answer_batch
-from cartwheel.kernel.bus.deadline import until
-from cartwheel.kernel.messages import Asks, CloudEvent, Created, Page
-from cartwheel.kernel.store import client as mongodb
-from cartwheel.kernel.store import migrations
-from cartwheel.kernel.store.client import Client, Database, Document
-from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.kernel import Asks, CloudEvent, Created, Page, answer_batch, mongodb
+from cartwheel.kernel.mongodb import Client, Database, Document, Outboxes
+from cartwheel.kernel.operating import apply_migrations
+from cartwheel.kernel.testing import until
 from cartwheel.orders.domain import Order
 from cartwheel.orders.handlers import paying as orders_paying
 from cartwheel.orders.mongo import MIGRATIONS as ORDERS
@@ -120,7 +117,7 @@ class Shop(NamedTuple):
         """Return the id of an order that awaits its payment."""
         user = msgspec.structs.replace(orders_examples.ZOE, id=user_id)
         order = await self.orders.add(orders_examples.order(user, address))
-        return order.id
+        return order.made.id
 
     async def hears(self, told: Document) -> Order:
         """Let orders hear what a payment's document has to tell; return the order after that."""
@@ -134,7 +131,7 @@ class Shop(NamedTuple):
             kind, handler = by_type[stored["type"]]
             event = {**stored, "data": msgspec.json.decode(stored["data"])}
             await handler(msgspec.convert(event, CloudEvent[kind]), orders=self.orders, now=now)
-        return (await self.orders.get([told["order_id"]]))[told["order_id"]]
+        return await self.orders.get(told["order_id"])
 
     async def card(self, number: str = GOOD) -> CardToken:
         return CardToken(token=await self.simulator.token(number))
@@ -172,7 +169,7 @@ async def cards(simulator: Simulator) -> AsyncGenerator[SimulatorCards]:
 @pytest.fixture
 async def orders_database(client: Client, database: Database) -> AsyncGenerator[Database]:
     beside = mongodb.database(client, f"{database.name}_orders")
-    await migrations.apply(beside, ORDERS)
+    await apply_migrations(beside, ORDERS)
     yield beside
     await client.drop_database(beside.name)
 
@@ -184,7 +181,7 @@ def shop(orders_database: Database, simulator: Simulator) -> Shop:
 
 @pytest.fixture
 async def payments(database: Database, cards: SimulatorCards, shop: Shop) -> Payments:
-    await migrations.apply(database, MIGRATIONS)
+    await apply_migrations(database, MIGRATIONS)
     payable = partial(orders_paying.get_payable_orders, orders=shop.orders)
     bus = Direct(answer_batch(GetPayableOrder, payable))
     return Payments(database, MongoPayments(database, Outboxes()), cards, bus)

@@ -7,6 +7,7 @@ from uuid import uuid4
 import msgspec
 
 from cartwheel.contracts.identity import Actor, User
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import (
     Line,
     OrderCanceled,
@@ -26,9 +27,7 @@ from cartwheel.contracts.payments import (
     PaymentView,
     ReportVerdict,
 )
-from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.messages import Cause, CloudEvent, Event
-from cartwheel.kernel.money import Money
+from cartwheel.kernel import Change, CloudEvent, Event, new_id
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
 
@@ -39,7 +38,7 @@ LATER = AT + timedelta(minutes=1)
 ZOE = Actor(user_id="user-zoe")
 EVE = Actor(user_id="user-eve")
 ADMIN = Actor(user_id="user-ada", admin=True)
-CAUSE = Cause(by="simulator")
+CHANGE = Change(by="simulator", at=LATER)
 TOTAL = Money(4248, "USD")
 VISA = CardSummary(brand="visa", last4="4242")
 CASH = CashOnDelivery()
@@ -82,7 +81,7 @@ def payment(method: CardToken | CashOnDelivery, address: ShippingAddress | None 
         provider="cash" if isinstance(method, CashOnDelivery) else "simulator",
         at=AT,
     )
-    return msgspec.structs.replace(made, events=(), cause=None)
+    return msgspec.structs.replace(made, events=(), change=None)
 
 
 def reported(

@@ -10,7 +10,7 @@ from cartwheel.contracts.payments import (
     PaymentStatus,
     PaymentView,
 )
-from cartwheel.kernel.store.cursor import BadCursor
+from cartwheel.kernel.mongodb import BadCursor
 from cartwheel.payments.handlers import reading
 
 from .conftest import DECLINED, Payments, Shop

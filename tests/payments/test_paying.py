@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 import msgspec
 import pytest
 
+from cartwheel.contracts.idempotency import IdempotencyKeyReused
 from cartwheel.contracts.orders import (
     AddressRequired,
     GetPayableOrder,
@@ -26,12 +27,10 @@ from cartwheel.contracts.payments import (
     PaymentStatus,
     PaymentView,
 )
-from cartwheel.kernel.bus.deadline import until
-from cartwheel.kernel.errors import IdempotencyKeyReused, OutcomeUnknown, Unavailable
-from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.messages import Answer, Created, Request
-from cartwheel.kernel.store.client import Database
-from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.kernel import Answer, Created, Request, new_id
+from cartwheel.kernel.errors import OutcomeUnknown, Unavailable
+from cartwheel.kernel.mongodb import Database, Outboxes
+from cartwheel.kernel.testing import until
 from cartwheel.payments.domain import Payment
 from cartwheel.payments.mongo import MongoPayments
 

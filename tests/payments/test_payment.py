@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import InvalidTransition, PayableOrder, ShippingAddress
 from cartwheel.contracts.payments import (
     CardSummary,
@@ -21,34 +22,33 @@ from cartwheel.contracts.payments import (
     RefundStatus,
     read_card,
 )
-from cartwheel.kernel.messages import Cause
-from cartwheel.kernel.money import Money
+from cartwheel.kernel import Change
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
 from cartwheel.payments.provider import Captured, Declined, Outcome, Verdict, Voided
 
 from ..orders.examples import ADDRESS, BONN
-from .examples import AT, CASH, CAUSE, LATER, TOTAL, VISA, create, payment
+from .examples import AT, CASH, CHANGE, LATER, TOTAL, VISA, create, payment
 
 CARD = CardToken(token="pm_1")
 CAPTURED = Captured(TOTAL)
 OTHER_SUM = Captured(Money(1, "USD"))
 SORRY = Declined(code="card_declined", message="Your card was declined.")
-BY_ADMIN = Cause(by="user-ada")
+BY_ADMIN = Change(by="user-ada", at=LATER)
 
 
 def settle(payment: Payment, *verdicts: Verdict) -> Payment:
     for verdict in verdicts:
-        payment = domain.settle(payment, Outcome(verdict, "pi_1"), cause=CAUSE, at=LATER)
+        payment = domain.settle(payment, Outcome(verdict, "pi_1"), CHANGE)
     return payment
 
 
 def refund_due(payment: Payment, amount: Money = TOTAL) -> Payment:
-    return domain.refund_due(payment, amount, reason="too late", cause=CAUSE, at=LATER)
+    return domain.refund_due(payment, amount, "too late", CHANGE)
 
 
 def refund_done(payment: Payment) -> Payment:
-    return domain.refund_done(payment, "rfd_1", cause=CAUSE, at=LATER)
+    return domain.refund_done(payment, "rfd_1", CHANGE)
 
 
 def test_a_payment_is_of_all_that_the_order_costs() -> None:
@@ -91,7 +91,7 @@ def test_a_card_payment_tells_nobody_before_its_verdict_and_cash_does() -> None:
 def test_the_verdict_tells_what_is_shown_of_the_card(verdict: Verdict) -> None:
     outcome = Outcome(verdict, "pi_1", VISA)
 
-    settled = domain.settle(payment(CARD), outcome, cause=CAUSE, at=LATER)
+    settled = domain.settle(payment(CARD), outcome, CHANGE)
 
     assert settled.card == VISA
 
@@ -99,7 +99,7 @@ def test_the_verdict_tells_what_is_shown_of_the_card(verdict: Verdict) -> None:
 def test_a_late_capture_tells_it_too_and_one_that_does_not_leaves_it() -> None:
     voided = settle(payment(CARD), Voided())
 
-    refunded = domain.settle(voided, Outcome(CAPTURED, "pi_1", VISA), cause=CAUSE, at=LATER)
+    refunded = domain.settle(voided, Outcome(CAPTURED, "pi_1", VISA), CHANGE)
 
     assert (voided.card, refunded.card) == (None, VISA)
     assert settle(payment(CARD), CAPTURED).card is None
@@ -108,7 +108,7 @@ def test_a_late_capture_tells_it_too_and_one_that_does_not_leaves_it() -> None:
 def test_what_a_provider_tells_of_a_card_is_cut_to_what_may_be_shown() -> None:
     told = CardSummary(brand="visa\x1b[2J" * 20, last4="4242424242424242")
 
-    settled = domain.settle(payment(CARD), Outcome(CAPTURED, None, told), cause=CAUSE, at=LATER)
+    settled = domain.settle(payment(CARD), Outcome(CAPTURED, None, told), CHANGE)
 
     assert settled.card is not None
     assert settled.card.last4 == "4242"
@@ -117,17 +117,17 @@ def test_what_a_provider_tells_of_a_card_is_cut_to_what_may_be_shown() -> None:
 
 
 def test_a_refused_token_uses_up_no_attempt_and_nobody_hears_of_it() -> None:
-    refused = domain.refuse_token(payment(CARD), cause=CAUSE, at=LATER)
+    refused = domain.refuse_token(payment(CARD), CHANGE)
 
     assert (refused.status, refused.live) == (PaymentStatus.REJECTED, False)
     assert (refused.failure, refused.attempt) == (domain.TOKEN_REFUSED, None)
     assert refused.events == ()
     assert domain.was_token_refused(refused)
-    assert domain.refuse_token(refused, cause=CAUSE, at=LATER) is refused
+    assert domain.refuse_token(refused, CHANGE) is refused
 
 
 def test_money_that_a_provider_takes_by_a_token_it_has_refused_goes_back() -> None:
-    refused = domain.refuse_token(payment(CARD), cause=CAUSE, at=LATER)
+    refused = domain.refuse_token(payment(CARD), CHANGE)
 
     taken = settle(refused, CAPTURED)
 
@@ -140,7 +140,7 @@ def test_a_payment_that_has_ended_otherwise_is_not_refused_any_more() -> None:
     paid, voided = settle(payment(CARD), CAPTURED), settle(payment(CARD), Voided())
 
     for ended in (paid, voided):
-        assert domain.refuse_token(ended, cause=CAUSE, at=LATER) is ended
+        assert domain.refuse_token(ended, CHANGE) is ended
         assert not domain.was_token_refused(ended)
 
 
@@ -159,7 +159,7 @@ def test_whatever_a_payment_tells_the_order_takes_its_address_there(
     told = [
         *begun.events,
         *(settle(made, verdict).events[0] for verdict in (CAPTURED, SORRY, Voided(), OTHER_SUM)),
-        *domain.confirm_cash(payment(CASH, address), cause=BY_ADMIN, at=LATER).events,
+        *domain.confirm_cash(payment(CASH, address), BY_ADMIN).events,
     ]
 
     assert [event.type for event in told] == [
@@ -339,10 +339,10 @@ def test_a_rejected_payment_stays_rejected_when_its_late_money_went_back() -> No
 
 
 def test_money_that_comes_late_brings_the_providers_reference() -> None:
-    rejected = domain.settle(payment(CARD), Outcome(Voided()), cause=CAUSE, at=LATER)
+    rejected = domain.settle(payment(CARD), Outcome(Voided()), CHANGE)
 
-    late = domain.settle(rejected, Outcome(CAPTURED, "pi_1"), cause=CAUSE, at=LATER)
-    again = domain.settle(late, Outcome(CAPTURED), cause=CAUSE, at=LATER)
+    late = domain.settle(rejected, Outcome(CAPTURED, "pi_1"), CHANGE)
+    again = domain.settle(late, Outcome(CAPTURED), CHANGE)
 
     assert (rejected.provider_reference, late.provider_reference) == (None, "pi_1")
     assert again is late
@@ -352,7 +352,7 @@ def test_cash_that_went_back_is_not_confirmed_again() -> None:
     done = refund_done(refund_due(settle(payment(CASH), CAPTURED)))
 
     with pytest.raises(NotConfirmable):
-        domain.confirm_cash(done, cause=BY_ADMIN, at=LATER)
+        domain.confirm_cash(done, BY_ADMIN)
 
 
 @pytest.mark.parametrize("verdict", [CAPTURED, SORRY, Voided()])
@@ -367,7 +367,7 @@ def test_the_timeline_tells_each_step_and_by_whom(verdict: Verdict) -> None:
 
 
 def test_an_admin_confirms_cash() -> None:
-    paid = domain.confirm_cash(payment(CASH), cause=BY_ADMIN, at=LATER)
+    paid = domain.confirm_cash(payment(CASH), BY_ADMIN)
 
     assert paid.status is PaymentStatus.PAID
     assert paid.timeline[-1].by == "user-ada"
@@ -375,20 +375,20 @@ def test_an_admin_confirms_cash() -> None:
 
 
 def test_cash_that_is_confirmed_is_confirmed() -> None:
-    paid = domain.confirm_cash(payment(CASH), cause=BY_ADMIN, at=LATER)
+    paid = domain.confirm_cash(payment(CASH), BY_ADMIN)
 
-    assert domain.confirm_cash(paid, cause=BY_ADMIN, at=LATER) is paid
+    assert domain.confirm_cash(paid, BY_ADMIN) is paid
 
 
 def test_cash_that_is_no_longer_awaited_cannot_be_confirmed() -> None:
     with pytest.raises(NotConfirmable):
-        domain.confirm_cash(settle(payment(CASH), Voided()), cause=BY_ADMIN, at=LATER)
+        domain.confirm_cash(settle(payment(CASH), Voided()), BY_ADMIN)
 
 
 @pytest.mark.parametrize("verdicts", [[], [CAPTURED], [SORRY]], ids=["new", "paid", "declined"])
 def test_only_cash_is_confirmed_by_hand(verdicts: list[Verdict]) -> None:
     with pytest.raises(NotConfirmable):
-        domain.confirm_cash(settle(payment(CARD), *verdicts), cause=BY_ADMIN, at=LATER)
+        domain.confirm_cash(settle(payment(CARD), *verdicts), BY_ADMIN)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from structlog.typing import EventDict
 
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.payments import (
     NotConfirmable,
     PaymentInProgress,
@@ -16,9 +17,7 @@ from cartwheel.contracts.payments import (
 )
 from cartwheel.kernel.errors import OutcomeUnknown, Unavailable
 from cartwheel.kernel.http_client import UnexpectedAnswer
-from cartwheel.kernel.money import Money
-from cartwheel.kernel.store.client import Document
-from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.kernel.mongodb import Document, Outboxes
 from cartwheel.payments import simulator as payments_simulator
 from cartwheel.payments.mongo import MongoPayments
 from cartwheel.payments.simulator import SimulatorCards, open_simulator
@@ -67,7 +66,7 @@ def unique(number: int) -> Document:
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[EventDict]:
-    return logged_by(monkeypatch, "kernel.jobs")
+    return logged_by(monkeypatch, "kernel._core.jobs")
 
 
 async def due(payments: Payments, payment: PaymentView) -> None:

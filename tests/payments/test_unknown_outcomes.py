@@ -16,11 +16,10 @@ from cartwheel.contracts.payments import (
     PaymentView,
     ReportVerdict,
 )
+from cartwheel.kernel import new_id
 from cartwheel.kernel.errors import OutcomeUnknown, Unavailable
 from cartwheel.kernel.http_client import UnexpectedAnswer
-from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.store import codec
-from cartwheel.kernel.store.client import Document
+from cartwheel.kernel.mongodb import Document, to_document
 from cartwheel.payments import simulator as payments_simulator
 from cartwheel.payments.handlers.reconciling import UNDECIDED_AFTER
 from cartwheel.payments.provider import Outcome
@@ -74,7 +73,7 @@ def awaited_cash(number: int) -> Document:
     cash = msgspec.structs.replace(
         payment(CASH), id=f"pay_{number}", order_id=f"ord_{number}", request_id=str(number)
     )
-    return {**codec.to_document(cash), "outbox": []}
+    return {**to_document(cash), "outbox": []}
 
 
 async def awaiting(payments: Payments) -> set[str]:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.payments import (
     Failure,
     Method,
@@ -15,8 +16,7 @@ from cartwheel.contracts.payments import (
     RefundStatus,
 )
 from cartwheel.kernel.errors import OutcomeUnknown, Unavailable
-from cartwheel.kernel.money import Money
-from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.kernel.mongodb import Outboxes
 from cartwheel.payments import simulator as payments_simulator
 from cartwheel.payments.domain import Payment
 from cartwheel.payments.mongo import MongoPayments

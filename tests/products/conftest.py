@@ -11,12 +11,12 @@ from cartwheel.contracts.products import (
     ReserveStock,
     UpdateProduct,
 )
+from cartwheel.kernel import Created, Page
 from cartwheel.kernel.errors import Refusal
-from cartwheel.kernel.messages import Created, Page
-from cartwheel.kernel.store import migrations
-from cartwheel.kernel.store.client import Client, Database, Document
-from cartwheel.kernel.store.outbox import Outboxes
-from cartwheel.products import handlers
+from cartwheel.kernel.mongodb import Client, Database, Document, Outboxes
+from cartwheel.kernel.operating import apply_migrations
+from cartwheel.products.handlers import catalogue as catalogue_handlers
+from cartwheel.products.handlers import stock as stock_handlers
 from cartwheel.products.mongo.catalogue import MongoCatalogue
 from cartwheel.products.mongo.reservations import MongoReservations
 from cartwheel.products.mongo.schema import MIGRATIONS
@@ -34,25 +34,27 @@ class Products(NamedTuple):
 
     async def make(self, **given: object) -> Created[ProductView]:
         request = create(**given)  # pyright: ignore[reportArgumentType] because `create` has the types
-        return await handlers.create_product(request, catalogue=self.catalogue, now=now)
+        return await catalogue_handlers.create_product(request, catalogue=self.catalogue, now=now)
 
     async def stocked(self, stock: int) -> str:
         """Return the id of a new product."""
         return (await self.make(stock=stock)).made.id
 
     async def update(self, request: UpdateProduct) -> ProductView:
-        return await handlers.update_product(request, catalogue=self.catalogue, now=now)
+        return await catalogue_handlers.update_product(request, catalogue=self.catalogue, now=now)
 
     async def page(self, limit: int, cursor: str | None = None) -> Page[ProductView]:
-        return await handlers.list_products(
+        return await catalogue_handlers.list_products(
             ListProducts(limit=limit, cursor=cursor), catalogue=self.catalogue
         )
 
     async def reserve(self, *requests: ReserveStock) -> list[Reservation | Refusal]:
-        return await handlers.reserve_stock(list(requests), reservations=self.reservations, now=now)
+        return await stock_handlers.reserve_stock(
+            list(requests), reservations=self.reservations, now=now
+        )
 
     async def view(self, product_id: str) -> ProductView:
-        return (await self.catalogue.get([product_id]))[product_id].view()
+        return (await self.catalogue.get_many([product_id]))[product_id].view()
 
     async def document(self, product_id: str) -> Document:
         found = await self.database["products"].find_one({"_id": product_id})
@@ -62,7 +64,7 @@ class Products(NamedTuple):
 
 @pytest.fixture
 async def products(client: Client, database: Database) -> Products:
-    await migrations.apply(database, MIGRATIONS)
+    await apply_migrations(database, MIGRATIONS)
     outboxes = Outboxes()
     return Products(
         database,

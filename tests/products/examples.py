@@ -5,15 +5,16 @@ from uuid import uuid4
 
 import msgspec
 
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.products import CreateProduct, Item, ReserveStock, Stock
-from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.money import Money
+from cartwheel.kernel import Change, new_id
 from cartwheel.products.domain import catalogue
 from cartwheel.products.domain.catalogue import Product
 from cartwheel.products.domain.stock import Goods
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = datetime(2026, 3, 1, 13, 0, tzinfo=UTC)
+CHANGE = Change(by="admin", at=AT)
 DOLLARS = Money(1999, "USD")
 
 
@@ -43,8 +44,8 @@ def create(
 
 def product(product_id: str = "prd_1", *, stock: int = 10, price: Money = DOLLARS) -> Product:
     """Return a product that has been stored: nothing about it is left to publish."""
-    made = catalogue.create(create(stock=stock, price=price), product_id=product_id, at=AT)
-    return msgspec.structs.replace(made, sequence=1, events=())
+    made = catalogue.create(create(stock=stock, price=price), CHANGE, product_id=product_id)
+    return msgspec.structs.replace(made, sequence=1, events=(), change=None)
 
 
 def goods(*products: Product) -> dict[str, Goods]:

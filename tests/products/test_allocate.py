@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cartwheel.contracts.money import MAX_AMOUNT, Money
 from cartwheel.contracts.products import (
     InsufficientStock,
     MixedCurrencies,
@@ -17,7 +18,6 @@ from cartwheel.contracts.products import (
     UnknownProduct,
 )
 from cartwheel.kernel.errors import FieldError, Refusal
-from cartwheel.kernel.money import MAX_AMOUNT, Money
 from cartwheel.products.domain.catalogue import Product
 from cartwheel.products.domain.stock import ReservationStatus, StoredReservation, allocate
 

@@ -6,6 +6,8 @@ import base64
 import msgspec
 import pytest
 
+from cartwheel.contracts.idempotency import IdempotencyKeyReused
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.products import (
     ArchiveProduct,
     GetProduct,
@@ -16,22 +18,19 @@ from cartwheel.contracts.products import (
     SkuTaken,
     UpdateProduct,
 )
-from cartwheel.kernel.errors import IdempotencyKeyReused
-from cartwheel.kernel.messages import Created
-from cartwheel.kernel.money import Money
-from cartwheel.kernel.store.cursor import BadCursor
-from cartwheel.kernel.store.outbox import Outboxes
-from cartwheel.products import handlers
+from cartwheel.kernel import Created
+from cartwheel.kernel.mongodb import BadCursor, Outboxes
 from cartwheel.products.domain import catalogue as rules
+from cartwheel.products.handlers import catalogue as catalogue_handlers
 from cartwheel.products.mongo.catalogue import MongoCatalogue
 
 from .conftest import Products
-from .examples import now, reserve
+from .examples import CHANGE, now, reserve
 
 
 async def archive(products: Products, product_id: str) -> ProductView:
     request = ArchiveProduct(product_id=product_id)
-    return await handlers.archive_product(request, catalogue=products.catalogue, now=now)
+    return await catalogue_handlers.archive_product(request, catalogue=products.catalogue, now=now)
 
 
 async def test_a_stored_product_reads_as_it_was_made(products: Products) -> None:
@@ -193,7 +192,7 @@ async def test_a_change_in_the_middle_of_sales_loses_none_of_them(products: Prod
 async def test_an_unknown_product_is_not_found(products: Products) -> None:
     mug = (await products.make()).made
 
-    found = await handlers.get_products(
+    found = await catalogue_handlers.get_products(
         [GetProduct(product_id=mug.id), GetProduct(product_id="prd_none")],
         catalogue=products.catalogue,
     )
@@ -296,10 +295,10 @@ async def test_whoever_publishes_is_told_of_each_change_at_once(products: Produc
 async def test_a_change_that_comes_too_late_leaves_no_event(products: Products) -> None:
     mug = (await products.make(name="Mug")).made
     catalogue = MongoCatalogue(products.database, Outboxes())
-    read = (await catalogue.get([mug.id]))[mug.id]
+    read = (await catalogue.get_many([mug.id]))[mug.id]
     await products.update(UpdateProduct(product_id=mug.id, description="Big"))
 
-    late = rules.update(read, UpdateProduct(product_id=mug.id, description="Small"), at=now())
+    late = rules.update(read, UpdateProduct(product_id=mug.id, description="Small"), CHANGE)
     stored = await catalogue.save(late, expected=read)
 
     assert stored is False

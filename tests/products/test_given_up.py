@@ -8,22 +8,19 @@ from typing import NamedTuple
 
 import pytest
 
+from cartwheel.contracts.order_number import new_number
 from cartwheel.contracts.orders import GetOrderStatuses
 from cartwheel.contracts.products import Reservation
-from cartwheel.kernel.bus.answering import answer
+from cartwheel.kernel import Answer, Change, Request, answer, mongodb
 from cartwheel.kernel.errors import TimedOut
-from cartwheel.kernel.ids import new_number
-from cartwheel.kernel.messages import Answer, Cause, Request
-from cartwheel.kernel.store import client as mongodb
-from cartwheel.kernel.store import migrations
-from cartwheel.kernel.store.client import Client, Database, Document
-from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.kernel.mongodb import Client, Database, Document, Outboxes
+from cartwheel.kernel.operating import apply_migrations
 from cartwheel.orders import domain as orders_rules
 from cartwheel.orders.domain import Order
 from cartwheel.orders.handlers import reading
 from cartwheel.orders.mongo import MIGRATIONS as ORDERS
 from cartwheel.orders.mongo import MongoOrders
-from cartwheel.products import handlers
+from cartwheel.products.handlers import stock as stock_handlers
 from cartwheel.products.mongo.reservations import MongoReservations
 
 from ..orders import examples as orders_examples
@@ -33,7 +30,7 @@ from .conftest import Products
 from .examples import AT, now, reserve
 from .test_settling import canceled, hold, paid, stock_of, take
 
-CAUSE = Cause(by="test")
+CHANGE = Change(by="test", at=AT)
 OLD = timedelta(minutes=10)
 LATER = AT + OLD + timedelta(seconds=1)
 
@@ -45,22 +42,17 @@ def as_it_is(order: Order) -> Order:
 
 
 def pay(order: Order) -> Order:
-    return orders_rules.pay(order, order.total, payment_id="pay_1", cause=CAUSE, at=AT)
+    return orders_rules.pay(order, orders_examples.money_captured("pay_1", order.total), CHANGE)
 
 
 def cancel(order: Order) -> Order:
-    return orders_rules.cancel(order, reason="No more.", by_admin=True, cause=CAUSE, at=AT)
+    return orders_rules.cancel(order, CHANGE, reason="No more.", by_admin=True)
 
 
 def reject(order: Order) -> Order:
     for payment_id in ("pay_1", "pay_2", "pay_3"):
         order = orders_rules.payment_declined(
-            order,
-            orders_examples.DECLINED,
-            payment_id=payment_id,
-            counts=True,
-            cause=CAUSE,
-            at=AT,
+            order, orders_examples.payment_refused(payment_id), CHANGE
         )
     return order
 
@@ -83,7 +75,7 @@ class OrdersSide(NamedTuple):
 @pytest.fixture
 async def orders(client: Client, database: Database) -> AsyncGenerator[OrdersSide]:
     beside = mongodb.database(client, f"{database.name}_orders")
-    await migrations.apply(beside, ORDERS)
+    await apply_migrations(beside, ORDERS)
     stored = MongoOrders(beside, Outboxes())
     statuses = partial(reading.get_order_statuses, orders=stored)
     yield OrdersSide(beside, stored, Direct(answer(GetOrderStatuses, statuses)))
@@ -91,7 +83,7 @@ async def orders(client: Client, database: Database) -> AsyncGenerator[OrdersSid
 
 
 async def sweep(products: Products, orders: OrdersSide, at: datetime = LATER) -> None:
-    await handlers.give_up_holds(
+    await stock_handlers.give_up_holds(
         reservations=products.reservations, bus=orders.bus, now=lambda: at, older_than=OLD
     )
 
@@ -243,7 +235,7 @@ async def test_what_is_kept_does_not_hide_what_is_not(
     products: Products, orders: OrdersSide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Orders is asked about a few at a time."""
-    monkeypatch.setattr(handlers, "HOLDS_AT_ONCE", 2)
+    monkeypatch.setattr(stock_handlers, "HOLDS_AT_ONCE", 2)
     mug = await products.stocked(20)
     for number in range(10):
         reservation = await held(products, mug, 1)
@@ -313,7 +305,7 @@ async def test_of_two_paid_orders_in_one_batch_the_last_pieces_go_to_the_first(
     mug = await products.stocked(5)
     first, second = await given_up(products, mug), await given_up(products, mug)
 
-    await handlers.commit_stock(
+    await stock_handlers.commit_stock(
         [paid(first), paid(second)], reservations=products.reservations, now=now
     )
 

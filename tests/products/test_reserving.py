@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.products import (
     ArchiveProduct,
     InsufficientStock,
@@ -15,13 +16,11 @@ from cartwheel.contracts.products import (
     UnknownProduct,
     UpdateProduct,
 )
-from cartwheel.kernel.bus.deadline import until
 from cartwheel.kernel.errors import Contention, Refusal
-from cartwheel.kernel.money import Money
-from cartwheel.kernel.store.client import Client
-from cartwheel.kernel.store.outbox import Outboxes
-from cartwheel.products import handlers
+from cartwheel.kernel.mongodb import Client, Outboxes
+from cartwheel.kernel.testing import until
 from cartwheel.products.domain.stock import Ended
+from cartwheel.products.handlers import catalogue as catalogue_handlers
 from cartwheel.products.mongo.reservations import MongoReservations
 
 from .conftest import Products
@@ -227,7 +226,7 @@ async def test_after_a_refusal_the_same_request_is_a_new_attempt(products: Produ
 
 async def test_an_archived_product_cannot_be_ordered(products: Products) -> None:
     mug = await products.stocked(10)
-    await handlers.archive_product(
+    await catalogue_handlers.archive_product(
         ArchiveProduct(product_id=mug), catalogue=products.catalogue, now=now
     )
 

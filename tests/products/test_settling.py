@@ -11,11 +11,9 @@ import pytest
 from cartwheel.contracts.identity import User
 from cartwheel.contracts.orders import Line, OrderCanceled, OrderPaid, OrderRejected, OrderSnapshot
 from cartwheel.contracts.products import Reservation
-from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.messages import CloudEvent, Event
-from cartwheel.kernel.store.client import Client
-from cartwheel.kernel.store.outbox import Outboxes
-from cartwheel.products import handlers
+from cartwheel.kernel import CloudEvent, Event, new_id
+from cartwheel.kernel.mongodb import Client, Outboxes
+from cartwheel.products.handlers import stock as stock_handlers
 from cartwheel.products.mongo.reservations import MongoReservations
 
 from .conftest import Products
@@ -64,8 +62,8 @@ Told = CloudEvent[OrderPaid] | CloudEvent[OrderRejected] | CloudEvent[OrderCance
 
 async def take(products: Products, *events: Told) -> None:
     """Apply the events as the service would, in one batch per type."""
-    commit = partial(handlers.commit_stock, reservations=products.reservations, now=now)
-    release = partial(handlers.release_stock, reservations=products.reservations, now=now)
+    commit = partial(stock_handlers.commit_stock, reservations=products.reservations, now=now)
+    release = partial(stock_handlers.release_stock, reservations=products.reservations, now=now)
     for each in events:
         match each.data:
             case OrderPaid() as data:
@@ -110,7 +108,9 @@ async def test_the_same_event_ten_times_counts_once(products: Products) -> None:
     mug = await products.stocked(10)
     order = await hold(products, mug, 3)
 
-    await handlers.commit_stock([paid(order)] * 10, reservations=products.reservations, now=now)
+    await stock_handlers.commit_stock(
+        [paid(order)] * 10, reservations=products.reservations, now=now
+    )
     await take(products, *[paid(order)] * 3)
 
     assert await stock_of(products, mug) == (7, 0, 3)
@@ -125,7 +125,7 @@ async def test_the_same_event_at_two_processes_at_once_counts_once(
 
     await asyncio.gather(
         *(
-            handlers.commit_stock([paid(order)], reservations=processes[number % 2], now=now)
+            stock_handlers.commit_stock([paid(order)], reservations=processes[number % 2], now=now)
             for number in range(10)
         )
     )
@@ -178,7 +178,7 @@ async def test_a_batch_settles_many_orders_of_one_product(products: Products) ->
     mug = await products.stocked(10)
     orders = [await hold(products, mug, quantity) for quantity in (1, 2, 3)]
 
-    await handlers.commit_stock(
+    await stock_handlers.commit_stock(
         [paid(order) for order in orders], reservations=products.reservations, now=now
     )
 

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from cartwheel.kernel.ids import new_id
+from cartwheel.kernel import new_id
 from cartwheel.payments.simulator import SimulatorCards, open_simulator
 
 API_KEY = "sk_test_known_to_the_services"

@@ -2,11 +2,11 @@ import asyncio
 
 import pytest
 
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.payments import CardSummary
+from cartwheel.kernel import new_id
 from cartwheel.kernel.errors import TimedOut, Unavailable
 from cartwheel.kernel.http_client import UnexpectedAnswer
-from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.money import Money
 from cartwheel.payments import simulator as payments_simulator
 from cartwheel.payments.provider import Captured, Charge, Declined, Outcome, TokenRefused, Voided
 from cartwheel.payments.simulator import SimulatorCards, open_simulator

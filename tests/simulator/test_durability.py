@@ -6,7 +6,7 @@ from collections.abc import Callable
 import aiohttp
 import pytest
 
-from cartwheel.kernel.ids import new_id
+from cartwheel.kernel import new_id
 
 from .conftest import Simulator
 

@@ -4,7 +4,7 @@ import time
 import aiohttp
 import pytest
 
-from cartwheel.kernel.ids import new_id
+from cartwheel.kernel import new_id
 
 from ..waiting import eventually
 from .conftest import Answer, Receiver, Simulator

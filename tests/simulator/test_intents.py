@@ -3,7 +3,7 @@ import asyncio
 import aiohttp
 import pytest
 
-from cartwheel.kernel.ids import new_id
+from cartwheel.kernel import new_id
 
 from .conftest import Simulator
 

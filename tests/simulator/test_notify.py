@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.notify import notify
+from cartwheel.kernel import new_id
+from cartwheel.kernel.lowlevel import notify
 
 
 @pytest.mark.parametrize("kind", ["file", "abstract"])

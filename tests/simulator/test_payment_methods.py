@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from cartwheel.kernel.ids import new_id
+from cartwheel.kernel import new_id
 
 from .conftest import API_KEY, PUBLISHABLE_KEY, Simulator, card
 

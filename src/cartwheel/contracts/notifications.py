@@ -2,12 +2,11 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar
 
 import msgspec
 
+from cartwheel.kernel import Event, Page, Request, event, request
 from cartwheel.kernel.errors import Conflict, NotFound
-from cartwheel.kernel.messages import Event, Page, Request
 
 
 class MailNotFound(NotFound):
@@ -64,12 +63,9 @@ class MailView(msgspec.Struct, frozen=True, kw_only=True):
     resends: tuple[Resend, ...] = ()
 
 
+@request("list_mail", service="notifications", read=True)
 class ListMail(Request[Page[MailView]], frozen=True, kw_only=True):
     """Newest first."""
-
-    type: ClassVar[str] = "list_mail"
-    service: ClassVar[str] = "notifications"
-    read: ClassVar[bool] = True
 
     limit: int
     cursor: str | None = None
@@ -78,6 +74,7 @@ class ListMail(Request[Page[MailView]], frozen=True, kw_only=True):
     to: str | None = None
 
 
+@request("resend_mail", service="notifications", coalesced=False)
 class ResendMail(Request[MailView], frozen=True, kw_only=True):
     """Sends a FAILED mail again; answered when SES has taken it.
 
@@ -85,22 +82,18 @@ class ResendMail(Request[MailView], frozen=True, kw_only=True):
         MailNotFound, MailNotFailed, MailNotSent
     """
 
-    type: ClassVar[str] = "resend_mail"
-    service: ClassVar[str] = "notifications"
-    coalesced: ClassVar[bool] = False
-
     mail_id: str
     by: str
 
 
+@event("notification.sent.v1")
 class NotificationSent(Event, frozen=True, kw_only=True):
-    type: ClassVar[str] = "notification.sent.v1"
     order_id: str
     reason: str
 
 
+@event("notification.failed.v1")
 class NotificationFailed(Event, frozen=True, kw_only=True):
-    type: ClassVar[str] = "notification.failed.v1"
     order_id: str
     reason: str
     failure: str

@@ -2,15 +2,14 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar
 
 import msgspec
 
 from cartwheel.contracts.identity import Actor, User
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.products import Item
+from cartwheel.kernel import Created, Event, Page, Request, event, request
 from cartwheel.kernel.errors import Conflict, Invalid, NotFound
-from cartwheel.kernel.messages import Created, Event, Page, Request
-from cartwheel.kernel.money import Money
 
 
 class OrderStatus(StrEnum):
@@ -109,11 +108,9 @@ class ReasonRequired(Invalid):
     code = "reason_required"
 
 
+@request("place_order", service="orders")
 class PlaceOrder(Request[Created[OrderView]], frozen=True, kw_only=True):
     """Repeatable: `request_id` with the same `body_hash` answers the order placed first."""
-
-    type: ClassVar[str] = "place_order"
-    service: ClassVar[str] = "orders"
 
     request_id: str
     body_hash: str
@@ -122,23 +119,17 @@ class PlaceOrder(Request[Created[OrderView]], frozen=True, kw_only=True):
     shipping_address: ShippingAddress | None = None
 
 
+@request("get_order", service="orders", read=True)
 class GetOrder(Request[OrderView], frozen=True, kw_only=True):
     """Somebody else's order is `OrderNotFound`, except for an admin."""
-
-    type: ClassVar[str] = "get_order"
-    service: ClassVar[str] = "orders"
-    read: ClassVar[bool] = True
 
     order_id: str
     actor: Actor
 
 
+@request("list_orders", service="orders", read=True)
 class ListOrders(Request[Page[OrderView]], frozen=True, kw_only=True):
     """Newest first; only `user_id`'s, or everybody's where it is None (admins)."""
-
-    type: ClassVar[str] = "list_orders"
-    service: ClassVar[str] = "orders"
-    read: ClassVar[bool] = True
 
     limit: int
     cursor: str | None = None
@@ -146,12 +137,9 @@ class ListOrders(Request[Page[OrderView]], frozen=True, kw_only=True):
     user_id: str | None = None
 
 
+@request("get_timeline", service="orders", read=True)
 class GetTimeline(Request[list[TimelineEntry]], frozen=True, kw_only=True):
     """What happened to an order, oldest first."""
-
-    type: ClassVar[str] = "get_timeline"
-    service: ClassVar[str] = "orders"
-    read: ClassVar[bool] = True
 
     order_id: str
     actor: Actor
@@ -169,6 +157,7 @@ class PayableOrder(msgspec.Struct, frozen=True, kw_only=True):
     declines: int = 0
 
 
+@request("get_payable_order", service="orders", read=True)
 class GetPayableOrder(Request[PayableOrder], frozen=True, kw_only=True):
     """What is to be paid for `user_id`'s order.
 
@@ -177,23 +166,17 @@ class GetPayableOrder(Request[PayableOrder], frozen=True, kw_only=True):
     it comes with the payment's events.
     """
 
-    type: ClassVar[str] = "get_payable_order"
-    service: ClassVar[str] = "orders"
-    read: ClassVar[bool] = True
-
     order_id: str
     user_id: str
     shipping_address: ShippingAddress | None = None
 
 
+@request("cancel_order", service="orders")
 class CancelOrder(Request[OrderView], frozen=True, kw_only=True):
     """Gives an order up: the owner one that awaits payment, an admin a paid one too, saying why.
 
     Repeatable: a canceled order stays as it is. Money that was taken is given back.
     """
-
-    type: ClassVar[str] = "cancel_order"
-    service: ClassVar[str] = "orders"
 
     order_id: str
     actor: Actor
@@ -205,12 +188,9 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True):
     status: OrderStatus
 
 
+@request("get_order_statuses", service="orders", read=True)
 class GetOrderStatuses(Request[list[OrderState]], frozen=True, kw_only=True):
     """How far orders have come, in any order; those that do not exist are left out."""
-
-    type: ClassVar[str] = "get_order_statuses"
-    service: ClassVar[str] = "orders"
-    read: ClassVar[bool] = True
 
     order_ids: list[str]
 
@@ -225,78 +205,71 @@ class OrderSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     total: Money
 
 
+@event("order.placed.v1")
 class OrderPlaced(Event, frozen=True, kw_only=True):
     """An order is stored and its stock is held."""
 
-    type: ClassVar[str] = "order.placed.v1"
     order: OrderSnapshot
 
 
+@event("order.paid.v1", consumers=("products", "notifications"))
 class OrderPaid(Event, frozen=True, kw_only=True):
     """A captured payment covers the total."""
 
-    type: ClassVar[str] = "order.paid.v1"
-    consumers: ClassVar[tuple[str, ...]] = ("products", "notifications")
     order: OrderSnapshot
     payment_id: str
 
 
+@event("order.payment_failed.v1", consumers=("notifications",))
 class OrderPaymentFailed(Event, frozen=True, kw_only=True):
     """A payment was declined and another may be tried."""
 
-    type: ClassVar[str] = "order.payment_failed.v1"
-    consumers: ClassVar[tuple[str, ...]] = ("notifications",)
     order: OrderSnapshot
     payment_id: str
     reason: str
     attempts_left: int
 
 
+@event("order.rejected.v1", consumers=("products", "notifications"))
 class OrderRejected(Event, frozen=True, kw_only=True):
     """The last payment that may be tried was declined."""
 
-    type: ClassVar[str] = "order.rejected.v1"
-    consumers: ClassVar[tuple[str, ...]] = ("products", "notifications")
     order: OrderSnapshot
     reason: str
 
 
+@event("order.canceled.v1", consumers=("products", "payments", "notifications"))
 class OrderCanceled(Event, frozen=True, kw_only=True):
     """The order was given up: by its owner, an admin, the deadline, or for want of goods."""
 
-    type: ClassVar[str] = "order.canceled.v1"
-    consumers: ClassVar[tuple[str, ...]] = ("products", "payments", "notifications")
     order: OrderSnapshot
     reason: str
     was_paid: bool
 
 
+@event("order.refund_due.v1", consumers=("payments",))
 class OrderRefundDue(Event, frozen=True, kw_only=True):
     """Money was captured that the order does not want. Once per payment."""
 
-    type: ClassVar[str] = "order.refund_due.v1"
-    consumers: ClassVar[tuple[str, ...]] = ("payments",)
     order_id: str
     payment_id: str
     amount: Money
     reason: str
 
 
+@event("order.payment_unwanted.v1", consumers=("payments",))
 class OrderPaymentUnwanted(Event, frozen=True, kw_only=True):
     """A payment is awaited that the order had ended before it learned of. Once per payment."""
 
-    type: ClassVar[str] = "order.payment_unwanted.v1"
-    consumers: ClassVar[tuple[str, ...]] = ("payments",)
     order_id: str
     payment_id: str
     reason: str
 
 
+@event("order.refunded.v1", consumers=("notifications",))
 class OrderRefunded(Event, frozen=True, kw_only=True):
     """The money of one of the order's payments was given back."""
 
-    type: ClassVar[str] = "order.refunded.v1"
-    consumers: ClassVar[tuple[str, ...]] = ("notifications",)
     order: OrderSnapshot
     payment_id: str
     amount: Money

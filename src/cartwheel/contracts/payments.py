@@ -2,15 +2,14 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar
 
 import msgspec
 
 from cartwheel.contracts.identity import Actor
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import ShippingAddress
+from cartwheel.kernel import Created, Event, Page, Request, event, request
 from cartwheel.kernel.errors import Conflict, Invalid, NotFound
-from cartwheel.kernel.messages import Created, Event, Page, Request
-from cartwheel.kernel.money import Money
 
 
 class PaymentStatus(StrEnum):
@@ -125,6 +124,7 @@ class CashOnDelivery(
     """Paid to whoever delivers; an admin confirms it."""
 
 
+@request("create_payment", service="payments", coalesced=False)
 class CreatePayment(Request[Created[PaymentView]], frozen=True, kw_only=True):
     """Pays an order. The amount is always the order's.
 
@@ -133,10 +133,6 @@ class CreatePayment(Request[Created[PaymentView]], frozen=True, kw_only=True):
     a token that the provider does not take is `CardTokenInvalid`, and uses up no attempt.
     `payment_id` names a new payment; payments makes an id where an older gateway gives none.
     """
-
-    type: ClassVar[str] = "create_payment"
-    service: ClassVar[str] = "payments"
-    coalesced: ClassVar[bool] = False
 
     request_id: str
     body_hash: str
@@ -147,25 +143,21 @@ class CreatePayment(Request[Created[PaymentView]], frozen=True, kw_only=True):
     payment_id: str | None = None
 
 
+@request("confirm_payment", service="payments")
 class ConfirmPayment(Request[PaymentView], frozen=True, kw_only=True):
     """An admin has the cash. Repeatable: a payment that is confirmed already is answered."""
-
-    type: ClassVar[str] = "confirm_payment"
-    service: ClassVar[str] = "payments"
 
     payment_id: str
     actor: Actor
 
 
+@request("report_verdict", service="payments")
 class ReportVerdict(Request[None], frozen=True, kw_only=True):
     """A provider's webhook, its signature checked, says how a payment ended. Repeatable.
 
     It is believed only if it matches the payment; a field left out does not match. Otherwise the
     provider is asked what has really happened. `card` is for showing only.
     """
-
-    type: ClassVar[str] = "report_verdict"
-    service: ClassVar[str] = "payments"
 
     provider: str
     payment_id: str
@@ -177,23 +169,17 @@ class ReportVerdict(Request[None], frozen=True, kw_only=True):
     card: CardSummary | None = None
 
 
+@request("get_payment", service="payments", read=True)
 class GetPayment(Request[PaymentView], frozen=True, kw_only=True):
     """Somebody else's payment is `PaymentNotFound`, except for an admin."""
-
-    type: ClassVar[str] = "get_payment"
-    service: ClassVar[str] = "payments"
-    read: ClassVar[bool] = True
 
     payment_id: str
     actor: Actor
 
 
+@request("list_payments", service="payments", read=True)
 class ListPayments(Request[Page[PaymentView]], frozen=True, kw_only=True):
     """The payment history, newest first; only `user_id`'s, or everybody's where it is None."""
-
-    type: ClassVar[str] = "list_payments"
-    service: ClassVar[str] = "payments"
-    read: ClassVar[bool] = True
 
     limit: int
     cursor: str | None = None
@@ -202,6 +188,7 @@ class ListPayments(Request[Page[PaymentView]], frozen=True, kw_only=True):
     user_id: str | None = None
 
 
+@event("payment.pending.v1", consumers=("orders",))
 class PaymentPending(Event, frozen=True, kw_only=True):
     """A payment was begun whose verdict will come later.
 
@@ -209,33 +196,29 @@ class PaymentPending(Event, frozen=True, kw_only=True):
     and where an older version began the payment, since that had orders store the address first.
     """
 
-    type: ClassVar[str] = "payment.pending.v1"
-    consumers: ClassVar[tuple[str, ...]] = ("orders",)
     payment_id: str
     order_id: str
     method: Method
     shipping_address: ShippingAddress | None = None
 
 
+@event("payment.captured.v1", consumers=("orders",))
 class PaymentCaptured(Event, frozen=True, kw_only=True):
     """The money was taken. `shipping_address` is as in `PaymentPending`."""
 
-    type: ClassVar[str] = "payment.captured.v1"
-    consumers: ClassVar[tuple[str, ...]] = ("orders",)
     payment_id: str
     order_id: str
     amount: Money
     shipping_address: ShippingAddress | None = None
 
 
+@event("payment.declined.v1", consumers=("orders",))
 class PaymentDeclined(Event, frozen=True, kw_only=True):
     """No money was taken. `counts` tells an issuer's no from a failure on the way to the issuer.
 
     `shipping_address` is as in `PaymentPending`.
     """
 
-    type: ClassVar[str] = "payment.declined.v1"
-    consumers: ClassVar[tuple[str, ...]] = ("orders",)
     payment_id: str
     order_id: str
     failure: Failure
@@ -243,11 +226,10 @@ class PaymentDeclined(Event, frozen=True, kw_only=True):
     shipping_address: ShippingAddress | None = None
 
 
+@event("payment.refunded.v1", consumers=("orders",))
 class PaymentRefunded(Event, frozen=True, kw_only=True):
     """The provider has given money back."""
 
-    type: ClassVar[str] = "payment.refunded.v1"
-    consumers: ClassVar[tuple[str, ...]] = ("orders",)
     payment_id: str
     order_id: str
     refund_id: str

@@ -2,15 +2,15 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from cartwheel.kernel import text
+from cartwheel.contracts import text
+from cartwheel.contracts.money import Money
+from cartwheel.kernel import Created, Event, Page, Request, event, request
 from cartwheel.kernel.errors import Conflict, Invalid, NotFound, Stale
-from cartwheel.kernel.messages import Created, Event, Page, Request
-from cartwheel.kernel.money import Money
 
 MAX_STOCK = 10**9
 
@@ -111,11 +111,9 @@ class OrderTooLarge(Invalid):
     code = "order_too_large"
 
 
+@request("create_product", service="products")
 class CreateProduct(Request[Created[ProductView]], frozen=True, kw_only=True):
     """Repeatable: `request_id` with the same `body_hash` answers the product made first."""
-
-    type: ClassVar[str] = "create_product"
-    service: ClassVar[str] = "products"
 
     request_id: str
     body_hash: str
@@ -129,11 +127,9 @@ class CreateProduct(Request[Created[ProductView]], frozen=True, kw_only=True):
     image_url: ImageUrl | None = None
 
 
+@request("update_product", service="products")
 class UpdateProduct(Request[ProductView], frozen=True, kw_only=True):
     """Changes the given fields; `if_version` refuses with `ProductChanged` if it is stale."""
-
-    type: ClassVar[str] = "update_product"
-    service: ClassVar[str] = "products"
 
     product_id: str
     if_version: int | None = None
@@ -145,29 +141,21 @@ class UpdateProduct(Request[ProductView], frozen=True, kw_only=True):
     image_url: ImageUrl | UnsetType | None = UNSET
 
 
+@request("archive_product", service="products")
 class ArchiveProduct(Request[ProductView], frozen=True, kw_only=True):
     """Takes a product out of the catalogue; nothing changes if it is out already."""
 
-    type: ClassVar[str] = "archive_product"
-    service: ClassVar[str] = "products"
-
     product_id: str
 
 
+@request("get_product", service="products", read=True)
 class GetProduct(Request[ProductView], frozen=True, kw_only=True):
-    type: ClassVar[str] = "get_product"
-    service: ClassVar[str] = "products"
-    read: ClassVar[bool] = True
-
     product_id: str
 
 
+@request("list_products", service="products", read=True)
 class ListProducts(Request[Page[ProductView]], frozen=True, kw_only=True):
     """Active products, newest first."""
-
-    type: ClassVar[str] = "list_products"
-    service: ClassVar[str] = "products"
-    read: ClassVar[bool] = True
 
     limit: int
     cursor: str | None = None
@@ -197,6 +185,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     lines: list[ReservedLine]
 
 
+@request("reserve_stock", service="products")
 class ReserveStock(Request[Reservation], frozen=True, kw_only=True):
     """Holds every item or nothing.
 
@@ -204,35 +193,31 @@ class ReserveStock(Request[Reservation], frozen=True, kw_only=True):
     the prices it was made with, whatever this request says.
     """
 
-    type: ClassVar[str] = "reserve_stock"
-    service: ClassVar[str] = "products"
-
     request_id: str
     order_id: str
     body_hash: str
     items: list[Item]
 
 
+@event("product.created.v1")
 class ProductCreated(Event, frozen=True, kw_only=True):
-    type: ClassVar[str] = "product.created.v1"
     product: ProductView
 
 
+@event("product.updated.v1")
 class ProductUpdated(Event, frozen=True, kw_only=True):
-    type: ClassVar[str] = "product.updated.v1"
     product: ProductView
 
 
+@event("product.archived.v1")
 class ProductArchived(Event, frozen=True, kw_only=True):
-    type: ClassVar[str] = "product.archived.v1"
     product: ProductView
 
 
+@event("stock.shortage.v1", consumers=("orders",))
 class StockShortage(Event, frozen=True, kw_only=True):
     """A paid order's goods were released before it was paid, and are gone."""
 
-    type: ClassVar[str] = "stock.shortage.v1"
-    consumers: ClassVar[tuple[str, ...]] = ("orders",)
     order_id: str
 
 

@@ -23,10 +23,8 @@ from cartwheel.gateway.problems import SAFE_HEADERS, respond
 from cartwheel.gateway.routes import auth, docs, health, orders, payments, products, webhooks
 from cartwheel.gateway.server import serve
 from cartwheel.gateway.settings import Settings
-from cartwheel.kernel import process, telemetry
-from cartwheel.kernel.bus.asking import Caller
-from cartwheel.kernel.bus.connection import Connection
-from cartwheel.kernel.notify import notify
+from cartwheel.kernel import log
+from cartwheel.kernel.lowlevel import Caller, Connection, notify, run, unless_stopped
 
 ROUTES: tuple[Router, ...] = (
     auth.router,
@@ -119,7 +117,7 @@ async def _serve(given: Settings, stop: asyncio.Event) -> None:
     bus = Caller()
     connection.add(bus)
     try:
-        if not await process.unless_stopped(connection.start(), stop):
+        if not await unless_stopped(connection.start(), stop):
             return
         async with assembled(
             given, bus=bus, is_ready=lambda: connection.is_up and not stop.is_set()
@@ -142,11 +140,11 @@ async def _serve(given: Settings, stop: asyncio.Event) -> None:
 
 def _started() -> None:
     notify("READY=1")
-    telemetry.log.info("ready")
+    log.info("ready")
 
 
 def main() -> None:
-    process.run("gateway", Settings, _serve)
+    run("gateway", Settings, _serve)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from msgspec import Raw
 
-from cartwheel.kernel.messages import Answer, Asks, Request
+from cartwheel.kernel import Answer, Asks, Request
 
 
 class AsksRaw(Asks, Protocol):

@@ -12,7 +12,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from cartwheel.contracts.payments import PaymentStatus, PaymentView, ReportVerdict
-from cartwheel.kernel.messages import Created
+from cartwheel.kernel import Created
 
 MOST = 10_000
 """Captures that are remembered, some 6 MB. Only what a provider has really captured takes a place.

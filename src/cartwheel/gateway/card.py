@@ -9,7 +9,7 @@ from typing import Annotated
 
 import msgspec
 
-from cartwheel.kernel import text
+from cartwheel.contracts import text
 from cartwheel.kernel.errors import FieldError, Invalid
 
 Token = Annotated[

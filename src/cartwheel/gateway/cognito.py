@@ -19,9 +19,9 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cartwheel.contracts import mail_address, text
 from cartwheel.contracts.identity import EMAIL_MARK, LONGEST_NAME, email_mark
 from cartwheel.gateway.identity import InvalidToken, Profile
-from cartwheel.kernel import mail_address, text
 from cartwheel.kernel.errors import (
     Conflict,
     FieldError,

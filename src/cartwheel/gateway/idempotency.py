@@ -14,7 +14,7 @@ from litestar import Response
 from litestar.params import HeaderParameter
 
 from cartwheel.gateway.identity import Identity
-from cartwheel.kernel.messages import Created
+from cartwheel.kernel import Created
 
 Item = TypeVar("Item")
 

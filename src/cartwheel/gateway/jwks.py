@@ -16,8 +16,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import RSAAlgorithm
 
+from cartwheel.kernel import log
 from cartwheel.kernel.errors import Unavailable
-from cartwheel.kernel.telemetry import log
 
 MAX_AGE = 3600.0
 AFTER_SUCCESS = 10.0

@@ -19,8 +19,9 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
+from cartwheel.contracts import text
 from cartwheel.gateway.identity import InvalidToken
-from cartwheel.kernel import text
+from cartwheel.kernel import log
 from cartwheel.kernel.errors import (
     Conflict,
     FieldError,
@@ -36,7 +37,7 @@ from cartwheel.kernel.errors import (
     TimedOut,
     Unauthenticated,
 )
-from cartwheel.kernel.telemetry import log, trace_id
+from cartwheel.kernel.lowlevel import trace_id
 
 MEDIA_TYPE = "application/problem+json"
 

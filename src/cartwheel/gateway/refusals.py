@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from cartwheel.gateway.problems import problem
-from cartwheel.kernel.telemetry import continue_trace, log
+from cartwheel.kernel import log
+from cartwheel.kernel.lowlevel import continue_trace
 
 
 class Refusal(NamedTuple):

@@ -13,7 +13,7 @@ from litestar.types import ASGIApp
 from cartwheel.gateway.clients import Clients
 from cartwheel.gateway.connections import LIMITS, BoundedProtocol, Limits
 from cartwheel.gateway.traced import Traced
-from cartwheel.kernel.listening import listen
+from cartwheel.kernel.lowlevel import listen
 
 BACKLOG = 2048
 READ_AT_MOST = 64 * 1024

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from cartwheel.contracts import text
 from cartwheel.gateway.clients import NOBODY, Networks
-from cartwheel.kernel import text
 from cartwheel.kernel.settings import AmqpClient, AmqpUrl, HttpUrl, LogLevel
 
 

@@ -9,8 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from cartwheel.contracts import orders, products
-from cartwheel.kernel import money, text
+from cartwheel.contracts import money, orders, products, text
 
 _Long = Annotated[str, Meta(min_length=1, max_length=200, pattern=text.LINE)]
 _Short = Annotated[str, Meta(min_length=1, max_length=20, pattern=text.LINE)]

@@ -12,8 +12,9 @@ from typing import Any
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from cartwheel.gateway.problems import problem
-from cartwheel.kernel import telemetry
+from cartwheel.kernel import log
 from cartwheel.kernel.errors import OutcomeUnknown
+from cartwheel.kernel.lowlevel import continue_trace
 
 NO_ROUTE = "(no route)"
 """Logged in place of a path that leads nowhere: it may hold anything, a card number too."""
@@ -32,7 +33,7 @@ class Traced:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        trace_id = telemetry.continue_trace(_traceparent(scope["headers"]))
+        trace_id = continue_trace(_traceparent(scope["headers"]))
         request_id = (b"x-request-id", trace_id.encode())
         status = 0
 
@@ -65,7 +66,7 @@ def _log(scope: Any, status: int, seconds: float) -> None:
     if path.startswith("/health/") and status == 200:
         return
     user = scope.get("user")
-    telemetry.log.info(
+    log.info(
         "request",
         method=scope["method"] if scope["method"] in _METHODS else "(other)",
         path=path,

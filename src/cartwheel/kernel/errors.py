@@ -84,12 +84,6 @@ class Throttled(Refusal):
     code = "too_many_requests"
 
 
-class IdempotencyKeyReused(Invalid):
-    """The same Idempotency-Key came with another body."""
-
-    code = "idempotency_key_reused"
-
-
 class Outage(Exception):
     """Base of everything that passes by itself once a part is back."""
 

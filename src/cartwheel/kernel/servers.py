@@ -7,7 +7,6 @@ The driver's own words are for those who ask for them, by LOG_LEVEL=DEBUG.
 
 import asyncio
 import errno
-import logging
 import os
 import re
 import socket
@@ -15,20 +14,14 @@ import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cartwheel.kernel.amqp import connecting
-from cartwheel.kernel.amqp.interface import AccessRefused, BadUrl, VirtualHostRefused
+from cartwheel.kernel._amqp import connecting
+from cartwheel.kernel._amqp.interface import AccessRefused, BadUrl, VirtualHostRefused
 from cartwheel.kernel.settings import AmqpClient
 
 LIMIT = 5.0
 """Seconds that a server gets to answer when it is checked."""
 
 _URL = re.compile(r"(?P<scheme>[a-z+]+://)(?:(?P<userinfo>[^/?#]*)@)?(?P<place>[^?#]*)", re.I)
-
-
-# aiormq, which the operator's commands use, logs this as well as raising it, in its own words.
-logging.getLogger("aiormq.connection").addFilter(
-    lambda record: not str(record.msg).startswith("error when creating transport")
-)
 
 
 class Unusable(Exception):

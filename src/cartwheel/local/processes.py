@@ -11,6 +11,7 @@ import msgspec
 from cartwheel.local import instance, ports
 from cartwheel.local.command import Command
 from cartwheel.local.preflight import DEFAULT_HOST
+from cartwheel.services import SERVICES
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -40,7 +41,7 @@ SETUP = (*_module("cartwheel.cli"), "setup")
 
 PROCESSES = (
     _own("simulator", layer=1),
-    *map(_own, ("products", "orders", "payments", "notifications", "gateway")),
+    *map(_own, (*SERVICES, "gateway")),
 )
 
 

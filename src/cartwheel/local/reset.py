@@ -21,14 +21,14 @@ from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
 from pymongo.errors import OperationFailure, PyMongoError
 
-from cartwheel.contracts import catalogue
-from cartwheel.kernel import telemetry
-from cartwheel.kernel.bus import topology
+from cartwheel.kernel import mongodb
+from cartwheel.kernel.lowlevel import configure
+from cartwheel.kernel.operating import topology
 from cartwheel.kernel.servers import Unusable
-from cartwheel.kernel.store import client as mongodb
 from cartwheel.local import instance, leftovers, places
 from cartwheel.local.console import Console
 from cartwheel.local.places import Elsewhere, Ledger, MongoDB, Place, RabbitMQ
+from cartwheel.services import DATABASES, SERVICES
 
 CONNECT_TIMEOUT = 5.0
 DELETE_TIMEOUT = 60.0
@@ -76,7 +76,7 @@ def reset(
         InUse, Refused: it runs, or a server cannot be reached; nothing was deleted.
         NotAllDeleted: some was. This may be repeated.
     """
-    telemetry.configure("cartwheel", "CRITICAL")  # the libraries log what they raise, too
+    configure("cartwheel", "CRITICAL")  # the libraries log what they raise, too
     with instance.lock(home):
         used = places.of_instance(home, environment)
         asyncio.run(leftovers.clear(home))
@@ -146,10 +146,10 @@ async def _databases(place: MongoDB) -> list[Thing]:
     async with _mongodb(place, CONNECT_TIMEOUT) as client:
         there = await client.list_database_names()
         connected = await _connected(client)
-    for service in catalogue.SERVICES:
+    for service in SERVICES:
         if mongodb.application_name(service, place.prefix) in connected:
             raise StillUsed(f"{service} is connected to {place}; stop it first: cartwheel down")
-    ours = [place.prefix + name for name in catalogue.DATABASES]
+    ours = [place.prefix + name for name in DATABASES]
     return [
         Thing(place, "database", name, partial(_drop_database, place, name))
         for name in ours
@@ -178,7 +178,7 @@ def _mongodb(place: MongoDB, timeout: float) -> mongodb.Client:
 async def _queues(place: RabbitMQ) -> list[Thing]:
     things: list[Thing] = []
     async with await _rabbitmq(place) as connection:
-        for service in catalogue.SERVICES:
+        for service in SERVICES:
             for name in topology.queues(service):
                 # A channel each: RabbitMQ closes it where there is no such queue.
                 with suppress(ChannelNotFoundEntity):

@@ -13,18 +13,32 @@ from cartwheel.contracts.notifications import (
     NotificationFailed,
     NotificationSent,
 )
+from cartwheel.kernel import (
+    Change,
+    Clock,
+    CloudEvent,
+    Collection,
+    Event,
+    Gather,
+    Lane,
+    Page,
+    new_id,
+)
 from cartwheel.kernel.errors import OutcomeUnknown
-from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.lane import Gather, Lane
-from cartwheel.kernel.messages import Cause, Clock, CloudEvent, Event, Page
-from cartwheel.kernel.store import bulk, codec, outbox
-from cartwheel.kernel.store import cursor as cursors
-from cartwheel.kernel.store.client import Database, Document
-from cartwheel.kernel.store.outbox import Outboxes
-from cartwheel.notifications.handlers import FailedMail, StillSending
-from cartwheel.notifications.mail import Failures, Mail, Told
+from cartwheel.kernel.mongodb import (
+    Database,
+    Document,
+    Outboxes,
+    from_document,
+    index_outbox,
+    page,
+    to_publish,
+    write_all,
+)
+from cartwheel.notifications.domain import Failures, Mail, Told
+from cartwheel.notifications.ports import FailedMail, StillSending
 
-OUTBOXES = ("mail",)
+COLLECTIONS = (Collection("mail", outbox=True),)
 CLAIM = 30
 """Seconds after which a mail that was being sent may be claimed by another process."""
 
@@ -38,7 +52,7 @@ async def _create_indexes(database: Database) -> None:
     mail = database["mail"]
     await mail.create_index([("order_id", ASCENDING), ("_id", ASCENDING)], name="of_order")
     await mail.create_index([("to", ASCENDING), ("_id", ASCENDING)], name="to")
-    await outbox.prepare(mail)
+    await index_outbox(mail)
 
 
 async def _index_numbers(database: Database) -> None:
@@ -121,7 +135,7 @@ class MongoMails:
         self, claims: list[tuple[str, Document]]
     ) -> Sequence[Document | Exception | None]:
         """Claim mails; return None for a new one, else whose it is now, and how far it has got."""
-        written = await bulk.write(
+        written = await write_all(
             self._mail,
             [UpdateOne({"_id": event_id}, [{"$set": mine}], True) for event_id, mine in claims],
         )
@@ -141,7 +155,8 @@ class MongoMails:
     async def sent(self, event: CloudEvent[Told], message_id: str, *, now: Clock) -> None:
         told = NotificationSent(order_id=event.data.order.id, reason=event.type)
         state = _sent(message_id, now)
-        await self._ended(event.id, MailStatus.SENDING, state, told, now, event.cause())
+        change = Change.caused_by(event, at=now())
+        await self._ended(event.id, MailStatus.SENDING, state, told, change)
 
     async def refused(
         self, event: CloudEvent[Told], mail: Mail, failure: str, *, now: Clock
@@ -160,7 +175,8 @@ class MongoMails:
         told = NotificationFailed(order_id=event.data.order.id, reason=event.type, failure=failure)
         # Only a mail that failed is ever sent from here, so only its HTML is kept.
         state = {"status": MailStatus.FAILED, "failure": failure, "html": mail.html, **more}
-        await self._ended(event.id, MailStatus.SENDING, state, told, now, event.cause())
+        change = Change.caused_by(event, at=now())
+        await self._ended(event.id, MailStatus.SENDING, state, told, change)
 
     async def _ended(
         self,
@@ -168,12 +184,11 @@ class MongoMails:
         status: MailStatus,
         state: Document,
         told: Event,
-        now: Clock,
-        cause: Cause | None = None,
+        change: Change,
     ) -> None:
         """Turn a mail that is still of `status` into `state`, and tell of it."""
-        [published] = outbox.to_publish(
-            [told], source="notifications", subject=mail_id, after=0, at=now(), cause=cause
+        [published] = to_publish(
+            [told], source="notifications", subject=mail_id, after=0, change=change
         )
         # A FAILED mail without a number is from before they were kept, and has had one event.
         before = {"$cond": [{"$eq": ["$status", MailStatus.FAILED.value]}, 1, 0]}
@@ -191,7 +206,7 @@ class MongoMails:
         self._outboxes.filled("mail", [mail_id])
 
     async def _end(self, endings: list[UpdateOne]) -> Sequence[Exception | None]:
-        written = await bulk.write(self._mail, endings)
+        written = await write_all(self._mail, endings)
         return [written.faults.get(place) for place in range(len(endings))]
 
     async def failed(self, event: CloudEvent[Told], failures: Failures) -> None:
@@ -226,6 +241,7 @@ class MongoMails:
             raise MailNotFailed(f"mail {mail_id} is {is_}: only what is FAILED is sent again")
         return FailedMail(
             id=mail_id,
+            by=by,
             order_id=found["order_id"],
             reason=found["reason"],
             mail=Mail(
@@ -239,8 +255,9 @@ class MongoMails:
     async def resent(self, failed: FailedMail, message_id: str, *, now: Clock) -> MailView:
         told = NotificationSent(order_id=failed.order_id, reason=failed.reason)
         state = {**_sent(message_id, now), "failure": None}
-        await self._ended(failed.id, MailStatus.FAILED, state, told, now)
-        return codec.from_document(await self._get(failed.id), MailView)
+        change = Change(by=failed.by, at=now())
+        await self._ended(failed.id, MailStatus.FAILED, state, told, change)
+        return from_document(await self._get(failed.id), MailView)
 
     async def _get(self, mail_id: str) -> Document:
         found = await self._mail.find_one({"_id": mail_id})
@@ -254,12 +271,12 @@ class MongoMails:
             for name in ("order_id", "order_number", "to")
             if (value := getattr(request, name)) is not None
         }
-        return await cursors.page(
+        return await page(
             self._mail,
             query,
             limit=request.limit,
             cursor=request.cursor,
-            read=lambda document: codec.from_document(document, MailView),
+            read=lambda document: from_document(document, MailView),
         )
 
 

@@ -9,14 +9,14 @@ from email.utils import parseaddr
 
 import msgspec
 
-from cartwheel.kernel import mail_address
+from cartwheel.contracts import mail_address
+from cartwheel.kernel import Lane
 from cartwheel.kernel.aws import Aws, open_aws
-from cartwheel.kernel.bus.intake import PREFETCH
 from cartwheel.kernel.errors import Outage, OutcomeUnknown, TimedOut, Unavailable
 from cartwheel.kernel.http_client import Answer
-from cartwheel.kernel.lane import Lane
-from cartwheel.notifications.handlers import MailFailed, MailRefused
-from cartwheel.notifications.mail import Mail
+from cartwheel.kernel.lowlevel import PREFETCH
+from cartwheel.notifications.domain import Mail
+from cartwheel.notifications.ports import MailFailed, MailRefused
 
 AT_ONCE = PREFETCH
 """Calls in flight: as many as the consumer has events in hand, so that no mail waits for a slow

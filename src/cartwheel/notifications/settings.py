@@ -1,6 +1,6 @@
 """What notifications reads from the environment."""
 
-from cartwheel.kernel.settings import ServiceSettings
+from cartwheel.kernel import ServiceSettings
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):

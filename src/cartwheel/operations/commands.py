@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cartwheel.kernel.ids import read_number
+from cartwheel.contracts.order_number import read_number
 from cartwheel.local.demo_users import ADMIN, PASSWORD
 from cartwheel.operations import typed
 from cartwheel.operations.reaching import BusSettings

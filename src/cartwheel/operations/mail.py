@@ -10,11 +10,10 @@ from rich.console import Console
 from rich.text import Text
 
 from cartwheel.contracts.notifications import ListMail, MailView, ResendMail
-from cartwheel.kernel.bus.asking import Caller, RemoteFailure
-from cartwheel.kernel.bus.connection import Connection
+from cartwheel.contracts.order_number import read_number
+from cartwheel.kernel import Page
 from cartwheel.kernel.errors import Outage, Refusal
-from cartwheel.kernel.ids import read_number
-from cartwheel.kernel.messages import Page
+from cartwheel.kernel.lowlevel import Caller, Connection, RemoteFailure
 from cartwheel.operations import tables, typed
 from cartwheel.operations.reaching import CONNECT_TIMEOUT, BusSettings, NotRunning
 from cartwheel.operations.tables import Column

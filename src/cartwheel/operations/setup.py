@@ -3,23 +3,11 @@
 import aio_pika
 import msgspec
 
-from cartwheel.contracts import catalogue
-from cartwheel.kernel.bus import topology
+from cartwheel.kernel import mongodb
+from cartwheel.kernel.operating import apply_migrations, topology
 from cartwheel.kernel.servers import check_mongodb, check_rabbitmq
 from cartwheel.kernel.settings import AmqpClient, AmqpUrl, DatabasePrefix, MongodbUri
-from cartwheel.kernel.store import client as mongodb
-from cartwheel.kernel.store import migrations
-from cartwheel.notifications.mongo import MIGRATIONS as NOTIFICATIONS
-from cartwheel.orders.mongo import MIGRATIONS as ORDERS
-from cartwheel.payments.mongo import MIGRATIONS as PAYMENTS
-from cartwheel.products.mongo.schema import MIGRATIONS as PRODUCTS
-
-DATABASES = {
-    "products": PRODUCTS,
-    "orders": ORDERS,
-    "payments": PAYMENTS,
-    "notifications": NOTIFICATIONS,
-}
+from cartwheel.services import SERVICES, events, services
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,12 +29,14 @@ async def setup(settings: Settings) -> dict[str, int]:
         await aio_pika.connect(settings.rabbitmq_url, timeout=10) as connection,
         connection.channel() as channel,
     ):
-        await topology.declare(channel, services=catalogue.SERVICES, events=catalogue.EVENTS)
+        await topology.declare(channel, services=SERVICES, events=events())
     prefix = settings.mongodb_database_prefix
     async with mongodb.connect(
         settings.mongodb_uri, process="setup", prefix=prefix, timeout=None
     ) as client:
         return {
-            name: await migrations.apply(mongodb.database(client, name, prefix), steps)
-            for name, steps in DATABASES.items()
+            each.name: await apply_migrations(
+                mongodb.database(client, each.name, prefix), each.migrations
+            )
+            for each in services()
         }

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cartwheel.kernel import text
+from cartwheel.contracts import text
 
 _READABLE = 20
 """Columns of the screen below which folded prose is not readable any more."""

@@ -25,10 +25,10 @@ _NO_LIMIT = 1_000_000
 
 def settings(kind: type[Settings]) -> Settings:
     """Return `kind` from the environment or the running instance; ends with status 2 otherwise."""
-    from cartwheel.kernel import telemetry
+    from cartwheel.kernel.lowlevel import configure
 
     # A command says itself what went wrong: no log gets into what it prints.
-    telemetry.configure("cartwheel", "CRITICAL")
+    configure("cartwheel", "CRITICAL")
     use_running_instance()
     try:
         return read(kind)

@@ -14,14 +14,17 @@ from datetime import datetime, timedelta
 import msgspec
 
 from cartwheel.contracts.identity import User
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import (
     AddressRequired,
     Adjustment,
+    CancelOrder,
     Fulfillment,
     FulfillmentStatus,
     InvalidTransition,
     Line,
     OrderCanceled,
+    OrderNotFound,
     OrderPaid,
     OrderPaymentFailed,
     OrderPaymentUnwanted,
@@ -34,13 +37,19 @@ from cartwheel.contracts.orders import (
     OrderView,
     PayableOrder,
     PlaceOrder,
+    ReasonRequired,
     ShippingAddress,
 )
-from cartwheel.contracts.payments import Failure, Method
+from cartwheel.contracts.payments import (
+    Method,
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentPending,
+    PaymentRefunded,
+)
 from cartwheel.contracts.products import Reservation
+from cartwheel.kernel import Change, Event
 from cartwheel.kernel.errors import FieldError
-from cartwheel.kernel.messages import Cause, Event
-from cartwheel.kernel.money import Money
 
 PAYMENT_DEADLINE = timedelta(minutes=15)
 """How long an order waits to be paid, unless the deployment says otherwise."""
@@ -50,7 +59,7 @@ MAX_ATTEMPTS = 3
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """An order. `events` and their `cause` are what it has not been stored with yet.
+    """An order. `events` and their `change` are what it has not been stored with yet.
 
     `declined_payments` used up an attempt each; `failed_payments` never reached an issuer;
     `begun_payments` are those that were to be waited for.
@@ -79,7 +88,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     begun_payments: list[str] = msgspec.field(default_factory=list[str])
     sequence: int = 0
     events: tuple[Event, ...] = ()
-    cause: Cause | None = None
+    change: Change | None = None
 
     def view(self) -> OrderView:
         return OrderView(
@@ -142,8 +151,8 @@ def place(
         created_at=at,
         updated_at=at,
     )
-    cause = Cause(by=request.user.id, traceparent=request.traceparent)
-    return _changed(order, OrderPlaced(order=order.snapshot()), cause=cause, at=at)
+    change = Change(by=request.user.id, at=at, traceparent=request.traceparent)
+    return _changed(order, OrderPlaced(order=order.snapshot()), change=change)
 
 
 def total_of(lines: Sequence[Line]) -> Money:
@@ -175,16 +184,8 @@ def payable(order: Order, address: ShippingAddress | None) -> PayableOrder:
     )
 
 
-def payment_begun(
-    order: Order,
-    method: Method,
-    *,
-    payment_id: str,
-    address: ShippingAddress | None = None,
-    cause: Cause,
-    at: datetime,
-) -> Order:
-    """Return `order` waiting as long as `method` takes: for cash, until somebody delivers.
+def payment_begun(order: Order, begun: PaymentPending, change: Change) -> Order:
+    """Return `order` waiting as long as its method takes: for cash, until somebody delivers.
 
     An order that has ended meanwhile says that it is not waiting: otherwise nobody would ever end
     that payment.
@@ -196,83 +197,88 @@ def payment_begun(
         *order.refunds_due,
         order.paid_by,
     )
-    if method is not Method.CASH_ON_DELIVERY or payment_id in known:
+    if begun.method is not Method.CASH_ON_DELIVERY or begun.payment_id in known:
         return order
-    order = msgspec.structs.replace(order, begun_payments=[*order.begun_payments, payment_id])
+    order = msgspec.structs.replace(order, begun_payments=[*order.begun_payments, begun.payment_id])
     if order.status is OrderStatus.AWAITING_PAYMENT:
-        waiting = msgspec.structs.replace(_sent_to(address, order), expires_at=None)
-        return _changed(waiting, cause=cause, at=at)
+        waiting = msgspec.structs.replace(_sent_to(begun.shipping_address, order), expires_at=None)
+        return _changed(waiting, change=change)
     event = OrderPaymentUnwanted(
-        order_id=order.id, payment_id=payment_id, reason=f"the order is {order.status}"
+        order_id=order.id, payment_id=begun.payment_id, reason=f"the order is {order.status}"
     )
-    return _changed(order, event, cause=cause, at=at)
+    return _changed(order, event, change=change)
 
 
-def pay(
-    order: Order,
-    captured: Money,
-    *,
-    payment_id: str,
-    address: ShippingAddress | None = None,
-    cause: Cause,
-    at: datetime,
-) -> Order:
+def pay(order: Order, captured: PaymentCaptured, change: Change) -> Order:
     """Return `order` as PAID; or, if it wants no payment or not this sum, with a refund due."""
+    payment_id, amount = captured.payment_id, captured.amount
     if payment_id in (order.paid_by, *order.refunds_due):
         return order
     if order.status is not OrderStatus.AWAITING_PAYMENT:
-        return _with_refund_due(order, payment_id, captured, "too late", cause=cause, at=at)
-    if captured != order.total:
-        return _with_refund_due(order, payment_id, captured, "wrong sum", cause=cause, at=at)
+        return _with_refund_due(order, payment_id, amount, "too late", change=change)
+    if amount != order.total:
+        return _with_refund_due(order, payment_id, amount, "wrong sum", change=change)
     paid = msgspec.structs.replace(
-        _sent_to(address, order), status=OrderStatus.PAID, paid_by=payment_id, expires_at=None
+        _sent_to(captured.shipping_address, order),
+        status=OrderStatus.PAID,
+        paid_by=payment_id,
+        expires_at=None,
     )
     event = OrderPaid(order=order.snapshot(), payment_id=payment_id)
-    return _changed(paid, event, cause=cause, at=at)
+    return _changed(paid, event, change=change)
 
 
-def payment_declined(
-    order: Order,
-    failure: Failure,
-    *,
-    payment_id: str,
-    counts: bool,
-    address: ShippingAddress | None = None,
-    cause: Cause,
-    at: datetime,
-) -> Order:
+def payment_declined(order: Order, declined: PaymentDeclined, change: Change) -> Order:
     """Return `order` with one more declined payment, as REJECTED if that was the last it may have.
 
     A failure that does not count (nobody asked the issuer) only lets the customer know.
     """
+    payment_id, reason = declined.payment_id, declined.failure.message
     known = (*order.declined_payments, *order.failed_payments)
     if order.status is not OrderStatus.AWAITING_PAYMENT or payment_id in known:
         return order
     if not order.begun_payments:  # cash that is awaited was begun after the decline
-        order = _sent_to(address, order)
-    if counts:
-        declined = [*order.declined_payments, payment_id]
-        order = msgspec.structs.replace(order, declined_payments=declined)
+        order = _sent_to(declined.shipping_address, order)
+    if declined.counts:
+        counted = [*order.declined_payments, payment_id]
+        order = msgspec.structs.replace(order, declined_payments=counted)
     else:
         failed = [*order.failed_payments, payment_id]
         order = msgspec.structs.replace(order, failed_payments=failed)
     left = MAX_ATTEMPTS - len(order.declined_payments)
     if left > 0:
         event = OrderPaymentFailed(
-            order=order.snapshot(),
-            payment_id=payment_id,
-            reason=failure.message,
-            attempts_left=left,
+            order=order.snapshot(), payment_id=payment_id, reason=reason, attempts_left=left
         )
-        return _changed(order, event, cause=cause, at=at)
+        return _changed(order, event, change=change)
     rejected = msgspec.structs.replace(order, status=OrderStatus.REJECTED, expires_at=None)
-    event = OrderRejected(order=order.snapshot(), reason=failure.message)
-    return _changed(rejected, event, cause=cause, at=at)
+    event = OrderRejected(order=order.snapshot(), reason=reason)
+    return _changed(rejected, event, change=change)
 
 
-def cancel(
-    order: Order, *, reason: str, by_admin: bool = False, cause: Cause, at: datetime
-) -> Order:
+def cancel_as_asked(order: Order, request: CancelOrder, change: Change) -> Order:
+    """Return `order` as CANCELED by its owner or an admin.
+
+    Raises:
+        OrderNotFound: the actor is neither.
+        ReasonRequired: an admin does not say why.
+        InvalidTransition: it is too late for that.
+    """
+    actor = request.actor
+    owner = order.user.id == actor.user_id
+    if not owner and not actor.admin:
+        raise OrderNotFound("there is no such order")
+    # Whoever acts as an admin says why: on others' orders, and on what only admins may cancel.
+    as_admin = not owner or (actor.admin and order.status is OrderStatus.PAID)
+    if as_admin and not request.reason:
+        raise ReasonRequired(
+            "say why the order is canceled", errors=[FieldError("reason", "required")]
+        )
+    reason = request.reason or "Canceled by the customer."
+    return cancel(order, change, reason=reason, by_admin=actor.admin)
+
+
+def cancel(order: Order, change: Change, *, reason: str, by_admin: bool = False) -> Order:
     """Return `order` as CANCELED; a paid one, which only an admin may cancel, with a refund due.
 
     Raises:
@@ -287,35 +293,36 @@ def cancel(
         raise InvalidTransition(f"the order is {state} and cannot be canceled")
     canceled = msgspec.structs.replace(order, status=OrderStatus.CANCELED, expires_at=None)
     event = OrderCanceled(order=order.snapshot(), reason=reason, was_paid=paid)
-    canceled = _changed(canceled, event, cause=cause, at=at)
+    canceled = _changed(canceled, event, change=change)
     if order.paid_by is None:
         return canceled
-    return _with_refund_due(canceled, order.paid_by, order.total, reason, cause=cause, at=at)
+    return _with_refund_due(canceled, order.paid_by, order.total, reason, change=change)
 
 
-def expire(order: Order, *, cause: Cause, at: datetime) -> Order:
+def expire(order: Order, change: Change) -> Order:
     """Return `order` as CANCELED if it has waited for its payment too long."""
     if order.status is not OrderStatus.AWAITING_PAYMENT:
         return order
-    if order.expires_at is None or order.expires_at > at:
+    if order.expires_at is None or order.expires_at > change.at:
         return order
-    return cancel(order, reason="It was not paid in time.", cause=cause, at=at)
+    return cancel(order, change, reason="It was not paid in time.")
 
 
-def out_of_stock(order: Order, *, cause: Cause, at: datetime) -> Order:
+def out_of_stock(order: Order, change: Change) -> Order:
     """Return a paid `order` whose goods are gone as CANCELED; others need none."""
     if order.status is not OrderStatus.PAID:
         return order
-    return cancel(order, reason="The goods are sold out.", by_admin=True, cause=cause, at=at)
+    return cancel(order, change, reason="The goods are sold out.", by_admin=True)
 
 
-def refunded(order: Order, amount: Money, *, payment_id: str, cause: Cause, at: datetime) -> Order:
+def refunded(order: Order, refund: PaymentRefunded, change: Change) -> Order:
     """Return `order` knowing that the money of one of its payments was given back."""
+    payment_id = refund.payment_id
     if payment_id in order.refunded_payments:
         return order
-    event = OrderRefunded(order=order.snapshot(), payment_id=payment_id, amount=amount)
+    event = OrderRefunded(order=order.snapshot(), payment_id=payment_id, amount=refund.amount)
     order = msgspec.structs.replace(order, refunded_payments=[*order.refunded_payments, payment_id])
-    return _changed(order, event, cause=cause, at=at)
+    return _changed(order, event, change=change)
 
 
 def _sent_to(address: ShippingAddress | None, order: Order) -> Order:
@@ -324,18 +331,18 @@ def _sent_to(address: ShippingAddress | None, order: Order) -> Order:
 
 
 def _with_refund_due(
-    order: Order, payment_id: str, amount: Money, reason: str, *, cause: Cause, at: datetime
+    order: Order, payment_id: str, amount: Money, reason: str, *, change: Change
 ) -> Order:
     event = OrderRefundDue(order_id=order.id, payment_id=payment_id, amount=amount, reason=reason)
     order = msgspec.structs.replace(order, refunds_due=[*order.refunds_due, payment_id])
-    return _changed(order, event, cause=cause, at=at)
+    return _changed(order, event, change=change)
 
 
-def _changed(order: Order, *events: Event, cause: Cause, at: datetime) -> Order:
+def _changed(order: Order, *events: Event, change: Change) -> Order:
     return msgspec.structs.replace(
         order,
         version=order.version + 1,
-        updated_at=at,
+        updated_at=change.at,
         events=(*order.events, *events),
-        cause=cause,
+        change=change,
     )

@@ -1,23 +1,30 @@
 """Orders in MongoDB, database `orders`."""
 
-from collections.abc import Sequence
-
 import msgspec
 from pymongo import ASCENDING
 
-from cartwheel.contracts.orders import ListOrders, OrderStatus, OrderView, TimelineEntry
+from cartwheel.contracts.orders import (
+    ListOrders,
+    OrderNotFound,
+    OrderStatus,
+    OrderView,
+    TimelineEntry,
+)
+from cartwheel.kernel import Collection, Created, Page
 from cartwheel.kernel.errors import OutcomeUnknown
-from cartwheel.kernel.messages import Page
-from cartwheel.kernel.store import codec, group, migrations, outbox
-from cartwheel.kernel.store import cursor as cursors
-from cartwheel.kernel.store.aggregates import Aggregates
-from cartwheel.kernel.store.client import Database, Document
-from cartwheel.kernel.store.due import DueItems
-from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.kernel.mongodb import (
+    Aggregates,
+    Database,
+    Document,
+    DueItems,
+    Outboxes,
+    drop_index,
+    index_outbox,
+    page,
+)
 from cartwheel.orders.domain import Order
 
-OUTBOXES = ("orders",)
-_NOT_NEEDED = {"timeline": 0, "outbox": 0}
+COLLECTIONS = (Collection("orders", outbox=True),)
 
 
 async def _create_indexes(database: Database) -> None:
@@ -26,7 +33,7 @@ async def _create_indexes(database: Database) -> None:
     await orders.create_index([("number", ASCENDING)], name="number", unique=True)
     await orders.create_index([("user.id", ASCENDING), ("_id", ASCENDING)], name="of_user")
     await orders.create_index([("status", ASCENDING), ("_id", ASCENDING)], name="by_status")
-    await outbox.prepare(orders)
+    await index_outbox(orders)
 
 
 async def _index_deadlines(database: Database) -> None:
@@ -44,43 +51,40 @@ async def _index_due(database: Database) -> None:
         name="deadline",
         partialFilterExpression={"status": OrderStatus.AWAITING_PAYMENT},
     )
-    await migrations.drop_index(orders, "overdue")
+    await drop_index(orders, "overdue")
 
 
 async def _drop_request_ids(database: Database) -> None:
     # An order bears the id that its request's reservation has given it: that keeps a second out.
-    await migrations.drop_index(database["orders"], "request_id")
+    await drop_index(database["orders"], "request_id")
 
 
 MIGRATIONS = (_create_indexes, _index_deadlines, _index_due, _drop_request_ids)
 
 
-class MongoOrders:
+class MongoOrders(Aggregates[Order]):
     def __init__(self, database: Database, outboxes: Outboxes) -> None:
-        self._orders = database["orders"]
-        self._aggregates = Aggregates(self._orders, source="orders", outboxes=outboxes)
-        self._finds = group.finds(self._orders, "_id", **_NOT_NEEDED)
+        super().__init__(
+            database["orders"],
+            Order,
+            source="orders",
+            outboxes=outboxes,
+            missing=lambda: OrderNotFound("there is no such order"),
+            lists=_entries,
+            unread=["timeline"],
+        )
 
-    async def add(self, order: Order) -> Order:
-        if await self._aggregates.insert(order, _entries(order)):
-            return order
+    async def add(self, order: Order) -> Created[Order]:
+        if await self.insert(order):
+            return Created(made=order)
         # It was stored before, by another process or another attempt: that is the answer.
         stored = await self.find(order.id)
         if stored is None:
             # A new primary does not show it yet; or another order has the number, one in 10^15.
             raise OutcomeUnknown(f"order {order.id} is perhaps stored, and not to be seen yet")
-        return stored
-
-    async def find(self, order_id: str) -> Order | None:
-        document = await self._finds.submit(order_id)
-        return codec.from_document(document, Order) if document else None
-
-    async def get(self, order_ids: Sequence[str]) -> dict[str, Order]:
-        found = self._orders.find({"_id": {"$in": list(set(order_ids))}}, _NOT_NEEDED)
-        return {document["_id"]: codec.from_document(document, Order) async for document in found}
-
-    async def save(self, order: Order, *, expected: Order) -> bool:
-        return await self._aggregates.save(order, expected=expected, lists=_entries(order))
+        # Another number tells another attempt: this one may have been stored before its answer was
+        # lost.
+        return Created(made=stored, replayed=stored.number != order.number)
 
     async def page(self, request: ListOrders) -> Page[OrderView]:
         query: Document = {}
@@ -88,29 +92,29 @@ class MongoOrders:
             query["user.id"] = request.user_id
         if request.status is not None:
             query["status"] = request.status.value
-        return await cursors.page(
-            self._orders,
+        return await page(
+            self.collection,
             query,
             limit=request.limit,
             cursor=request.cursor,
-            read=lambda document: codec.from_document(document, Order).view(),
+            read=lambda document: self.read(document).view(),
         )
 
     def overdue(self) -> DueItems:
         return DueItems(
-            self._orders,
+            self.collection,
             {"status": OrderStatus.AWAITING_PAYMENT},
             when=lambda now: {"expires_at": {"$lte": now}},
         )
 
     async def timeline(self, order_id: str) -> list[TimelineEntry]:
-        document = await self._orders.find_one({"_id": order_id}, {"timeline": 1})
+        document = await self.collection.find_one({"_id": order_id}, {"timeline": 1})
         return msgspec.convert(document["timeline"] if document else [], list[TimelineEntry])
 
 
 def _entries(order: Order) -> dict[str, list[Document]]:
     """Return what an order's new events add to its timeline."""
-    by = order.cause.by if order.cause else "orders"
+    by = order.change.by if order.change else "orders"
     return {
         "timeline": [
             {

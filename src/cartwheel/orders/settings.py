@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from cartwheel.kernel.settings import ServiceSettings
+from cartwheel.kernel import ServiceSettings
 from cartwheel.orders.domain import PAYMENT_DEADLINE
 
 

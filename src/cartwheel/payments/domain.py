@@ -13,6 +13,8 @@ from datetime import datetime
 
 import msgspec
 
+from cartwheel.contracts import text
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import InvalidTransition, PayableOrder, ShippingAddress
 from cartwheel.contracts.payments import (
     CardSummary,
@@ -34,10 +36,8 @@ from cartwheel.contracts.payments import (
     RefundStatus,
     ReportVerdict,
 )
-from cartwheel.kernel import text
-from cartwheel.kernel.messages import Cause, Event
-from cartwheel.kernel.money import Money
-from cartwheel.payments.provider import Captured, Declined, Outcome, Voided
+from cartwheel.kernel import Change, Event
+from cartwheel.payments.provider import Captured, Declined, Outcome, Verdict, Voided
 
 LONGEST_CODE, LONGEST_MESSAGE = 64, 300
 """Characters of a provider's reason that are kept."""
@@ -67,7 +67,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     `card` is what the provider tells of it with the verdict.
     `captured` is what its provider has taken for it; older payments do not tell.
     `shipping_address` is the one that came with it; each of its events takes it to the order.
-    `events` and their `cause` are what the payment has not been stored with yet.
+    `events` and their `change` are what the payment has not been stored with yet.
     """
 
     id: str
@@ -93,7 +93,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
     sequence: int = 0
     events: tuple[Event, ...] = ()
-    cause: Cause | None = None
+    change: Change | None = None
 
     def view(self) -> PaymentView:
         return PaymentView(
@@ -155,7 +155,7 @@ def begin(
         shipping_address=request.shipping_address,
     )
     events = () if by_card else (pending,)
-    return _changed(payment, "begun", *events, cause=Cause(by=request.actor.user_id), at=at)
+    return _changed(payment, "begun", *events, change=Change(by=request.actor.user_id, at=at))
 
 
 def after_declines(
@@ -184,12 +184,7 @@ CANCELED_ORDER = Failure(code="order_canceled", message="The order was canceled.
 
 
 def settle(
-    payment: Payment,
-    outcome: Outcome,
-    *,
-    cause: Cause,
-    at: datetime,
-    voided_as: Failure = PROCESSING_ERROR,
+    payment: Payment, outcome: Outcome, change: Change, *, voided_as: Failure = PROCESSING_ERROR
 ) -> Payment:
     """Return `payment` as its own provider says it ended; unchanged if it has ended already.
 
@@ -203,7 +198,7 @@ def settle(
     )
     if payment.status is PaymentStatus.REJECTED and isinstance(outcome.verdict, Captured):
         money = outcome.verdict.amount
-        due = refund_due(told, money, reason="late capture", cause=cause, at=at)
+        due = refund_due(told, money, "late capture", change)
         return payment if due is told else msgspec.structs.replace(due, captured=money)
     if payment.status is not PaymentStatus.AWAITING_PAYMENT:
         return payment
@@ -217,23 +212,23 @@ def settle(
                 amount=money,
                 shipping_address=payment.shipping_address,
             )
-            return _changed(paid, "captured", event, cause=cause, at=at)
+            return _changed(paid, "captured", event, change=change)
         case Captured(amount=money):
             payment = msgspec.structs.replace(payment, captured=money)
-            rejected = _rejected(payment, AMOUNT_MISMATCH, counts=False, cause=cause, at=at)
-            return refund_due(rejected, money, reason="wrong sum", cause=cause, at=at)
+            rejected = _rejected(payment, AMOUNT_MISMATCH, counts=False, change=change)
+            return refund_due(rejected, money, "wrong sum", change)
         case Declined(code=code, message=message):
             # A provider's words go into mail and logs.
             why = Failure(
                 code=text.one_line(code, longest=LONGEST_CODE),
                 message=text.one_line(message, longest=LONGEST_MESSAGE),
             )
-            return _rejected(payment, why, counts=True, cause=cause, at=at)
+            return _rejected(payment, why, counts=True, change=change)
         case Voided():
-            return _rejected(payment, voided_as, counts=False, cause=cause, at=at)
+            return _rejected(payment, voided_as, counts=False, change=change)
 
 
-def refuse_token(payment: Payment, *, cause: Cause, at: datetime) -> Payment:
+def refuse_token(payment: Payment, change: Change) -> Payment:
     """Return `payment` as REJECTED because its provider does not take the token.
 
     It is as if it had never begun: it uses up no attempt, and the order and the customer's mail do
@@ -241,7 +236,7 @@ def refuse_token(payment: Payment, *, cause: Cause, at: datetime) -> Payment:
     """
     if payment.status is not PaymentStatus.AWAITING_PAYMENT:
         return payment
-    return _without_money(payment, TOKEN_REFUSED, counts=False, cause=cause, at=at)
+    return _without_money(payment, TOKEN_REFUSED, counts=False, change=change)
 
 
 def was_token_refused(payment: Payment) -> bool:
@@ -250,19 +245,38 @@ def was_token_refused(payment: Payment) -> bool:
     return refused and payment.attempt is None
 
 
-def settle_by(provider: str, payment: Payment, outcome: Outcome, *, at: datetime) -> Payment:
-    """Return `payment` as `provider` says it ended.
+def settle_by_provider(payment: Payment, outcome: Outcome, change: Change) -> Payment:
+    """Return `payment` as the provider that the change is made by says it ended.
 
     Money that another provider than its own has captured never pays it, and is to be refunded.
     """
-    cause = Cause(by=provider)
-    if provider == payment.provider:
-        return settle(payment, outcome, cause=cause, at=at)
+    if change.by == payment.provider:
+        return settle(payment, outcome, change)
     if not isinstance(outcome.verdict, Captured):
         return payment
-    reason = f"captured by {provider}"
-    money = outcome.verdict.amount
-    return refund_due(payment, money, reason=reason, provider=provider, cause=cause, at=at)
+    reason = f"captured by {change.by}"
+    return refund_due(payment, outcome.verdict.amount, reason, change, provider=change.by)
+
+
+def settle_as_told(payment: Payment, report: ReportVerdict, change: Change) -> Payment:
+    """Return `payment` as its provider reports that it ended; unchanged if the report does not
+    match it: such a report is not believed."""
+    if differing(payment, report):
+        return payment
+    verdict: Verdict = Voided()
+    if report.captured:
+        verdict = Captured(payment.amount)  # which the report has named, too
+    elif report.failure is not None:
+        verdict = Declined(code=report.failure.code, message=report.failure.message)
+    outcome = Outcome(verdict, report.reference, report.card)
+    return settle_by_provider(payment, outcome, change)
+
+
+def expect_no_cash(payment: Payment, change: Change) -> Payment:
+    """Return a cash payment whose order has ended as REJECTED; others end by themselves."""
+    if payment.method is not Method.CASH_ON_DELIVERY:
+        return payment
+    return settle(payment, Outcome(Voided()), change, voided_as=CANCELED_ORDER)
 
 
 def differing(payment: Payment, report: ReportVerdict) -> list[str]:
@@ -282,13 +296,7 @@ def differing(payment: Payment, report: ReportVerdict) -> list[str]:
 
 
 def refund_due(
-    payment: Payment,
-    amount: Money,
-    *,
-    reason: str,
-    provider: str | None = None,
-    cause: Cause,
-    at: datetime,
+    payment: Payment, amount: Money, reason: str, change: Change, *, provider: str | None = None
 ) -> Payment:
     """Return `payment` with one refund to be carried out; unchanged if it has it already.
 
@@ -299,10 +307,10 @@ def refund_due(
         return payment
     refund = Refund(id=refund_id, amount=amount, reason=reason, provider=provider)
     due = msgspec.structs.replace(payment, refunds=[*payment.refunds, refund])
-    return _changed(due, "refund due", cause=cause, at=at)
+    return _changed(due, "refund due", change=change)
 
 
-def refund_done(payment: Payment, refund_id: str, *, cause: Cause, at: datetime) -> Payment:
+def refund_done(payment: Payment, refund_id: str, change: Change) -> Payment:
     """Return `payment` with the refund carried out, as REFUNDED if all of its money went back.
 
     Its order hears of it, but not of money that never was the payment's.
@@ -332,10 +340,10 @@ def refund_done(payment: Payment, refund_id: str, *, cause: Cause, at: datetime)
         amount=refund.amount,
     )
     events = () if refund.provider else (event,)
-    return _changed(refunded, "refunded", *events, cause=cause, at=at)
+    return _changed(refunded, "refunded", *events, change=change)
 
 
-def confirm_cash(payment: Payment, *, cause: Cause, at: datetime) -> Payment:
+def confirm_cash(payment: Payment, change: Change) -> Payment:
     """Return a cash payment as PAID; unchanged if it is already.
 
     Raises:
@@ -345,12 +353,10 @@ def confirm_cash(payment: Payment, *, cause: Cause, at: datetime) -> Payment:
         raise NotConfirmable(f"a payment by {payment.method} is confirmed by its provider")
     if payment.status in (PaymentStatus.REJECTED, PaymentStatus.REFUNDED):
         raise NotConfirmable("the payment is no longer awaited")
-    return settle(payment, Outcome(Captured(payment.amount)), cause=cause, at=at)
+    return settle(payment, Outcome(Captured(payment.amount)), change)
 
 
-def _rejected(
-    payment: Payment, failure: Failure, *, counts: bool, cause: Cause, at: datetime
-) -> Payment:
+def _rejected(payment: Payment, failure: Failure, *, counts: bool, change: Change) -> Payment:
     event = PaymentDeclined(
         payment_id=payment.id,
         order_id=payment.order_id,
@@ -358,11 +364,11 @@ def _rejected(
         counts=counts,
         shipping_address=payment.shipping_address,
     )
-    return _without_money(payment, failure, event, counts=counts, cause=cause, at=at)
+    return _without_money(payment, failure, event, counts=counts, change=change)
 
 
 def _without_money(
-    payment: Payment, failure: Failure, *events: Event, counts: bool, cause: Cause, at: datetime
+    payment: Payment, failure: Failure, *events: Event, counts: bool, change: Change
 ) -> Payment:
     rejected = msgspec.structs.replace(
         payment,
@@ -371,7 +377,7 @@ def _without_money(
         attempt=payment.attempt if counts else None,
         failure=failure,
     )
-    return _changed(rejected, "declined", *events, cause=cause, at=at)
+    return _changed(rejected, "declined", *events, change=change)
 
 
 def _shown(card: CardSummary) -> CardSummary:
@@ -381,12 +387,12 @@ def _shown(card: CardSummary) -> CardSummary:
     )
 
 
-def _changed(payment: Payment, what: str, *events: Event, cause: Cause, at: datetime) -> Payment:
+def _changed(payment: Payment, what: str, *events: Event, change: Change) -> Payment:
     return msgspec.structs.replace(
         payment,
-        timeline=[*payment.timeline, PaymentEntry(type=what, at=at, by=cause.by)],
+        timeline=[*payment.timeline, PaymentEntry(type=what, at=change.at, by=change.by)],
         version=payment.version + 1,
-        updated_at=at,
+        updated_at=change.at,
         events=(*payment.events, *events),
-        cause=cause,
+        change=change,
     )

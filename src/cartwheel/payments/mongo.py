@@ -4,17 +4,29 @@ from datetime import timedelta
 
 from pymongo import ASCENDING
 
-from cartwheel.contracts.payments import ListPayments, PaymentStatus, PaymentView, RefundStatus
-from cartwheel.kernel.messages import Page
-from cartwheel.kernel.store import codec, group, migrations, outbox
-from cartwheel.kernel.store import cursor as cursors
-from cartwheel.kernel.store.aggregates import Aggregates
-from cartwheel.kernel.store.client import Database, Document
-from cartwheel.kernel.store.due import DueItems
-from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.contracts.payments import (
+    ListPayments,
+    PaymentNotFound,
+    PaymentStatus,
+    PaymentView,
+    RefundStatus,
+)
+from cartwheel.kernel import Collection, Page
+from cartwheel.kernel.mongodb import (
+    Aggregates,
+    Database,
+    Document,
+    DueItems,
+    Outboxes,
+    drop_index,
+    finds,
+    from_document,
+    index_outbox,
+    page,
+)
 from cartwheel.payments.domain import Payment
 
-OUTBOXES = ("payments",)
+COLLECTIONS = (Collection("payments", outbox=True),)
 
 
 async def _create_indexes(database: Database) -> None:
@@ -29,7 +41,7 @@ async def _create_indexes(database: Database) -> None:
     await payments.create_index([("order_id", ASCENDING), ("_id", ASCENDING)], name="of_order")
     await payments.create_index([("user_id", ASCENDING), ("_id", ASCENDING)], name="of_user")
     await payments.create_index([("status", ASCENDING), ("_id", ASCENDING)], name="by_status")
-    await outbox.prepare(payments)
+    await index_outbox(payments)
 
 
 async def _number_attempts(database: Database) -> None:
@@ -61,41 +73,41 @@ async def _index_due(database: Database) -> None:
         name="refunds_due",
         partialFilterExpression={"refunds.status": RefundStatus.PENDING},
     )
-    await migrations.drop_index(payments, "to_refund")
+    await drop_index(payments, "to_refund")
 
 
 MIGRATIONS = (_create_indexes, _number_attempts, _index_refunds, _index_due)
 
 
-class MongoPayments:
+class MongoPayments(Aggregates[Payment]):
     def __init__(self, database: Database, outboxes: Outboxes) -> None:
-        self._payments = database["payments"]
-        self._aggregates = Aggregates(self._payments, source="payments", outboxes=outboxes)
-        self._finds = group.finds(self._payments, "_id", outbox=0)
-        self._finds_by_request = group.finds(self._payments, "request_id", outbox=0)
+        super().__init__(
+            database["payments"],
+            Payment,
+            source="payments",
+            outboxes=outboxes,
+            missing=lambda: PaymentNotFound("there is no such payment"),
+        )
+        self._by_request = finds(self.collection, "request_id", outbox=0)
 
     async def add(self, payment: Payment) -> bool:
-        return await self._aggregates.insert(payment)
-
-    async def get(self, payment_id: str) -> Payment | None:
-        return _payment(await self._finds.submit(payment_id))
+        return await self.insert(payment)
 
     async def made_by(self, request_id: str) -> Payment | None:
-        return _payment(await self._finds_by_request.submit(request_id))
+        document = await self._by_request.submit(request_id)
+        return self.read(document) if document else None
 
     async def declined(self, order_id: str) -> list[Payment]:
         query = {"order_id": order_id, "attempt": {"$gt": 0}, "live": False}
-        return [
-            codec.from_document(document, Payment)
-            async for document in self._payments.find(query, {"outbox": 0}).sort("attempt")
-        ]
+        return await self.matching(query, by="attempt")
 
-    async def save(self, payment: Payment, *, expected: Payment) -> bool:
-        return await self._aggregates.save(payment, expected=expected)
+    async def awaited(self, order_id: str) -> list[Payment]:
+        query = {"order_id": order_id, "status": PaymentStatus.AWAITING_PAYMENT}
+        return await self.matching(query)
 
     async def disbelieved(self, payment_id: str) -> None:
         # Beside the aggregate's own fields: the payment itself has not changed.
-        await self._payments.update_one({"_id": payment_id}, {"$inc": {"webhooks_disbelieved": 1}})
+        await self.collection.update_one({"_id": payment_id}, {"$inc": {"webhooks_disbelieved": 1}})
 
     async def page(self, request: ListPayments) -> Page[PaymentView]:
         query: Document = {
@@ -103,31 +115,20 @@ class MongoPayments:
             for name in ("user_id", "order_id", "status")
             if (value := getattr(request, name)) is not None
         }
-        return await cursors.page(
-            self._payments,
+        return await page(
+            self.collection,
             query,
             limit=request.limit,
             cursor=request.cursor,
-            read=lambda document: codec.from_document(document, PaymentView),
+            read=lambda document: from_document(document, PaymentView),
         )
 
-    async def awaited(self, order_id: str) -> list[Payment]:
-        query = {"order_id": order_id, "status": PaymentStatus.AWAITING_PAYMENT}
-        return [
-            codec.from_document(document, Payment)
-            async for document in self._payments.find(query, {"outbox": 0})
-        ]
-
     def to_refund(self) -> DueItems:
-        return DueItems(self._payments, {"refunds.status": RefundStatus.PENDING})
+        return DueItems(self.collection, {"refunds.status": RefundStatus.PENDING})
 
     def undecided(self, provider: str, *, after: timedelta) -> DueItems:
         return DueItems(
-            self._payments,
+            self.collection,
             {"status": PaymentStatus.AWAITING_PAYMENT, "provider": provider},
             when=lambda now: {"updated_at": {"$lt": now - after}},
         )
-
-
-def _payment(document: Document) -> Payment | None:
-    return codec.from_document(document, Payment) if document else None

@@ -4,8 +4,8 @@ from typing import ClassVar, Protocol
 
 import msgspec
 
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.payments import CardSummary
-from cartwheel.kernel.money import Money
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True):

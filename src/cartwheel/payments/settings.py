@@ -1,6 +1,7 @@
 """What payments reads from the environment."""
 
-from cartwheel.kernel.settings import HttpUrl, ServiceSettings
+from cartwheel.kernel import ServiceSettings
+from cartwheel.kernel.settings import HttpUrl
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):

@@ -8,10 +8,10 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
+from cartwheel.contracts.money import MAX_AMOUNT, Currency, Money
 from cartwheel.contracts.payments import read_card
 from cartwheel.kernel import http_client
 from cartwheel.kernel.http_client import UnexpectedAnswer
-from cartwheel.kernel.money import MAX_AMOUNT, Currency, Money
 from cartwheel.payments.provider import (
     Captured,
     Charge,

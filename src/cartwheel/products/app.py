@@ -1,87 +1,65 @@
 """What products does: message -> handler."""
 
-import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import timedelta
-from functools import partial
 
 from cartwheel.contracts import products as contract
 from cartwheel.contracts.orders import OrderCanceled, OrderPaid, OrderRejected
-from cartwheel.kernel import process
-from cartwheel.kernel.bus.answering import answer, answer_batch
-from cartwheel.kernel.bus.consuming import on_batch
-from cartwheel.kernel.clock import utc_now
-from cartwheel.kernel.lane import Gather
-from cartwheel.kernel.process import Job
-from cartwheel.products import handlers
+from cartwheel.kernel import Core, Gather, Service, Wiring, answer, answer_batch, every, on_batch
+from cartwheel.products.handlers import catalogue, stock
 from cartwheel.products.mongo.catalogue import MongoCatalogue
 from cartwheel.products.mongo.reservations import MongoReservations
-from cartwheel.products.mongo.schema import MIGRATIONS, OUTBOXES
+from cartwheel.products.mongo.schema import COLLECTIONS, MIGRATIONS
 from cartwheel.products.settings import Settings
 
-LOOK_FOR_HOLDS_EVERY = 10.0
+LOOK_FOR_HOLDS_SECONDS = 10.0
 
-COMMITS_GATHER = 0.2
-"""Seconds. What is being sold is reserved until then: nobody else can have it, and no more or less
-is available."""
-
-
-async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    async with process.parts("products", settings) as parts:
-        catalogue = MongoCatalogue(parts.database, parts.outboxes)
-        stock = MongoReservations(parts.client, parts.database, parts.outboxes)
-        commit = partial(handlers.commit_stock, reservations=stock, now=utc_now)
-        release = partial(handlers.release_stock, reservations=stock, now=utc_now)
-        await process.serve(
-            parts,
-            stop,
-            migrations=MIGRATIONS,
-            answers=[
-                answer(
-                    contract.CreateProduct,
-                    partial(handlers.create_product, catalogue=catalogue, now=utc_now),
-                ),
-                answer(
-                    contract.UpdateProduct,
-                    partial(handlers.update_product, catalogue=catalogue, now=utc_now),
-                ),
-                answer(
-                    contract.ArchiveProduct,
-                    partial(handlers.archive_product, catalogue=catalogue, now=utc_now),
-                ),
-                answer(contract.ListProducts, partial(handlers.list_products, catalogue=catalogue)),
-                answer_batch(
-                    contract.GetProduct, partial(handlers.get_products, catalogue=catalogue)
-                ),
-                answer_batch(
-                    contract.ReserveStock,
-                    partial(handlers.reserve_stock, reservations=stock, now=utc_now),
-                ),
-            ],
-            on=[
-                on_batch(OrderPaid, commit, gather=Gather(COMMITS_GATHER, stop)),
-                on_batch(OrderRejected, release),
-                on_batch(OrderCanceled, release),
-            ],
-            jobs=[
-                Job(
-                    partial(
-                        handlers.give_up_holds,
-                        reservations=stock,
-                        bus=parts.bus,
-                        now=utc_now,
-                        older_than=timedelta(seconds=settings.hold_check_after_seconds),
-                    ),
-                    every=LOOK_FOR_HOLDS_EVERY,
-                )
-            ],
-            publishes_from=OUTBOXES,
-            events=contract.EVENTS,
-        )
+COMMITS_GATHER_SECONDS = 0.2
+"""What is being sold is reserved until then: nobody else can have it, and no more or less is
+available."""
 
 
-def main() -> None:
-    process.run("products", Settings, serve)
+@asynccontextmanager
+async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
+    goods = MongoCatalogue(core.database, core.outboxes)
+    reservations = MongoReservations(core.client, core.database, core.outboxes)
+    gather = Gather(COMMITS_GATHER_SECONDS, core.stop)
+    yield Wiring(
+        answers=[
+            answer(contract.CreateProduct, catalogue.create_product, catalogue=goods),
+            answer(contract.UpdateProduct, catalogue.update_product, catalogue=goods),
+            answer(contract.ArchiveProduct, catalogue.archive_product, catalogue=goods),
+            answer(contract.ListProducts, catalogue.list_products, catalogue=goods),
+            answer_batch(contract.GetProduct, catalogue.get_products, catalogue=goods),
+            answer_batch(contract.ReserveStock, stock.reserve_stock, reservations=reservations),
+        ],
+        on=[
+            on_batch(OrderPaid, stock.commit_stock, gather, reservations=reservations),
+            on_batch(OrderRejected, stock.release_stock, reservations=reservations),
+            on_batch(OrderCanceled, stock.release_stock, reservations=reservations),
+        ],
+        jobs=[
+            every(
+                LOOK_FOR_HOLDS_SECONDS,
+                stock.give_up_holds,
+                reservations=reservations,
+                bus=core.bus,
+                older_than=timedelta(seconds=settings.hold_check_after_seconds),
+            )
+        ],
+    )
+
+
+service = Service(
+    name="products",
+    settings=Settings,
+    events=contract.EVENTS,
+    collections=COLLECTIONS,
+    migrations=MIGRATIONS,
+    wire=wire,
+)
 
 
 if __name__ == "__main__":
-    main()
+    service.run()

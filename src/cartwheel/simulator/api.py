@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
-from cartwheel.kernel.telemetry import log
+from cartwheel.kernel import log
 from cartwheel.simulator import ledger
 from cartwheel.simulator.cards import recognise
 from cartwheel.simulator.errors import ApiError, BadRequest, Forbidden, Unauthorized

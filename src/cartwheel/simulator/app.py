@@ -11,11 +11,9 @@ from pathlib import Path
 import uvloop
 from aiohttp import web
 
-from cartwheel.kernel import telemetry
-from cartwheel.kernel.listening import CannotListen, listen
-from cartwheel.kernel.notify import notify
+from cartwheel.kernel import log
+from cartwheel.kernel.lowlevel import CannotListen, configure, listen, notify
 from cartwheel.kernel.settings import read_or_exit
-from cartwheel.kernel.telemetry import log
 from cartwheel.simulator.api import Parts, make_app
 from cartwheel.simulator.faults import Faults
 from cartwheel.simulator.group_commit import GroupCommit
@@ -84,7 +82,7 @@ async def _serving(parts: Parts, listener: socket.socket) -> AsyncGenerator[None
 
 def main() -> None:
     settings = read_or_exit("simulator", Settings)
-    telemetry.configure("simulator", settings.log_level)
+    configure("simulator", settings.log_level)
     try:
         uvloop.run(run(settings))
     except CannotListen as error:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from cartwheel.kernel.ids import new_id
+from cartwheel.kernel import new_id
 from cartwheel.simulator import outbox
 from cartwheel.simulator.cards import Failure, KnownCard, failure, ready_made
 from cartwheel.simulator.errors import BadRequest, Contradiction, Missing

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from cartwheel.kernel.money import MAX_AMOUNT, Currency
+from cartwheel.contracts.money import MAX_AMOUNT, Currency
 from cartwheel.simulator.cards import Failure
 
 Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_:.-]{1,100}$", max_length=100)]

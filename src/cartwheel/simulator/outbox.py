@@ -7,7 +7,7 @@ import sqlite3
 
 import msgspec
 
-from cartwheel.kernel.ids import new_id
+from cartwheel.kernel import new_id
 from cartwheel.simulator.objects import Intent, Status
 
 SCHEMA = """

@@ -14,7 +14,7 @@ from functools import partial
 
 import aiohttp
 
-from cartwheel.kernel.telemetry import log
+from cartwheel.kernel import log
 from cartwheel.simulator import outbox
 from cartwheel.simulator.group_commit import GroupCommit
 

@@ -47,7 +47,7 @@ def forget_idempotency_keys() -> None:
 
 def acknowledge_before_the_effect() -> None:
     """Everywhere: an event is acknowledged first and handled then."""
-    consuming: Any = import_module("cartwheel.kernel.bus.consuming")
+    consuming: Any = import_module("cartwheel.kernel._bus.consuming")
     crash_points: Any = import_module("cartwheel.kernel.crash_points")
 
     async def handle(self: Any, message: Any, intake: Any) -> None:
@@ -61,7 +61,7 @@ def acknowledge_before_the_effect() -> None:
 
 def clear_the_outbox_before_the_confirm() -> None:
     """Everywhere: an event counts as published as soon as it is being sent."""
-    relay: Any = import_module("cartwheel.kernel.store.relay")
+    relay: Any = import_module("cartwheel.kernel._store.relay")
     msgspec: Any = import_module("msgspec")
 
     async def publish(self: Any, filled: Any, outbox: Any) -> None:
@@ -76,7 +76,7 @@ def clear_the_outbox_before_the_confirm() -> None:
 
 def publish_before_the_write() -> None:
     """orders: an event goes out from memory, and a moment later its change is saved."""
-    group: Any = import_module("cartwheel.kernel.store.group")
+    group: Any = import_module("cartwheel.kernel._store.group")
     saves = group.saves
 
     def hasty(collection: Any, outboxes: Any) -> Any:
@@ -97,7 +97,7 @@ def publish_before_the_write() -> None:
 
 def answer_before_the_journal() -> None:
     """Everywhere: a write is acknowledged while it is only in mongod's memory."""
-    client: Any = import_module("cartwheel.kernel.store.client")
+    client: Any = import_module("cartwheel.kernel._store.client")
     concern: Any = import_module("pymongo.write_concern").WriteConcern
 
     def hasty(*_: Any, **__: Any) -> Any:
@@ -111,8 +111,8 @@ def answer_before_the_journal() -> None:
 
 def publish_past_the_outbox() -> None:
     """orders: events are kept in memory, beside the write, until they are published."""
-    outbox: Any = import_module("cartwheel.kernel.store.outbox")
-    relay: Any = import_module("cartwheel.kernel.store.relay")
+    outbox: Any = import_module("cartwheel.kernel._store.outbox")
+    relay: Any = import_module("cartwheel.kernel._store.relay")
     msgspec: Any = import_module("msgspec")
     to_publish = outbox.to_publish
     kept: list[Any] = []
@@ -184,7 +184,7 @@ def mail_whatever_was_mailed() -> None:
 
 def stumble_over_one_customer() -> None:
     """notifications: fail on the mails to one customer, as a bug would."""
-    handlers: Any = import_module("cartwheel.notifications.handlers")
+    handlers: Any = import_module("cartwheel.notifications.handlers.telling")
     render = handlers.render
 
     def stumble(event: Any) -> Any:
@@ -202,7 +202,7 @@ def stop_without_finishing() -> None:
         pass
 
     for module, name in (("answering", "Answerer"), ("consuming", "Consumer")):
-        getattr(import_module(f"cartwheel.kernel.bus.{module}"), name).drain = drop
+        getattr(import_module(f"cartwheel.kernel._bus.{module}"), name).drain = drop
 
 
 def share_keys_among_users() -> None:
@@ -217,9 +217,9 @@ def share_keys_among_users() -> None:
 
 def believe_a_primary_that_is_alone() -> None:
     """The services: a write that no majority has counts as stored."""
-    bulk: Any = import_module("cartwheel.kernel.store.bulk")
+    bulk: Any = import_module("cartwheel.kernel._store.bulk")
     errors: Any = import_module("cartwheel.kernel.errors")
-    write = bulk.write
+    write = bulk.write_all
 
     async def believe(collection: Any, writes: Any) -> Any:
         try:
@@ -229,12 +229,12 @@ def believe_a_primary_that_is_alone() -> None:
             upserted = {each["index"] for each in cause.details["upserted"]}
             return bulk.Written(cause.details["nMatched"], upserted, {})
 
-    bulk.write = believe
+    bulk.write_all = believe
 
 
 def take_redeliveries_together() -> None:
     """The services: many events are in hand, whether one of them has killed its reader or not."""
-    intake: Any = import_module("cartwheel.kernel.bus.intake")
+    intake: Any = import_module("cartwheel.kernel._bus.intake")
 
     async def begin(self: Any, on_message: Any) -> None:
         self._on_message = on_message
@@ -250,7 +250,7 @@ def take_redeliveries_together() -> None:
 
 def forget_refused_copies() -> None:
     """The services: an event whose copy is refused is neither acknowledged nor returned."""
-    consuming: Any = import_module("cartwheel.kernel.bus.consuming")
+    consuming: Any = import_module("cartwheel.kernel._bus.consuming")
     confirmed = consuming.Consumer._confirmed
 
     async def once(self: Any, copy: Any, intake: Any, queue: str) -> bool:
@@ -295,7 +295,7 @@ def believe_every_webhook() -> None:
 def harm_readers(mischief: str) -> None:
     """The services: an event whose id is a file in the folder kills the process, and all events of
     a service whose name is a file there fail."""
-    consuming: Any = import_module("cartwheel.kernel.bus.consuming")
+    consuming: Any = import_module("cartwheel.kernel._bus.consuming")
     msgspec: Any = import_module("msgspec")
     begin = consuming.Consumer.__init__
 

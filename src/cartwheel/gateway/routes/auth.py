@@ -7,10 +7,10 @@ from litestar import Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, SkipValidation
 
+from cartwheel.contracts import mail_address, text
 from cartwheel.contracts.identity import LONGEST_NAME
 from cartwheel.gateway.cognito import Cognito, Tokens
 from cartwheel.gateway.identity import PUBLIC, Asking
-from cartwheel.kernel import mail_address, text
 from cartwheel.kernel.errors import FieldError, Invalid
 
 Users = NamedDependency[SkipValidation[Cognito]]

@@ -8,15 +8,15 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta
 
 from cartwheel.contracts import orders as contract
+from cartwheel.contracts import text
 from cartwheel.contracts.orders import OrderStatus, OrderView, TimelineEntry
 from cartwheel.gateway.bus import Bus, handed_on
 from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import Asking
 from cartwheel.gateway.paging import Cursor, Limit
 from cartwheel.gateway.strict import Item, ShippingAddress
-from cartwheel.kernel import text
+from cartwheel.kernel import Page
 from cartwheel.kernel.errors import Forbidden
-from cartwheel.kernel.messages import Page
 
 MOST_ITEMS = 500
 

@@ -16,8 +16,7 @@ from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, re
 from cartwheel.gateway.identity import Asking, admin
 from cartwheel.gateway.paging import Cursor, Limit
 from cartwheel.gateway.strict import ShippingAddress
-from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.messages import Page
+from cartwheel.kernel import Page, new_id
 
 OfOrder = Annotated[str | None, QueryParameter(name="order_id", max_length=100)]
 WithStatus = Annotated[PaymentStatus | None, QueryParameter(name="status")]

@@ -15,7 +15,7 @@ from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, re
 from cartwheel.gateway.identity import Asking, admin
 from cartwheel.gateway.paging import Cursor, Limit
 from cartwheel.gateway.strict import Money
-from cartwheel.kernel.messages import Page
+from cartwheel.kernel import Page
 
 IfMatch = Annotated[
     str | None,

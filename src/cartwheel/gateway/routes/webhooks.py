@@ -11,15 +11,15 @@ from litestar import Request, Router, post
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.payments import Failure, Method, ReportVerdict, read_card
 from cartwheel.gateway.bodies import decode
 from cartwheel.gateway.bus import Bus
 from cartwheel.gateway.captures import Captures
 from cartwheel.gateway.identity import PUBLIC
 from cartwheel.gateway.simulator import verify_signature
-from cartwheel.kernel.clock import utc_now
+from cartwheel.kernel import utc_now
 from cartwheel.kernel.errors import Unauthenticated
-from cartwheel.kernel.money import Money
 
 WebhookSecret = NamedDependency[SkipValidation[str]]
 

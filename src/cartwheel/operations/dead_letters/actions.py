@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from aio_pika.abc import AbstractConnection
 
-from cartwheel.kernel.bus import topology, wire
+from cartwheel.kernel.operating import topology, wire
 from cartwheel.operations.dead_letters import queue
 from cartwheel.operations.dead_letters.audit import Action, Audit, Line
 from cartwheel.operations.dead_letters.parked import Parked

@@ -13,10 +13,8 @@ from typing import Any
 
 import msgspec
 
-from cartwheel.kernel.clock import utc_now
-from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.store import codec
-from cartwheel.kernel.store.client import Database
+from cartwheel.kernel import new_id, utc_now
+from cartwheel.kernel.mongodb import Database, from_document, to_document
 from cartwheel.operations import typed
 from cartwheel.operations.dead_letters.parked import Parked
 
@@ -56,7 +54,7 @@ class Audit:
         """Store, and return, a line for each of `letters`."""
         lines = [_line(action, parked, why) for parked in letters]
         if lines:
-            await self._lines.insert_many([codec.to_document(line) for line in lines])
+            await self._lines.insert_many([to_document(line) for line in lines])
         return lines
 
     async def finish(self, lines: Sequence[Line]) -> list[Line]:
@@ -68,7 +66,7 @@ class Audit:
     async def newest(self, limit: int) -> AsyncIterator[Line]:
         """Yield the last `limit` lines, newest first; 0 for all."""
         async for document in self._lines.find().sort("_id", -1).limit(limit):
-            yield codec.from_document(document, Line)
+            yield from_document(document, Line)
 
 
 def _line(action: Action, parked: Parked, why: str | None) -> Line:

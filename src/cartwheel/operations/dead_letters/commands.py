@@ -4,17 +4,17 @@ from typing import Annotated
 
 import typer
 
-from cartwheel.contracts import catalogue
 from cartwheel.operations import typed
 from cartwheel.operations.reaching import BusSettings
+from cartwheel.services import SERVICES
 
 dlq = typer.Typer(no_args_is_help=True, help="Look at parked events, replay them or drop them.")
 
 
 def _known(services: list[str]) -> list[str]:
     for service in services:
-        if service not in catalogue.SERVICES:
-            raise typer.BadParameter(f"{service} is none of {', '.join(catalogue.SERVICES)}")
+        if service not in SERVICES:
+            raise typer.BadParameter(f"{service} is none of {', '.join(SERVICES)}")
     return services
 
 
@@ -37,7 +37,7 @@ _Services = Annotated[
         show_default="all of them",
     ),
 ]
-_ALL: list[str] = [*catalogue.SERVICES]
+_ALL: list[str] = [*SERVICES]
 
 
 @dlq.command("list")

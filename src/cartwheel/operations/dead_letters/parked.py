@@ -1,6 +1,6 @@
 """One parked message, and why it lies there.
 
-A consumer that parks a message says why in its headers (`kernel.bus.consuming`). One that killed
+A consumer that parks a message says why in its headers (`kernel._bus.consuming`). One that killed
 its reader is parked by RabbitMQ itself, which tells its reasons in `x-death`
 (https://www.rabbitmq.com/docs/dlx#effects).
 """
@@ -14,8 +14,7 @@ from typing import Any
 import msgspec
 from aio_pika.abc import AbstractIncomingMessage
 
-from cartwheel.kernel.bus import topology, wire
-from cartwheel.kernel.bus.consuming import ATTEMPTS, RETRIES_REQUESTED
+from cartwheel.kernel.operating import ATTEMPTS, RETRIES_REQUESTED, topology, wire
 
 REPLAYED = "replayed"
 """The header that counts how often a message was replayed."""

@@ -17,8 +17,7 @@ import msgspec
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aiormq.exceptions import AMQPError, ChannelNotFoundEntity
 
-from cartwheel.kernel.amqp.interface import Message
-from cartwheel.kernel.bus import topology
+from cartwheel.kernel.operating import Message, topology
 from cartwheel.kernel.servers import why
 from cartwheel.operations.dead_letters import parked
 from cartwheel.operations.dead_letters.parked import Parked

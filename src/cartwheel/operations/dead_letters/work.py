@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 from aio_pika.abc import AbstractConnection
 from rich.progress import Progress
 
-from cartwheel.contracts import catalogue
+from cartwheel.kernel import mongodb
 from cartwheel.kernel.settings import DatabasePrefix, MongodbUri
-from cartwheel.kernel.store import client as mongodb
 from cartwheel.operations import typed
 from cartwheel.operations.dead_letters import actions, display, listing, queue
 from cartwheel.operations.dead_letters.audit import Action, Audit, Line
 from cartwheel.operations.dead_letters.parked import Parked
 from cartwheel.operations.reaching import BusSettings
+from cartwheel.services import OPERATIONS, SERVICES
 
 
 class Settings(BusSettings, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ async def find(settings: BusSettings, id: str) -> list[Parked]:
         NotParked: there is nothing.
     """
     async with queue.reach(settings.rabbitmq_url) as connection:
-        found = await actions.find(connection, catalogue.SERVICES, frozenset({id}))
+        found = await actions.find(connection, SERVICES, frozenset({id}))
     _check([id], {parked.id for parked in found})
     return found
 
@@ -109,7 +109,7 @@ async def _reach(settings: Settings) -> AsyncGenerator[tuple[AbstractConnection,
 async def _audit(settings: Settings) -> AsyncGenerator[Audit]:
     prefix = settings.mongodb_database_prefix
     async with mongodb.connect(settings.mongodb_uri, process="dlq", prefix=prefix) as client:
-        yield Audit(mongodb.database(client, catalogue.OPERATIONS, prefix))
+        yield Audit(mongodb.database(client, OPERATIONS, prefix))
 
 
 def _check(ids: Sequence[str], found: set[str] | frozenset[str]) -> None:

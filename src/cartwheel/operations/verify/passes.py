@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from cartwheel.kernel.clock import utc_now
-from cartwheel.kernel.store.outbox import UNPUBLISHED
+from cartwheel.kernel import utc_now
+from cartwheel.kernel.mongodb import UNPUBLISHED
 from cartwheel.operations.verify import effects, ledger, mails, money, reading, records, stock
 from cartwheel.operations.verify.case import Case, in_flight, stuck
 from cartwheel.operations.verify.ledger import LedgerSettings

@@ -8,10 +8,10 @@ from datetime import timedelta
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
-from cartwheel.contracts import catalogue
-from cartwheel.kernel.bus import topology
+from cartwheel.kernel.operating import topology
 from cartwheel.operations.dead_letters import listing, queue
 from cartwheel.operations.dead_letters.parked import Parked
+from cartwheel.services import SERVICES
 
 _LOOK_EVERY = 0.25
 
@@ -52,9 +52,7 @@ class Queues:
 
 
 @asynccontextmanager
-async def reach(
-    rabbitmq_url: str, services: Sequence[str] = catalogue.SERVICES
-) -> AsyncGenerator[Queues]:
+async def reach(rabbitmq_url: str, services: Sequence[str] = SERVICES) -> AsyncGenerator[Queues]:
     async with queue.reach(rabbitmq_url) as connection:
         yield Queues(connection, services)
 

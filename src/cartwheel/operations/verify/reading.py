@@ -9,13 +9,14 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.read_concern import ReadConcern
 
-from cartwheel.kernel.store import client as mongodb
-from cartwheel.kernel.store.client import Client, Database, Document
+from cartwheel.kernel import mongodb
+from cartwheel.kernel.mongodb import Client, Database, Document
 from cartwheel.operations.verify import records
 from cartwheel.operations.verify.case import Case
 from cartwheel.operations.verify.records import Mail, Order, Payment, Product, Reservation
 from cartwheel.operations.verify.spool import Spool
 from cartwheel.operations.verify.stock import Reserved
+from cartwheel.services import outboxes
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 Collection = AsyncCollection[Document]
@@ -35,18 +36,11 @@ class Databases(msgspec.Struct, frozen=True):
 
     @classmethod
     def named(cls, client: Client, prefix: str = "") -> "Databases":
-        names = ("products", "orders", "payments", "notifications")
-        return cls(client, *(mongodb.database(client, name, prefix) for name in names))
+        names = msgspec.structs.fields(cls)[1:]
+        return cls(client, *(mongodb.database(client, each.name, prefix) for each in names))
 
     def with_outboxes(self) -> dict[str, Collection]:
-        owned = (
-            self.products["products"],
-            self.products["reservations"],
-            self.orders["orders"],
-            self.payments["payments"],
-            self.notifications["mail"],
-        )
-        return {collection.name: collection for collection in owned}
+        return {name: getattr(self, database)[name] for database, name in outboxes()}
 
 
 async def batches(

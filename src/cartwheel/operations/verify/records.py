@@ -8,10 +8,9 @@ from typing import TypeVar
 
 import msgspec
 
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.payments import CardTokenInvalid, Failure
-from cartwheel.kernel.money import Money
-from cartwheel.kernel.store import codec
-from cartwheel.kernel.store.client import Document
+from cartwheel.kernel.mongodb import Document, from_document
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 
@@ -189,7 +188,7 @@ def read(document: Document, kind: type[Kind]) -> Kind:
     Unreadable: naming the document.
     """
     try:
-        return codec.from_document(document, kind)
+        return from_document(document, kind)
     except msgspec.ValidationError as error:
         name = f"{kind.__name__.lower()} {document.get('_id')}"
         raise Unreadable(f"{name} is not as its service stores it: {error}") from None

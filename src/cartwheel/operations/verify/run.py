@@ -7,8 +7,8 @@ from datetime import timedelta
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
+from cartwheel.kernel import mongodb
 from cartwheel.kernel.settings import AmqpUrl, DatabasePrefix, MongodbUri
-from cartwheel.kernel.store import client as mongodb
 from cartwheel.operations.verify import passes, queues, reading
 from cartwheel.operations.verify.ledger import LedgerSettings
 from cartwheel.operations.verify.passes import World

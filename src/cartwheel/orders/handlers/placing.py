@@ -2,17 +2,17 @@
 
 from datetime import timedelta
 
+from cartwheel.contracts.idempotency import IdempotencyKeyReused
+from cartwheel.contracts.order_number import new_number
 from cartwheel.contracts.orders import OrderView, PlaceOrder
 from cartwheel.contracts.products import ReserveStock
-from cartwheel.kernel.errors import IdempotencyKeyReused
-from cartwheel.kernel.ids import new_id, new_number
-from cartwheel.kernel.messages import Asks, Clock, Created
+from cartwheel.kernel import Asks, Clock, Created, new_id, utc_now
 from cartwheel.orders import domain
-from cartwheel.orders.handlers.ports import Orders
+from cartwheel.orders.ports import Orders
 
 
 async def place_order(
-    request: PlaceOrder, *, orders: Orders, bus: Asks, now: Clock, pay_within: timedelta
+    request: PlaceOrder, *, orders: Orders, bus: Asks, pay_within: timedelta, now: Clock = utc_now
 ) -> Created[OrderView]:
     """Hold the stock, then store the order: under the same request id, both answer with what they
     did the first time."""
@@ -27,5 +27,5 @@ async def place_order(
     if reservation.body_hash != request.body_hash:
         raise IdempotencyKeyReused("this Idempotency-Key was used for another order")
     draft = domain.place(request, reservation, number=new_number(), at=now(), pay_within=pay_within)
-    order = await orders.add(draft)
-    return Created(made=order.view(), replayed=order.number != draft.number)
+    stored = await orders.add(draft)
+    return Created(made=stored.made.view(), replayed=stored.replayed)

@@ -10,15 +10,14 @@ from cartwheel.contracts.orders import (
     OrderView,
     TimelineEntry,
 )
+from cartwheel.kernel import Page
 from cartwheel.kernel.errors import Refusal
-from cartwheel.kernel.messages import Page
 from cartwheel.orders.domain import Order
-from cartwheel.orders.handlers.changing import find
-from cartwheel.orders.handlers.ports import Orders
+from cartwheel.orders.ports import Orders
 
 
 async def get_orders(requests: list[GetOrder], *, orders: Orders) -> list[OrderView | Refusal]:
-    found = await orders.get([request.order_id for request in requests])
+    found = await orders.get_many([request.order_id for request in requests])
     return [
         order.view()
         if (order := found.get(request.order_id)) and _may_see(order, request)
@@ -32,7 +31,7 @@ async def list_orders(request: ListOrders, *, orders: Orders) -> Page[OrderView]
 
 
 async def get_timeline(request: GetTimeline, *, orders: Orders) -> list[TimelineEntry]:
-    order = await find(request.order_id, orders)
+    order = await orders.get(request.order_id)
     if not _may_see(order, request):
         raise OrderNotFound("there is no such order")
     return await orders.timeline(order.id)
@@ -43,5 +42,5 @@ def _may_see(order: Order, request: GetOrder | GetTimeline) -> bool:
 
 
 async def get_order_statuses(request: GetOrderStatuses, *, orders: Orders) -> list[OrderState]:
-    found = await orders.get(request.order_ids)
+    found = await orders.get_many(request.order_ids)
     return [OrderState(order_id=order.id, status=order.status) for order in found.values()]

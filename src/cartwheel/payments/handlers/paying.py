@@ -2,6 +2,7 @@
 
 import asyncio
 
+from cartwheel.contracts.idempotency import IdempotencyKeyReused
 from cartwheel.contracts.orders import GetPayableOrder
 from cartwheel.contracts.payments import (
     CardToken,
@@ -14,40 +15,31 @@ from cartwheel.contracts.payments import (
     PaymentView,
     ReportVerdict,
 )
-from cartwheel.kernel.bus import time_left
+from cartwheel.kernel import Asks, Change, Clock, Created, log, new_id, time_left, utc_now
 from cartwheel.kernel.errors import (
     FieldError,
     Forbidden,
-    IdempotencyKeyReused,
     Outage,
     OutcomeUnknown,
     Refusal,
     Unavailable,
 )
-from cartwheel.kernel.ids import new_id
-from cartwheel.kernel.messages import Asks, Cause, Clock, Created
-from cartwheel.kernel.telemetry import log
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
-from cartwheel.payments.handlers.changing import change, change_known, find, settled, token_refused
-from cartwheel.payments.handlers.ports import Payments
-from cartwheel.payments.provider import (
-    Captured,
-    CardProvider,
-    Charge,
-    Declined,
-    Outcome,
-    TokenRefused,
-    Verdict,
-    Voided,
-)
+from cartwheel.payments.ports import Payments
+from cartwheel.payments.provider import CardProvider, Charge, TokenRefused
 
 _LOOK_AGAIN = 0.1
 """Seconds between two looks at a payment that the same request is making at this moment."""
 
 
 async def create_payment(
-    request: CreatePayment, *, payments: Payments, cards: CardProvider, bus: Asks, now: Clock
+    request: CreatePayment,
+    *,
+    payments: Payments,
+    cards: CardProvider,
+    bus: Asks,
+    now: Clock = utc_now,
 ) -> Created[PaymentView]:
     """Store a payment, then charge its card. Nothing is looked up first: unique indexes tell what
     was there before, and only then is it read."""
@@ -82,18 +74,27 @@ async def create_payment(
         declined = await payments.declined(request.order_id)
         request, payable = domain.after_declines(declined, request, payable)
     if isinstance(request.method, CardToken):
-        try:
-            outcome = await cards.charge(
-                Charge(payment_id=payment.id, amount=payment.amount, token=request.method.token)
-            )
-            ended = settled(cards.name, outcome, now)
-        except Outage as outage:
-            # Nothing is charged again to find out: `reconcile` asks the provider.
-            raise OutcomeUnknown(f"{cards.name} did not answer: {outage}") from outage
-        except TokenRefused:
-            ended = token_refused(cards.name, now)
-        payment = await change_known(payment, ended, payments)
+        payment = await _charge(payment, request.method.token, payments, cards, now)
     return _answer(payment)
+
+
+async def _charge(
+    payment: Payment, token: str, payments: Payments, cards: CardProvider, now: Clock
+) -> Payment:
+    try:
+        outcome = await cards.charge(
+            Charge(payment_id=payment.id, amount=payment.amount, token=token)
+        )
+    except Outage as outage:
+        # Nothing is charged again to find out: `reconcile` asks the provider.
+        raise OutcomeUnknown(f"{cards.name} did not answer: {outage}") from outage
+    except TokenRefused:
+        by = Change(by=cards.name, at=now())
+        return await payments.change(payment.id, domain.refuse_token, by=by, known=payment)
+    by = Change(by=cards.name, at=now())
+    return await payments.change(
+        payment.id, domain.settle_by_provider, outcome, by=by, known=payment
+    )
 
 
 async def _replay(
@@ -102,9 +103,9 @@ async def _replay(
     """Answer what the same request has made, or is making at this moment."""
     if payment.body_hash != request.body_hash:
         raise IdempotencyKeyReused("this Idempotency-Key was used for another payment")
-    while _is_running(payment) and time_left.at_most(10.0) > 1.0:
+    while _is_running(payment) and time_left(at_most=10.0) > 1.0:
         await asyncio.sleep(_LOOK_AGAIN)
-        payment = await find(payment.id, payments)
+        payment = await payments.get(payment.id)
     if _is_running(payment):
         raise PaymentInProgress("this payment is still running")
     return _answer(payment, replayed=True)
@@ -125,21 +126,17 @@ def _answer(payment: Payment, *, replayed: bool = False) -> Created[PaymentView]
 
 
 async def confirm_payment(
-    request: ConfirmPayment, *, payments: Payments, now: Clock
+    request: ConfirmPayment, *, payments: Payments, now: Clock = utc_now
 ) -> PaymentView:
     if not request.actor.admin:
         raise Forbidden("only an admin confirms payments")
-    cause = Cause(by=request.actor.user_id)
-    payment = await change(
-        request.payment_id,
-        lambda payment: domain.confirm_cash(payment, cause=cause, at=now()),
-        payments,
-    )
+    by = Change(by=request.actor.user_id, at=now())
+    payment = await payments.change(request.payment_id, domain.confirm_cash, by=by)
     return payment.view()
 
 
 async def report_verdict(
-    request: ReportVerdict, *, payments: Payments, cards: CardProvider, now: Clock
+    request: ReportVerdict, *, payments: Payments, cards: CardProvider, now: Clock = utc_now
 ) -> None:
     """A provider's webhook tells how a payment ended: perhaps late, repeated, or out of order.
 
@@ -149,14 +146,8 @@ async def report_verdict(
     Raises:
         Unavailable: the provider does not answer; nothing was changed.
     """
-
-    def believe(payment: Payment) -> Payment:
-        if domain.differing(payment, request):
-            return payment
-        outcome = Outcome(_verdict(request, payment), request.reference, request.card)
-        return settled(request.provider, outcome, now)(payment)
-
-    payment = await change(request.payment_id, believe, payments)
+    by = Change(by=request.provider, at=now())
+    payment = await payments.change(request.payment_id, domain.settle_as_told, request, by=by)
     differing = domain.differing(payment, request)
     if not differing:
         return
@@ -173,13 +164,5 @@ async def report_verdict(
     except Outage as outage:
         raise Unavailable(f"{cards.name} did not answer: {outage}") from outage
     if outcome is not None:
-        await change_known(payment, settled(cards.name, outcome, now), payments)
-
-
-def _verdict(report: ReportVerdict, payment: Payment) -> Verdict:
-    """Return the verdict of a report that matches its payment, the amount included."""
-    if report.captured:
-        return Captured(payment.amount)
-    if report.failure is not None:
-        return Declined(code=report.failure.code, message=report.failure.message)
-    return Voided()
+        by = Change(by=cards.name, at=now())
+        await payments.change(payment.id, domain.settle_by_provider, outcome, by=by, known=payment)

@@ -1,13 +1,12 @@
 """Showing payments: the history."""
 
 from cartwheel.contracts.payments import GetPayment, ListPayments, PaymentNotFound, PaymentView
-from cartwheel.kernel.messages import Page
-from cartwheel.payments.handlers.changing import find
-from cartwheel.payments.handlers.ports import Payments
+from cartwheel.kernel import Page
+from cartwheel.payments.ports import Payments
 
 
 async def get_payment(request: GetPayment, *, payments: Payments) -> PaymentView:
-    payment = await find(request.payment_id, payments)
+    payment = await payments.get(request.payment_id)
     if not request.actor.admin and payment.user_id != request.actor.user_id:
         raise PaymentNotFound("there is no such payment")
     return payment.view()

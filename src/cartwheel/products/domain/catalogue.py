@@ -8,6 +8,7 @@ from babel.core import get_global
 from babel.numbers import get_territory_currencies
 from msgspec import UNSET
 
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.products import (
     CreateProduct,
     PriceNotPositive,
@@ -21,13 +22,12 @@ from cartwheel.contracts.products import (
     UnknownCurrency,
     UpdateProduct,
 )
+from cartwheel.kernel import Change, Event
 from cartwheel.kernel.errors import FieldError
-from cartwheel.kernel.messages import Event
-from cartwheel.kernel.money import Money
 
 
 class Product(msgspec.Struct, frozen=True, kw_only=True):
-    """A product. `events` are those that it has not been stored with yet."""
+    """A product. `events` and their `change` are what it has not been stored with yet."""
 
     id: str
     request_id: str
@@ -47,6 +47,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
     sequence: int = 0
     events: tuple[Event, ...] = ()
+    change: Change | None = None
 
     def view(self) -> ProductView:
         return ProductView(
@@ -66,13 +67,13 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def create(request: CreateProduct, *, product_id: str, at: datetime) -> Product:
+def create(request: CreateProduct, change: Change, *, product_id: str) -> Product:
     """Return the product that `request` asks for.
 
     Raises:
         PriceNotPositive, UnknownCurrency: nobody could pay that.
     """
-    _check_price(request.price, at=at)
+    _check_price(request.price, at=change.at)
     product = Product(
         id=product_id,
         request_id=request.request_id,
@@ -88,13 +89,13 @@ def create(request: CreateProduct, *, product_id: str, at: datetime) -> Product:
         stock=Stock(available=request.stock),
         status=ProductStatus.ACTIVE,
         version=1,
-        created_at=at,
-        updated_at=at,
+        created_at=change.at,
+        updated_at=change.at,
     )
-    return _with_event(product, ProductCreated(product=product.view()))
+    return _with_event(product, ProductCreated(product=product.view()), change)
 
 
-def update(product: Product, request: UpdateProduct, *, at: datetime) -> Product:
+def update(product: Product, request: UpdateProduct, change: Change) -> Product:
     """Return `product` with the fields that `request` gives.
 
     Raises:
@@ -104,7 +105,7 @@ def update(product: Product, request: UpdateProduct, *, at: datetime) -> Product
     if request.if_version is not None and request.if_version != product.version:
         raise ProductChanged(f"the product is at version {product.version} now")
     if request.price is not UNSET:
-        _check_price(request.price, at=at)
+        _check_price(request.price, at=change.at)
     given = {
         name: value
         for name in ("name", "description", "price", "category", "tags", "image_url")
@@ -114,18 +115,20 @@ def update(product: Product, request: UpdateProduct, *, at: datetime) -> Product
         given["name"] = request.name.strip()
     if all(getattr(product, name) == value for name, value in given.items()):
         return product
-    changed = msgspec.structs.replace(product, **given, version=product.version + 1, updated_at=at)
-    return _with_event(changed, ProductUpdated(product=changed.view()))
+    changed = msgspec.structs.replace(
+        product, **given, version=product.version + 1, updated_at=change.at
+    )
+    return _with_event(changed, ProductUpdated(product=changed.view()), change)
 
 
-def archive(product: Product, *, at: datetime) -> Product:
+def archive(product: Product, change: Change) -> Product:
     """Return `product` out of the catalogue; unchanged if it is out already."""
     if product.status is ProductStatus.ARCHIVED:
         return product
     archived = msgspec.structs.replace(
-        product, status=ProductStatus.ARCHIVED, version=product.version + 1, updated_at=at
+        product, status=ProductStatus.ARCHIVED, version=product.version + 1, updated_at=change.at
     )
-    return _with_event(archived, ProductArchived(product=archived.view()))
+    return _with_event(archived, ProductArchived(product=archived.view()), change)
 
 
 @lru_cache(maxsize=2)
@@ -154,5 +157,5 @@ def _check_price(price: Money, *, at: datetime) -> None:
         )
 
 
-def _with_event(product: Product, event: Event) -> Product:
-    return msgspec.structs.replace(product, events=(*product.events, event))
+def _with_event(product: Product, event: Event, change: Change) -> Product:
+    return msgspec.structs.replace(product, events=(*product.events, event), change=change)

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 import msgspec
 
+from cartwheel.contracts.money import MAX_AMOUNT, Money
 from cartwheel.contracts.products import (
     InsufficientStock,
     MixedCurrencies,
@@ -23,9 +24,8 @@ from cartwheel.contracts.products import (
     StockShortage,
     UnknownProduct,
 )
+from cartwheel.kernel import Event
 from cartwheel.kernel.errors import FieldError, Refusal
-from cartwheel.kernel.messages import Event
-from cartwheel.kernel.money import MAX_AMOUNT, Money
 
 
 class ReservationStatus(StrEnum):

@@ -1,21 +1,29 @@
 """The catalogue in MongoDB: collection `products`, each with its stock."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVarTuple
 
 from pymongo import InsertOne, UpdateOne
 from pymongo.errors import WriteError
 
-from cartwheel.contracts.products import NameTaken, ProductView, SkuTaken
+from cartwheel.contracts.products import NameTaken, ProductNotFound, ProductView, SkuTaken
+from cartwheel.kernel import Change, Page
 from cartwheel.kernel.errors import FieldError, OutcomeUnknown
-from cartwheel.kernel.messages import Page
-from cartwheel.kernel.store import bulk, codec
-from cartwheel.kernel.store import cursor as cursors
-from cartwheel.kernel.store.aggregates import happened, state
-from cartwheel.kernel.store.client import Database, Document
-from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.kernel.mongodb import (
+    Database,
+    Document,
+    Outboxes,
+    change_stored,
+    from_document,
+    happened,
+    page,
+    state,
+    write_all,
+)
 from cartwheel.products.domain.catalogue import Product
 from cartwheel.products.mongo.schema import ACTIVE
+
+Facts = TypeVarTuple("Facts")
 
 
 class MongoCatalogue:
@@ -25,20 +33,37 @@ class MongoCatalogue:
 
     async def add(self, product: Product) -> Product | None:
         document: Document = {"_id": product.id, **state(product), **_happened(product)}
-        written = await bulk.write(self._products, [InsertOne(document)])
+        written = await write_all(self._products, [InsertOne(document)])
         if fault := written.faults.get(0):
             earlier = await self._products.find_one({"request_id": product.request_id})
             if earlier is not None:
-                return codec.from_document(earlier, Product)
+                return from_document(earlier, Product)
             raise _taken(fault)
         self._outboxes.stored("products", product.id, document["outbox"])
         return None
 
-    async def get(self, product_ids: Sequence[str]) -> dict[str, Product]:
+    async def get_many(self, product_ids: Sequence[str]) -> dict[str, Product]:
         found = self._products.find({"_id": {"$in": list(set(product_ids))}})
-        return {document["_id"]: codec.from_document(document, Product) async for document in found}
+        return {document["_id"]: from_document(document, Product) async for document in found}
 
-    async def save(self, product: Product, *, expected: Product) -> bool:
+    async def change(
+        self,
+        product_id: str,
+        decide: Callable[[Product, *Facts, Change], Product],
+        *facts: *Facts,
+        by: Change,
+    ) -> Product:
+        return await change_stored(
+            lambda: self._get(product_id), lambda product: decide(product, *facts, by), self.save
+        )
+
+    async def _get(self, product_id: str) -> Product:
+        found = await self.get_many([product_id])
+        if product_id not in found:
+            raise ProductNotFound("there is no such product")
+        return found[product_id]
+
+    async def save(self, product: Product, /, *, expected: Product) -> bool:
         changes = state(product)
         # Sales change the stock meanwhile, and are none of the catalogue's versions.
         del changes["stock"]
@@ -50,7 +75,7 @@ class MongoCatalogue:
                 "$push": {"outbox": {"$each": new["outbox"]}},
             },
         )
-        written = await bulk.write(self._products, [update])
+        written = await write_all(self._products, [update])
         if fault := written.faults.get(0):
             raise _taken(fault)
         if written.matched == 0:
@@ -59,17 +84,17 @@ class MongoCatalogue:
         return True
 
     async def list_active(self, *, limit: int, cursor: str | None) -> Page[ProductView]:
-        return await cursors.page(
+        return await page(
             self._products,
             ACTIVE,
             limit=limit,
             cursor=cursor,
-            read=lambda document: codec.from_document(document, ProductView),
+            read=lambda document: from_document(document, ProductView),
         )
 
 
 def _happened(product: Product) -> Document:
-    return happened(product, source="products", at=product.updated_at)
+    return happened(product, source="products", change=product.change)
 
 
 def _taken(fault: WriteError) -> Exception:

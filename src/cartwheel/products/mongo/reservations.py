@@ -12,14 +12,20 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from cartwheel.contracts.products import ReserveStock
+from cartwheel.kernel import Change, Clock
 from cartwheel.kernel.errors import Contention, Refusal
-from cartwheel.kernel.messages import Clock
-from cartwheel.kernel.outages import is_contention
-from cartwheel.kernel.store import codec
-from cartwheel.kernel.store.aggregates import happened
-from cartwheel.kernel.store.client import Client, Database, Document
-from cartwheel.kernel.store.due import AFRESH, DueItems
-from cartwheel.kernel.store.outbox import Outboxes
+from cartwheel.kernel.mongodb import (
+    AFRESH,
+    Client,
+    Database,
+    Document,
+    DueItems,
+    Outboxes,
+    from_document,
+    happened,
+    is_contention,
+    to_document,
+)
 from cartwheel.products.domain import stock
 from cartwheel.products.domain.stock import Ended, Goods, ReservationStatus, StoredReservation
 
@@ -44,7 +50,7 @@ class MongoReservations:
         async def decide(session: AsyncClientSession) -> list[StoredReservation | Refusal]:
             request_ids = [request.request_id for request in requests]
             decided: dict[str, StoredReservation | Refusal] = {
-                document["request_id"]: codec.from_document(document, StoredReservation)
+                document["request_id"]: from_document(document, StoredReservation)
                 async for document in self._reservations.find(
                     {"request_id": {"$in": request_ids}}, session=session
                 )
@@ -55,9 +61,7 @@ class MongoReservations:
                     new.setdefault(request.request_id, request)
             wanted = {item.product_id for request in new.values() for item in request.items}
             found = self._products.find({"_id": {"$in": list(wanted)}}, _GOODS, session=session)
-            goods = {
-                document["_id"]: codec.from_document(document, Goods) async for document in found
-            }
+            goods = {document["_id"]: from_document(document, Goods) async for document in found}
             outcomes = stock.allocate(goods, list(new.values()), at=now())
             held = [outcome for outcome in outcomes if isinstance(outcome, StoredReservation)]
             if held:
@@ -116,8 +120,7 @@ class MongoReservations:
     ) -> dict[str, StoredReservation]:
         found = self._reservations.find({"_id": {"$in": list(order_ids)}}, session=session)
         return {
-            document["_id"]: codec.from_document(document, StoredReservation)
-            async for document in found
+            document["_id"]: from_document(document, StoredReservation) async for document in found
         }
 
     async def _free(
@@ -215,13 +218,13 @@ class MongoReservations:
 
 
 def _new(reservation: StoredReservation) -> Document:
-    document = codec.to_document(reservation)
+    document = to_document(reservation)
     del document["events"]
     return document
 
 
 def _update(reservation: StoredReservation, at: datetime) -> UpdateOne:
-    new = happened(reservation, source="products", at=at)
+    new = happened(reservation, source="products", change=Change(by="orders", at=at))
     return UpdateOne(
         {"_id": reservation.id},
         {

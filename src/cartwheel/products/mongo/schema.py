@@ -3,11 +3,11 @@
 from pymongo import ASCENDING
 
 from cartwheel.contracts.products import ProductStatus
-from cartwheel.kernel.store import migrations, outbox
-from cartwheel.kernel.store.client import Database, Document
+from cartwheel.kernel import Collection
+from cartwheel.kernel.mongodb import Database, Document, drop_index, index_outbox
 from cartwheel.products.domain.stock import ReservationStatus
 
-OUTBOXES = ("products", "reservations")
+COLLECTIONS = (Collection("products", outbox=True), Collection("reservations", outbox=True))
 ACTIVE: Document = {"status": ProductStatus.ACTIVE}
 
 
@@ -19,7 +19,7 @@ async def _create_indexes(database: Database) -> None:
         [("name", ASCENDING)], name="name", unique=True, partialFilterExpression=ACTIVE
     )
     await products.create_index([("status", ASCENDING), ("_id", ASCENDING)], name="listing")
-    await outbox.prepare(products)
+    await index_outbox(products)
     await database["reservations"].create_index(
         [("request_id", ASCENDING)], name="request_id", unique=True
     )
@@ -32,7 +32,7 @@ async def _index_holds(database: Database) -> None:
         name="held",
         partialFilterExpression={"status": ReservationStatus.HELD},
     )
-    await outbox.prepare(reservations)
+    await index_outbox(reservations)
 
 
 async def _index_due(database: Database) -> None:
@@ -42,7 +42,7 @@ async def _index_due(database: Database) -> None:
         name="held_longest",
         partialFilterExpression={"status": ReservationStatus.HELD},
     )
-    await migrations.drop_index(reservations, "held")
+    await drop_index(reservations, "held")
 
 
 MIGRATIONS = (_create_indexes, _index_holds, _index_due)

@@ -1,0 +1,91 @@
+from ._bus.answering import (
+    answer,
+    answer_batch,
+)
+from ._bus.consuming import (
+    on,
+    on_batch,
+)
+from ._core.clock import (
+    utc_now,
+)
+from ._core.ids import (
+    new_id,
+)
+from ._core.jobs import (
+    Items,
+    for_each,
+    in_batches,
+)
+from ._core.lane import (
+    Gather,
+    Lane,
+)
+from ._core.messages import (
+    Answer,
+    Asks,
+    Change,
+    Clock,
+    CloudEvent,
+    Created,
+    Event,
+    Page,
+    Request,
+    event,
+    request,
+)
+from ._core.telemetry import (
+    log,
+)
+from ._core.time_left import (
+    time_left,
+)
+from ._core.wait_for import (
+    install_wait_for,
+)
+from ._process.process import (
+    Core,
+)
+from ._process.service import (
+    Collection,
+    Service,
+    Wiring,
+    every,
+)
+from .settings import (
+    ServiceSettings,
+)
+
+__all__ = [
+    "Answer",
+    "Asks",
+    "Change",
+    "Clock",
+    "CloudEvent",
+    "Collection",
+    "Core",
+    "Created",
+    "Event",
+    "Gather",
+    "Items",
+    "Lane",
+    "Page",
+    "Request",
+    "Service",
+    "ServiceSettings",
+    "Wiring",
+    "answer",
+    "answer_batch",
+    "event",
+    "every",
+    "for_each",
+    "in_batches",
+    "install_wait_for",
+    "log",
+    "new_id",
+    "on",
+    "on_batch",
+    "request",
+    "time_left",
+    "utc_now",
+]

@@ -1,0 +1,115 @@
+"""Which exchanges and queues there are. `cartwheel setup` declares them; processes only check.
+
+    events (topic exchange) ──► events.<service> ──(killed its reader too often)──► dead.<service>
+                                     ▲      │ failed
+                                     └── retry.<service>.<seconds>s
+    rpc.<service>   requests: a classic queue, which forgets them after the deadline
+
+Queues of events are quorum queues; they hand on to the next one at least once, which needs
+`reject-publish` (https://www.rabbitmq.com/docs/quorum-queues#dead-lettering).
+
+Queues of dead letters have no delivery limit: whoever looks at one returns it, and past a limit
+RabbitMQ would delete it.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from cartwheel.kernel._core.messages import Event
+
+if TYPE_CHECKING:  # processes have no use for aio-pika: only `cartwheel setup` declares
+    from aio_pika.abc import AbstractChannel
+
+EXCHANGE = "events"
+REQUEST_DEADLINE = 10.0
+"""Seconds until a request that nobody has taken up is forgotten."""
+
+RETRY_DELAYS = (5, 60)
+"""Seconds. A failing event is tried again after the first, then after the second each time."""
+
+RETRIES = 3
+"""How often a failing event is tried again before it is parked."""
+
+DELIVERY_LIMIT = 20
+"""How often an event may come back unfinished (its reader was killed) before it is parked."""
+
+_AT_LEAST_ONCE = {
+    "x-queue-type": "quorum",
+    "x-dead-letter-strategy": "at-least-once",
+    "x-overflow": "reject-publish",
+}
+
+
+def request_queue(service: str) -> str:
+    return f"rpc.{service}"
+
+
+def event_queue(service: str) -> str:
+    return f"events.{service}"
+
+
+def dead_queue(service: str) -> str:
+    return f"dead.{service}"
+
+
+def retry_queue(service: str, delay: int) -> str:
+    return f"retry.{service}.{delay}s"
+
+
+def queues(service: str) -> tuple[str, ...]:
+    """Return all queues of `service`."""
+    retries = (retry_queue(service, delay) for delay in RETRY_DELAYS)
+    return (request_queue(service), event_queue(service), *retries, dead_queue(service))
+
+
+def dead_queue_arguments(rabbitmq_version: str) -> dict[str, str | int]:
+    """Return the arguments of a queue without a delivery limit.
+
+    RabbitMQ 4 limits a quorum queue to 20 deliveries unless it is told -1; RabbitMQ 3 has no limit,
+    and takes a negative one for 0
+    (https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling).
+    """
+    limited = int(rabbitmq_version.partition(".")[0]) >= 4
+    return {"x-queue-type": "quorum", **({"x-delivery-limit": -1} if limited else {})}
+
+
+async def declare(
+    channel: "AbstractChannel", *, services: Iterable[str], events: Iterable[type[Event]]
+) -> None:
+    """Declare everything. May be repeated."""
+    underlay = await channel.get_underlay_channel()
+    version = str(underlay.connection.server_properties["version"])
+    exchange = await channel.declare_exchange(EXCHANGE, "topic", durable=True)
+    for service in services:
+        await channel.declare_queue(
+            request_queue(service),
+            durable=True,
+            arguments={"x-message-ttl": int(REQUEST_DEADLINE * 1000)},
+        )
+        await channel.declare_queue(
+            dead_queue(service), durable=True, arguments={**dead_queue_arguments(version)}
+        )
+        queue = await channel.declare_queue(
+            event_queue(service),
+            durable=True,
+            arguments={
+                **_AT_LEAST_ONCE,
+                "x-delivery-limit": DELIVERY_LIMIT,
+                "x-dead-letter-exchange": "",
+                "x-dead-letter-routing-key": dead_queue(service),
+            },
+        )
+        for delay in RETRY_DELAYS:
+            await channel.declare_queue(
+                retry_queue(service, delay),
+                durable=True,
+                arguments={
+                    **_AT_LEAST_ONCE,
+                    "x-message-ttl": delay * 1000,
+                    "x-dead-letter-exchange": "",
+                    "x-dead-letter-routing-key": event_queue(service),
+                },
+            )
+        for event in events:
+            if service in event.consumers:
+                await queue.bind(exchange, routing_key=event.type)

@@ -1,0 +1,211 @@
+"""How requests, answers and events look as bytes.
+
+One AMQP message carries many requests of a type, as a JSON array of `Asked`; answers come back as
+arrays of `Answered`, in any order and in as many messages as it takes. Events are CloudEvents in
+binary mode: attributes in headers, JSON body
+(https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/amqp-protocol-binding.md).
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from functools import cache
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import Raw
+
+from cartwheel.kernel._amqp.interface import Message
+from cartwheel.kernel._core.messages import CloudEvent, Event, Request, answer_type
+from cartwheel.kernel.errors import (
+    FieldError,
+    Outage,
+    OutcomeUnknown,
+    Overloaded,
+    Refusal,
+    TimedOut,
+    Unavailable,
+)
+
+encode = msgspec.json.Encoder().encode
+
+UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
+"""What reading others' bytes may raise: no JSON, no UTF-8, another shape, or nested too deeply."""
+
+
+class Asked(msgspec.Struct, array_like=True, frozen=True):
+    """One request; `deadline` is Unix time in seconds."""
+
+    id: int
+    deadline: float
+    body: Raw
+
+
+class Outcome(StrEnum):
+    DONE = "done"
+    REFUSED = "refused"
+    OUTAGE = "outage"
+    FAILED = "failed"
+
+
+class Answered(msgspec.Struct, array_like=True, frozen=True):
+    id: int
+    outcome: Outcome
+    body: Raw = Raw(b"null")
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A refusal on its way; `kind` is the code of its base, for callers too old to know `code`."""
+
+    code: str
+    kind: str
+    detail: str
+    errors: tuple[FieldError, ...] = ()
+
+
+read_asked = msgspec.json.Decoder(list[Asked]).decode
+read_answered = msgspec.json.Decoder(list[Answered]).decode
+_read_refused = msgspec.json.Decoder(Refused).decode
+
+
+def write_refusal(refusal: Refusal) -> Raw:
+    bases = [base for base in type(refusal).__mro__ if issubclass(base, Refusal)]
+    kind = bases[-2] if len(bases) > 1 else bases[0]
+    return Raw(encode(Refused(refusal.code, kind.code, refusal.detail, refusal.errors)))
+
+
+def read_refusal(body: Raw) -> Refusal:
+    """Return the refusal as an instance of the class that was raised, or of its nearest kind."""
+    refused = _read_refused(body)
+    known = Refusal.by_code.get(refused.code)
+    refusal = (known or Refusal.by_code.get(refused.kind, Refusal))(
+        refused.detail, errors=refused.errors
+    )
+    if known is None:
+        refusal.code = refused.code  # pyright: ignore[reportAttributeAccessIssue] because a newer service's code is passed on as it is
+    return refusal
+
+
+def write_outage(error: BaseException) -> Raw:
+    """An outage that says itself what became of the request is passed on; others leave it open."""
+    return Raw(encode(error.code if isinstance(error, Outage) else OutcomeUnknown.code))
+
+
+def read_outage(body: Raw, *, read: bool) -> Outage:
+    """Return the outage; for a `read`, an unknown outcome is as good as none."""
+    kinds: dict[str, type[Outage]] = {
+        kind.code: kind for kind in (Unavailable, Overloaded, TimedOut)
+    }
+    unknown = Unavailable if read else OutcomeUnknown
+    return kinds.get(msgspec.json.decode(body), unknown)("a part of the shop is away")
+
+
+@cache
+def request_decoder(kind: type[Request[Any]]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+@cache
+def answer_decoder(kind: type[Request[Any]]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(answer_type(kind))
+
+
+@cache
+def _event_decoder(kind: type[Event]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+class Undecodable(Exception):
+    """A delivery that is no event this code can read; repeating it cannot help."""
+
+
+class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as the outbox keeps it: its attributes, and its data as JSON text."""
+
+    id: str
+    type: str
+    source: str
+    subject: str
+    sequence: int
+    time: datetime
+    data: str
+    correlation_id: str | None = None
+    causation_id: str | None = None
+    traceparent: str | None = None
+
+
+_PREFIX = "cloudEvents_"
+
+
+def write_event(event: StoredEvent) -> Message:
+    headers = {
+        f"{_PREFIX}specversion": "1.0",
+        f"{_PREFIX}id": event.id,
+        f"{_PREFIX}type": event.type,
+        f"{_PREFIX}source": event.source,
+        f"{_PREFIX}subject": event.subject,
+        f"{_PREFIX}time": event.time.isoformat(),
+        f"{_PREFIX}sequence": str(event.sequence),
+    }
+    if event.correlation_id:
+        headers[f"{_PREFIX}correlationid"] = event.correlation_id
+    if event.causation_id:
+        headers[f"{_PREFIX}causationid"] = event.causation_id
+    if event.traceparent:
+        headers[f"{_PREFIX}traceparent"] = event.traceparent
+    return Message(body=event.data.encode(), headers=headers, message_id=event.id, persistent=True)
+
+
+class Came(Protocol):
+    """What is read of a message that came, by whichever client."""
+
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def headers(self) -> Mapping[str, Any]: ...
+    @property
+    def message_id(self) -> str | None: ...
+    @property
+    def content_type(self) -> str | None: ...
+
+
+def copy_of(message: Came, headers: Mapping[str, Any]) -> Message:
+    """Return `message` to be sent once more, persistent, with `headers` in place of its own."""
+    return Message(
+        body=message.body,
+        headers=headers,
+        message_id=message.message_id,
+        content_type=message.content_type,
+        persistent=True,
+    )
+
+
+def read_event(message: Came, kinds: dict[str, type[Event]]) -> CloudEvent[Any]:
+    """Return the event in `message`.
+
+    Raises:
+        Undecodable: an attribute is missing, the type is none of `kinds`, or the data is not its.
+    """
+    try:
+        headers = {key.removeprefix(_PREFIX): value for key, value in message.headers.items()}
+        kind = kinds[str(headers["type"])]
+        return CloudEvent(
+            id=str(headers["id"]),
+            type=kind.type,
+            source=str(headers["source"]),
+            subject=str(headers["subject"]),
+            sequence=int(str(headers["sequence"])),
+            time=datetime.fromisoformat(str(headers["time"])),
+            data=_event_decoder(kind).decode(message.body),
+            correlation_id=_optional(headers.get("correlationid")),
+            causation_id=_optional(headers.get("causationid")),
+            traceparent=_optional(headers.get("traceparent")),
+        )
+    except KeyError as error:
+        raise Undecodable(f"unknown type or missing attribute: {error}") from error
+    except UNREADABLE as error:
+        raise Undecodable(str(error)) from error
+
+
+def _optional(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,1 @@
+"""A process: how it starts, works and stops; and a service, which is one."""

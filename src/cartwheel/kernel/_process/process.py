@@ -1,0 +1,175 @@
+"""Every process starts and stops the same way.
+
+Start: settings are read (or named, if missing), logs begin, MongoDB and RabbitMQ are waited for,
+work starts, the supervisor is told READY=1. Stop (SIGTERM, Ctrl-C): nothing new is taken, what has
+not begun is given back, what has is finished within 6 s, its events are published, and the
+connections close last.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+
+import msgspec
+import pymongo
+from pymongo.errors import PyMongoError
+
+from cartwheel.kernel._bus.answering import Answerer, Answers
+from cartwheel.kernel._bus.asking import Caller
+from cartwheel.kernel._bus.connection import Connection
+from cartwheel.kernel._bus.consuming import Consumer, On, Probe
+from cartwheel.kernel._bus.publishing import Publisher
+from cartwheel.kernel._core import telemetry
+from cartwheel.kernel._core.messages import Event
+from cartwheel.kernel._core.outages import is_outage
+from cartwheel.kernel._core.telemetry import log
+from cartwheel.kernel._process.notify import notify
+from cartwheel.kernel._process.running import unless_stopped
+from cartwheel.kernel._store import client as mongodb
+from cartwheel.kernel._store import migrations as schema
+from cartwheel.kernel._store.outbox import Outboxes
+from cartwheel.kernel._store.relay import Relay
+from cartwheel.kernel.servers import Unusable, why
+from cartwheel.kernel.settings import ServiceSettings
+
+FINISH_WITHIN = 6.0
+"""Seconds that work in hand may take after SIGTERM."""
+
+
+class Job(msgspec.Struct, frozen=True):
+    """Something done again and again in the background, `every` so many seconds."""
+
+    run: Callable[[], Awaitable[object]]
+    every: float
+
+
+class Core(msgspec.Struct, frozen=True, kw_only=True):
+    """What a service is built on: its own database, its way to others, and when it is to stop."""
+
+    process: str
+    mongodb_uri: str
+    client: mongodb.Client
+    database: mongodb.Database
+    connection: Connection
+    bus: Caller
+    outboxes: Outboxes
+    stop: asyncio.Event
+
+
+@contextlib.asynccontextmanager
+async def core(
+    process: str, settings: ServiceSettings, stop: asyncio.Event
+) -> AsyncGenerator[Core]:
+    """Yield what the service `process` is built on; its database bears its name."""
+    prefix = settings.mongodb_database_prefix
+    client = mongodb.connect(settings.mongodb_uri, process=process, prefix=prefix)
+    database = mongodb.database(client, process, prefix)
+    connection = Connection(settings.rabbitmq_url, process=process, client=settings.amqp_client)
+    bus = Caller()
+    connection.add(bus)
+    try:
+        yield Core(
+            process=process,
+            mongodb_uri=settings.mongodb_uri,
+            client=client,
+            database=database,
+            connection=connection,
+            bus=bus,
+            outboxes=Outboxes(),
+            stop=stop,
+        )
+    finally:
+        await connection.stop()
+        await client.close()
+
+
+async def serve(
+    built_on: Core,
+    *,
+    migrations: Sequence[schema.Migration],
+    answers: Sequence[Answers],
+    on: Sequence[On],
+    publishes_from: Sequence[str],
+    events: Sequence[type[Event]],
+    jobs: Sequence[Job] = (),
+    probe: Probe | None = None,
+) -> None:
+    """Do a service's work until it is to stop, then finish what is in hand.
+
+    `publishes_from` names the collections with an outbox, `events` what they may hold. `probe`
+    (beside the database's) tells consumers that a part outside is back.
+    """
+
+    async def probe_all() -> None:
+        await built_on.client.admin.command("ping")
+        if probe is not None:
+            await probe()
+
+    answerer = Answerer(built_on.process, answers)
+    consumer = Consumer(built_on.process, on, probe=probe_all)
+    publisher = Publisher(frozenset(event.type for event in events if event.consumers))
+    relay = Relay(built_on.database, publishes_from, publisher, built_on.outboxes)
+    for use in (publisher, answerer, *([consumer] if on else [])):
+        built_on.connection.add(use)
+
+    async def begin() -> None:
+        await _wait_for_database(built_on, migrations)
+        await built_on.connection.start()
+
+    if not await unless_stopped(begin(), built_on.stop):
+        return
+    relay.start()
+    running = [asyncio.create_task(repeat(job)) for job in jobs]
+    notify("READY=1")
+    log.info("ready")
+    await built_on.stop.wait()
+
+    notify("STOPPING=1")
+    log.info("stopping")
+    for job in running:
+        job.cancel()
+    try:
+        async with asyncio.timeout(FINISH_WITHIN):
+            await asyncio.gather(answerer.drain(), consumer.drain())
+    except TimeoutError:
+        log.warning("work in hand was not finished in time")
+    await relay.stop()
+
+
+async def _wait_for_database(built_on: Core, migrations: Sequence[schema.Migration]) -> None:
+    while True:
+        try:
+            with pymongo.timeout(mongodb.SERVER_SELECTION_TIMEOUT):
+                await schema.check(built_on.database, migrations)
+            return
+        except Exception as error:
+            reason = why("MONGODB_URI", built_on.mongodb_uri, error)
+            if isinstance(error, PyMongoError) and not is_outage(error):
+                raise Unusable(reason) from error
+            if not is_outage(error):
+                raise
+            log.warning("waiting for MongoDB", error=reason)
+            log.debug("waiting for MongoDB", detail=repr(error))
+            await asyncio.sleep(1)
+
+
+async def repeat(job: Job) -> None:
+    """Run `job` again and again. An error is logged when it first comes, and not at each run."""
+    told = ""
+    while True:
+        await asyncio.sleep(job.every)
+        telemetry.continue_trace(None)
+        try:
+            await job.run()
+        except Exception as error:
+            # Only its beginning: what the driver says goes on with times and addresses.
+            same = f"{type(error).__name__}: {error}"[:60]
+            if same == told:
+                continue
+            told = same
+            if is_outage(error):
+                log.warning("job waits for a dependency", error=repr(error))
+            else:
+                log.exception("job failed")
+        else:
+            told = ""

@@ -1,0 +1,55 @@
+"""Pages of a list, newest first: ids begin with their time, so a page ends at an id."""
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import TypeVar
+
+from pymongo.asynchronous.collection import AsyncCollection
+
+from cartwheel.kernel._core.messages import Page
+from cartwheel.kernel._store.client import Document
+from cartwheel.kernel.errors import FieldError, Invalid
+
+Item = TypeVar("Item")
+
+
+class BadCursor(Invalid):
+    """The cursor is none that a list has given out."""
+
+    code = "invalid_cursor"
+
+
+async def page(
+    collection: AsyncCollection[Document],
+    query: Document,
+    *,
+    limit: int,
+    cursor: str | None,
+    read: Callable[[Document], Item],
+) -> Page[Item]:
+    """Return up to `limit` documents that match `query`, from `cursor` on, read by `read`."""
+    if cursor is not None:
+        query = {**query, "_id": {"$lt": _decode(cursor)}}
+    found = await collection.find(query).sort("_id", -1).limit(limit + 1).to_list()
+    more = len(found) > limit
+    found = found[:limit]
+    return Page(
+        data=[read(document) for document in found],
+        next_cursor=_encode(found[-1]["_id"]) if more else None,
+    )
+
+
+def _encode(last_id: str) -> str:
+    return base64.urlsafe_b64encode(last_id.encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> str:
+    try:
+        return base64.b64decode(
+            cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True
+        ).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        raise BadCursor(
+            "this cursor was not given by a list", errors=[FieldError("cursor", "not a cursor")]
+        ) from None

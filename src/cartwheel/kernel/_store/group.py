@@ -1,0 +1,110 @@
+"""Reads and writes of single documents that come at the same time, done together.
+
+A durable write waits for the journal, which costs nearly the same for one document as for many.
+Each kind has a lane (`kernel/_core/lane.py`): one command under way, the next one filling meanwhile.
+"""
+
+from collections.abc import Sequence
+from itertools import compress
+
+import bson
+import msgspec
+from bson.codec_options import CodecOptions
+from pymongo import InsertOne, UpdateOne
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import DuplicateKeyError
+
+from cartwheel.kernel._core.lane import Lane
+from cartwheel.kernel._store import bulk
+from cartwheel.kernel._store.client import Document
+from cartwheel.kernel._store.due import AFRESH
+from cartwheel.kernel._store.outbox import Outboxes
+
+_AS_READ: CodecOptions[Document] = CodecOptions(tz_aware=True)
+
+
+class Save(msgspec.Struct, frozen=True):
+    """A document's next state, if it is still at version `expected`; `push` adds to its lists."""
+
+    id: str
+    expected: int
+    state: Document
+    push: Document
+
+
+def finds(collection: AsyncCollection[Document], key: str, **fields: int) -> Lane[str, Document]:
+    """Return a lane that finds documents by `key`, empty where there is none; of `fields`, those
+    with 0 are left out, or only those with 1 are read."""
+
+    async def find(values: list[str]) -> Sequence[Document]:
+        cursor = collection.find({key: {"$in": values}}, fields or None)
+        found = {document[key]: document async for document in cursor}
+        return [found.get(value, {}) for value in values]
+
+    return Lane(find)
+
+
+def inserts(collection: AsyncCollection[Document], outboxes: Outboxes) -> Lane[Document, bool]:
+    """Return a lane that inserts; the result is False for what a unique index keeps out.
+
+    `outboxes` are told of what is stored with something to publish, even if who asked is gone.
+    """
+
+    async def insert(documents: list[Document]) -> Sequence[bool | Exception]:
+        written = await bulk.write_all(collection, [InsertOne(document) for document in documents])
+        stored = [written.faults.get(number, True) for number in range(len(documents))]
+        for new, outcome in zip(documents, stored, strict=True):
+            if outcome is True and new.get("outbox"):
+                outboxes.stored(collection.name, new["_id"], new["outbox"])
+        return [False if isinstance(each, DuplicateKeyError) else each for each in stored]
+
+    return Lane(insert)
+
+
+def saves(collection: AsyncCollection[Document], outboxes: Outboxes) -> Lane[Save, bool]:
+    """Return a lane that saves; the result is False for what is no longer as expected.
+
+    `outboxes` are told as by `inserts`.
+    """
+
+    async def save(changes: list[Save]) -> Sequence[bool | Exception]:
+        written = await bulk.write_all(
+            collection,
+            [
+                UpdateOne(
+                    {"_id": change.id, "version": change.expected},
+                    {"$set": change.state, "$unset": AFRESH}
+                    | ({"$push": change.push} if change.push else {}),
+                )
+                for change in changes
+            ],
+        )
+        certain = not written.faults and written.matched in (0, len(changes))
+        saved = [written.matched > 0] * len(changes) if certain else await those_saved(changes)
+        for change in compress(changes, saved):
+            if "outbox" not in change.push:
+                continue
+            if certain:
+                outboxes.stored(collection.name, change.id, change.push["outbox"]["$each"])
+            else:
+                # Another may have done the same, with events of its own.
+                outboxes.filled(collection.name, [change.id])
+        return [written.faults.get(number, done) for number, done in enumerate(saved)]
+
+    async def those_saved(changes: list[Save]) -> list[bool]:
+        # MongoDB tells how many, not which. One that left just this state behind has done it, or
+        # another has done the same.
+        found = collection.find({"_id": {"$in": [change.id for change in changes]}})
+        stored = {document["_id"]: document async for document in found}
+        return [
+            _as_read(change.state).items() <= stored.get(change.id, {}).items()
+            for change in changes
+        ]
+
+    return Lane(save)
+
+
+def _as_read(document: Document) -> Document:
+    """Return what comes back when `document` was stored: times in milliseconds."""
+    stored = bson.encode(document)
+    return bson.decode(stored, _AS_READ)  # pyright: ignore[reportUnknownMemberType] because of one of its overloads

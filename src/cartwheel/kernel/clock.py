@@ -1,8 +1,0 @@
-"""The time, in UTC and to the millisecond: all that MongoDB keeps of it."""
-
-from datetime import UTC, datetime
-
-
-def utc_now() -> datetime:
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)

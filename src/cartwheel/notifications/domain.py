@@ -1,0 +1,99 @@
+"""What a mail says: a template per event, in text and HTML, under `templates/`.
+
+And how often it may fail.
+"""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from typing import get_args
+
+import jinja2
+import msgspec
+from babel.numbers import format_currency, get_currency_precision
+
+from cartwheel.contracts.money import Money
+from cartwheel.contracts.orders import (
+    OrderCanceled,
+    OrderPaid,
+    OrderPaymentFailed,
+    OrderRefunded,
+    OrderRejected,
+    OrderSnapshot,
+)
+
+Told = OrderPaid | OrderPaymentFailed | OrderRejected | OrderCanceled | OrderRefunded
+"""Events that customers are told of."""
+
+TOLD: tuple[type[Told], ...] = get_args(Told)
+
+_SUBJECTS: dict[type[Told], str] = {
+    OrderPaid: "Order {number}: payment received",
+    OrderPaymentFailed: "Order {number}: payment declined",
+    OrderRejected: "Order {number}: rejected after declined payments",
+    OrderCanceled: "Order {number}: canceled",
+    OrderRefunded: "Order {number}: your money is on its way back",
+}
+
+
+ENOUGH = 6
+FOR_AT_LEAST = timedelta(minutes=10)
+"""A mail that has failed so often, and for so long, is given up. Both: a bad minute of SES is not
+the mail's fault, and neither is one failure now and one tomorrow."""
+
+
+class Mail(msgspec.Struct, frozen=True, kw_only=True):
+    """`html` is empty where it was not kept: in mails that failed before it was."""
+
+    to: str
+    subject: str
+    text: str
+    html: str
+
+
+class Failures(msgspec.Struct, frozen=True, kw_only=True):
+    """How often SES has failed on a mail while SES itself was well, and since when."""
+
+    count: int = 0
+    since: datetime | None = None
+
+    def and_one(self, *, at: datetime) -> "Failures":
+        return Failures(count=self.count + 1, since=self.since or at)
+
+    def are_enough(self, *, at: datetime) -> bool:
+        """Return whether the mail is given up."""
+        return self.count >= ENOUGH and self.since is not None and at - self.since >= FOR_AT_LEAST
+
+
+def render(event: Told) -> Mail:
+    """Return the mail that tells the order's customer of `event`."""
+    order: OrderSnapshot = event.order
+    template = event.type.removesuffix(".v1")
+    values = {"order": order, "event": event}
+    return Mail(
+        to=order.user.email,
+        subject=_SUBJECTS[type(event)].format(number=order.number),
+        text=_TEMPLATES.get_template(f"{template}.txt").render(values),
+        html=_TEMPLATES.get_template(f"{template}.html").render(values),
+    )
+
+
+@lru_cache(maxsize=10_000)
+def _money(money: Money) -> str:
+    """Return for example `$19.99`; each currency has its own number of decimals."""
+    amount = Decimal(money.amount).scaleb(-get_currency_precision(money.currency))
+    text = format_currency(amount, money.currency, locale="en_US")
+    # CLDR parts a code from the digits (`currencySpacing`); Babel writes KWD4.248.
+    return text.replace(money.currency, f"{money.currency}\u00a0")
+
+
+# Customers choose their names: in HTML they are escaped.
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("cartwheel.notifications"),
+    autoescape=jinja2.select_autoescape(["html"]),
+    undefined=jinja2.StrictUndefined,
+    auto_reload=False,  # otherwise each mail looks at its files' dates
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters["money"] = _money

@@ -1,0 +1,1 @@
+"""What notifications does on each message: a file per use case."""

@@ -1,0 +1,29 @@
+"""Showing what was sent, and sending again what failed."""
+
+from cartwheel.contracts.notifications import ListMail, MailNotSent, MailView, ResendMail
+from cartwheel.kernel import Clock, Page, utc_now
+from cartwheel.notifications.ports import MailFailed, MailRefused, Mails, Sender
+
+
+async def resend_mail(
+    request: ResendMail, *, mails: Mails, sender: Sender, now: Clock = utc_now
+) -> MailView:
+    """Send a FAILED mail again. Wherever the process dies, the mail is FAILED still, or SENT.
+
+    Raises:
+        MailNotFound, MailNotFailed, MailNotSent
+    """
+    failed = await mails.claim_failed(request.mail_id, by=request.by, now=now)
+    try:
+        message_id = await sender.send(failed.mail)
+    except (MailRefused, MailFailed) as error:
+        await mails.not_resent(failed.id, str(error))
+        raise MailNotSent(f"SES did not take it: {error}") from error
+    except Exception:
+        await mails.release(failed.id)
+        raise
+    return await mails.resent(failed, message_id, now=now)
+
+
+async def list_mail(request: ListMail, *, mails: Mails) -> Page[MailView]:
+    return await mails.page(request)

@@ -1,0 +1,40 @@
+"""Telling customers what has become of their orders."""
+
+from cartwheel.kernel import Clock, CloudEvent, utc_now
+from cartwheel.kernel.errors import DeadLetter, RetryLater
+from cartwheel.notifications.domain import Told, render
+from cartwheel.notifications.ports import MailFailed, MailRefused, Mails, Sender
+
+
+async def tell_customer(
+    event: CloudEvent[Told], *, mails: Mails, sender: Sender, now: Clock = utc_now
+) -> None:
+    """Send the mail for `event`, once; a second time only if the process died in between.
+
+    Raises:
+        RetryLater: the sender failed on this mail, not for the last time.
+        DeadLetter: it has failed often enough, and is FAILED.
+    """
+    mail = render(event.data)
+    failures = await mails.claim(event, mail, now=now)
+    if failures is None:
+        return
+    try:
+        message_id = await sender.send(mail)
+    except MailRefused as refused:
+        await mails.refused(event, mail, str(refused), now=now)
+    except MailFailed as failed:
+        failures = failures.and_one(at=now())
+        story = f"SES failed on this mail {failures.count} times since {failures.since}: {failed}"
+        if failures.are_enough(at=now()):
+            # The note comes first. If the process dies before the event is dead-lettered, the event
+            # comes again, and the mail is tried once more.
+            await mails.given_up(event, mail, str(failed), failures, now=now)
+            raise DeadLetter(story) from failed
+        await mails.failed(event, failures)
+        raise RetryLater(story) from failed
+    except Exception:
+        await mails.release(event.id)
+        raise
+    else:
+        await mails.sent(event, message_id, now=now)

@@ -1,0 +1,45 @@
+"""What the handlers need of the outside."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVarTuple
+
+from cartwheel.contracts.orders import ListOrders, OrderView, TimelineEntry
+from cartwheel.kernel import Change, Created, Items, Page
+from cartwheel.orders.domain import Order
+
+Facts = TypeVarTuple("Facts")
+
+
+class Orders(Protocol):
+    async def add(self, order: Order) -> Created[Order]:
+        """Store a new order; return it, or in its place what its request made before."""
+        ...
+
+    async def get(self, order_id: str, /) -> Order:
+        """Raises OrderNotFound."""
+        ...
+
+    async def get_many(self, order_ids: Sequence[str], /) -> dict[str, Order]: ...
+
+    async def change(
+        self,
+        order_id: str,
+        decide: Callable[[Order, *Facts, Change], Order],
+        /,
+        *facts: *Facts,
+        by: Change,
+    ) -> Order:
+        """Read, decide and store, again until nobody else has changed it in between.
+
+        Raises:
+            OrderNotFound; and what `decide` raises.
+        """
+        ...
+
+    async def page(self, request: ListOrders) -> Page[OrderView]: ...
+
+    async def timeline(self, order_id: str) -> list[TimelineEntry]: ...
+
+    def overdue(self) -> Items:
+        """Return the orders whose payment deadline has passed."""
+        ...

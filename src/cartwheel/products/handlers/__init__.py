@@ -1,0 +1,1 @@
+"""What products does on each message: a file per use case."""

@@ -1,0 +1,62 @@
+"""Putting products up, and showing them."""
+
+from cartwheel.contracts.idempotency import IdempotencyKeyReused
+from cartwheel.contracts.products import (
+    ArchiveProduct,
+    CreateProduct,
+    GetProduct,
+    ListProducts,
+    ProductNotFound,
+    ProductView,
+    UpdateProduct,
+)
+from cartwheel.kernel import Change, Clock, Created, Page, new_id, utc_now
+from cartwheel.kernel.errors import Refusal
+from cartwheel.products.domain import catalogue as rules
+from cartwheel.products.ports import Catalogue
+
+ADMIN = "admin"
+
+
+async def create_product(
+    request: CreateProduct, *, catalogue: Catalogue, now: Clock = utc_now
+) -> Created[ProductView]:
+    change = Change(by=ADMIN, at=now())
+    product = rules.create(request, change, product_id=new_id("prd"))
+    earlier = await catalogue.add(product)
+    if earlier is None:
+        return Created(made=product.view())
+    if earlier.body_hash != request.body_hash:
+        raise IdempotencyKeyReused("this Idempotency-Key made another product")
+    return Created(made=earlier.view(), replayed=True)
+
+
+async def update_product(
+    request: UpdateProduct, *, catalogue: Catalogue, now: Clock = utc_now
+) -> ProductView:
+    by = Change(by=ADMIN, at=now())
+    product = await catalogue.change(request.product_id, rules.update, request, by=by)
+    return product.view()
+
+
+async def archive_product(
+    request: ArchiveProduct, *, catalogue: Catalogue, now: Clock = utc_now
+) -> ProductView:
+    by = Change(by=ADMIN, at=now())
+    return (await catalogue.change(request.product_id, rules.archive, by=by)).view()
+
+
+async def get_products(
+    requests: list[GetProduct], *, catalogue: Catalogue
+) -> list[ProductView | Refusal]:
+    found = await catalogue.get_many([request.product_id for request in requests])
+    return [
+        found[request.product_id].view()
+        if request.product_id in found
+        else ProductNotFound("there is no such product")
+        for request in requests
+    ]
+
+
+async def list_products(request: ListProducts, *, catalogue: Catalogue) -> Page[ProductView]:
+    return await catalogue.list_active(limit=request.limit, cursor=request.cursor)

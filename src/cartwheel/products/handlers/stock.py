@@ -1,0 +1,75 @@
+"""Holding stock for orders, and what becomes of it."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from cartwheel.contracts.orders import (
+    GetOrderStatuses,
+    OrderCanceled,
+    OrderPaid,
+    OrderRejected,
+    OrderStatus,
+)
+from cartwheel.contracts.products import Reservation, ReserveStock
+from cartwheel.kernel import Asks, Clock, CloudEvent, in_batches, utc_now
+from cartwheel.kernel.errors import Refusal
+from cartwheel.products.domain.stock import Ended
+from cartwheel.products.ports import Reservations
+
+HOLDS_AT_ONCE = 100
+_WANTED = (OrderStatus.AWAITING_PAYMENT, OrderStatus.PAID)
+
+
+async def reserve_stock(
+    requests: list[ReserveStock], *, reservations: Reservations, now: Clock = utc_now
+) -> list[Reservation | Refusal]:
+    return [
+        outcome
+        if isinstance(outcome, Refusal)
+        else Reservation(order_id=outcome.id, body_hash=outcome.body_hash, lines=outcome.lines)
+        for outcome in await reservations.hold(requests, now=now)
+    ]
+
+
+async def commit_stock(
+    events: list[CloudEvent[OrderPaid]], *, reservations: Reservations, now: Clock = utc_now
+) -> list[None]:
+    """A paid order's pieces are sold."""
+    await reservations.settle(
+        [(event.subject, Ended.PAID, event.sequence) for event in events], now=now
+    )
+    return [None] * len(events)
+
+
+async def release_stock(
+    events: Sequence[CloudEvent[OrderRejected] | CloudEvent[OrderCanceled]],
+    *,
+    reservations: Reservations,
+    now: Clock = utc_now,
+) -> list[None]:
+    """The pieces of a rejected or canceled order are free again."""
+    await reservations.settle(
+        [(event.subject, Ended.CLOSED, event.sequence) for event in events], now=now
+    )
+    return [None] * len(events)
+
+
+async def give_up_holds(
+    *, reservations: Reservations, bus: Asks, older_than: timedelta, now: Clock = utc_now
+) -> None:
+    """Release what is held for orders that were never stored, or are closed.
+
+    A hold does not end by the clock: orders is asked about old ones, and one that is still to be
+    paid keeps its goods, and is asked about again when as much time has passed.
+    """
+    held = reservations.held(longer_than=older_than)
+
+    async def ask(order_ids: list[str]) -> None:
+        states = await bus.request(GetOrderStatuses(order_ids=order_ids))
+        wanted = {state.order_id for state in states if state.status in _WANTED}
+        if idle := [order_id for order_id in order_ids if order_id not in wanted]:
+            await reservations.give_up(idle, now=now)
+        if wanted:
+            await held.look_again(list(wanted), at=now() + older_than)
+
+    await in_batches("release abandoned reservations", held, ask, now=now, size=HOLDS_AT_ONCE)
