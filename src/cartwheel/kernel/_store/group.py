@@ -1,7 +1,7 @@
 """Reads and writes of single documents that come at the same time, done together.
 
 A durable write waits for the journal, which costs nearly the same for one document as for many.
-Each kind has a lane (`kernel/_core/lane.py`): one command under way, the next one filling meanwhile.
+Each kind has a lane: one command is under way, and the next one fills meanwhile.
 """
 
 from collections.abc import Sequence
