@@ -67,6 +67,11 @@ RENEW_AFTER = 600.0
 GIVE_BACK_AFTER = 2.0
 """Seconds that the copies of events have to be confirmed in when the consumer stops."""
 
+ACKS_ARRIVE_SECONDS = 0.25
+"""After the last acknowledgements, before the channel may close. RabbitMQ hands few at a time on to a
+quorum queue, and forgets the others when their channel closes: those events would come again
+(https://github.com/rabbitmq/rabbitmq-server/blob/v3.10.8/deps/rabbit/src/rabbit_fifo_client.erl)."""
+
 PROBE_WITHIN = 5.0
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 """Seconds between two probes of a part that is away, two tries after probes that succeeded, or two
@@ -206,8 +211,10 @@ class Consumer:
         if (intake := self._intake) is not None:
             await intake.stop()
             asyncio.get_running_loop().call_later(GIVE_BACK_AFTER, intake.ended.set)
-        while self._in_hand:
-            await asyncio.wait(self._in_hand)
+        if self._in_hand:
+            while self._in_hand:
+                await asyncio.wait(self._in_hand)
+            await asyncio.sleep(ACKS_ARRIVE_SECONDS)
 
     def _on_delivery(self, intake: Intake, message: Delivery) -> None:
         task = asyncio.create_task(self._handle(message, intake))
