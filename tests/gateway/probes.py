@@ -9,7 +9,7 @@ from litestar import Router, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from cartwheel.gateway.idempotency import IdempotencyKey
-from cartwheel.gateway.identity import PUBLIC, Asking, admin
+from cartwheel.gateway.identity import PUBLIC, SignedIn, admin
 from cartwheel.kernel import errors
 from cartwheel.kernel.errors import FieldError, Refusal
 
@@ -102,7 +102,7 @@ async def big() -> str:
 
 
 @get("/whoami")
-async def whoami(identity: Asking) -> Whim:
+async def whoami(identity: SignedIn) -> Whim:
     return Whim(identity.user_id, identity.admin)
 
 

@@ -15,8 +15,8 @@ from cartwheel.kernel._bus import consuming, topology, wire
 from cartwheel.kernel._bus.consuming import Consumer, on, on_batch
 from cartwheel.kernel._bus.publishing import Publisher
 from cartwheel.kernel._bus.wire import StoredEvent
+from cartwheel.kernel._core.batcher import Gather
 from cartwheel.kernel._core.ids import new_id
-from cartwheel.kernel._core.lane import Gather
 from cartwheel.kernel._core.messages import CloudEvent
 from cartwheel.kernel.errors import Conflict, Contention, DeadLetter, RetryLater, Unavailable
 from cartwheel.operations.dead_letters.queue import as_published

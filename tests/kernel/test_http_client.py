@@ -1,4 +1,4 @@
-"""Asking a part over HTTP that answers badly, or not at all."""
+"""SignedIn a part over HTTP that answers badly, or not at all."""
 
 import asyncio
 from collections.abc import AsyncGenerator

@@ -10,9 +10,9 @@ import pytest
 from aio_pika import Message
 from aio_pika.abc import AbstractChannel
 
-from cartwheel.kernel._bus import asking, topology
-from cartwheel.kernel._bus.answering import Answerer, answer, answer_batch
-from cartwheel.kernel._bus.asking import Caller, RemoteFailure
+from cartwheel.kernel._bus import rpc_client, topology
+from cartwheel.kernel._bus.rpc_client import RemoteFailure, RpcClient
+from cartwheel.kernel._bus.rpc_server import RpcServer, answer, answer_batch
 from cartwheel.kernel.errors import (
     FieldError,
     NotFound,
@@ -35,8 +35,8 @@ async def echo(request: Echo) -> str:
 
 
 async def test_a_request_gets_its_answer_as_the_type_it_names(connect: Connect) -> None:
-    caller = Caller()
-    await connect(caller, Answerer(SERVICE, [answer(Echo, echo)]))
+    caller = RpcClient()
+    await connect(caller, RpcServer(SERVICE, [answer(Echo, echo)]))
 
     assert await caller.request(Echo(text="hällo")) == "hällo"
 
@@ -45,8 +45,8 @@ async def test_a_refusal_arrives_as_the_class_that_was_raised(connect: Connect) 
     async def refuse(request: Write) -> int:
         raise Full("no room", errors=[FieldError("number", "too big")])
 
-    caller = Caller()
-    await connect(caller, Answerer(SERVICE, [answer(Write, refuse)]))
+    caller = RpcClient()
+    await connect(caller, RpcServer(SERVICE, [answer(Write, refuse)]))
 
     with pytest.raises(Full, match="no room") as refused:
         await caller.request(Write(number=1))
@@ -65,8 +65,8 @@ async def test_refusals_leave_nothing_that_only_the_garbage_collector_finds(
         with suppress(Full):
             await caller.request(Write(number=1))
 
-    caller = Caller()
-    await connect(caller, Answerer(SERVICE, [answer_batch(Write, refuse_all)]))
+    caller = RpcClient()
+    await connect(caller, RpcServer(SERVICE, [answer_batch(Write, refuse_all)]))
     await ask()
     refusals = 50
     with fewer_cycles_than(refusals):
@@ -80,8 +80,8 @@ async def test_a_refusal_that_the_caller_does_not_know_arrives_as_its_kind(
     async def refuse(request: Write) -> int:
         raise Full("no room")
 
-    caller = Caller()
-    await connect(caller, Answerer(SERVICE, [answer(Write, refuse)]))
+    caller = RpcClient()
+    await connect(caller, RpcServer(SERVICE, [answer(Write, refuse)]))
     monkeypatch.delitem(Refusal.by_code, Full.code)
 
     with pytest.raises(Refusal) as refused:
@@ -96,8 +96,8 @@ async def test_a_bug_in_a_handler_is_a_failure_and_the_next_request_is_answered(
     async def buggy(request: Write) -> int:
         return 1 // request.number
 
-    caller = Caller()
-    await connect(caller, Answerer(SERVICE, [answer(Write, buggy)]))
+    caller = RpcClient()
+    await connect(caller, RpcServer(SERVICE, [answer(Write, buggy)]))
 
     with pytest.raises(RemoteFailure):
         await caller.request(Write(number=0))
@@ -112,8 +112,8 @@ async def test_requests_that_wait_travel_and_are_handled_together(connect: Conne
         await asyncio.sleep(0.01)
         return [request.number * 2 for request in requests]
 
-    caller = Caller()
-    await connect(caller, Answerer(SERVICE, [answer_batch(Write, together)]))
+    caller = RpcClient()
+    await connect(caller, RpcServer(SERVICE, [answer_batch(Write, together)]))
 
     answers = await asyncio.gather(*(caller.request(Write(number=n)) for n in range(300)))
 
@@ -132,8 +132,8 @@ async def test_a_slow_answer_holds_back_none_that_came_in_the_same_message(
             await release.wait()
         return request.text
 
-    caller = Caller()
-    await connect(caller, Answerer(SERVICE, [answer(Echo, sometimes_slow)]))
+    caller = RpcClient()
+    await connect(caller, RpcServer(SERVICE, [answer(Echo, sometimes_slow)]))
     slow = asyncio.create_task(caller.request(Echo(text="slow")))
     quick = [asyncio.create_task(caller.request(Echo(text=str(n)))) for n in range(5)]
 
@@ -159,9 +159,9 @@ async def test_the_same_reads_that_wait_are_asked_once_and_the_same_writes_each(
         await release.wait()
         return len(asked)
 
-    caller = Caller()
-    await connect(caller, Answerer(SERVICE, [answer(Echo, read), answer(Write, write)]))
-    numbers = range(asking.ON_THE_WIRE)
+    caller = RpcClient()
+    await connect(caller, RpcServer(SERVICE, [answer(Echo, read), answer(Write, write)]))
+    numbers = range(rpc_client.ON_THE_WIRE)
     first_reads = [asyncio.create_task(caller.request(Echo(text=str(n)))) for n in numbers]
     first_writes = [asyncio.create_task(caller.request(Write(number=n))) for n in numbers]
     await asyncio.sleep(0)
@@ -185,8 +185,8 @@ async def test_one_bad_request_harms_none_of_its_batch(connect: Connect) -> None
             for request in requests
         ]
 
-    caller = Caller()
-    await connect(caller, Answerer(SERVICE, [answer_batch(Write, divide)]))
+    caller = RpcClient()
+    await connect(caller, RpcServer(SERVICE, [answer_batch(Write, divide)]))
 
     answers = await asyncio.gather(
         *(caller.request(Write(number=n)) for n in range(6)), return_exceptions=True
@@ -204,8 +204,8 @@ async def test_requests_that_go_outside_do_not_wait_for_each_other(connect: Conn
         async with together:
             return request.number
 
-    caller = Caller()
-    await connect(caller, Answerer(SERVICE, [answer(Outside, outside)]))
+    caller = RpcClient()
+    await connect(caller, RpcServer(SERVICE, [answer(Outside, outside)]))
 
     answers = await asyncio.gather(
         *(caller.request(Outside(number=n), timeout=5) for n in range(20))
@@ -221,7 +221,7 @@ async def test_without_a_service_a_request_times_out_and_is_never_run(connect: C
         ran.append(request.number)
         return request.number
 
-    caller = Caller()
+    caller = RpcClient()
     await connect(caller)
     began = time.monotonic()
 
@@ -229,13 +229,13 @@ async def test_without_a_service_a_request_times_out_and_is_never_run(connect: C
         await caller.request(Write(number=1), timeout=0.3)
 
     assert time.monotonic() - began < topology.REQUEST_DEADLINE / 2
-    await connect(Answerer(SERVICE, [answer(Write, write)]))
+    await connect(RpcServer(SERVICE, [answer(Write, write)]))
     assert await caller.request(Write(number=2)) == 2
     assert ran == [2]
 
 
 async def test_a_handler_asks_on_under_the_deadline_of_its_own_request(connect: Connect) -> None:
-    inner = Caller()
+    inner = RpcClient()
 
     async def ask_on(request: Write) -> int:
         return await inner.request(Outside(number=request.number))  # nobody answers that
@@ -244,8 +244,10 @@ async def test_a_handler_asks_on_under_the_deadline_of_its_own_request(connect: 
         await asyncio.sleep(60)
         return 0
 
-    caller = Caller()
-    await connect(caller, inner, Answerer(SERVICE, [answer(Write, ask_on), answer(Outside, never)]))
+    caller = RpcClient()
+    await connect(
+        caller, inner, RpcServer(SERVICE, [answer(Write, ask_on), answer(Outside, never)])
+    )
     began = time.monotonic()
 
     with pytest.raises(TimedOut):
@@ -253,11 +255,11 @@ async def test_a_handler_asks_on_under_the_deadline_of_its_own_request(connect: 
     assert time.monotonic() - began < topology.REQUEST_DEADLINE / 2
 
 
-async def test_more_requests_than_a_lane_holds_are_refused_at_once(
+async def test_more_requests_than_may_wait_are_refused_at_once(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "LONGEST_LANE", 10)
-    caller = Caller()
+    monkeypatch.setattr(rpc_client, "MOST_WAITING", 10)
+    caller = RpcClient()
     await connect(caller)
 
     results = await asyncio.gather(
@@ -270,7 +272,7 @@ async def test_more_requests_than_a_lane_holds_are_refused_at_once(
 
 async def test_without_rabbitmq_a_request_fails_at_once() -> None:
     with pytest.raises(Unavailable):
-        await Caller().request(Write(number=1))
+        await RpcClient().request(Write(number=1))
 
 
 async def test_a_write_cut_off_from_its_answer_has_an_unknown_outcome_and_runs_once(
@@ -287,8 +289,8 @@ async def test_a_write_cut_off_from_its_answer_has_an_unknown_outcome_and_runs_o
         return request.number
 
     async with proxy_to(rabbitmq_url) as (proxy, url):
-        caller = Caller()
-        await connect(Answerer(SERVICE, [answer(Write, slow_write)]), url=url)
+        caller = RpcClient()
+        await connect(RpcServer(SERVICE, [answer(Write, slow_write)]), url=url)
         await connect(caller, url=url)
         writing = asyncio.create_task(caller.request(Write(number=1)))
         await begun.wait()
@@ -302,7 +304,7 @@ async def test_a_write_cut_off_from_its_answer_has_an_unknown_outcome_and_runs_o
         assert ran == 2  # the first one once, and the one just asked
 
 
-async def _answered(caller: Caller) -> int:
+async def _answered(caller: RpcClient) -> int:
     try:
         return await caller.request(Write(number=2), timeout=5)
     except Unavailable as away:
@@ -312,7 +314,7 @@ async def _answered(caller: Caller) -> int:
 async def test_a_read_cut_off_from_its_answer_is_asked_again(
     connect: Connect, rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "REOPENED_WITHIN", 8.0)  # a busy machine takes more than 1.5 s
+    monkeypatch.setattr(rpc_client, "REOPENED_WITHIN", 8.0)  # a busy machine takes more than 1.5 s
     times = 0
     begun = asyncio.Event()
 
@@ -323,9 +325,9 @@ async def test_a_read_cut_off_from_its_answer_is_asked_again(
         await asyncio.sleep(0.2)
         return request.text
 
-    await connect(Answerer(SERVICE, [answer(Echo, slow_echo)]))
+    await connect(RpcServer(SERVICE, [answer(Echo, slow_echo)]))
     async with proxy_to(rabbitmq_url) as (proxy, url):
-        caller = Caller()
+        caller = RpcClient()
         await connect(caller, url=url)
         reading = asyncio.create_task(caller.request(Echo(text="still there?")))
         await begun.wait()
@@ -346,9 +348,9 @@ async def test_a_read_fails_soon_when_its_connection_does_not_come_back(
         await asyncio.Event().wait()
         return ""
 
-    await connect(Answerer(SERVICE, [answer(Echo, never)]))
+    await connect(RpcServer(SERVICE, [answer(Echo, never)]))
     async with proxy_to(rabbitmq_url) as (proxy, url):
-        caller = Caller()
+        caller = RpcClient()
         await connect(caller, url=url)
         reading = asyncio.create_task(caller.request(Echo(text="still there?")))
         await begun.wait()
@@ -365,7 +367,7 @@ async def test_a_frozen_broker_keeps_nobody_past_the_deadline(
     connect: Connect, rabbitmq_url: str
 ) -> None:
     async with proxy_to(rabbitmq_url) as (proxy, url):
-        caller = Caller()
+        caller = RpcClient()
         await connect(caller, url=url)
         proxy.freeze()
         began = time.monotonic()
@@ -389,7 +391,7 @@ async def test_a_stopping_service_answers_what_it_has_begun_and_leaves_the_rest(
         await asyncio.sleep(0.3)
         return request.number
 
-    caller, stopping = Caller(), Answerer(SERVICE, [answer(Write, slow)])
+    caller, stopping = RpcClient(), RpcServer(SERVICE, [answer(Write, slow)])
     await connect(caller)
     await connect(stopping)
     first = asyncio.create_task(caller.request(Write(number=1)))
@@ -400,7 +402,7 @@ async def test_a_stopping_service_answers_what_it_has_begun_and_leaves_the_rest(
     second = asyncio.create_task(caller.request(Write(number=2)))
     await draining
     assert await first == 1
-    await connect(Answerer(SERVICE, [answer(Write, slow)]))
+    await connect(RpcServer(SERVICE, [answer(Write, slow)]))
     assert await second == 2
 
 
@@ -421,15 +423,17 @@ async def test_what_is_lost_with_a_process_holds_back_what_comes_after_for_a_sec
     async def quick(request: Write) -> int:
         return request.number
 
-    caller = Caller()
+    caller = RpcClient()
     await connect(caller)
-    dying = await connect(Answerer(SERVICE, [answer(Write, never)]))
+    dying = await connect(RpcServer(SERVICE, [answer(Write, never)]))
     lost: list[asyncio.Task[int]] = []
-    for _ in range(asking.ON_THE_WIRE):  # a message each, which is all that a lane may have out
+    for _ in range(
+        rpc_client.ON_THE_WIRE
+    ):  # a message each, which is all that one type may have out
         lost.append(asyncio.create_task(caller.request(Write(number=0), timeout=60)))
         await eventually(all_taken)
     await dying.stop()  # with what it had taken
-    await connect(Answerer(SERVICE, [answer(Write, quick)]))
+    await connect(RpcServer(SERVICE, [answer(Write, quick)]))
 
     assert await caller.request(Write(number=7), timeout=9) == 7
 
@@ -450,8 +454,8 @@ async def test_a_batch_that_is_held_up_holds_back_the_next_for_a_second_only(
             await release.wait()
         return [request.number for request in requests]
 
-    caller = Caller()
-    await connect(caller, Answerer(SERVICE, [answer_batch(Write, sometimes_slow)]))
+    caller = RpcClient()
+    await connect(caller, RpcServer(SERVICE, [answer_batch(Write, sometimes_slow)]))
     slow = asyncio.create_task(caller.request(Write(number=0), timeout=30))
     await begun.wait()
 
@@ -468,8 +472,8 @@ async def test_a_request_that_cannot_be_read_is_dropped_and_the_next_is_answered
 ) -> None:
     crashed: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: crashed.append(context))
-    caller = Caller()
-    await connect(caller, Answerer(SERVICE, [answer(Echo, echo)]))
+    caller = RpcClient()
+    await connect(caller, RpcServer(SERVICE, [answer(Echo, echo)]))
     await channel.default_exchange.publish(
         Message(body, type=Echo.type), topology.request_queue(SERVICE)
     )

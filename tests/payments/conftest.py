@@ -28,7 +28,7 @@ from cartwheel.contracts.payments import (
     PaymentView,
     ReportVerdict,
 )
-from cartwheel.kernel import Asks, CloudEvent, Created, Page, answer_batch, mongodb
+from cartwheel.kernel import Bus, CloudEvent, Created, Page, answer_batch, mongodb
 from cartwheel.kernel.mongodb import Client, Database, Document, Outboxes
 from cartwheel.kernel.operating import apply_migrations
 from cartwheel.kernel.testing import until
@@ -57,7 +57,7 @@ class Payments(NamedTuple):
     database: Database
     payments: MongoPayments
     cards: SimulatorCards
-    bus: Asks
+    bus: Bus
 
     async def create(self, request: CreatePayment) -> Created[PaymentView]:
         return await paying.create_payment(

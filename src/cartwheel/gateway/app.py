@@ -12,7 +12,7 @@ from litestar.types import Scope
 
 from cartwheel.gateway import cognito, openapi
 from cartwheel.gateway.bodies import MAX_BODY, JsonRequest
-from cartwheel.gateway.bus import AsksRaw, Bus
+from cartwheel.gateway.bus import Bus, RawBus
 from cartwheel.gateway.captures import Captures
 from cartwheel.gateway.clients import Clients
 from cartwheel.gateway.cognito import Cognito
@@ -24,7 +24,7 @@ from cartwheel.gateway.routes import auth, docs, health, orders, payments, produ
 from cartwheel.gateway.server import serve
 from cartwheel.gateway.settings import Settings
 from cartwheel.kernel import log
-from cartwheel.kernel.lowlevel import Caller, Connection, notify, run, unless_stopped
+from cartwheel.kernel.lowlevel import Connection, RpcClient, notify, run, unless_stopped
 
 ROUTES: tuple[Router, ...] = (
     auth.router,
@@ -40,7 +40,7 @@ def create_app(
     *,
     verifier: Verifier,
     users: Cognito,
-    bus: AsksRaw,
+    bus: RawBus,
     webhook_secret: str,
     is_ready: health.Ready,
     routes: Sequence[Router] = ROUTES,
@@ -85,7 +85,7 @@ def create_app(
 
 @asynccontextmanager
 async def assembled(
-    given: Settings, *, bus: AsksRaw, is_ready: health.Ready
+    given: Settings, *, bus: RawBus, is_ready: health.Ready
 ) -> AsyncGenerator[Litestar]:
     """Open what the app needs besides the bus, and close it at the end."""
     async with (
@@ -114,7 +114,7 @@ async def assembled(
 
 async def _serve(given: Settings, stop: asyncio.Event) -> None:
     connection = Connection(given.rabbitmq_url, process="gateway", client=given.amqp_client)
-    bus = Caller()
+    bus = RpcClient()
     connection.add(bus)
     try:
         if not await unless_stopped(connection.start(), stop):

@@ -7,20 +7,21 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from msgspec import Raw
 
-from cartwheel.kernel import Answer, Asks, Request
+from cartwheel.kernel import Answer, Request
+from cartwheel.kernel import Bus as TypedBus
 
 
-class AsksRaw(Asks, Protocol):
+class RawBus(TypedBus, Protocol):
     async def request_raw(self, request: Request[Any]) -> Raw:
         """Return the answer as the JSON that came; raises what `request` does."""
         ...
 
 
-Bus = NamedDependency[SkipValidation[AsksRaw]]
+Bus = NamedDependency[SkipValidation[RawBus]]
 """The type of the `bus` argument."""
 
 
-async def handed_on(request: Request[Answer], bus: AsksRaw) -> Response[Answer]:
+async def handed_on(request: Request[Answer], bus: RawBus) -> Response[Answer]:
     """Answer with what the service answers, as it came: it is JSON already."""
     answer: Any = bytes(await bus.request_raw(request))
     return Response(answer, media_type="application/json")

@@ -1,10 +1,10 @@
 """Who is asking: Cognito access tokens, verified here without asking anybody.
 
 Every route demands a token unless it says `opt=PUBLIC`; handlers that want to know who it is take
-`identity: Asking`, and those for administrators add `guards=[admin]`:
+`identity: SignedIn`, and those for administrators add `guards=[admin]`:
 
     @get("/me")
-    async def me(identity: Asking) -> Me: ...
+    async def me(identity: SignedIn) -> Me: ...
 
 A verified token is remembered until it expires, so a logout, which revokes the refresh token,
 leaves the access token valid here for the rest of its life (an hour by default). A password reset
@@ -138,7 +138,7 @@ class Identity:
         return await asyncio.shield(task)
 
 
-Asking = NamedDependency[SkipValidation[Identity]]
+SignedIn = NamedDependency[SkipValidation[Identity]]
 """The type of the `identity` argument."""
 
 

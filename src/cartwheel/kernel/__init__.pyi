@@ -1,10 +1,17 @@
-from ._bus.answering import (
-    answer,
-    answer_batch,
-)
 from ._bus.consuming import (
     on,
     on_batch,
+)
+from ._bus.rpc_server import (
+    answer,
+    answer_batch,
+)
+from ._core.backoff import (
+    backoff,
+)
+from ._core.batcher import (
+    Batcher,
+    Gather,
 )
 from ._core.clock import (
     utc_now,
@@ -17,13 +24,9 @@ from ._core.jobs import (
     for_each,
     in_batches,
 )
-from ._core.lane import (
-    Gather,
-    Lane,
-)
 from ._core.messages import (
     Answer,
-    Asks,
+    Bus,
     Change,
     Clock,
     CloudEvent,
@@ -58,7 +61,8 @@ from .settings import (
 
 __all__ = [
     "Answer",
-    "Asks",
+    "Batcher",
+    "Bus",
     "Change",
     "Clock",
     "CloudEvent",
@@ -68,7 +72,6 @@ __all__ = [
     "Event",
     "Gather",
     "Items",
-    "Lane",
     "Page",
     "Request",
     "Service",
@@ -76,6 +79,7 @@ __all__ = [
     "Wiring",
     "answer",
     "answer_batch",
+    "backoff",
     "event",
     "every",
     "for_each",

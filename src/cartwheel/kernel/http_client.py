@@ -1,4 +1,4 @@
-"""Asking a part of the system over HTTP: whatever is not an answer is an outage."""
+"""SignedIn a part of the system over HTTP: whatever is not an answer is an outage."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager

@@ -11,15 +11,15 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 run("gateway", Settings, serve)
 """
 
-from cartwheel.kernel._bus.asking import (
-    Caller,
-    RemoteFailure,
-)
 from cartwheel.kernel._bus.connection import (
     Connection,
 )
 from cartwheel.kernel._bus.intake import (
     PREFETCH,
+)
+from cartwheel.kernel._bus.rpc_client import (
+    RemoteFailure,
+    RpcClient,
 )
 from cartwheel.kernel._core.telemetry import (
     configure,
@@ -40,10 +40,10 @@ from cartwheel.kernel._process.running import (
 
 __all__ = [
     "PREFETCH",
-    "Caller",
     "CannotListen",
     "Connection",
     "RemoteFailure",
+    "RpcClient",
     "configure",
     "continue_trace",
     "listen",

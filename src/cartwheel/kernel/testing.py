@@ -1,10 +1,10 @@
 """For tests and benchmarks of services: a bus without the wire, and what events look like on it."""
 
-from cartwheel.kernel._bus.answering import (
-    Answers,
-)
 from cartwheel.kernel._bus.consuming import (
     Consumer,
+)
+from cartwheel.kernel._bus.rpc_server import (
+    Answers,
 )
 from cartwheel.kernel._bus.topology import (
     EXCHANGE,

@@ -18,12 +18,13 @@ from pathlib import Path
 
 import msgspec
 
+from cartwheel.kernel import backoff
 from cartwheel.local import instance, leftovers, notify
 from cartwheel.local.command import Command, end_of, how_it_ended, kill_session, spawn, tail
 from cartwheel.local.console import Console
 
-FIRST_DELAY, LONGEST_DELAY = 0.5, 15.0
-GOOD_RUN = 30.0
+FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 0.5, 15.0
+GOOD_RUN_SECONDS = 30.0
 """After that many seconds a process counts as well again, and its next restart is quick."""
 
 STOP_BUDGET = 9.0
@@ -189,8 +190,9 @@ class Supervisor:
         was_ready = await self._run_once(kept)
         if not was_ready and not kept.unwanted.is_set():
             raise self._cannot_start(name, how_it_ended(kept.process))
-        delay = FIRST_DELAY
+        failures = 1
         while not kept.unwanted.is_set():
+            delay = backoff(failures, first=FIRST_DELAY_SECONDS, longest=LONGEST_DELAY_SECONDS)
             self.console.say(
                 f"{name} {how_it_ended(kept.process)}; starting it again in {delay:g} s"
                 f" (see {self.log(name)})"
@@ -203,8 +205,8 @@ class Supervisor:
                 await self._run_once(kept)
             except OSError as error:  # no memory left, say: it is tried again like the rest
                 self.console.say(f"{name} could not be started: {error}")
-            well = time.monotonic() - started >= GOOD_RUN
-            delay = FIRST_DELAY if well else min(2 * delay, LONGEST_DELAY)
+            well = time.monotonic() - started >= GOOD_RUN_SECONDS
+            failures = 1 if well else failures + 1
 
     async def _run_once(self, kept: _Kept) -> bool:
         """Run the process to its end; return whether it became ready."""

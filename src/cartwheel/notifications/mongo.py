@@ -14,13 +14,13 @@ from cartwheel.contracts.notifications import (
     NotificationSent,
 )
 from cartwheel.kernel import (
+    Batcher,
     Change,
     Clock,
     CloudEvent,
     Collection,
     Event,
     Gather,
-    Lane,
     Page,
     new_id,
 )
@@ -84,8 +84,8 @@ class MongoMails:
     ) -> None:
         self._mail = database["mail"]
         self._outboxes = outboxes
-        self._claims = Lane(self._claim, gather=claims)
-        self._endings = Lane(self._end, gather=notes)
+        self._claims = Batcher(self._claim, gather=claims)
+        self._endings = Batcher(self._end, gather=notes)
 
     async def claim(self, event: CloudEvent[Told], mail: Mail, *, now: Clock) -> Failures | None:
         token = new_id("claim")

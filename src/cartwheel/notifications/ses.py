@@ -10,7 +10,7 @@ from email.utils import parseaddr
 import msgspec
 
 from cartwheel.contracts import mail_address
-from cartwheel.kernel import Lane
+from cartwheel.kernel import Batcher
 from cartwheel.kernel.aws import Aws, open_aws
 from cartwheel.kernel.errors import Outage, OutcomeUnknown, TimedOut, Unavailable
 from cartwheel.kernel.http_client import Answer
@@ -88,7 +88,7 @@ class Ses:
     def __init__(self, api: Aws, *, sender: str) -> None:
         self._api = api
         self._sender = sender
-        self._looks: Lane[Mail, None] = Lane(self._look)
+        self._looks: Batcher[Mail, None] = Batcher(self._look)
         self._well_until = 0.0
 
     async def send(self, mail: Mail) -> str:

@@ -13,7 +13,7 @@ from cartwheel.contracts.notifications import ListMail, MailView, ResendMail
 from cartwheel.contracts.order_number import read_number
 from cartwheel.kernel import Page
 from cartwheel.kernel.errors import Outage, Refusal
-from cartwheel.kernel.lowlevel import Caller, Connection, RemoteFailure
+from cartwheel.kernel.lowlevel import Connection, RemoteFailure, RpcClient
 from cartwheel.operations import tables, typed
 from cartwheel.operations.reaching import CONNECT_TIMEOUT, BusSettings, NotRunning
 from cartwheel.operations.tables import Column
@@ -41,7 +41,7 @@ async def listed(
 
 
 @asynccontextmanager
-async def _bus(settings: BusSettings) -> AsyncGenerator[Caller]:
+async def _bus(settings: BusSettings) -> AsyncGenerator[RpcClient]:
     """Yield a bus to ask services on.
 
     Raises:
@@ -50,7 +50,7 @@ async def _bus(settings: BusSettings) -> AsyncGenerator[Caller]:
     connection = Connection(
         settings.rabbitmq_url, process="cartwheel-cli", client=settings.amqp_client
     )
-    caller = Caller()
+    caller = RpcClient()
     connection.add(caller)
     try:
         try:

@@ -1,8 +1,7 @@
 """SQLite behind one thread, where everything waiting at the moment shares one durable commit.
 
-A commit costs a disk flush, whatever it holds. While one is under way further work queues up, and
-the next commit takes it all: an idle system commits at once, a busy one in large groups, and the
-event loop never waits for the disk.
+A commit costs a disk flush, whatever it holds. So a `Batcher` gathers work while one is under way,
+and the event loop never waits for the disk.
 """
 
 import asyncio
@@ -12,7 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cartwheel.kernel import Batcher
+
 Result = TypeVar("Result")
+MOST_IN_A_COMMIT = 1_000
+
 Work = Callable[[sqlite3.Connection], Any]
 
 
@@ -28,41 +31,20 @@ class GroupCommit:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._database = self._thread.submit(_open, path, migrations).result()
-        self._waiting: list[tuple[Work, asyncio.Future[Any]]] = []
-        self._committing: asyncio.Task[None] | None = None
+        self._batcher: Batcher[Work, Any] = Batcher(self._commit, limit=MOST_IN_A_COMMIT)
 
     async def do(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((work, done))
-        if self._committing is None:
-            self._committing = asyncio.create_task(self._commit_all())
-        return await done
+        return await self._batcher.submit(work)
 
     async def close(self) -> None:
         """Finish what is waiting, then close the database."""
-        if self._committing is not None:
-            await self._committing
+        await self._batcher.idle()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._database.close)
         self._thread.shutdown()
 
-    async def _commit_all(self) -> None:
+    async def _commit(self, works: list[Work]) -> Sequence[Any]:
         loop = asyncio.get_running_loop()
-        while self._waiting:
-            group, self._waiting = self._waiting, []
-            works = [work for work, _ in group]
-            results: list[Any]
-            try:
-                results = await loop.run_in_executor(self._thread, _commit, self._database, works)
-            except sqlite3.Error as error:  # a full disk, say: nothing of the group was stored
-                results = [error for _ in group]
-            for (_, done), result in zip(group, results, strict=True):
-                if done.done():
-                    continue
-                if isinstance(result, Exception):
-                    done.set_exception(result)
-                else:
-                    done.set_result(result)
-        self._committing = None
+        return await loop.run_in_executor(self._thread, _commit, self._database, works)
 
 
 def _open(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:

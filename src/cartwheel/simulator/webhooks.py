@@ -14,13 +14,13 @@ from functools import partial
 
 import aiohttp
 
-from cartwheel.kernel import log
+from cartwheel.kernel import backoff, log
 from cartwheel.simulator import outbox
 from cartwheel.simulator.group_commit import GroupCommit
 
 CONCURRENCY = 8
 ANSWER_WITHIN = 10.0
-LONGEST_PAUSE = 3600.0
+LONGEST_PAUSE_SECONDS = 3600.0
 PAUSE_AFTER_REFUSAL = 60.0
 GIVE_UP_AFTER = 3 * 86_400.0
 
@@ -43,7 +43,7 @@ def pause_before_retry(attempts: int, status: int | None, age: float) -> float |
     """
     if age > GIVE_UP_AFTER:
         return None
-    pause = min(2.0 ** min(attempts, 20), LONGEST_PAUSE)
+    pause = backoff(attempts + 1, first=1.0, longest=LONGEST_PAUSE_SECONDS)
     if status is not None and 400 <= status < 500:
         pause = max(pause, PAUSE_AFTER_REFUSAL)
     return pause

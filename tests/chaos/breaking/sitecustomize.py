@@ -201,7 +201,7 @@ def stop_without_finishing() -> None:
     async def drop(_: Any) -> None:
         pass
 
-    for module, name in (("answering", "Answerer"), ("consuming", "Consumer")):
+    for module, name in (("answering", "RpcServer"), ("consuming", "Consumer")):
         getattr(import_module(f"cartwheel.kernel._bus.{module}"), name).drain = drop
 
 

@@ -10,7 +10,7 @@ from litestar.params import JSONBody, SkipValidation
 from cartwheel.contracts import mail_address, text
 from cartwheel.contracts.identity import LONGEST_NAME
 from cartwheel.gateway.cognito import Cognito, Tokens
-from cartwheel.gateway.identity import PUBLIC, Asking
+from cartwheel.gateway.identity import PUBLIC, SignedIn
 from cartwheel.kernel.errors import FieldError, Invalid
 
 Users = NamedDependency[SkipValidation[Cognito]]
@@ -147,7 +147,7 @@ async def reset_password(data: JSONBody[ResetPassword], users: Users) -> None:
 
 
 @get("/me")
-async def me(identity: Asking) -> Me:
+async def me(identity: SignedIn) -> Me:
     """Tell who the token belongs to."""
     profile = await identity.profile()
     return Me(identity.user_id, profile.name, profile.email, sorted(identity.groups))

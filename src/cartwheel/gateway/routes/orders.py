@@ -12,7 +12,7 @@ from cartwheel.contracts import text
 from cartwheel.contracts.orders import OrderStatus, OrderView, TimelineEntry
 from cartwheel.gateway.bus import Bus, handed_on
 from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, request_id
-from cartwheel.gateway.identity import Asking
+from cartwheel.gateway.identity import SignedIn
 from cartwheel.gateway.paging import Cursor, Limit
 from cartwheel.gateway.strict import Item, ShippingAddress
 from cartwheel.kernel import Page
@@ -40,7 +40,7 @@ class Cancellation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 @post("/")
 async def place_order(
-    data: JSONBody[NewOrder], identity: Asking, bus: Bus, key: IdempotencyKey = None
+    data: JSONBody[NewOrder], identity: SignedIn, bus: Bus, key: IdempotencyKey = None
 ) -> Response[OrderView]:
     """Order products at today's prices. Their stock is held until the order is paid or given up.
 
@@ -61,7 +61,7 @@ async def place_order(
 
 @get("/")
 async def list_orders(
-    identity: Asking,
+    identity: SignedIn,
     bus: Bus,
     limit: Limit = 20,
     cursor: Cursor = None,
@@ -83,14 +83,14 @@ async def list_orders(
 
 
 @get("/{order_id:str}")
-async def get_order(order_id: FromPath[str], identity: Asking, bus: Bus) -> Response[OrderView]:
+async def get_order(order_id: FromPath[str], identity: SignedIn, bus: Bus) -> Response[OrderView]:
     """Show an order."""
     return await handed_on(contract.GetOrder(order_id=order_id, actor=identity.actor), bus)
 
 
 @get("/{order_id:str}/timeline")
 async def get_timeline(
-    order_id: FromPath[str], identity: Asking, bus: Bus
+    order_id: FromPath[str], identity: SignedIn, bus: Bus
 ) -> Response[list[TimelineEntry]]:
     """Tell what happened to an order: what, when, by whom; oldest first."""
     return await handed_on(contract.GetTimeline(order_id=order_id, actor=identity.actor), bus)
@@ -99,7 +99,7 @@ async def get_timeline(
 @post("/{order_id:str}/cancel", status_code=200)
 async def cancel_order(
     order_id: FromPath[str],
-    identity: Asking,
+    identity: SignedIn,
     bus: Bus,
     data: JSONBody[Cancellation | None] = None,
 ) -> OrderView:

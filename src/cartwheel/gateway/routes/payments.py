@@ -13,7 +13,7 @@ from cartwheel.gateway.bus import Bus, handed_on
 from cartwheel.gateway.captures import Captures
 from cartwheel.gateway.card import Token, refuse_card_data
 from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, request_id
-from cartwheel.gateway.identity import Asking, admin
+from cartwheel.gateway.identity import SignedIn, admin
 from cartwheel.gateway.paging import Cursor, Limit
 from cartwheel.gateway.strict import ShippingAddress
 from cartwheel.kernel import Page, new_id
@@ -57,7 +57,7 @@ class NewPayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 @post("/", opt={EXPLAIN: refuse_card_data})
 async def create_payment(
     data: JSONBody[NewPayment],
-    identity: Asking,
+    identity: SignedIn,
     bus: Bus,
     request: Request[Any, Any, Any],
     key: IdempotencyKey = None,
@@ -92,14 +92,14 @@ async def create_payment(
 
 
 @post("/{payment_id:str}/confirm", status_code=200, guards=[admin])
-async def confirm_payment(payment_id: FromPath[str], identity: Asking, bus: Bus) -> PaymentView:
+async def confirm_payment(payment_id: FromPath[str], identity: SignedIn, bus: Bus) -> PaymentView:
     """Say that the cash has been paid. May be repeated. For administrators."""
     return await bus.request(contract.ConfirmPayment(payment_id=payment_id, actor=identity.actor))
 
 
 @get("/")
 async def list_payments(
-    identity: Asking,
+    identity: SignedIn,
     bus: Bus,
     limit: Limit = 20,
     cursor: Cursor = None,
@@ -121,7 +121,7 @@ async def list_payments(
 
 @get("/{payment_id:str}")
 async def get_payment(
-    payment_id: FromPath[str], identity: Asking, bus: Bus
+    payment_id: FromPath[str], identity: SignedIn, bus: Bus
 ) -> Response[PaymentView]:
     """Show a payment."""
     return await handed_on(contract.GetPayment(payment_id=payment_id, actor=identity.actor), bus)

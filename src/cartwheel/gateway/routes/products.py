@@ -12,7 +12,7 @@ from cartwheel.contracts import products as contract
 from cartwheel.contracts.products import ProductView
 from cartwheel.gateway.bus import Bus, handed_on
 from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, request_id
-from cartwheel.gateway.identity import Asking, admin
+from cartwheel.gateway.identity import SignedIn, admin
 from cartwheel.gateway.paging import Cursor, Limit
 from cartwheel.gateway.strict import Money
 from cartwheel.kernel import Page
@@ -52,7 +52,7 @@ class ProductChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 @post("/", guards=[admin])
 async def create_product(
-    data: JSONBody[NewProduct], identity: Asking, bus: Bus, key: IdempotencyKey = None
+    data: JSONBody[NewProduct], identity: SignedIn, bus: Bus, key: IdempotencyKey = None
 ) -> Response[ProductView]:
     """Put a product into the catalogue. For administrators."""
     answer = await bus.request(

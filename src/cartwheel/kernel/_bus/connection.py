@@ -11,6 +11,7 @@ from typing import Protocol
 from cartwheel.kernel._amqp import connecting
 from cartwheel.kernel._amqp.interface import GOODBYE_SECONDS, BadUrl, Channel, QueueMissing
 from cartwheel.kernel._amqp.interface import Connection as AmqpConnection
+from cartwheel.kernel._core.backoff import backoff
 from cartwheel.kernel._core.telemetry import log
 from cartwheel.kernel.servers import Unusable, why
 from cartwheel.kernel.settings import AmqpClient
@@ -20,7 +21,7 @@ HEARTBEAT = 5
 and a half to three (aiormq after 18 s). Until then requests to a frozen one wait in vain."""
 
 CONNECT_TIMEOUT = 5.0
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
 
 
 class ConnectionUse(Protocol):
@@ -40,7 +41,7 @@ class Connection:
     for.
 
         connection = Connection(settings.rabbitmq_url, process="gateway")
-        connection.add(bus := Caller())
+        connection.add(bus := RpcClient())
         await connection.start()
     """
 
@@ -76,7 +77,7 @@ class Connection:
             await asyncio.wait({self._task})
 
     async def _keep(self) -> None:
-        pause = SHORTEST_PAUSE
+        failures = 0
         while True:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -84,19 +85,22 @@ class Connection:
                         self._url, name=self._process, heartbeat=HEARTBEAT, client=self._client
                     )
                 await self._use_until_lost(connection)
-                pause = SHORTEST_PAUSE
+                failures = 0
                 continue
             except BadUrl as error:
                 raise Unusable(why("RABBITMQ_URL", self._url, error)) from error
             except QueueMissing as error:
                 log.error("a queue is missing: run `cartwheel setup`", error=str(error))
-                pause = LONGEST_PAUSE
+                await asyncio.sleep(LONGEST_PAUSE_SECONDS)
+                continue
             except Exception as error:
                 # Whatever it is: a process without a connection is of no use, so it goes on trying.
                 log.warning("waiting for RabbitMQ", error=why("RABBITMQ_URL", self._url, error))
                 log.debug("waiting for RabbitMQ", detail=repr(error))
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+            failures += 1
+            await asyncio.sleep(
+                backoff(failures, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
+            )
 
     async def _use_until_lost(self, connection: AmqpConnection) -> None:
         try:

@@ -42,9 +42,10 @@ from cartwheel.kernel._amqp.interface import (
 from cartwheel.kernel._bus import topology, wire
 from cartwheel.kernel._bus.intake import Intake
 from cartwheel.kernel._core import crash_points
+from cartwheel.kernel._core.backoff import backoff
+from cartwheel.kernel._core.batcher import BATCH, Batcher, Gather
 from cartwheel.kernel._core.clock import utc_now
 from cartwheel.kernel._core.deadline import until
-from cartwheel.kernel._core.lane import BATCH, Gather, Lane
 from cartwheel.kernel._core.messages import CloudEvent, Event
 from cartwheel.kernel._core.outages import is_contention, is_outage
 from cartwheel.kernel._core.telemetry import continue_trace, log
@@ -68,12 +69,12 @@ GIVE_BACK_AFTER = 2.0
 """Seconds that the copies of events have to be confirmed in when the consumer stops."""
 
 ACKS_ARRIVE_SECONDS = 0.25
-"""After the last acknowledgements, before the channel may close. RabbitMQ hands few at a time on to a
-quorum queue, and forgets the others when their channel closes: those events would come again
+"""After the last acknowledgements, before the channel may close. RabbitMQ hands few at a time to a
+quorum queue, and forgets the others when their channel closes. Those events would come again
 (https://github.com/rabbitmq/rabbitmq-server/blob/v3.10.8/deps/rabbit/src/rabbit_fifo_client.erl)."""
 
 PROBE_WITHIN = 5.0
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
+_pause_after = partial(backoff, first=0.5, longest=5.0)
 """Seconds between two probes of a part that is away, two tries after probes that succeeded, or two
 copies of an event that RabbitMQ does not take."""
 
@@ -150,7 +151,7 @@ def on_batch(
     def handle(events: list[CloudEvent[Data]]) -> Awaitable[Sequence[Refusal | None]]:
         return handler(events, *args, **given)
 
-    lane: Lane[CloudEvent[Data], None] = Lane(
+    batcher: Batcher[CloudEvent[Data], None] = Batcher(
         handle, limit=gather.limit if gather else BATCH, gather=gather
     )
 
@@ -159,7 +160,7 @@ def on_batch(
             if result is not None:
                 raise result
 
-    return On(kind, lane.submit, alone)
+    return On(kind, batcher.submit, alone)
 
 
 class _Outcome(Enum):
@@ -188,7 +189,8 @@ class Consumer:
         self._intake: Intake | None = None
         self._in_hand: set[asyncio.Task[None]] = set()
         self._pause: asyncio.Task[None] | None = None
-        self._pause_for = SHORTEST_PAUSE
+        self._outages = 0
+        """Pauses in a row."""
         self._stopping = False
 
     async def open(self, connection: Connection) -> Channel:
@@ -270,7 +272,7 @@ class Consumer:
                     waiting.reschedule(renew_at)
                     await self._send(message, intake, outcome)
                     waiting.reschedule(None)
-                self._pause_for = SHORTEST_PAUSE
+                self._outages = 0
                 # Ack after the effect is stored: a crash between the two repeats the event.
                 crash_points.reach("ack.before")
                 message.ack()
@@ -344,12 +346,12 @@ class Consumer:
         except ValueError:  # a dead letter: its headers cannot be read, nor written again
             kept = {}
         copy = wire.copy_of(message, {**kept, **to.headers})
-        pause = SHORTEST_PAUSE
+        failures = 0
         while not await self._confirmed(copy, intake, to.queue):
+            failures += 1
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(_pause_after(failures)):
                     await intake.ended.wait()
-            pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _confirmed(self, copy: Message, intake: Intake, queue: str) -> bool:
         """Publish `copy`; return False if RabbitMQ does not take it."""
@@ -379,9 +381,9 @@ class Consumer:
     async def _wait_for_parts(self) -> None:
         try:
             while True:
-                await asyncio.sleep(self._pause_for)
                 # Longer each time, also when the probe succeeds and the handlers fail all the same.
-                self._pause_for = min(self._pause_for * 2, LONGEST_PAUSE)
+                self._outages += 1
+                await asyncio.sleep(_pause_after(self._outages))
                 try:
                     async with until(time.time() + PROBE_WITHIN):
                         await self._probe()

@@ -1,8 +1,8 @@
 """How requests, answers and events look as bytes.
 
-One AMQP message carries many requests of a type, as a JSON array of `Asked`; answers come back as
-arrays of `Answered`, in any order and in as many messages as it takes. Events are CloudEvents in
-binary mode: attributes in headers, JSON body
+One AMQP message carries many requests of a type, as a JSON array of `RequestEnvelope`; answers come
+back as arrays of `ReplyEnvelope`, in any order and in as many messages as it takes. Events are
+CloudEvents in binary mode: attributes in headers, JSON body
 (https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/amqp-protocol-binding.md).
 """
 
@@ -33,7 +33,7 @@ UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 """What reading others' bytes may raise: no JSON, no UTF-8, another shape, or nested too deeply."""
 
 
-class Asked(msgspec.Struct, array_like=True, frozen=True):
+class RequestEnvelope(msgspec.Struct, array_like=True, frozen=True):
     """One request; `deadline` is Unix time in seconds."""
 
     id: int
@@ -48,7 +48,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
-class Answered(msgspec.Struct, array_like=True, frozen=True):
+class ReplyEnvelope(msgspec.Struct, array_like=True, frozen=True):
     id: int
     outcome: Outcome
     body: Raw = Raw(b"null")
@@ -63,8 +63,8 @@ class Refused(msgspec.Struct, frozen=True):
     errors: tuple[FieldError, ...] = ()
 
 
-read_asked = msgspec.json.Decoder(list[Asked]).decode
-read_answered = msgspec.json.Decoder(list[Answered]).decode
+read_requests = msgspec.json.Decoder(list[RequestEnvelope]).decode
+read_replies = msgspec.json.Decoder(list[ReplyEnvelope]).decode
 _read_refused = msgspec.json.Decoder(Refused).decode
 
 

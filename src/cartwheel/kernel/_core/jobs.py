@@ -11,12 +11,12 @@ from typing import Protocol
 
 import msgspec
 
+from cartwheel.kernel._core.backoff import backoff
 from cartwheel.kernel._core.messages import Clock
 from cartwheel.kernel._core.outages import is_outage
 from cartwheel.kernel._core.telemetry import log
 
-FIRST_WAIT = timedelta(seconds=5)
-LONGEST_WAIT = timedelta(minutes=5)
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 5.0, 300.0
 
 NEEDS_A_PERSON_AFTER = timedelta(hours=24)
 
@@ -39,8 +39,8 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def due_at(self) -> datetime:
         """When the item is tried again: after 5 s, doubled each time up to 5 minutes."""
-        doublings = min(self.failures - 1, 10)
-        return self.at + min(FIRST_WAIT * 2**doublings, LONGEST_WAIT)
+        wait = backoff(self.failures, first=FIRST_WAIT_SECONDS, longest=LONGEST_WAIT_SECONDS)
+        return self.at + timedelta(seconds=wait)
 
     @property
     def needs_a_person(self) -> bool:

@@ -30,7 +30,7 @@ Clock = Callable[[], datetime]
 
 
 class Request(msgspec.Struct, Generic[Answer], frozen=True, kw_only=True):
-    """Asks `service` for something.
+    """Bus `service` for something.
 
     `read` requests change nothing and may be sent again; the same one, waiting twice, is sent once.
     Requests wait for each other in the
@@ -89,7 +89,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         return cls(by=event.source, at=at, traceparent=event.traceparent, event_id=event.id)
 
 
-class Asks(Protocol):
+class Bus(Protocol):
     """The bus as those who ask see it."""
 
     async def request(self, request: Request[Answer]) -> Answer:

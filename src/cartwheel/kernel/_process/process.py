@@ -14,11 +14,11 @@ import msgspec
 import pymongo
 from pymongo.errors import PyMongoError
 
-from cartwheel.kernel._bus.answering import Answerer, Answers
-from cartwheel.kernel._bus.asking import Caller
 from cartwheel.kernel._bus.connection import Connection
 from cartwheel.kernel._bus.consuming import Consumer, On, Probe
 from cartwheel.kernel._bus.publishing import Publisher
+from cartwheel.kernel._bus.rpc_client import RpcClient
+from cartwheel.kernel._bus.rpc_server import Answers, RpcServer
 from cartwheel.kernel._core import telemetry
 from cartwheel.kernel._core.messages import Event
 from cartwheel.kernel._core.outages import is_outage
@@ -51,7 +51,7 @@ class Core(msgspec.Struct, frozen=True, kw_only=True):
     client: mongodb.Client
     database: mongodb.Database
     connection: Connection
-    bus: Caller
+    bus: RpcClient
     outboxes: Outboxes
     stop: asyncio.Event
 
@@ -65,7 +65,7 @@ async def core(
     client = mongodb.connect(settings.mongodb_uri, process=process, prefix=prefix)
     database = mongodb.database(client, process, prefix)
     connection = Connection(settings.rabbitmq_url, process=process, client=settings.amqp_client)
-    bus = Caller()
+    bus = RpcClient()
     connection.add(bus)
     try:
         yield Core(
@@ -105,7 +105,7 @@ async def serve(
         if probe is not None:
             await probe()
 
-    answerer = Answerer(built_on.process, answers)
+    answerer = RpcServer(built_on.process, answers)
     consumer = Consumer(built_on.process, on, probe=probe_all)
     publisher = Publisher(frozenset(event.type for event in events if event.consumers))
     relay = Relay(built_on.database, publishes_from, publisher, built_on.outboxes)

@@ -31,8 +31,8 @@ from typing import Generic, ParamSpec, TypeVar
 
 import msgspec
 
-from cartwheel.kernel._bus.answering import Answers
 from cartwheel.kernel._bus.consuming import On, Probe
+from cartwheel.kernel._bus.rpc_server import Answers
 from cartwheel.kernel._core.messages import Event
 from cartwheel.kernel._process import process
 from cartwheel.kernel._process.process import Core, Job

@@ -1,7 +1,7 @@
 """Reads and writes of single documents that come at the same time, done together.
 
 A durable write waits for the journal, which costs nearly the same for one document as for many.
-Each kind has a lane: one command is under way, and the next one fills meanwhile.
+Each kind has a `Batcher`: one command is under way, and the next one fills meanwhile.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from pymongo import InsertOne, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
-from cartwheel.kernel._core.lane import Lane
+from cartwheel.kernel._core.batcher import Batcher
 from cartwheel.kernel._store import bulk
 from cartwheel.kernel._store.client import Document
 from cartwheel.kernel._store.due import AFRESH
@@ -32,8 +32,8 @@ class Save(msgspec.Struct, frozen=True):
     push: Document
 
 
-def finds(collection: AsyncCollection[Document], key: str, **fields: int) -> Lane[str, Document]:
-    """Return a lane that finds documents by `key`, empty where there is none; of `fields`, those
+def finds(collection: AsyncCollection[Document], key: str, **fields: int) -> Batcher[str, Document]:
+    """Return a batcher that finds documents by `key`, empty where there is none; of `fields`, those
     with 0 are left out, or only those with 1 are read."""
 
     async def find(values: list[str]) -> Sequence[Document]:
@@ -41,11 +41,11 @@ def finds(collection: AsyncCollection[Document], key: str, **fields: int) -> Lan
         found = {document[key]: document async for document in cursor}
         return [found.get(value, {}) for value in values]
 
-    return Lane(find)
+    return Batcher(find)
 
 
-def inserts(collection: AsyncCollection[Document], outboxes: Outboxes) -> Lane[Document, bool]:
-    """Return a lane that inserts; the result is False for what a unique index keeps out.
+def inserts(collection: AsyncCollection[Document], outboxes: Outboxes) -> Batcher[Document, bool]:
+    """Return a batcher that inserts; the result is False for what a unique index keeps out.
 
     `outboxes` are told of what is stored with something to publish, even if who asked is gone.
     """
@@ -58,11 +58,11 @@ def inserts(collection: AsyncCollection[Document], outboxes: Outboxes) -> Lane[D
                 outboxes.stored(collection.name, new["_id"], new["outbox"])
         return [False if isinstance(each, DuplicateKeyError) else each for each in stored]
 
-    return Lane(insert)
+    return Batcher(insert)
 
 
-def saves(collection: AsyncCollection[Document], outboxes: Outboxes) -> Lane[Save, bool]:
-    """Return a lane that saves; the result is False for what is no longer as expected.
+def saves(collection: AsyncCollection[Document], outboxes: Outboxes) -> Batcher[Save, bool]:
+    """Return a batcher that saves; the result is False for what is no longer as expected.
 
     `outboxes` are told as by `inserts`.
     """
@@ -101,7 +101,7 @@ def saves(collection: AsyncCollection[Document], outboxes: Outboxes) -> Lane[Sav
             for change in changes
         ]
 
-    return Lane(save)
+    return Batcher(save)
 
 
 def _as_read(document: Document) -> Document:

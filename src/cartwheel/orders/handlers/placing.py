@@ -6,13 +6,13 @@ from cartwheel.contracts.idempotency import IdempotencyKeyReused
 from cartwheel.contracts.order_number import new_number
 from cartwheel.contracts.orders import OrderView, PlaceOrder
 from cartwheel.contracts.products import ReserveStock
-from cartwheel.kernel import Asks, Clock, Created, new_id, utc_now
+from cartwheel.kernel import Bus, Clock, Created, new_id, utc_now
 from cartwheel.orders import domain
 from cartwheel.orders.ports import Orders
 
 
 async def place_order(
-    request: PlaceOrder, *, orders: Orders, bus: Asks, pay_within: timedelta, now: Clock = utc_now
+    request: PlaceOrder, *, orders: Orders, bus: Bus, pay_within: timedelta, now: Clock = utc_now
 ) -> Created[OrderView]:
     """Hold the stock, then store the order: under the same request id, both answer with what they
     did the first time."""

@@ -15,7 +15,7 @@ from cartwheel.contracts.payments import (
     PaymentView,
     ReportVerdict,
 )
-from cartwheel.kernel import Asks, Change, Clock, Created, log, new_id, time_left, utc_now
+from cartwheel.kernel import Bus, Change, Clock, Created, log, new_id, time_left, utc_now
 from cartwheel.kernel.errors import (
     FieldError,
     Forbidden,
@@ -38,7 +38,7 @@ async def create_payment(
     *,
     payments: Payments,
     cards: CardProvider,
-    bus: Asks,
+    bus: Bus,
     now: Clock = utc_now,
 ) -> Created[PaymentView]:
     """Store a payment, then charge its card. Nothing is looked up first: unique indexes tell what

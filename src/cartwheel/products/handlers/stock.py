@@ -11,7 +11,7 @@ from cartwheel.contracts.orders import (
     OrderStatus,
 )
 from cartwheel.contracts.products import Reservation, ReserveStock
-from cartwheel.kernel import Asks, Clock, CloudEvent, in_batches, utc_now
+from cartwheel.kernel import Bus, Clock, CloudEvent, in_batches, utc_now
 from cartwheel.kernel.errors import Refusal
 from cartwheel.products.domain.stock import Ended
 from cartwheel.products.ports import Reservations
@@ -55,7 +55,7 @@ async def release_stock(
 
 
 async def give_up_holds(
-    *, reservations: Reservations, bus: Asks, older_than: timedelta, now: Clock = utc_now
+    *, reservations: Reservations, bus: Bus, older_than: timedelta, now: Clock = utc_now
 ) -> None:
     """Release what is held for orders that were never stored, or are closed.
 

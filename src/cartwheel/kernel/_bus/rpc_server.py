@@ -24,8 +24,8 @@ from cartwheel.kernel._amqp.interface import (
 )
 from cartwheel.kernel._bus import topology, wire
 from cartwheel.kernel._core import crash_points
+from cartwheel.kernel._core.batcher import Batcher
 from cartwheel.kernel._core.deadline import until
-from cartwheel.kernel._core.lane import Lane
 from cartwheel.kernel._core.messages import Request
 from cartwheel.kernel._core.outages import is_outage
 from cartwheel.kernel._core.telemetry import continue_trace, log
@@ -75,12 +75,12 @@ def answer_batch(
 
     answer_batch(GetOrder, get_orders, orders=orders)
     """
-    lane: Lane[Kind, object] = Lane(lambda requests: handler(requests, *args, **given))
+    batcher: Batcher[Kind, object] = Batcher(lambda requests: handler(requests, *args, **given))
     # A batch has a limit of its own, since it is nobody's in particular.
-    return Answers(kind, lambda request, _: lane.submit(request))
+    return Answers(kind, lambda request, _: batcher.submit(request))
 
 
-class Answerer:
+class RpcServer:
     """Takes a service's requests and answers them. Open it on a `Connection`."""
 
     def __init__(self, service: str, table: Iterable[Answers]) -> None:
@@ -138,18 +138,20 @@ class Answerer:
     async def _answer_each(self, message: Delivery) -> None:
         row = self._table.get(message.type or "")
         try:
-            asked = wire.read_asked(message.body)
+            asked = wire.read_requests(message.body)
         except wire.UNREADABLE as error:
             log.error("unreadable request dropped", request=message.type, error=str(error))
             return
         now = time.time()
-        ready = _Ready(self._reply, message.reply_to or "")
+        ready = _Replies(self._reply, message.reply_to or "")
         await asyncio.gather(
             *(self._answer_one(row, each, ready) for each in asked if each.deadline > now)
         )
         await ready.sent()
 
-    async def _answer_one(self, row: Answers | None, asked: wire.Asked, ready: "_Ready") -> None:
+    async def _answer_one(
+        self, row: Answers | None, asked: wire.RequestEnvelope, ready: "_Replies"
+    ) -> None:
         began = time.perf_counter()
         try:
             if row is None:
@@ -157,21 +159,27 @@ class Answerer:
             request = wire.request_decoder(row.kind).decode(asked.body)
             continue_trace(request.traceparent)
             result = await row.handler(request, asked.deadline)
-            ready.add(wire.Answered(asked.id, wire.Outcome.DONE, msgspec.Raw(wire.encode(result))))
+            ready.add(
+                wire.ReplyEnvelope(asked.id, wire.Outcome.DONE, msgspec.Raw(wire.encode(result)))
+            )
             tell = log.debug if row.kind.read else log.info
             tell("answered", request=row.kind.type, ms=_ms_since(began))
         except Refusal as refusal:
             log.info("refused", request=row and row.kind.type, code=refusal.code)
-            ready.add(wire.Answered(asked.id, wire.Outcome.REFUSED, wire.write_refusal(refusal)))
+            ready.add(
+                wire.ReplyEnvelope(asked.id, wire.Outcome.REFUSED, wire.write_refusal(refusal))
+            )
         except Exception as error:
             if is_outage(error):
                 log.warning("a part is away", request=row and row.kind.type, error=repr(error))
-                ready.add(wire.Answered(asked.id, wire.Outcome.OUTAGE, wire.write_outage(error)))
+                ready.add(
+                    wire.ReplyEnvelope(asked.id, wire.Outcome.OUTAGE, wire.write_outage(error))
+                )
             else:
                 log.exception("request failed", request=row and row.kind.type)
-                ready.add(wire.Answered(asked.id, wire.Outcome.FAILED))
+                ready.add(wire.ReplyEnvelope(asked.id, wire.Outcome.FAILED))
 
-    async def _reply(self, to: str, answers: list[wire.Answered]) -> None:
+    async def _reply(self, to: str, answers: list[wire.ReplyEnvelope]) -> None:
         if self._channel is None:
             return  # the caller has lost its reply queue with the connection
         crash_points.reach("reply.before")
@@ -187,18 +195,19 @@ def _ms_since(began: float) -> float:
     return round((time.perf_counter() - began) * 1000, 1)
 
 
-class _Ready:
-    """Answers to one message: those that are ready leave together, no one waits for a slow one."""
+class _Replies:
+    """Replies to one message: those that are ready leave together. Unlike in a `Batcher`, nobody
+    waits for a slow one."""
 
     def __init__(
-        self, reply: Callable[[str, list[wire.Answered]], Awaitable[None]], to: str
+        self, reply: Callable[[str, list[wire.ReplyEnvelope]], Awaitable[None]], to: str
     ) -> None:
         self._reply = reply
         self._to = to
-        self._answers: list[wire.Answered] = []
+        self._answers: list[wire.ReplyEnvelope] = []
         self._sender: asyncio.Task[None] | None = None
 
-    def add(self, answered: wire.Answered) -> None:
+    def add(self, answered: wire.ReplyEnvelope) -> None:
         self._answers.append(answered)
         if self._sender is None:
             self._sender = asyncio.create_task(self._send())

@@ -1,6 +1,6 @@
-"""A lane runs a batch handler: one batch in flight, the next one filling meanwhile.
+"""A batcher runs a batch handler: one batch is in flight, and the next one fills meanwhile.
 
-An idle lane takes a single item at once, a busy one takes all that has come in while it worked.
+An idle one takes a single item at once, a busy one takes all that has come in while it worked.
 Durable writes cost nearly the same for one item as for many, so the busier the system, the cheaper
 each item. Where nobody waits for the result, items may also `Gather` for a while before they go.
 """
@@ -52,7 +52,7 @@ class _Entry(msgspec.Struct, Generic[Item, Result], frozen=True, eq=False):
     """When it came, by the loop's clock."""
 
 
-class Lane(Generic[Item, Result]):
+class Batcher(Generic[Item, Result]):
     """`limit` is the most that one batch takes."""
 
     def __init__(
@@ -91,6 +91,11 @@ class Lane(Generic[Item, Result]):
         finally:
             # The exception in it keeps this frame, and this frame would keep it.
             del future
+
+    async def idle(self) -> None:
+        """Return when nothing waits and no batch is in flight."""
+        while self._worker is not None or self._running:
+            await asyncio.wait({*self._running, *([self._worker] if self._worker else [])})
 
     async def _work(self) -> None:
         # Items submitted in the same turn of the loop belong to the first batch.

@@ -1,7 +1,7 @@
 """The caller's side of requests: typed answers, typed refusals, or an outage; never twice.
 
-Requests of one type share a lane. While it has its few messages on the wire, further requests wait
-in the lane and leave together as one message. An idle lane sends at once.
+Requests of one type share a window (`_Outgoing`). While it has its few messages on the wire,
+further requests wait and leave together as one message. An idle window sends at once.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ from cartwheel.kernel.errors import OutcomeUnknown, Overloaded, TimedOut, Unavai
 Answer = TypeVar("Answer")
 
 ON_THE_WIRE = 2
-"""Messages of a coalesced lane that may be without an answer; more would make smaller batches."""
+"""Messages of coalesced requests that may be without an answer; more would make smaller batches."""
 ALONE_ON_THE_WIRE = 256
 PATIENCE = 1.0
-"""Seconds after which a message without its answers no longer keeps others of its lane waiting: the
+"""Seconds after which a message without its answers no longer keeps others of its type waiting: the
 process that took it may have died."""
 REOPENED_WITHIN = 1.5
 """Seconds that a read, lost with its connection, waits for the next one: a connection that was
@@ -34,8 +34,8 @@ reset is back by then, a RabbitMQ that has died is not."""
 
 BATCH = 64
 BATCH_BYTES = 256 * 1024
-LONGEST_LANE = 2_000
-"""Requests that may wait in a lane; one more is refused at once."""
+MOST_WAITING = 2_000
+"""Requests that may wait for one service, by type; one more is refused at once."""
 
 _REPLY_TO = "amq.rabbitmq.reply-to"
 
@@ -58,9 +58,9 @@ class _Pending:
         self.deadline = until
         self.same = same
         self.wanted_by = 0
-        self.future: asyncio.Future[wire.Answered] = asyncio.get_running_loop().create_future()
+        self.future: asyncio.Future[wire.ReplyEnvelope] = asyncio.get_running_loop().create_future()
 
-    async def answered(self) -> wire.Answered:
+    async def answered(self) -> wire.ReplyEnvelope:
         """Return the answer; once the last one who waits gives up, it is not wanted any more."""
         self.wanted_by += 1
         try:
@@ -71,10 +71,14 @@ class _Pending:
                 self.future.cancel()
 
 
-class _Lane:
-    """The requests of one type: some waiting here, some on the wire."""
+class _Outgoing:
+    """The requests of one type: some waiting here, some on the wire.
 
-    def __init__(self, kind: type[Request[Any]], caller: "Caller") -> None:
+    A `Batcher` has one batch in flight and waits for its handler; this has several messages on the
+    wire, and each request is answered by itself.
+    """
+
+    def __init__(self, kind: type[Request[Any]], caller: "RpcClient") -> None:
         self._kind = kind
         self._caller = caller
         self._batch = BATCH if kind.coalesced else 1
@@ -85,7 +89,7 @@ class _Lane:
         self._on_the_wire = 0
 
     def put(self, pending: _Pending) -> None:
-        if len(self.waiting) >= LONGEST_LANE:
+        if len(self.waiting) >= MOST_WAITING:
             raise Overloaded(f"{len(self.waiting)} requests wait for {self._kind.service} already")
         self.waiting.append(pending)
         if pending.same is not None:
@@ -135,12 +139,12 @@ class _Lane:
         return batch
 
 
-class Caller:
-    """Asks services. Open it on a `Connection`."""
+class RpcClient:
+    """Bus services. Open it on a `Connection`."""
 
     def __init__(self) -> None:
         self._channel: Channel | None = None
-        self._lanes: dict[type[Request[Any]], _Lane] = {}
+        self._windows: dict[type[Request[Any]], _Outgoing] = {}
         self._pending: dict[int, _Pending] = {}
         self._next_id = 0
         self._opened = asyncio.Event()
@@ -156,9 +160,9 @@ class Caller:
     def lost(self) -> None:
         self._channel = None
         self._opened.clear()
-        for lane in self._lanes.values():
-            lane.waiting, waiting = deque(), lane.waiting
-            lane.shared.clear()
+        for window in self._windows.values():
+            window.waiting, waiting = deque(), window.waiting
+            window.shared.clear()
             for pending in waiting:
                 _fail(pending, Unavailable("RabbitMQ is away"))
         for pending in list(self._pending.values()):
@@ -211,15 +215,15 @@ class Caller:
         if self._channel is None:
             raise Unavailable("RabbitMQ is away")
         kind = type(request)
-        lane = self._lanes.get(kind)
-        if lane is None:
-            lane = self._lanes[kind] = _Lane(kind, self)
+        window = self._windows.get(kind)
+        if window is None:
+            window = self._windows[kind] = _Outgoing(kind, self)
         same = wire.encode(request) if kind.read and kind.coalesced else None
-        pending = lane.shared.get(same) if same is not None else None
+        pending = window.shared.get(same) if same is not None else None
         if pending is None or pending.future.done():
             traced = msgspec.structs.replace(request, traceparent=traceparent())
             pending = _Pending(wire.encode(traced), until, same)
-            lane.put(pending)
+            window.put(pending)
         pending.deadline = max(pending.deadline, until)
         return _answer(kind, await pending.answered())
 
@@ -247,12 +251,14 @@ class Caller:
             self._send(kind, wanted)
 
     def _send(self, kind: type[Request[Any]], batch: list[_Pending]) -> None:
-        asked: list[wire.Asked] = []
+        asked: list[wire.RequestEnvelope] = []
         for pending in batch:
             self._next_id += 1
             self._pending[self._next_id] = pending
             pending.future.add_done_callback(self._forget(self._next_id))
-            asked.append(wire.Asked(self._next_id, pending.deadline, msgspec.Raw(pending.body)))
+            asked.append(
+                wire.RequestEnvelope(self._next_id, pending.deadline, msgspec.Raw(pending.body))
+            )
         longest = max(pending.deadline for pending in batch) - time.time()
         message = Message(
             body=wire.encode(asked),
@@ -279,7 +285,7 @@ class Caller:
 
     def _on_replies(self, message: Delivery) -> None:
         try:
-            answers = wire.read_answered(message.body)
+            answers = wire.read_replies(message.body)
         except wire.UNREADABLE as error:
             log.error("unreadable answers dropped", error=str(error))
             return
@@ -302,7 +308,7 @@ def _unreadable(kind: type[Request[Any]], error: Exception) -> RemoteFailure:
     return RemoteFailure(f"unreadable answer from {kind.service}: {error}")
 
 
-def _answer(kind: type[Request[Any]], answered: wire.Answered) -> msgspec.Raw:
+def _answer(kind: type[Request[Any]], answered: wire.ReplyEnvelope) -> msgspec.Raw:
     """Return the answer's JSON, or raise what was answered in its place."""
     try:
         match answered.outcome:

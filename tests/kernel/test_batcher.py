@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from cartwheel.kernel._core.lane import Gather, Lane
+from cartwheel.kernel._core.batcher import Batcher, Gather
 
 FOR_EVER = 3600.0
 SOON = 5.0
@@ -33,7 +33,7 @@ class Batches:
         return items
 
 
-async def submitted(lane: Lane[int, int], *items: int) -> list[asyncio.Task[int]]:
+async def submitted(lane: Batcher[int, int], *items: int) -> list[asyncio.Task[int]]:
     """Return when all of `items` are in the lane."""
     tasks = [asyncio.create_task(lane.submit(item)) for item in items]
     await asyncio.sleep(0)
@@ -44,14 +44,14 @@ async def test_an_item_on_an_idle_lane_goes_at_once() -> None:
     batches = Batches()
 
     async with asyncio.timeout(SOON):
-        assert await Lane(batches.handle).submit(1) == 1
+        assert await Batcher(batches.handle).submit(1) == 1
 
     assert batches.taken == [[1]]
 
 
 async def test_what_comes_while_a_batch_gathers_goes_with_it(stop: asyncio.Event) -> None:
     batches = Batches()
-    lane = Lane(batches.handle, gather=Gather(0.5, stop))
+    lane = Batcher(batches.handle, gather=Gather(0.5, stop))
 
     first = await submitted(lane, 1)
     await asyncio.sleep(0.05)
@@ -63,7 +63,7 @@ async def test_what_comes_while_a_batch_gathers_goes_with_it(stop: asyncio.Event
 
 async def test_an_item_that_stays_alone_goes_when_its_time_is_up(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
-    lane = Lane(Batches().handle, gather=Gather(0.2, stop))
+    lane = Batcher(Batches().handle, gather=Gather(0.2, stop))
     began = loop.time()
 
     await lane.submit(1)
@@ -73,7 +73,7 @@ async def test_an_item_that_stays_alone_goes_when_its_time_is_up(stop: asyncio.E
 
 async def test_a_full_batch_goes_at_once(stop: asyncio.Event) -> None:
     batches = Batches()
-    lane = Lane(batches.handle, limit=2, gather=Gather(FOR_EVER, stop))
+    lane = Batcher(batches.handle, limit=2, gather=Gather(FOR_EVER, stop))
 
     async with asyncio.timeout(SOON):
         tasks = await submitted(lane, 1, 2, 3, 4, 5)
@@ -87,7 +87,7 @@ async def test_a_batch_that_gathers_goes_at_once_when_the_process_stops(
     stop: asyncio.Event,
 ) -> None:
     batches = Batches()
-    lane = Lane(batches.handle, gather=Gather(FOR_EVER, stop))
+    lane = Batcher(batches.handle, gather=Gather(FOR_EVER, stop))
     gathering = await submitted(lane, 1, 2)
     await asyncio.sleep(0.05)
     assert batches.taken == []
@@ -112,7 +112,7 @@ async def test_what_has_waited_for_the_batch_before_it_waits_no_longer(
         await asyncio.sleep(1.0)
         return items
 
-    lane = Lane(handle, limit=2, gather=Gather(1.0, stop))
+    lane = Batcher(handle, limit=2, gather=Gather(1.0, stop))
     tasks = await submitted(lane, 1, 2, 3)
 
     await asyncio.gather(*tasks)
@@ -123,7 +123,7 @@ async def test_what_has_waited_for_the_batch_before_it_waits_no_longer(
 async def test_one_that_gives_up_while_it_gathers_takes_nobody_with_it(
     stop: asyncio.Event,
 ) -> None:
-    lane = Lane(Batches().handle, gather=Gather(0.2, stop))
+    lane = Batcher(Batches().handle, gather=Gather(0.2, stop))
     [impatient, patient] = await submitted(lane, 1, 2)
     await asyncio.sleep(0.05)
 
@@ -136,7 +136,7 @@ async def test_an_item_at_fault_is_alone_in_its_failure(stop: asyncio.Event) -> 
     async def divide(items: list[int]) -> list[int]:
         return [6 // item for item in items]
 
-    lane = Lane(divide, gather=Gather(0.1, stop))
+    lane = Batcher(divide, gather=Gather(0.1, stop))
 
     outcomes = await asyncio.gather(*(lane.submit(n) for n in (2, 0, 3)), return_exceptions=True)
 
