@@ -27,7 +27,7 @@ from cartwheel.kernel.errors import (
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
 from cartwheel.payments.ports import Payments
-from cartwheel.payments.provider import CardProvider, Charge, TokenRefused
+from cartwheel.providers.port import CardProvider, Charge, TokenRefused
 
 _LOOK_AGAIN = 0.1
 """Seconds between two looks at a payment that the same request is making at this moment."""
