@@ -6,10 +6,12 @@ what is told with the payment, and asks the provider where the two differ.
 
 from typing import Any
 
+import msgspec
 from litestar import Request, Router, post
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
+from cartwheel.contracts.identity import Actor
 from cartwheel.gateway.bodies import UNREADABLE, refusal_of
 from cartwheel.gateway.bus import Bus
 from cartwheel.gateway.captures import Captures
@@ -17,6 +19,7 @@ from cartwheel.gateway.identity import PUBLIC
 from cartwheel.kernel import utc_now
 from cartwheel.providers.simulator import webhook as simulator
 
+ACTOR = Actor.service("gateway")
 WebhookSecret = NamedDependency[SkipValidation[str]]
 
 
@@ -35,7 +38,7 @@ async def simulator_reported(
         raise refusal_of(error, simulator.SHAPE) from None
     captures: Captures = request.app.state.captures
     if report is not None and not await captures.repeats(report):
-        await bus.request(report)
+        await bus.request(msgspec.structs.replace(report, actor=ACTOR))
 
 
 router = Router("/webhooks", route_handlers=[simulator_reported], tags=["webhooks"])
