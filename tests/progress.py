@@ -12,13 +12,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from cartwheel.local.console import PATIENCE, Console
+from cartwheel.local.console import PATIENCE_SECONDS, Console
 
 
 class Progress:
     """A plugin; `out` is the terminal's or the log's file descriptor, which it closes."""
 
-    def __init__(self, out: int, *, patience: float = PATIENCE) -> None:
+    def __init__(self, out: int, *, patience: float = PATIENCE_SECONDS) -> None:
         self._out = out
         self._patience = patience
         self._overwrites = os.isatty(out)

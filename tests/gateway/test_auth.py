@@ -291,7 +291,7 @@ class TestOutages:
         assert raised.value.__suppress_context__
 
     async def test_silence_is_a_timeout(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(cognito, "TIMEOUT", 0.3)
+        monkeypatch.setattr(cognito, "CALL_SECONDS", 0.3)
 
         async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read()

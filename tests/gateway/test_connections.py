@@ -13,7 +13,7 @@ from cartwheel.gateway.clients import Clients, Networks
 from cartwheel.gateway.cognito import Cognito
 from cartwheel.gateway.connections import BoundedProtocol, Limits
 from cartwheel.gateway.identity import Verifier
-from cartwheel.gateway.server import GRACE, serve
+from cartwheel.gateway.server import GRACE_SECONDS, serve
 from cartwheel.kernel.lowlevel import CannotListen
 
 from ..waiting import eventually
@@ -455,14 +455,14 @@ class TestStopping:
             stopping = time.monotonic()
         # `running` has stopped the server.
         assert (await slow).body == b"true"
-        assert time.monotonic() - stopping < GRACE
+        assert time.monotonic() - stopping < GRACE_SECONDS
         with pytest.raises(ConnectionRefusedError):
             await gateway.connect()
 
     async def test_what_takes_too_long_is_told_that_the_outcome_is_unknown(
         self, verifier: tuple[Verifier, Cognito], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("cartwheel.gateway.server.GRACE", 1)
+        monkeypatch.setattr("cartwheel.gateway.server.GRACE_SECONDS", 1)
         async with running(probe_app(*verifier)) as gateway:
             slow = await begun(gateway, seconds=30.0)
         reply = await slow

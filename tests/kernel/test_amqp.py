@@ -38,7 +38,7 @@ from ..garbage import fewer_cycles_than
 from ..proxy import proxy_to
 from ..waiting import eventually
 
-HEARTBEAT = 1
+HEARTBEAT_SECONDS = 1
 Connect = Callable[..., Awaitable[Connection]]
 
 
@@ -54,7 +54,7 @@ async def connect(client: Any, rabbitmq_url: str) -> AsyncGenerator[Connect]:
 
         async def connected(url: str = rabbitmq_url) -> Connection:
             connection = await connecting.connect(
-                url, name="tests", heartbeat=HEARTBEAT, client=client
+                url, name="tests", heartbeat=HEARTBEAT_SECONDS, client=client
             )
             stack.push_async_callback(connection.close)
             return connection
@@ -344,7 +344,7 @@ async def test_an_idle_connection_is_kept(connect: Connect) -> None:
     connection = await connect()
     channel = await connection.channel(confirms=True)
 
-    await asyncio.sleep(4 * HEARTBEAT)
+    await asyncio.sleep(4 * HEARTBEAT_SECONDS)
 
     await channel.publish_confirmed(Message(body=b""), routing_key="nowhere", mandatory=False)
 
@@ -358,7 +358,7 @@ async def test_a_silent_rabbitmq_is_given_up(connect: Connect, rabbitmq_url: str
         async with asyncio.timeout(30):
             await connection.closed()
 
-        assert time.monotonic() - began > 2 * HEARTBEAT
+        assert time.monotonic() - began > 2 * HEARTBEAT_SECONDS
 
 
 async def test_publishers_wait_while_rabbitmq_does_not_read(
@@ -370,7 +370,7 @@ async def test_publishers_wait_while_rabbitmq_does_not_read(
         proxy.freeze()
         sent = 0
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(HEARTBEAT):
+            async with asyncio.timeout(HEARTBEAT_SECONDS):
                 while True:
                     channel.publish(Message(body=bytes(100_000)), routing_key=queue)
                     sent += 1

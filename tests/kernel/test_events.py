@@ -679,8 +679,8 @@ async def test_consuming_goes_on_after_the_queue_was_deleted_and_set_up_again(
 async def test_a_probe_or_a_handler_that_hangs_is_given_up_and_tried_again(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consuming, "PROBE_WITHIN", 0.3)
-    monkeypatch.setattr(consuming, "HANDLE_WITHIN", 0.3)
+    monkeypatch.setattr(consuming, "PROBE_WITHIN_SECONDS", 0.3)
+    monkeypatch.setattr(consuming, "HANDLE_WITHIN_SECONDS", 0.3)
     hung = {"handler": False, "probe": False}
     done: list[int] = []
 

@@ -215,7 +215,7 @@ async def test_an_outage_longer_than_the_consumer_timeout_counts_as_no_delivery(
     system: System,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(consuming, "RENEW_AFTER", 0.7)  # a busy machine may take 3 s more
+    monkeypatch.setattr(consuming, "RENEW_AFTER_SECONDS", 0.7)  # a busy machine may take 3 s more
     away = True
     done: list[int] = []
 
@@ -247,7 +247,7 @@ async def test_a_redelivery_that_waits_keeps_no_other_waiting(
     connect: Connect, channel: AbstractChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its dependency is down for it alone, or its retry copy is not taken."""
-    monkeypatch.setattr(consuming, "RENEW_REDELIVERY_AFTER", 0.5)
+    monkeypatch.setattr(consuming, "RENEW_REDELIVERY_AFTER_SECONDS", 0.5)
     done: list[int] = []
 
     async def handle(event: CloudEvent[Happened]) -> None:
@@ -272,7 +272,7 @@ async def test_a_redelivery_that_waits_keeps_no_other_waiting(
 async def test_a_copy_that_is_not_taken_for_longer_than_the_consumer_timeout_counts_as_no_delivery(
     connect: Connect, channel: AbstractChannel, system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consuming, "RENEW_AFTER", 0.7)
+    monkeypatch.setattr(consuming, "RENEW_AFTER_SECONDS", 0.7)
 
     async def fail(event: CloudEvent[Happened]) -> None:
         raise ZeroDivisionError

@@ -111,14 +111,14 @@ async def start(things: Database, connect: Connect) -> AsyncGenerator[Start]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Relays look for what was left behind at once and all the time, and so may publish twice."""
-    monkeypatch.setattr(relays, "LEFT_BEHIND", 0.0)
-    monkeypatch.setattr(relays, "SWEEP_EVERY", 0.05)
+    monkeypatch.setattr(relays, "LEFT_BEHIND_SECONDS", 0.0)
+    monkeypatch.setattr(relays, "SWEEP_EVERY_SECONDS", 0.05)
 
 
 @pytest.fixture
 def without_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Relays publish what they are told of, and look for nothing else."""
-    monkeypatch.setattr(relays, "SWEEP_EVERY", 3600.0)
+    monkeypatch.setattr(relays, "SWEEP_EVERY_SECONDS", 3600.0)
 
 
 def thing(name: str, *events: Event, after: int = 0) -> Document:
@@ -174,7 +174,7 @@ async def test_what_is_told_of_is_published_at_once_and_in_order_and_then_taken_
 async def test_what_is_published_and_not_yet_taken_out_is_not_published_again(
     things: Database, start: Start, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relays, "CLEAR_EVERY", 3600)
+    monkeypatch.setattr(relays, "CLEAR_EVERY_SECONDS", 3600)
     outboxes = Outboxes()
     relay = await start(outboxes)
     await things["things"].insert_one(thing("a", Happened(number=0)))
@@ -333,7 +333,7 @@ async def test_what_was_read_just_before_it_was_taken_out_is_not_published_again
 async def test_a_document_whose_confirm_is_missing_holds_up_no_other(
     things: Database, start: Start, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relays, "CONFIRM_TIMEOUT", 3600.0)
+    monkeypatch.setattr(relays, "CONFIRM_TIMEOUT_SECONDS", 3600.0)
     outboxes = Outboxes()
     publisher = Slow()
     await start(outboxes, publisher)
@@ -351,7 +351,7 @@ async def test_a_document_whose_confirm_is_missing_holds_up_no_other(
 async def test_an_event_whose_confirm_does_not_come_is_published_again(
     things: Database, start: Start, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relays, "CONFIRM_TIMEOUT", 0.5)
+    monkeypatch.setattr(relays, "CONFIRM_TIMEOUT_SECONDS", 0.5)
     outboxes = Outboxes()
     publisher = Slow()
     await start(outboxes, publisher)
@@ -359,7 +359,9 @@ async def test_an_event_whose_confirm_does_not_come_is_published_again(
     await things["things"].insert_one(first)
     outboxes.stored("things", "a", first["outbox"])
     await told(lambda: publisher.asked > 1)
-    monkeypatch.setattr(relays, "CONFIRM_TIMEOUT", 30.0)  # a busy machine takes more than 0.5 s
+    monkeypatch.setattr(
+        relays, "CONFIRM_TIMEOUT_SECONDS", 30.0
+    )  # a busy machine takes more than 0.5 s
     publisher.on.set()
 
     await told(lambda: ("a", 0) in seen)
@@ -369,7 +371,9 @@ async def test_an_event_whose_confirm_does_not_come_is_published_again(
 async def test_while_rabbitmq_takes_nothing_nothing_more_is_sent(
     system: System, things: Database, start: Start, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relays, "CONFIRM_TIMEOUT", 2.0)  # and not so short that a yes is missed
+    monkeypatch.setattr(
+        relays, "CONFIRM_TIMEOUT_SECONDS", 2.0
+    )  # and not so short that a yes is missed
     outboxes = Outboxes()
     await start(outboxes)
     async with rabbitmq_full(system.supervisor):
@@ -385,7 +389,9 @@ async def test_while_rabbitmq_takes_nothing_nothing_more_is_sent(
 async def test_what_is_in_hand_is_published_before_the_relay_stops(
     things: Database, start: Start, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relays, "STOP_WITHIN", 30.0)  # a busy machine takes more than a second
+    monkeypatch.setattr(
+        relays, "STOP_WITHIN_SECONDS", 30.0
+    )  # a busy machine takes more than a second
     outboxes = Outboxes()
     relay = await start(outboxes)
     names = [f"a{n}" for n in range(600)]
@@ -401,8 +407,8 @@ async def test_what_is_in_hand_is_published_before_the_relay_stops(
 async def test_what_a_process_left_behind_is_found_but_not_what_another_has_just_written(
     things: Database, start: Start, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relays, "LEFT_BEHIND", 1.0)
-    monkeypatch.setattr(relays, "SWEEP_EVERY", 0.1)
+    monkeypatch.setattr(relays, "LEFT_BEHIND_SECONDS", 1.0)
+    monkeypatch.setattr(relays, "SWEEP_EVERY_SECONDS", 0.1)
     await start(Outboxes())
     written = time.monotonic()
     await things["things"].insert_one(thing("a", *(Happened(number=n) for n in range(5))))

@@ -17,7 +17,7 @@ from .. import progress
 def test_what_takes_long_is_said_again(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(console, "PATIENCE", 0.2)
+    monkeypatch.setattr(console, "PATIENCE_SECONDS", 0.2)
 
     with console.Console().doing("waiting"):
         time.sleep(0.6)
@@ -32,7 +32,7 @@ def test_what_takes_long_is_said_again(
 def test_what_takes_long_says_how_far_it_has_come(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(console, "PATIENCE", 0.2)
+    monkeypatch.setattr(console, "PATIENCE_SECONDS", 0.2)
 
     with console.Console().doing("filling") as so_far:
         so_far("40 %")

@@ -142,7 +142,7 @@ async def test_a_refund_whose_answer_is_lost_is_not_made_twice(
     payments: Payments, shop: Shop, paid: PaymentView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The provider has done it, and its answer is stuck on the way until nobody waits for it."""
-    monkeypatch.setattr(payments_simulator, "ANSWER_WITHIN", 0.5)
+    monkeypatch.setattr(payments_simulator, "ANSWER_WITHIN_SECONDS", 0.5)
     await due(payments, paid)
     async with (
         proxy_to(shop.simulator.url) as (proxy, url),

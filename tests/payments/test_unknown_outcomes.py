@@ -153,7 +153,7 @@ async def test_a_provider_that_nobody_reaches_leaves_nothing_charged(
 async def test_a_charge_that_is_only_slow_comes_to_nothing_once_it_was_given_up(
     payments: Payments, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(payments_simulator, "ANSWER_WITHIN", 0.3)
+    monkeypatch.setattr(payments_simulator, "ANSWER_WITHIN_SECONDS", 0.3)
     await shop.fault("charge_late", seconds=2.0)
     request = create(await shop.order(), await shop.card())
     async with open_simulator(shop.simulator.url, API_KEY) as impatient:

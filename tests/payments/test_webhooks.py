@@ -242,7 +242,7 @@ async def test_while_the_provider_is_away_the_webhook_is_to_be_repeated(
 async def test_while_the_provider_is_too_slow_the_webhook_is_to_be_repeated(
     payments: Payments, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(payments_simulator, "ANSWER_WITHIN", 0.3)
+    monkeypatch.setattr(payments_simulator, "ANSWER_WITHIN_SECONDS", 0.3)
     left = await unknown(payments, shop, "charge_then_drop")
     async with (
         proxy_to(shop.simulator.url) as (proxy, url),

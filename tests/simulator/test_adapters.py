@@ -108,7 +108,7 @@ async def test_nobody_there_is_an_outage(unused_tcp_port: int) -> None:
 
 
 async def test_silence_is_a_timeout(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(payments_simulator, "ANSWER_WITHIN", 0.2)
+    monkeypatch.setattr(payments_simulator, "ANSWER_WITHIN_SECONDS", 0.2)
     async with open_simulator(f"http://127.0.0.1:{silent_port}", API_KEY) as cards:
         with pytest.raises(TimedOut):
             await cards.cancel("pay_1")

@@ -5,13 +5,13 @@ import secrets
 # Crockford's base 32 (https://www.crockford.com/base32.html): no letters that look like digits.
 _SPEAKABLE = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _HEARD = str.maketrans("OIL", "011")
-_LENGTH = 10
+_CHARACTERS = 10
 
 
 def new_number() -> str:
     """Return a random number such as `K7QM3-XWD9A`: 50 bits, to be read out on the phone."""
     bits = secrets.randbits(50)
-    characters = "".join(_SPEAKABLE[bits >> place & 31] for place in range(0, 5 * _LENGTH, 5))
+    characters = "".join(_SPEAKABLE[bits >> place & 31] for place in range(0, 5 * _CHARACTERS, 5))
     return f"{characters[:5]}-{characters[5:]}"
 
 
@@ -22,6 +22,6 @@ def read_number(text: str) -> str | None:
     spaces may be left out.
     """
     characters = text.upper().replace("-", "").replace(" ", "").translate(_HEARD)
-    if len(characters) != _LENGTH or not set(characters) <= set(_SPEAKABLE):
+    if len(characters) != _CHARACTERS or not set(characters) <= set(_SPEAKABLE):
         return None
     return f"{characters[:5]}-{characters[5:]}"

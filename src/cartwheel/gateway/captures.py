@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from cartwheel.contracts.payments import PaymentStatus, PaymentView, ReportVerdict
 from cartwheel.kernel import Created
 
-MOST = 10_000
+MOST_CAPTURES = 10_000
 """Captures that are remembered, some 6 MB. Only what a provider has really captured takes a place.
 The oldest is forgotten first, and payments is asked about its webhook."""
-KEPT_FOR = 60.0
+KEPT_FOR_SECONDS = 60.0
 """Seconds that a capture waits for its webhook, which may have gone to another gateway."""
-PATIENCE = 2.0
+PATIENCE_SECONDS = 2.0
 """Seconds that a webhook waits for payments' answer: far less than the provider waits for ours
 (10 s)."""
 
@@ -31,7 +31,11 @@ class Captures:
     """
 
     def __init__(
-        self, *, most: int = MOST, kept_for: float = KEPT_FOR, patience: float = PATIENCE
+        self,
+        *,
+        most: int = MOST_CAPTURES,
+        kept_for: float = KEPT_FOR_SECONDS,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._most = most
         self._kept_for = kept_for

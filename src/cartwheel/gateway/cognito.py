@@ -35,7 +35,7 @@ from cartwheel.kernel.errors import (
     Unavailable,
 )
 
-TIMEOUT = 5.0
+CALL_SECONDS = 5.0
 """Seconds for one call, waiting for a connection included."""
 AT_ONCE = 32
 WAITING = 256
@@ -270,7 +270,7 @@ class Cognito:
             raise Overloaded("too many calls of Cognito are waiting")
         self._waiting += 1
         try:
-            async with asyncio.timeout(TIMEOUT), self._slots:
+            async with asyncio.timeout(CALL_SECONDS), self._slots:
                 return await getattr(self._client, operation)(**arguments)
         except ClientError as error:
             raise _translate(error, special or {}) from None
@@ -288,8 +288,8 @@ async def connect(
 ) -> AsyncGenerator[Cognito]:
     """Open the client (200 ms, blocking: botocore reads its models) and close it at the end."""
     config = AioConfig(
-        connect_timeout=TIMEOUT,
-        read_timeout=TIMEOUT,
+        connect_timeout=CALL_SECONDS,
+        read_timeout=CALL_SECONDS,
         max_pool_connections=AT_ONCE,
         # None: a sign-up that is sent again answers that the address is taken.
         retries={"total_max_attempts": 1},

@@ -33,7 +33,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     response: float = 10.0
     """Seconds that a client may leave a response lying in the socket."""
     flush: float = 4.0
-    """Seconds in which a connection's last answer must have been taken; shorter than `GRACE`."""
+    """Seconds in which a connection's last answer must have been taken; shorter than
+    `GRACE_SECONDS`."""
     linger: float = 1.0
     """Seconds for which the rest of a refused request is still thrown away: closing at once would
     reset the connection, and many clients would not see the answer (nginx: lingering_close)."""

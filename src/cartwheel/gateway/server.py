@@ -20,7 +20,7 @@ READ_AT_MOST = 64 * 1024
 """Bytes that the kernel keeps of a connection until they are read."""
 KEEP_ALIVE = 30
 """Seconds a connection may be idle between two requests."""
-GRACE = 6
+GRACE_SECONDS = 6
 """Seconds that requests in hand get to finish when the server stops."""
 
 
@@ -35,7 +35,7 @@ async def serve(
     limits: Limits = LIMITS,
     clients: Clients | None = None,
 ) -> None:
-    """Serve `app` until `stop` is set, then let requests in hand finish, for GRACE seconds.
+    """Serve `app` until `stop` is set, then let requests in hand finish, for GRACE_SECONDS seconds.
 
     Args:
         started: called once connections are accepted.
@@ -60,7 +60,7 @@ async def serve(
             proxy_headers=False,
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE,
-            timeout_graceful_shutdown=GRACE,
+            timeout_graceful_shutdown=GRACE_SECONDS,
         ),
         started,
     )

@@ -18,7 +18,7 @@ from cartwheel.kernel._amqp import connecting
 from cartwheel.kernel._amqp.interface import AccessRefused, BadUrl, VirtualHostRefused
 from cartwheel.kernel.settings import AmqpClient
 
-LIMIT = 5.0
+CHECK_SECONDS = 5.0
 """Seconds that a server gets to answer when it is checked."""
 
 _URL = re.compile(r"(?P<scheme>[a-z+]+://)(?:(?P<userinfo>[^/?#]*)@)?(?P<place>[^?#]*)", re.I)
@@ -55,7 +55,7 @@ async def check_rabbitmq(url: str, client: AmqpClient = "built-in") -> None:
         Unusable: it does not.
     """
     try:
-        async with asyncio.timeout(LIMIT):
+        async with asyncio.timeout(CHECK_SECONDS):
             connection = await connecting.connect(url, name="check", heartbeat=60, client=client)
             await connection.close()
     except Exception as error:  # whatever the driver raises, the server is of no use
@@ -74,7 +74,7 @@ async def check_mongodb(uri: str) -> None:
 
     try:
         async with AsyncMongoClient[dict[str, Any]](
-            uri, serverSelectionTimeoutMS=int(LIMIT * 1000)
+            uri, serverSelectionTimeoutMS=int(CHECK_SECONDS * 1000)
         ) as client:
             hello = await client.admin.command("hello")
     except (PyMongoError, OSError, ValueError) as error:

@@ -8,7 +8,7 @@ from cartwheel.kernel._bus.rpc_server import (
 )
 from cartwheel.kernel._bus.topology import (
     EXCHANGE,
-    REQUEST_DEADLINE,
+    REQUEST_DEADLINE_SECONDS,
 )
 from cartwheel.kernel._bus.wire import (
     StoredEvent,
@@ -32,7 +32,7 @@ from cartwheel.kernel._store import (
 __all__ = [
     "EXCHANGE",
     "POINTS",
-    "REQUEST_DEADLINE",
+    "REQUEST_DEADLINE_SECONDS",
     "Answers",
     "Consumer",
     "StoredEvent",

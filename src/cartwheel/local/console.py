@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TextIO
 
-PATIENCE = 1.8
+PATIENCE_SECONDS = 1.8
 """Seconds of silence: after two, it looks like a hang."""
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -96,7 +96,7 @@ class Console:
                 if self.interactive:
                     self._stream.write(f"{self._clear()}{frame} {state}"[:200])
                     self._stream.flush()
-                elif now - self._last_line >= PATIENCE:
+                elif now - self._last_line >= PATIENCE_SECONDS:
                     self.say(f"  still {state}")
 
 

@@ -11,7 +11,14 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from cartwheel.kernel.servers import LIMIT, Unusable, check_mongodb, check_rabbitmq, shown, why
+from cartwheel.kernel.servers import (
+    CHECK_SECONDS,
+    Unusable,
+    check_mongodb,
+    check_rabbitmq,
+    shown,
+    why,
+)
 from cartwheel.kernel.settings import AmqpClient, HttpUrl, check
 from cartwheel.local.console import Console
 from cartwheel.local.parts import given_aws, is_aws_given, side_by_side
@@ -69,7 +76,7 @@ async def check_http(variable: str, url: str, *, ok_only: bool = False) -> None:
     """
     try:
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=LIMIT)) as session,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CHECK_SECONDS)) as session,
             session.get(url, raise_for_status=ok_only),
         ):
             pass

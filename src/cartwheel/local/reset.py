@@ -30,8 +30,8 @@ from cartwheel.local.console import Console
 from cartwheel.local.places import Elsewhere, Ledger, MongoDB, Place, RabbitMQ
 from cartwheel.services import DATABASES, SERVICES
 
-CONNECT_TIMEOUT = 5.0
-DELETE_TIMEOUT = 60.0
+CONNECT_TIMEOUT_SECONDS = 5.0
+DELETE_TIMEOUT_SECONDS = 60.0
 """Seconds in which a database or a queue is deleted."""
 
 LET_GO = 3.0
@@ -143,7 +143,7 @@ def _reason(error: Exception) -> str:
 
 
 async def _databases(place: MongoDB) -> list[Thing]:
-    async with _mongodb(place, CONNECT_TIMEOUT) as client:
+    async with _mongodb(place, CONNECT_TIMEOUT_SECONDS) as client:
         there = await client.list_database_names()
         connected = await _connected(client)
     for service in SERVICES:
@@ -167,7 +167,7 @@ async def _connected(client: mongodb.Client) -> set[str]:
 
 
 async def _drop_database(place: MongoDB, name: str) -> None:
-    async with _mongodb(place, DELETE_TIMEOUT) as client:
+    async with _mongodb(place, DELETE_TIMEOUT_SECONDS) as client:
         await client.drop_database(name)
 
 
@@ -200,16 +200,16 @@ async def _queues(place: RabbitMQ) -> list[Thing]:
 
 async def _delete_queue(place: RabbitMQ, name: str) -> None:
     async with await _rabbitmq(place) as connection, connection.channel() as channel:
-        await channel.queue_delete(name, timeout=DELETE_TIMEOUT)
+        await channel.queue_delete(name, timeout=DELETE_TIMEOUT_SECONDS)
 
 
 async def _delete_exchange(place: RabbitMQ) -> None:
     async with await _rabbitmq(place) as connection, connection.channel() as channel:
-        await channel.exchange_delete(topology.EXCHANGE, timeout=DELETE_TIMEOUT)
+        await channel.exchange_delete(topology.EXCHANGE, timeout=DELETE_TIMEOUT_SECONDS)
 
 
 async def _rabbitmq(place: RabbitMQ) -> AbstractConnection:
-    return await aio_pika.connect(place.url, timeout=CONNECT_TIMEOUT)
+    return await aio_pika.connect(place.url, timeout=CONNECT_TIMEOUT_SECONDS)
 
 
 async def _delete_ledger(path: str) -> None:

@@ -39,11 +39,11 @@ from cartwheel.notifications.domain import Failures, Mail, Told
 from cartwheel.notifications.ports import FailedMail, StillSending
 
 COLLECTIONS = (Collection("mail", outbox=True),)
-CLAIM = 30
+CLAIM_SECONDS = 30
 """Seconds after which a mail that was being sent may be claimed by another process."""
 
 _UNCLAIMED: Document = {"$lt": ["$claimed_until", "$$NOW"]}
-_CLAIMED: Document = {"$add": ["$$NOW", CLAIM * 1000]}
+_CLAIMED: Document = {"$add": ["$$NOW", CLAIM_SECONDS * 1000]}
 _RELEASED: Document = {"$subtract": ["$$NOW", 1]}
 _ONE_MORE: Document = {"$add": [{"$ifNull": ["$sends", 0]}, 1]}
 

@@ -22,14 +22,14 @@ AT_ONCE = PREFETCH
 """Calls in flight: as many as the consumer has events in hand, so that no mail waits for a slow
 one. SES's own limit per account is told by throttling, which we wait out."""
 
-TIMEOUT = 5.0
+EACH_STEP_SECONDS = 5.0
 """Seconds to connect, and as many for the answer."""
 
 SEND = "/v2/email/outbound-emails"
 ACCOUNT = "/v2/email/account"
 
-PROBE_WITHIN = 3.0
-WELL_FOR = 5.0
+PROBE_WITHIN_SECONDS = 3.0
+WELL_FOR_SECONDS = 5.0
 """Seconds for which a good probe answers for SES. SES allows about one a second."""
 
 OUTAGES = frozenset(
@@ -151,13 +151,13 @@ class Ses:
         """Return if SES is well, which is asked once for all mails that have just failed."""
         if time.monotonic() > self._well_until:
             try:
-                async with asyncio.timeout(PROBE_WITHIN):
+                async with asyncio.timeout(PROBE_WITHIN_SECONDS):
                     await self.probe()
             except TimeoutError:
-                raise Unavailable(f"SES is down: silent for {PROBE_WITHIN:.0f} s") from None
+                raise Unavailable(f"SES is down: silent for {PROBE_WITHIN_SECONDS:.0f} s") from None
             except Outage as outage:
                 raise Unavailable(f"SES is down: {outage}") from outage
-            self._well_until = time.monotonic() + WELL_FOR
+            self._well_until = time.monotonic() + WELL_FOR_SECONDS
         return [None] * len(failed)
 
 
@@ -197,7 +197,7 @@ def _recipient(mail: Mail) -> str:
 
 
 @asynccontextmanager
-async def open_ses(*, sender: str, timeout: float = TIMEOUT) -> AsyncGenerator[Ses]:
+async def open_ses(*, sender: str, timeout: float = EACH_STEP_SECONDS) -> AsyncGenerator[Ses]:
     """Yield SES by the ordinary AWS settings; `AWS_ENDPOINT_URL` names an emulator."""
     async with open_aws("sesv2", timeout=timeout, at_once=AT_ONCE) as api:
         yield Ses(api, sender=sender)

@@ -19,7 +19,7 @@ from cartwheel.operations.reaching import BusSettings, NotRunning
 
 Result = TypeVar("Result")
 
-PATIENCE = 30.0
+PATIENCE_SECONDS = 30.0
 """Seconds to wait for what follows by events: the order turns PAID, the mail goes out."""
 
 
@@ -243,8 +243,8 @@ async def _mail_for(order_id: str, settings: Settings) -> MailView | None:
 
 
 async def _eventually(look: Callable[[], Awaitable[Result | None]], otherwise: str) -> Result:
-    """Look again until there is something, for PATIENCE seconds."""
-    until = time.monotonic() + PATIENCE
+    """Look again until there is something, for PATIENCE_SECONDS seconds."""
+    until = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < until:
         if (found := await look()) is not None:
             return found

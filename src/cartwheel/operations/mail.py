@@ -16,7 +16,7 @@ from cartwheel.kernel import Page
 from cartwheel.kernel.errors import Outage, Refusal
 from cartwheel.kernel.lowlevel import Connection, RemoteFailure, RpcClient
 from cartwheel.operations import tables, typed
-from cartwheel.operations.reaching import CONNECT_TIMEOUT, BusSettings, NotRunning
+from cartwheel.operations.reaching import CONNECT_TIMEOUT_SECONDS, BusSettings, NotRunning
 from cartwheel.operations.tables import Column
 
 _COLUMNS = (
@@ -55,7 +55,7 @@ async def _bus(settings: BusSettings) -> AsyncGenerator[RpcClient]:
     connection.add(caller)
     try:
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 await connection.start()
         except TimeoutError:
             raise NotRunning("RabbitMQ does not answer: is the system up?") from None

@@ -7,7 +7,7 @@ import msgspec
 from cartwheel.kernel.settings import AmqpClient, AmqpUrl
 from cartwheel.local import instance
 
-CONNECT_TIMEOUT = 5.0
+CONNECT_TIMEOUT_SECONDS = 5.0
 
 
 class NotRunning(Exception):

@@ -21,7 +21,7 @@ from cartwheel.simulator.schema import MIGRATIONS
 from cartwheel.simulator.settings import Settings
 from cartwheel.simulator.webhooks import Webhooks
 
-STOP_WITHIN = 1.0
+STOP_WITHIN_SECONDS = 1.0
 """Seconds that requests in hand get to finish; one made late by a fault is cut off."""
 
 
@@ -69,7 +69,7 @@ async def _sending_webhooks(
 
 @contextlib.asynccontextmanager
 async def _serving(parts: Parts, listener: socket.socket) -> AsyncGenerator[None]:
-    runner = web.AppRunner(make_app(parts), access_log=None, shutdown_timeout=STOP_WITHIN)
+    runner = web.AppRunner(make_app(parts), access_log=None, shutdown_timeout=STOP_WITHIN_SECONDS)
     await runner.setup()
     try:
         await web.SockSite(runner, listener).start()

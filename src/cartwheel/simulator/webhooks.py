@@ -19,7 +19,7 @@ from cartwheel.simulator import outbox
 from cartwheel.simulator.group_commit import GroupCommit
 
 CONCURRENCY = 8
-ANSWER_WITHIN = 10.0
+ANSWER_WITHIN_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 3600.0
 PAUSE_AFTER_REFUSAL = 60.0
 GIVE_UP_AFTER = 3 * 86_400.0
@@ -66,7 +66,7 @@ class Webhooks:
     async def run(self) -> None:
         async with (
             aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=ANSWER_WITHIN),
+                timeout=aiohttp.ClientTimeout(total=ANSWER_WITHIN_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
             ) as session,
             asyncio.TaskGroup() as deliveries,

@@ -270,7 +270,7 @@ class BuiltInConnection(asyncio.Protocol):
                 raise ValueError("a frame without its end")
             at = end + 1
             channel = self._channels.get(number)
-            if channel is None or channel.is_closed or kind == frames.HEARTBEAT:
+            if channel is None or channel.is_closed or kind == frames.HEARTBEAT_SECONDS:
                 continue
             if kind == frames.METHOD:
                 channel.on_method(data, begin, end)

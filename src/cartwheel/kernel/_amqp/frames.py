@@ -15,7 +15,7 @@ from pamqp import decode, encode
 
 from cartwheel.kernel._amqp.interface import Message
 
-METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
+METHOD, HEADER, BODY, HEARTBEAT_SECONDS = 1, 2, 3, 8
 END = 0xCE
 EMPTY = 8
 """Bytes of a frame without a payload: type, channel and size before it, END after it."""
@@ -56,7 +56,7 @@ _FIELDS = (
 _PERSISTENT = b"\x02"
 _LONG_TEXT = ord("S")
 
-heartbeat = HEAD.pack(HEARTBEAT, 0, 0) + _END
+heartbeat = HEAD.pack(HEARTBEAT_SECONDS, 0, 0) + _END
 
 
 def publish(

@@ -16,11 +16,11 @@ from cartwheel.kernel._core.telemetry import log
 from cartwheel.kernel.servers import Unusable, why
 from cartwheel.kernel.settings import AmqpClient
 
-HEARTBEAT = 5
+HEARTBEAT_SECONDS = 5
 """Seconds. RabbitMQ gives up a silent client after two of them, and we a silent RabbitMQ after two
 and a half to three (aiormq after 18 s). Until then requests to a frozen one wait in vain."""
 
-CONNECT_TIMEOUT = 5.0
+CONNECT_TIMEOUT_SECONDS = 5.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
 
 
@@ -80,9 +80,12 @@ class Connection:
         failures = 0
         while True:
             try:
-                async with asyncio.timeout(CONNECT_TIMEOUT):
+                async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                     connection = await connecting.connect(
-                        self._url, name=self._process, heartbeat=HEARTBEAT, client=self._client
+                        self._url,
+                        name=self._process,
+                        heartbeat=HEARTBEAT_SECONDS,
+                        client=self._client,
                     )
                 await self._use_until_lost(connection)
                 failures = 0
@@ -114,7 +117,7 @@ class Connection:
                     await connection.close()
 
     async def _use(self, connection: AmqpConnection) -> None:
-        async with asyncio.timeout(CONNECT_TIMEOUT):
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             channels = [await use.open(connection) for use in self._uses]
         self._up.set()
         log.info("connected to RabbitMQ")

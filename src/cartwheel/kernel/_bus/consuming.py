@@ -11,7 +11,7 @@
 A consumer returns events only when it stops: each return counts as a delivery, and too many of
 those dead-letter an event (`intake`). So it also keeps an event whose copy for the retry or dead
 letter queue RabbitMQ does not take, and sends that copy until it is confirmed. An event kept for
-`RENEW_AFTER` is renewed: a fresh copy goes to the consumer's own queue, and the old one is
+`RENEW_AFTER_SECONDS` is renewed: a fresh copy goes to the consumer's own queue, and the old one is
 acknowledged. RabbitMQ would otherwise close the channel at its consumer timeout, which counts too.
 
 At least once, in any order: handlers guard their effect in the same write as the effect.
@@ -43,7 +43,7 @@ from cartwheel.kernel._bus import topology, wire
 from cartwheel.kernel._bus.intake import Intake
 from cartwheel.kernel._core import crash_points
 from cartwheel.kernel._core.backoff import backoff
-from cartwheel.kernel._core.batcher import BATCH, Batcher, Gather
+from cartwheel.kernel._core.batcher import BATCH_ITEMS, Batcher, Gather
 from cartwheel.kernel._core.clock import utc_now
 from cartwheel.kernel._core.deadline import until
 from cartwheel.kernel._core.messages import CloudEvent, Event
@@ -54,18 +54,18 @@ from cartwheel.kernel.errors import DeadLetter, Refusal, RetryLater
 Data = TypeVar("Data", bound=Event)
 Given = ParamSpec("Given")
 
-HANDLE_WITHIN = 20.0
+HANDLE_WITHIN_SECONDS = 20.0
 """Seconds for one event, after which the part it waits for counts as away."""
 
-RENEW_REDELIVERY_AFTER = 5.0
+RENEW_REDELIVERY_AFTER_SECONDS = 5.0
 """Seconds for which a redelivery is kept once it has been tried. Then it is renewed, and waits
 beside others."""
 
-RENEW_AFTER = 600.0
+RENEW_AFTER_SECONDS = 600.0
 """Seconds for which an event is kept until it is renewed. RabbitMQ's consumer timeout is 30 minutes
 (https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout) and must be well above this."""
 
-GIVE_BACK_AFTER = 2.0
+GIVE_BACK_AFTER_SECONDS = 2.0
 """Seconds that the copies of events have to be confirmed in when the consumer stops."""
 
 ACKS_ARRIVE_SECONDS = 0.25
@@ -73,7 +73,7 @@ ACKS_ARRIVE_SECONDS = 0.25
 quorum queue, and forgets the others when their channel closes. Those events would come again
 (https://github.com/rabbitmq/rabbitmq-server/blob/v3.10.8/deps/rabbit/src/rabbit_fifo_client.erl)."""
 
-PROBE_WITHIN = 5.0
+PROBE_WITHIN_SECONDS = 5.0
 _pause_after = partial(backoff, first=0.5, longest=5.0)
 """Seconds between two probes of a part that is away, two tries after probes that succeeded, or two
 copies of an event that RabbitMQ does not take."""
@@ -152,7 +152,7 @@ def on_batch(
         return handler(events, *args, **given)
 
     batcher: Batcher[CloudEvent[Data], None] = Batcher(
-        handle, limit=gather.limit if gather else BATCH, gather=gather
+        handle, limit=gather.limit if gather else BATCH_ITEMS, gather=gather
     )
 
     async def alone(event: CloudEvent[Data]) -> None:
@@ -212,7 +212,7 @@ class Consumer:
             self._pause.cancel()
         if (intake := self._intake) is not None:
             await intake.stop()
-            asyncio.get_running_loop().call_later(GIVE_BACK_AFTER, intake.ended.set)
+            asyncio.get_running_loop().call_later(GIVE_BACK_AFTER_SECONDS, intake.ended.set)
         if self._in_hand:
             while self._in_hand:
                 await asyncio.wait(self._in_hand)
@@ -224,7 +224,7 @@ class Consumer:
         task.add_done_callback(self._in_hand.discard)
 
     async def _handle(self, message: Delivery, intake: Intake) -> None:
-        waiting = asyncio.timeout(RENEW_AFTER)
+        waiting = asyncio.timeout(RENEW_AFTER_SECONDS)
         try:
             try:
                 async with waiting:
@@ -263,7 +263,7 @@ class Consumer:
                     outcome = await self._handled(message)
                 if message.redelivered and renew_at is not None:
                     # It has been tried and has killed nobody, so it need not keep others waiting.
-                    soon = asyncio.get_running_loop().time() + RENEW_REDELIVERY_AFTER
+                    soon = asyncio.get_running_loop().time() + RENEW_REDELIVERY_AFTER_SECONDS
                     renew_at = min(renew_at, soon)
                 if outcome is _Outcome.WAITING:
                     waiting.reschedule(renew_at)
@@ -385,7 +385,7 @@ class Consumer:
                 self._outages += 1
                 await asyncio.sleep(_pause_after(self._outages))
                 try:
-                    async with until(time.time() + PROBE_WITHIN):
+                    async with until(time.time() + PROBE_WITHIN_SECONDS):
                         await self._probe()
                     break
                 except Exception as error:
@@ -401,7 +401,7 @@ async def _past_contention(
     """Handle `event`; where others change the same things just then, again after a short while."""
     for longest in (*CONTENTION_PAUSES, None):
         try:
-            async with until(time.time() + HANDLE_WITHIN):
+            async with until(time.time() + HANDLE_WITHIN_SECONDS):
                 await handler(event)
             return
         except Exception as error:

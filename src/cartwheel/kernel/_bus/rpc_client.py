@@ -25,14 +25,14 @@ Answer = TypeVar("Answer")
 ON_THE_WIRE = 2
 """Messages of coalesced requests that may be without an answer; more would make smaller batches."""
 ALONE_ON_THE_WIRE = 256
-PATIENCE = 1.0
+PATIENCE_SECONDS = 1.0
 """Seconds after which a message without its answers no longer keeps others of its type waiting: the
 process that took it may have died."""
-REOPENED_WITHIN = 1.5
+REOPENED_WITHIN_SECONDS = 1.5
 """Seconds that a read, lost with its connection, waits for the next one: a connection that was
 reset is back by then, a RabbitMQ that has died is not."""
 
-BATCH = 64
+BATCH_REQUESTS = 64
 BATCH_BYTES = 256 * 1024
 MOST_WAITING = 2_000
 """Requests that may wait for one service, by type; one more is refused at once."""
@@ -81,7 +81,7 @@ class _Outgoing:
     def __init__(self, kind: type[Request[Any]], caller: "RpcClient") -> None:
         self._kind = kind
         self._caller = caller
-        self._batch = BATCH if kind.coalesced else 1
+        self._batch = BATCH_REQUESTS if kind.coalesced else 1
         self._window = ON_THE_WIRE if kind.coalesced else ALONE_ON_THE_WIRE
         self.waiting: deque[_Pending] = deque()
         self.shared: dict[bytes, _Pending] = {}
@@ -122,7 +122,7 @@ class _Outgoing:
             self._on_the_wire -= 1
             self.flush()
 
-        impatient = asyncio.get_running_loop().call_later(PATIENCE, free)
+        impatient = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, free)
         for pending in batch:
             pending.future.add_done_callback(one_done)
 
@@ -169,7 +169,7 @@ class RpcClient:
             _fail(pending, _ConnectionLost("the connection to RabbitMQ was lost"))
 
     async def request(
-        self, request: Request[Answer], *, timeout: float = topology.REQUEST_DEADLINE
+        self, request: Request[Answer], *, timeout: float = topology.REQUEST_DEADLINE_SECONDS
     ) -> Answer:
         """Return the service's answer.
 
@@ -189,7 +189,7 @@ class RpcClient:
             raise _unreadable(type(request), error) from error
 
     async def request_raw(
-        self, request: Request[Any], *, timeout: float = topology.REQUEST_DEADLINE
+        self, request: Request[Any], *, timeout: float = topology.REQUEST_DEADLINE_SECONDS
     ) -> msgspec.Raw:
         """Return the service's answer as JSON; all else is as with `request`."""
         until = time.time() + time_left(at_most=timeout)
@@ -201,7 +201,7 @@ class RpcClient:
                     if not request.read:
                         raise OutcomeUnknown(str(lost)) from None
                 try:
-                    async with asyncio.timeout(REOPENED_WITHIN):
+                    async with asyncio.timeout(REOPENED_WITHIN_SECONDS):
                         await self._opened.wait()
                     return await self._ask(request, until)
                 except TimeoutError:

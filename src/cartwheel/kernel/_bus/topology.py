@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # processes have no use for aio-pika: only `cartwheel setup` 
     from aio_pika.abc import AbstractChannel
 
 EXCHANGE = "events"
-REQUEST_DEADLINE = 10.0
+REQUEST_DEADLINE_SECONDS = 10.0
 """Seconds until a request that nobody has taken up is forgotten."""
 
 RETRY_DELAYS = (5, 60)
@@ -84,7 +84,7 @@ async def declare(
         await channel.declare_queue(
             request_queue(service),
             durable=True,
-            arguments={"x-message-ttl": int(REQUEST_DEADLINE * 1000)},
+            arguments={"x-message-ttl": int(REQUEST_DEADLINE_SECONDS * 1000)},
         )
         await channel.declare_queue(
             dead_queue(service), durable=True, arguments={**dead_queue_arguments(version)}

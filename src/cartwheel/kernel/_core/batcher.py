@@ -20,14 +20,14 @@ from cartwheel.kernel._core.outages import is_outage
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-PATIENCE = 1.0
+PATIENCE_SECONDS = 1.0
 """Seconds after which the next batch no longer waits for one that is held up: what that one waits
 for may never come."""
 
-BATCH_TIMEOUT = 10.0
+BATCH_TIMEOUT_SECONDS = 10.0
 """Seconds for one batch, after which its database counts as away."""
 
-BATCH = 64
+BATCH_ITEMS = 64
 """Items, at most, unless somebody says otherwise."""
 
 BatchHandler = Callable[[list[Item]], Awaitable[Sequence[Result | Exception]]]
@@ -42,7 +42,7 @@ class Gather(msgspec.Struct, frozen=True):
 
     seconds: float
     stop: asyncio.Event
-    limit: int = BATCH
+    limit: int = BATCH_ITEMS
 
 
 class _Entry(msgspec.Struct, Generic[Item, Result], frozen=True, eq=False):
@@ -59,7 +59,7 @@ class Batcher(Generic[Item, Result]):
         self,
         handler: BatchHandler[Item, Result],
         *,
-        limit: int = BATCH,
+        limit: int = BATCH_ITEMS,
         gather: Gather | None = None,
     ) -> None:
         self._handler = handler
@@ -110,7 +110,7 @@ class Batcher(Generic[Item, Result]):
             running = asyncio.create_task(self._run(batch))
             self._running.add(running)
             running.add_done_callback(self._running.discard)
-            await asyncio.wait({running}, timeout=PATIENCE)
+            await asyncio.wait({running}, timeout=PATIENCE_SECONDS)
         self._worker = None
 
     async def _wait_to_fill(self, gather: Gather) -> None:
@@ -125,7 +125,7 @@ class Batcher(Generic[Item, Result]):
 
     async def _run(self, batch: list[_Entry[Item, Result]]) -> None:
         try:
-            async with until(time.time() + BATCH_TIMEOUT):
+            async with until(time.time() + BATCH_TIMEOUT_SECONDS):
                 results = await self._handler([entry.item for entry in batch])
         except Exception as error:
             if len(batch) == 1 or is_outage(error):

@@ -9,7 +9,7 @@ import pymongo
 
 from cartwheel.kernel._core import time_left
 
-GRACE = 1.0
+GRACE_SECONDS = 1.0
 """Seconds that the driver gets beyond a deadline to say itself what is wrong."""
 
 
@@ -27,7 +27,7 @@ async def until(deadline: float) -> AsyncGenerator[None]:
     left = max(deadline - time.time(), 0.001)
     try:
         with pymongo.timeout(left):
-            async with asyncio.timeout(left + GRACE):
+            async with asyncio.timeout(left + GRACE_SECONDS):
                 yield
     finally:
         time_left.deadline.reset(token)

@@ -32,7 +32,7 @@ from cartwheel.kernel._store.relay import Relay
 from cartwheel.kernel.servers import Unusable, why
 from cartwheel.kernel.settings import ServiceSettings
 
-FINISH_WITHIN = 6.0
+FINISH_WITHIN_SECONDS = 6.0
 """Seconds that work in hand may take after SIGTERM."""
 
 
@@ -129,7 +129,7 @@ async def serve(
     for job in running:
         job.cancel()
     try:
-        async with asyncio.timeout(FINISH_WITHIN):
+        async with asyncio.timeout(FINISH_WITHIN_SECONDS):
             await asyncio.gather(answerer.drain(), consumer.drain())
     except TimeoutError:
         log.warning("work in hand was not finished in time")
@@ -139,7 +139,7 @@ async def serve(
 async def _wait_for_database(built_on: Core, migrations: Sequence[schema.Migration]) -> None:
     while True:
         try:
-            with pymongo.timeout(mongodb.SERVER_SELECTION_TIMEOUT):
+            with pymongo.timeout(mongodb.SERVER_SELECTION_TIMEOUT_SECONDS):
                 await schema.check(built_on.database, migrations)
             return
         except Exception as error:

@@ -21,7 +21,7 @@ from cartwheel.kernel._process.listening import CannotListen
 from cartwheel.kernel.servers import Unusable
 from cartwheel.kernel.settings import read_or_exit
 
-GARBAGE = 200_000
+GC_NET_ALLOCATIONS = 200_000
 """Objects made, less those freed, until the collector looks for cycles: more than hundreds of
 requests in hand hold, which would be looked through in vain, time and again."""
 
@@ -45,7 +45,7 @@ def run(process: str, settings: type[Settings], main: Main[Settings]) -> None:
     # What was imported stays, so the collector need not look through it again and again; and most
     # of what a request makes goes without it.
     gc.freeze()
-    gc.set_threshold(GARBAGE, 20, 20)
+    gc.set_threshold(GC_NET_ALLOCATIONS, 20, 20)
     try:
         uvloop.run(supervised())
     except (Unusable, CannotListen) as error:

@@ -21,8 +21,8 @@ Document = dict[str, Any]
 Database = AsyncDatabase[Document]
 Client = AsyncMongoClient[Document]
 
-SERVER_SELECTION_TIMEOUT = 5.0
-TIMEOUT = 10.0
+SERVER_SELECTION_TIMEOUT_SECONDS = 5.0
+OPERATION_SECONDS = 10.0
 """Seconds for one operation, its repetitions included."""
 
 
@@ -43,7 +43,9 @@ class _Commits(CommandListener):
         pass
 
 
-def connect(uri: str, *, process: str, prefix: str = "", timeout: float | None = TIMEOUT) -> Client:
+def connect(
+    uri: str, *, process: str, prefix: str = "", timeout: float | None = OPERATION_SECONDS
+) -> Client:
     """Return a client. It connects when first used, and again whenever it has to.
 
     MongoDB knows it by `application_name`; `prefix` is that of the databases it will be used on.
@@ -58,7 +60,7 @@ def connect(uri: str, *, process: str, prefix: str = "", timeout: float | None =
         return AsyncMongoClient(
             uri,
             appname=application_name(process, prefix),
-            serverSelectionTimeoutMS=int(SERVER_SELECTION_TIMEOUT * 1000),
+            serverSelectionTimeoutMS=int(SERVER_SELECTION_TIMEOUT_SECONDS * 1000),
             **options,
             tz_aware=True,
             event_listeners=[_Commits()] if crash_points.armed() else [],

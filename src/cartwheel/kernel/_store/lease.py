@@ -11,14 +11,14 @@ from pymongo.errors import DuplicateKeyError
 
 from cartwheel.kernel._store.client import Database, Document
 
-LENGTH = 10.0
+LEASE_SECONDS = 10.0
 """Seconds from the last renewal until another process may take over."""
 
 
 async def take(database: Database, name: str, holder: str) -> bool:
     """Take or renew the lease `name` for `holder`; return whether `holder` has it now."""
     free = {"$or": [{"$eq": ["$holder", holder]}, {"$lt": ["$until", "$$NOW"]}]}
-    renewed = {"$add": ["$$NOW", int(LENGTH * 1000)]}
+    renewed = {"$add": ["$$NOW", int(LEASE_SECONDS * 1000)]}
     try:
         lease: Document | None = await database["leases"].find_one_and_update(
             {"_id": name},

@@ -31,25 +31,26 @@ from cartwheel.kernel._store import group, lease
 from cartwheel.kernel._store.client import Database, Document
 from cartwheel.kernel._store.outbox import UNPUBLISHED, Filled, Outboxes
 
-CLEAR_EVERY = 1.0
+CLEAR_EVERY_SECONDS = 1.0
 """Seconds for which published events are gathered before they are taken out of the outboxes."""
 
-SWEEP_EVERY = 2.0
-LEFT_BEHIND = 4.0
+SWEEP_EVERY_SECONDS = 2.0
+LEFT_BEHIND_SECONDS = 4.0
 """Seconds after which an event that is still in its outbox is nobody's. Told by its id, hence by
 the clock of whoever wrote it; one that is wrong delays an event, or repeats it. What another
-replica that is well takes more than 3 s longer than `CLEAR_EVERY` for, the sweep repeats."""
+replica that is well takes more than 3 s longer for than `CLEAR_EVERY_SECONDS`, the sweep
+repeats."""
 
-CONFIRM_TIMEOUT = 10.0
+CONFIRM_TIMEOUT_SECONDS = 10.0
 """Seconds. A publish in flight when the broker goes can hang; it is simply repeated."""
 
-REPEAT_AFTER = 0.5
+REPEAT_AFTER_SECONDS = 0.5
 """Seconds after which a document is published again that could not be."""
 
-STOP_WITHIN = 1.0
+STOP_WITHIN_SECONDS = 1.0
 """Seconds for publishing what was written last."""
 
-BATCH = 256
+BATCH_DOCUMENTS = 256
 """Documents whose outboxes are cleared by one command."""
 
 REMEMBERED = 10_000
@@ -101,7 +102,7 @@ class Relay:
         if not self._tasks:
             return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_WITHIN):
+            async with asyncio.timeout(STOP_WITHIN_SECONDS):
                 await self._outboxes.none()
         ending = (*self._tasks, *self._publishing)
         for task in ending:
@@ -130,11 +131,11 @@ class Relay:
             # Whoever could not publish what it finds leaves the lease to others.
             await self._publisher.opened()
             if await lease.take(self._database, _LEASE, self._holder):
-                left = {"$lt": earliest_id("evt", time.time() - LEFT_BEHIND)}
+                left = {"$lt": earliest_id("evt", time.time() - LEFT_BEHIND_SECONDS)}
                 for name, collection in self._collections.items():
                     found = collection.find({"outbox.id": left, **UNPUBLISHED}, {"_id": 1})
                     self._outboxes.filled(name, [document["_id"] async for document in found])
-            await asyncio.sleep(SWEEP_EVERY)
+            await asyncio.sleep(SWEEP_EVERY_SECONDS)
 
     async def _publish_filled(self) -> None:
         while True:
@@ -149,7 +150,7 @@ class Relay:
         """Publish a document's events: `stored` if they are the next ones, else its outbox."""
         collection, document_id = filled
         try:
-            async with asyncio.timeout(CONFIRM_TIMEOUT):
+            async with asyncio.timeout(CONFIRM_TIMEOUT_SECONDS):
                 if not self._are_next(filled, stored):
                     found = await self._outbox_of[collection].submit(document_id)
                     stored = found.get("outbox", ())
@@ -158,7 +159,7 @@ class Relay:
             passes = is_outage(error) or isinstance(error, NotTaken)
             tell = log.warning if passes else log.exception
             tell("publishing will be repeated", document=document_id, error=repr(error))
-            await asyncio.sleep(REPEAT_AFTER)
+            await asyncio.sleep(REPEAT_AFTER_SECONDS)
             self._outboxes.filled(collection, [document_id])
         finally:
             self._outboxes.done(filled)
@@ -216,7 +217,7 @@ class Relay:
     async def _clear_published(self) -> None:
         while True:
             await self._some_published.wait()
-            await asyncio.sleep(CLEAR_EVERY)
+            await asyncio.sleep(CLEAR_EVERY_SECONDS)
             await self._clear()
             if not self._published:
                 self._some_published.clear()
@@ -225,8 +226,8 @@ class Relay:
         """Take what is published out of the outboxes."""
         for name, collection in self._collections.items():
             documents = [filled for filled in self._published if filled[0] == name]
-            for start in range(0, len(documents), BATCH):
-                await self._clear_some(collection, documents[start : start + BATCH])
+            for start in range(0, len(documents), BATCH_DOCUMENTS):
+                await self._clear_some(collection, documents[start : start + BATCH_DOCUMENTS])
 
     async def _clear_some(
         self, collection: AsyncCollection[Document], documents: list[Filled]

@@ -9,7 +9,7 @@ from cartwheel.operations.verify.records import LedgerLine
 from cartwheel.operations.verify.spool import Spool
 
 _PAGE = 1000
-_ANSWER_WITHIN = 30.0
+_ANSWER_WITHIN_SECONDS = 30.0
 
 
 class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ async def fetch(settings: LedgerSettings, spool: Spool) -> None:
         NotRunning: the provider does not answer, or not as it should.
     """
     headers = {"Authorization": f"Bearer {settings.simulator_api_key}"}
-    timeout = aiohttp.ClientTimeout(total=_ANSWER_WITHIN)
+    timeout = aiohttp.ClientTimeout(total=_ANSWER_WITHIN_SECONDS)
     after: int | None = spool.last_line()
     try:
         async with aiohttp.ClientSession(

@@ -113,7 +113,7 @@ async def _first_look(world: World, progress: Progress) -> Noticed:
         async for owner, outbox in _unpublished(collection):
             if effects.unpublished(outbox, owner, world.patience, utc_now()):
                 spool.suspect(Suspect.OUTBOX, [f"{collection.name}/{owner}"])
-    for lines in spool.lines(reading.BATCH):
+    for lines in spool.lines(reading.BATCH_DOCUMENTS):
         spool.suspect(Suspect.CHARGE, [line.payment_id for line in await _strays(world, lines)])
         progress("ledger", len(lines))
     return noticed

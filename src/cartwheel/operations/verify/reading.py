@@ -20,7 +20,7 @@ from cartwheel.services import outboxes
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 Collection = AsyncCollection[Document]
-BATCH = 500
+BATCH_DOCUMENTS = 500
 SEEN: Document = dict.fromkeys(("order_id", "retry", "sends", "resends", "webhooks_disbelieved"), 1)
 """The fields of `records.Seen`, beside the id."""
 
@@ -50,7 +50,7 @@ async def batches(
     while batch := (
         await collection.find({**(query or {}), **last}, fields)
         .sort("_id", 1)
-        .limit(BATCH)
+        .limit(BATCH_DOCUMENTS)
         .to_list()
     ):
         yield batch

@@ -29,7 +29,7 @@ from cartwheel.payments.domain import Payment
 from cartwheel.payments.ports import Payments
 from cartwheel.providers.port import CardProvider, Charge, TokenRefused
 
-_LOOK_AGAIN = 0.1
+_LOOK_AGAIN_SECONDS = 0.1
 """Seconds between two looks at a payment that the same request is making at this moment."""
 
 
@@ -105,7 +105,7 @@ async def _replay(
     if payment.body_hash != request.body_hash:
         raise IdempotencyKeyReused("this Idempotency-Key was used for another payment")
     while _is_running(payment) and time_left(at_most=10.0) > 1.0:
-        await asyncio.sleep(_LOOK_AGAIN)
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         payment = await payments.get(payment.id)
     if _is_running(payment):
         raise PaymentInProgress("this payment is still running")

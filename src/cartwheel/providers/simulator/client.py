@@ -21,7 +21,7 @@ from cartwheel.providers.port import (
     Voided,
 )
 
-ANSWER_WITHIN = 5.0
+ANSWER_WITHIN_SECONDS = 5.0
 
 
 _UNKNOWN = "resource_missing"
@@ -103,7 +103,7 @@ class SimulatorCards:
 @contextlib.asynccontextmanager
 async def open_simulator(url: str, api_key: str) -> AsyncGenerator[SimulatorCards]:
     """Keep connections to the simulator at `url`, for example `http://127.0.0.1:8900`."""
-    connecting = http_client.connect(url, api_key=api_key, answer_within=ANSWER_WITHIN)
+    connecting = http_client.connect(url, api_key=api_key, answer_within=ANSWER_WITHIN_SECONDS)
     async with connecting as session:
         yield SimulatorCards(session)
 
