@@ -17,7 +17,7 @@ PYPROJECT = SOURCE.parents[1] / "pyproject.toml"
 FILES = {"app", "settings", "ports", "handlers", "domain", "mongo"}
 """Of each service. `handlers` is a folder; `domain` and `mongo` are one where there are many."""
 
-OTHER_TECHNOLOGY = {"notifications": {"ses"}, "payments": {"provider", "simulator"}}
+OTHER_TECHNOLOGY = {"notifications": {"ses"}}
 """Adapters beside `mongo`, named by their technology."""
 
 every_service = pytest.mark.parametrize("name", SERVICES)

@@ -15,6 +15,7 @@ PRICE = Money(1999, "USD")
 
 USER = User(id="8d3f", name="Zoë Müller", email="zoe@example.com")
 ACTOR = Actor(user_id="8d3f", admin=True)
+SERVICE = Actor.service("orders")
 ADDRESS = orders.ShippingAddress(
     name="Zoë Müller",
     street="Lindenstraße",
@@ -120,13 +121,14 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
                 category="kitchen",
                 tags=["blue"],
                 image_url="https://example.com/mug.png",
+                actor=ACTOR,
             )
         ],
         [Created(made=PRODUCT, replayed=True)],
     ),
     products.UpdateProduct: (
         [
-            products.UpdateProduct(product_id="prd_1"),
+            products.UpdateProduct(product_id="prd_1", actor=ACTOR),
             products.UpdateProduct(
                 product_id="prd_1",
                 if_version=3,
@@ -140,7 +142,10 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
         ],
         [PRODUCT],
     ),
-    products.ArchiveProduct: ([products.ArchiveProduct(product_id="prd_1")], [PRODUCT]),
+    products.ArchiveProduct: (
+        [products.ArchiveProduct(product_id="prd_1", actor=ACTOR)],
+        [PRODUCT],
+    ),
     products.GetProduct: ([products.GetProduct(product_id="prd_1")], [PRODUCT]),
     products.ListProducts: (
         [products.ListProducts(limit=20, cursor="cHJkXzE")],
@@ -149,7 +154,7 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
     products.ReserveStock: (
         [
             products.ReserveStock(
-                request_id="5c0e", order_id="ord_1", body_hash="e3b0", items=[ITEM]
+                request_id="5c0e", order_id="ord_1", body_hash="e3b0", items=[ITEM], actor=SERVICE
             )
         ],
         [
@@ -180,7 +185,11 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
     orders.ListOrders: (
         [
             orders.ListOrders(
-                limit=20, cursor="b3JkXzE", status=orders.OrderStatus.PAID, user_id="8d3f"
+                limit=20,
+                cursor="b3JkXzE",
+                status=orders.OrderStatus.PAID,
+                user_id="8d3f",
+                actor=ACTOR,
             )
         ],
         [Page(data=[ORDER], next_cursor="b3JkXzE")],
@@ -196,7 +205,11 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
         ],
     ),
     orders.GetPayableOrder: (
-        [orders.GetPayableOrder(order_id="ord_1", user_id="8d3f", shipping_address=ADDRESS)],
+        [
+            orders.GetPayableOrder(
+                order_id="ord_1", user_id="8d3f", shipping_address=ADDRESS, actor=ACTOR
+            )
+        ],
         [orders.PayableOrder(order_id="ord_1", total=Money(5997, "USD"), attempts=3, declines=1)],
     ),
     orders.CancelOrder: (
@@ -204,7 +217,7 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
         [ORDER],
     ),
     orders.GetOrderStatuses: (
-        [orders.GetOrderStatuses(order_ids=["ord_1", "ord_2"])],
+        [orders.GetOrderStatuses(order_ids=["ord_1", "ord_2"], actor=SERVICE)],
         [[orders.OrderState(order_id="ord_1", status=orders.OrderStatus.CANCELED)]],
     ),
     payments.CreatePayment: (
@@ -243,6 +256,7 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
                 method=payments.Method.CARD,
                 amount=Money(5997, "USD"),
                 card=CARD,
+                actor=SERVICE,
             )
         ],
         [None],
@@ -256,6 +270,7 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
                 order_id="ord_1",
                 status=payments.PaymentStatus.PAID,
                 user_id="8d3f",
+                actor=ACTOR,
             )
         ],
         [Page(data=[PAYMENT], next_cursor="cGF5XzE")],
@@ -268,12 +283,17 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
                 order_id="ord_1",
                 order_number="PB6G1-EF32P",
                 to="zoe@example.com",
+                actor=ACTOR,
             )
         ],
         [Page(data=[SENT], next_cursor="ZXZ0XzE")],
     ),
     notifications.ResendMail: (
-        [notifications.ResendMail(traceparent=TRACE, mail_id="evt_1", by="alice@laptop")],
+        [
+            notifications.ResendMail(
+                traceparent=TRACE, mail_id="evt_1", by="alice@laptop", actor=ACTOR
+            )
+        ],
         [SENT],
     ),
 }

@@ -27,7 +27,7 @@ from cartwheel.orders.mongo import MongoOrders
 from cartwheel.payments.handlers import paying
 from cartwheel.payments.mongo import MIGRATIONS as PAYMENTS
 from cartwheel.payments.mongo import MongoPayments
-from cartwheel.payments.provider import Captured, Charge, Outcome
+from cartwheel.providers.port import Captured, Charge, Outcome
 
 from ..journeys.outside import ledger
 from ..journeys.shop import DECLINED_CARD, Answer, Customer, Shelf, by_card, open_shop

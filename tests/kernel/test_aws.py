@@ -1,4 +1,4 @@
-"""SignedIn AWS: signed, as whom, by which way. The service checks signatures as AWS does."""
+"""Asking AWS: signed, as whom, by which way. The service checks signatures as AWS does."""
 
 import asyncio
 import ssl

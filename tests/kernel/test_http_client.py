@@ -1,4 +1,4 @@
-"""SignedIn a part over HTTP that answers badly, or not at all."""
+"""Asking a part over HTTP that answers badly, or not at all."""
 
 import asyncio
 from collections.abc import AsyncGenerator

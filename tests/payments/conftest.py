@@ -38,7 +38,7 @@ from cartwheel.orders.mongo import MIGRATIONS as ORDERS
 from cartwheel.orders.mongo import MongoOrders
 from cartwheel.payments.handlers import paying, reading, reconciling, refunding
 from cartwheel.payments.mongo import MIGRATIONS, MongoPayments
-from cartwheel.payments.simulator import SimulatorCards, open_simulator
+from cartwheel.providers.simulator.client import SimulatorCards, open_simulator
 
 from ..orders import examples as orders_examples
 from ..orders.conftest import Direct

@@ -25,7 +25,7 @@ from cartwheel.contracts.payments import (
 from cartwheel.kernel import Change
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
-from cartwheel.payments.provider import Captured, Declined, Outcome, Verdict, Voided
+from cartwheel.providers.port import Captured, Declined, Outcome, Verdict, Voided
 
 from ..orders.examples import ADDRESS, BONN
 from .examples import AT, CASH, CHANGE, LATER, TOTAL, VISA, create, payment

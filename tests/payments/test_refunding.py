@@ -18,9 +18,9 @@ from cartwheel.contracts.payments import (
 from cartwheel.kernel.errors import OutcomeUnknown, Unavailable
 from cartwheel.kernel.http_client import UnexpectedAnswer
 from cartwheel.kernel.mongodb import Document, Outboxes
-from cartwheel.payments import simulator as payments_simulator
 from cartwheel.payments.mongo import MongoPayments
-from cartwheel.payments.simulator import SimulatorCards, open_simulator
+from cartwheel.providers.simulator import client as payments_simulator
+from cartwheel.providers.simulator.client import SimulatorCards, open_simulator
 
 from ..logs import logged_by
 from ..profiling import documents_examined

@@ -20,10 +20,10 @@ from cartwheel.kernel import new_id
 from cartwheel.kernel.errors import OutcomeUnknown, Unavailable
 from cartwheel.kernel.http_client import UnexpectedAnswer
 from cartwheel.kernel.mongodb import Document, to_document
-from cartwheel.payments import simulator as payments_simulator
 from cartwheel.payments.handlers.reconciling import UNDECIDED_AFTER
-from cartwheel.payments.provider import Outcome
-from cartwheel.payments.simulator import SimulatorCards, open_simulator
+from cartwheel.providers.port import Outcome
+from cartwheel.providers.simulator import client as payments_simulator
+from cartwheel.providers.simulator.client import SimulatorCards, open_simulator
 
 from ..profiling import documents_examined
 from ..simulator.conftest import API_KEY

@@ -17,11 +17,11 @@ from cartwheel.contracts.payments import (
 )
 from cartwheel.kernel.errors import OutcomeUnknown, Unavailable
 from cartwheel.kernel.mongodb import Outboxes
-from cartwheel.payments import simulator as payments_simulator
 from cartwheel.payments.domain import Payment
 from cartwheel.payments.mongo import MongoPayments
-from cartwheel.payments.provider import Charge, Outcome
-from cartwheel.payments.simulator import SimulatorCards, open_simulator
+from cartwheel.providers.port import Charge, Outcome
+from cartwheel.providers.simulator import client as payments_simulator
+from cartwheel.providers.simulator.client import SimulatorCards, open_simulator
 
 from ..logs import logged_by
 from ..proxy import proxy_to

@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 
 from cartwheel.kernel import new_id
-from cartwheel.payments.simulator import SimulatorCards, open_simulator
+from cartwheel.providers.simulator.client import SimulatorCards, open_simulator
 
 API_KEY = "sk_test_known_to_the_services"
 PUBLISHABLE_KEY = "pk_test_known_to_everybody"

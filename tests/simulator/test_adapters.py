@@ -7,9 +7,9 @@ from cartwheel.contracts.payments import CardSummary
 from cartwheel.kernel import new_id
 from cartwheel.kernel.errors import TimedOut, Unavailable
 from cartwheel.kernel.http_client import UnexpectedAnswer
-from cartwheel.payments import simulator as payments_simulator
-from cartwheel.payments.provider import Captured, Charge, Declined, Outcome, TokenRefused, Voided
-from cartwheel.payments.simulator import SimulatorCards, open_simulator
+from cartwheel.providers.port import Captured, Charge, Declined, Outcome, TokenRefused, Voided
+from cartwheel.providers.simulator import client as payments_simulator
+from cartwheel.providers.simulator.client import SimulatorCards, open_simulator
 
 from .conftest import API_KEY, Simulator
 

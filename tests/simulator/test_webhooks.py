@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cartwheel.gateway.simulator import BadSignature, verify_signature
+from cartwheel.providers.simulator.webhook import BadSignature, verify_signature
 from cartwheel.simulator.webhooks import GIVE_UP_AFTER, pause_before_retry, sign
 
 from ..waiting import eventually

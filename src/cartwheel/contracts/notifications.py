@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from cartwheel.contracts.identity import Actor
 from cartwheel.kernel import Event, Page, Request, event, request
 from cartwheel.kernel.errors import Conflict, NotFound
 
@@ -65,18 +66,19 @@ class MailView(msgspec.Struct, frozen=True, kw_only=True):
 
 @request("list_mail", service="notifications", read=True)
 class ListMail(Request[Page[MailView]], frozen=True, kw_only=True):
-    """Newest first."""
+    """Newest first. For admins."""
 
     limit: int
     cursor: str | None = None
     order_id: str | None = None
     order_number: str | None = None
     to: str | None = None
+    actor: Actor | None = None
 
 
 @request("resend_mail", service="notifications", coalesced=False)
 class ResendMail(Request[MailView], frozen=True, kw_only=True):
-    """Sends a FAILED mail again; answered when SES has taken it.
+    """Sends a FAILED mail again; answered when SES has taken it. For admins.
 
     Raises:
         MailNotFound, MailNotFailed, MailNotSent
@@ -84,6 +86,7 @@ class ResendMail(Request[MailView], frozen=True, kw_only=True):
 
     mail_id: str
     by: str
+    actor: Actor | None = None
 
 
 @event("notification.sent.v1")

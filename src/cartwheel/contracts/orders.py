@@ -129,12 +129,13 @@ class GetOrder(Request[OrderView], frozen=True, kw_only=True):
 
 @request("list_orders", service="orders", read=True)
 class ListOrders(Request[Page[OrderView]], frozen=True, kw_only=True):
-    """Newest first; only `user_id`'s, or everybody's where it is None (admins)."""
+    """Newest first; an admin's of `user_id`, or everybody's, and for others their own."""
 
     limit: int
     cursor: str | None = None
     status: OrderStatus | None = None
     user_id: str | None = None
+    actor: Actor | None = None
 
 
 @request("get_timeline", service="orders", read=True)
@@ -159,7 +160,7 @@ class PayableOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 @request("get_payable_order", service="orders", read=True)
 class GetPayableOrder(Request[PayableOrder], frozen=True, kw_only=True):
-    """What is to be paid for `user_id`'s order.
+    """What is to be paid for the actor's own order (`user_id` is the same, for older readers).
 
     Refuses with `OrderNotFound`, `InvalidTransition` unless it awaits payment, or `AddressRequired`
     if it has no address and the payment brings no `shipping_address`. That one is not stored here:
@@ -169,6 +170,7 @@ class GetPayableOrder(Request[PayableOrder], frozen=True, kw_only=True):
     order_id: str
     user_id: str
     shipping_address: ShippingAddress | None = None
+    actor: Actor | None = None
 
 
 @request("cancel_order", service="orders")
@@ -190,9 +192,11 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True):
 
 @request("get_order_statuses", service="orders", read=True)
 class GetOrderStatuses(Request[list[OrderState]], frozen=True, kw_only=True):
-    """How far orders have come, in any order; those that do not exist are left out."""
+    """How far orders have come, in any order; those that do not exist are left out. For
+    services."""
 
     order_ids: list[str]
+    actor: Actor | None = None
 
 
 class OrderSnapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -167,6 +167,7 @@ class ReportVerdict(Request[None], frozen=True, kw_only=True):
     method: Method | None = None
     amount: Money | None = None
     card: CardSummary | None = None
+    actor: Actor | None = None
 
 
 @request("get_payment", service="payments", read=True)
@@ -179,13 +180,15 @@ class GetPayment(Request[PaymentView], frozen=True, kw_only=True):
 
 @request("list_payments", service="payments", read=True)
 class ListPayments(Request[Page[PaymentView]], frozen=True, kw_only=True):
-    """The payment history, newest first; only `user_id`'s, or everybody's where it is None."""
+    """The payment history, newest first; an admin's of `user_id`, or everybody's, and for others
+    their own."""
 
     limit: int
     cursor: str | None = None
     order_id: str | None = None
     status: PaymentStatus | None = None
     user_id: str | None = None
+    actor: Actor | None = None
 
 
 @event("payment.pending.v1", consumers=("orders",))

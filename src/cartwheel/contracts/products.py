@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from cartwheel.contracts import text
+from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.money import Money
 from cartwheel.kernel import Created, Event, Page, Request, event, request
 from cartwheel.kernel.errors import Conflict, Invalid, NotFound, Stale
@@ -113,7 +114,8 @@ class OrderTooLarge(Invalid):
 
 @request("create_product", service="products")
 class CreateProduct(Request[Created[ProductView]], frozen=True, kw_only=True):
-    """Repeatable: `request_id` with the same `body_hash` answers the product made first."""
+    """Repeatable: `request_id` with the same `body_hash` answers the product made first. For
+    admins."""
 
     request_id: str
     body_hash: str
@@ -125,11 +127,13 @@ class CreateProduct(Request[Created[ProductView]], frozen=True, kw_only=True):
     category: Category | None = None
     tags: Tags = msgspec.field(default_factory=list[str])
     image_url: ImageUrl | None = None
+    actor: Actor | None = None
 
 
 @request("update_product", service="products")
 class UpdateProduct(Request[ProductView], frozen=True, kw_only=True):
-    """Changes the given fields; `if_version` refuses with `ProductChanged` if it is stale."""
+    """Changes the given fields; `if_version` refuses with `ProductChanged` if it is stale. For
+    admins."""
 
     product_id: str
     if_version: int | None = None
@@ -139,13 +143,15 @@ class UpdateProduct(Request[ProductView], frozen=True, kw_only=True):
     category: Category | UnsetType | None = UNSET
     tags: Tags | UnsetType = UNSET
     image_url: ImageUrl | UnsetType | None = UNSET
+    actor: Actor | None = None
 
 
 @request("archive_product", service="products")
 class ArchiveProduct(Request[ProductView], frozen=True, kw_only=True):
-    """Takes a product out of the catalogue; nothing changes if it is out already."""
+    """Takes a product out of the catalogue; nothing changes if it is out already. For admins."""
 
     product_id: str
+    actor: Actor | None = None
 
 
 @request("get_product", service="products", read=True)
@@ -197,6 +203,7 @@ class ReserveStock(Request[Reservation], frozen=True, kw_only=True):
     order_id: str
     body_hash: str
     items: list[Item]
+    actor: Actor | None = None
 
 
 @event("product.created.v1")

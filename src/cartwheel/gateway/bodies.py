@@ -14,11 +14,14 @@ from litestar import Request
 from msgspec import inspect
 
 from cartwheel.gateway.problems import BodyTooLarge, MalformedJson, UnsupportedMediaType, plain
-from cartwheel.kernel.errors import FieldError, Invalid
+from cartwheel.kernel.errors import FieldError, Invalid, Refusal
 
 Kind = TypeVar("Kind")
 
 MAX_BODY = 256 * 1024
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding others' bytes may raise."""
 
 EXPLAIN = "explain_invalid"
 """A route's option: a function that gets a body which is not valid, and may raise what is told in
@@ -102,11 +105,16 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[Kind]) -> Kind:
     """
     try:
         return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise Invalid("The body is not valid.", errors=[_fault(str(error), decoder.type)]) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # msgspec's text tells the position only; Python's would quote the body.
-        raise MalformedJson("The body is not well-formed JSON in UTF-8.") from None
+    except UNREADABLE as error:
+        raise refusal_of(error, decoder.type) from None
+
+
+def refusal_of(error: Exception, kind: Any) -> Refusal:
+    """Return the refusal of a body that should be a `kind`, and whose decoding raised `error`."""
+    if isinstance(error, msgspec.ValidationError):
+        return Invalid("The body is not valid.", errors=[_fault(str(error), kind)])
+    # msgspec's text tells the position only; Python's would quote the body.
+    return MalformedJson("The body is not well-formed JSON in UTF-8.")
 
 
 def _fault(message: str, kind: Any) -> FieldError:

@@ -1,4 +1,4 @@
-"""SignedIn a service of AWS over plain HTTP, each request signed by botocore's own signer.
+"""Asking a service of AWS over plain HTTP, each request signed by botocore's own signer.
 
 aiobotocore says what to ask and as whom: the ordinary AWS settings name region, endpoint,
 certificates and proxy, and credentials are renewed before they expire. Its client would do the

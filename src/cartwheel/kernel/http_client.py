@@ -1,4 +1,4 @@
-"""SignedIn a part of the system over HTTP: whatever is not an answer is an outage."""
+"""Asking a part of the system over HTTP: whatever is not an answer is an outage."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager

@@ -9,6 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.notifications import ListMail, MailView, ResendMail
 from cartwheel.contracts.order_number import read_number
 from cartwheel.kernel import Page
@@ -36,7 +37,7 @@ async def listed(
     order_id = None if number else order
     async with _bus(settings) as asks:
         return await asks.request(
-            ListMail(limit=limit, order_id=order_id, order_number=number, to=to)
+            ListMail(limit=limit, order_id=order_id, order_number=number, to=to, actor=_operator())
         )
 
 
@@ -73,13 +74,14 @@ async def resent(settings: BusSettings, ids: Sequence[str]) -> None:
     Raises:
         NotAllSent: after all were tried.
     """
-    by = f"{typed.user()}@{socket.gethostname()}"
+    actor = _operator()
     each = list(dict.fromkeys(ids))
     sent = 0
     async with _bus(settings) as asks:
         for mail_id in each:
             try:
-                mail = await asks.request(ResendMail(mail_id=mail_id, by=by))
+                request = ResendMail(mail_id=mail_id, by=actor.user_id, actor=actor)
+                mail = await asks.request(request)
             except (Refusal, Outage, RemoteFailure) as error:
                 typed.complain(f"{mail_id}: {error}")
             else:
@@ -87,6 +89,11 @@ async def resent(settings: BusSettings, ids: Sequence[str]) -> None:
                 typed.say_done(f"{mail_id}: sent to {mail.to}")
     if sent < len(each):
         raise NotAllSent(f"{sent} of {len(each)} sent")
+
+
+def _operator() -> Actor:
+    """Return who has typed the command, as an admin."""
+    return Actor(user_id=f"{typed.user()}@{socket.gethostname()}", admin=True)
 
 
 def show_json(page: Page[MailView], console: Console) -> None:

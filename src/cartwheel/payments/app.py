@@ -9,7 +9,7 @@ from cartwheel.kernel import Core, Service, Wiring, answer, every, on
 from cartwheel.payments import mongo
 from cartwheel.payments.handlers import paying, reading, reconciling, refunding
 from cartwheel.payments.settings import Settings
-from cartwheel.payments.simulator import open_simulator
+from cartwheel.providers.simulator.client import open_simulator
 
 RECONCILE_SECONDS = 5.0
 REFUND_SECONDS = 1.0

@@ -37,7 +37,7 @@ from cartwheel.contracts.payments import (
     ReportVerdict,
 )
 from cartwheel.kernel import Change, Event
-from cartwheel.payments.provider import Captured, Declined, Outcome, Verdict, Voided
+from cartwheel.providers.port import Captured, Declined, Outcome, Verdict, Voided
 
 LONGEST_CODE, LONGEST_MESSAGE = 64, 300
 """Characters of a provider's reason that are kept."""

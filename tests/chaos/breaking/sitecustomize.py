@@ -134,7 +134,7 @@ def publish_past_the_outbox() -> None:
 
 def charge_again_to_find_out() -> None:
     """payments: when the provider does not answer, charge under a new key."""
-    simulator: Any = import_module("cartwheel.payments.simulator")
+    simulator: Any = import_module("cartwheel.providers.simulator.client")
     errors: Any = import_module("cartwheel.kernel.errors")
     msgspec: Any = import_module("msgspec")
     charge_once = simulator.SimulatorCards.charge

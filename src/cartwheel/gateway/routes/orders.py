@@ -77,6 +77,7 @@ async def list_orders(
             cursor=cursor,
             status=status,
             user_id=user_id if identity.admin else identity.user_id,
+            actor=identity.actor,
         ),
         bus,
     )

@@ -114,6 +114,7 @@ async def list_payments(
             order_id=order_id,
             status=status,
             user_id=None if identity.admin else identity.user_id,
+            actor=identity.actor,
         ),
         bus,
     )

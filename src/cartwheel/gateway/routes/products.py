@@ -59,6 +59,7 @@ async def create_product(
         contract.CreateProduct(
             request_id=request_id(identity, key),
             body_hash=body_hash(data),
+            actor=identity.actor,
             **msgspec.structs.asdict(data),
         )
     )
@@ -83,7 +84,11 @@ async def get_product(product_id: FromPath[str], bus: Bus) -> Response[ProductVi
 
 @patch("/{product_id:str}", guards=[admin])
 async def update_product(
-    product_id: FromPath[str], data: JSONBody[ProductChanges], bus: Bus, if_match: IfMatch = None
+    product_id: FromPath[str],
+    data: JSONBody[ProductChanges],
+    identity: SignedIn,
+    bus: Bus,
+    if_match: IfMatch = None,
 ) -> Response[ProductView]:
     """Change some of a product. For administrators.
 
@@ -94,6 +99,7 @@ async def update_product(
             contract.UpdateProduct(
                 product_id=product_id,
                 if_version=_version(if_match),
+                actor=identity.actor,
                 **msgspec.structs.asdict(data),
             )
         )
@@ -101,9 +107,12 @@ async def update_product(
 
 
 @delete("/{product_id:str}", status_code=200, guards=[admin])
-async def archive_product(product_id: FromPath[str], bus: Bus) -> Response[ProductView]:
+async def archive_product(
+    product_id: FromPath[str], identity: SignedIn, bus: Bus
+) -> Response[ProductView]:
     """Take a product out of the catalogue. Orders that have it keep it. For administrators."""
-    return _tagged(await bus.request(contract.ArchiveProduct(product_id=product_id)))
+    request = contract.ArchiveProduct(product_id=product_id, actor=identity.actor)
+    return _tagged(await bus.request(request))
 
 
 def _etag(product: ProductView) -> str:

@@ -4,57 +4,23 @@ A capture that this gateway has just answered needs no more than that. Of all el
 what is told with the payment, and asks the provider where the two differ.
 """
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from litestar import Request, Router, post
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from cartwheel.contracts.money import Money
-from cartwheel.contracts.payments import Failure, Method, ReportVerdict, read_card
-from cartwheel.gateway.bodies import decode
+from cartwheel.contracts.identity import Actor
+from cartwheel.gateway.bodies import UNREADABLE, refusal_of
 from cartwheel.gateway.bus import Bus
 from cartwheel.gateway.captures import Captures
 from cartwheel.gateway.identity import PUBLIC
-from cartwheel.gateway.simulator import verify_signature
 from cartwheel.kernel import utc_now
-from cartwheel.kernel.errors import Unauthenticated
+from cartwheel.providers.simulator import webhook as simulator
 
+ACTOR = Actor.service("gateway")
 WebhookSecret = NamedDependency[SkipValidation[str]]
-
-_SUCCEEDED = "payment_intent.succeeded"
-_FAILED = "payment_intent.payment_failed"
-_CANCELED = "payment_intent.canceled"
-
-_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-
-
-class _Webhook(msgspec.Struct, frozen=True):
-    type: str
-
-
-class _Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """How a payment ended, as the simulator tells it; other fields are of no interest here."""
-
-    type: str
-    payment_id: _Id
-    payment_intent: _Id | None = None
-    amount: object = None
-    currency: object = None
-    failure: Failure | None = None
-    card: object = None
-
-    def money(self) -> Money | None:
-        """Return the amount; None, which no payment matches, if it is missing or not valid."""
-        try:
-            return msgspec.convert({"amount": self.amount, "currency": self.currency}, Money)
-        except msgspec.ValidationError:
-            return None
-
-
-_webhooks = msgspec.json.Decoder(_Webhook)
-_verdicts = msgspec.json.Decoder(_Verdict)
 
 
 @post("/simulator", status_code=204, opt=PUBLIC)
@@ -66,26 +32,13 @@ async def simulator_reported(
     One that does not tell how a payment ended is taken, and changes nothing.
     """
     body = await request.body()
-    signature = request.headers.get("simulator-signature")
-    if signature is None:
-        raise Unauthenticated("A webhook needs its Simulator-Signature.")
-    verify_signature(webhook_secret, signature, body, now=utc_now())
-    if decode(body, _webhooks).type not in (_SUCCEEDED, _FAILED, _CANCELED):
-        return
-    told = decode(body, _verdicts)
-    report = ReportVerdict(
-        provider="simulator",
-        payment_id=told.payment_id,
-        captured=told.type == _SUCCEEDED,
-        failure=told.failure if told.type == _FAILED else None,
-        reference=told.payment_intent,
-        method=Method.CARD,
-        amount=told.money(),
-        card=read_card(told.card),
-    )
+    try:
+        report = simulator.read(body, request.headers, secret=webhook_secret, now=utc_now())
+    except UNREADABLE as error:
+        raise refusal_of(error, simulator.SHAPE) from None
     captures: Captures = request.app.state.captures
-    if not await captures.repeats(report):
-        await bus.request(report)
+    if report is not None and not await captures.repeats(report):
+        await bus.request(msgspec.structs.replace(report, actor=ACTOR))
 
 
 router = Router("/webhooks", route_handlers=[simulator_reported], tags=["webhooks"])

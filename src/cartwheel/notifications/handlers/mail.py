@@ -1,5 +1,6 @@
 """Showing what was sent, and sending again what failed."""
 
+from cartwheel.contracts.identity import require_admin
 from cartwheel.contracts.notifications import ListMail, MailNotSent, MailView, ResendMail
 from cartwheel.kernel import Clock, Page, utc_now
 from cartwheel.notifications.ports import MailFailed, MailRefused, Mails, Sender
@@ -13,6 +14,7 @@ async def resend_mail(
     Raises:
         MailNotFound, MailNotFailed, MailNotSent
     """
+    require_admin(request.actor, "has mail sent again")
     failed = await mails.claim_failed(request.mail_id, by=request.by, now=now)
     try:
         message_id = await sender.send(failed.mail)
@@ -26,4 +28,5 @@ async def resend_mail(
 
 
 async def list_mail(request: ListMail, *, mails: Mails) -> Page[MailView]:
+    require_admin(request.actor, "sees mail")
     return await mails.page(request)

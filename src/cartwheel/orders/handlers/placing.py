@@ -3,12 +3,15 @@
 from datetime import timedelta
 
 from cartwheel.contracts.idempotency import IdempotencyKeyReused
+from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.order_number import new_number
 from cartwheel.contracts.orders import OrderView, PlaceOrder
 from cartwheel.contracts.products import ReserveStock
 from cartwheel.kernel import Bus, Clock, Created, new_id, utc_now
 from cartwheel.orders import domain
 from cartwheel.orders.ports import Orders
+
+ACTOR = Actor.service("orders")
 
 
 async def place_order(
@@ -22,6 +25,7 @@ async def place_order(
             order_id=new_id("ord"),
             body_hash=request.body_hash,
             items=request.items,
+            actor=ACTOR,
         )
     )
     if reservation.body_hash != request.body_hash:

@@ -1,5 +1,8 @@
 """Showing orders."""
 
+import msgspec
+
+from cartwheel.contracts.identity import require_service, whose
 from cartwheel.contracts.orders import (
     GetOrder,
     GetOrderStatuses,
@@ -27,7 +30,8 @@ async def get_orders(requests: list[GetOrder], *, orders: Orders) -> list[OrderV
 
 
 async def list_orders(request: ListOrders, *, orders: Orders) -> Page[OrderView]:
-    return await orders.page(request)
+    user_id = whose(request.actor, request.user_id)
+    return await orders.page(msgspec.structs.replace(request, user_id=user_id))
 
 
 async def get_timeline(request: GetTimeline, *, orders: Orders) -> list[TimelineEntry]:
@@ -42,5 +46,6 @@ def _may_see(order: Order, request: GetOrder | GetTimeline) -> bool:
 
 
 async def get_order_statuses(request: GetOrderStatuses, *, orders: Orders) -> list[OrderState]:
+    require_service(request.actor, "asks how far orders have come")
     found = await orders.get_many(request.order_ids)
     return [OrderState(order_id=order.id, status=order.status) for order in found.values()]

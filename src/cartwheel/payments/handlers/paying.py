@@ -3,6 +3,7 @@
 import asyncio
 
 from cartwheel.contracts.idempotency import IdempotencyKeyReused
+from cartwheel.contracts.identity import require_admin, require_service
 from cartwheel.contracts.orders import GetPayableOrder
 from cartwheel.contracts.payments import (
     CardToken,
@@ -18,7 +19,6 @@ from cartwheel.contracts.payments import (
 from cartwheel.kernel import Bus, Change, Clock, Created, log, new_id, time_left, utc_now
 from cartwheel.kernel.errors import (
     FieldError,
-    Forbidden,
     Outage,
     OutcomeUnknown,
     Refusal,
@@ -27,7 +27,7 @@ from cartwheel.kernel.errors import (
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
 from cartwheel.payments.ports import Payments
-from cartwheel.payments.provider import CardProvider, Charge, TokenRefused
+from cartwheel.providers.port import CardProvider, Charge, TokenRefused
 
 _LOOK_AGAIN = 0.1
 """Seconds between two looks at a payment that the same request is making at this moment."""
@@ -48,6 +48,7 @@ async def create_payment(
             GetPayableOrder(
                 order_id=request.order_id,
                 user_id=request.actor.user_id,
+                actor=request.actor,
                 shipping_address=request.shipping_address,
             )
         )
@@ -128,8 +129,7 @@ def _answer(payment: Payment, *, replayed: bool = False) -> Created[PaymentView]
 async def confirm_payment(
     request: ConfirmPayment, *, payments: Payments, now: Clock = utc_now
 ) -> PaymentView:
-    if not request.actor.admin:
-        raise Forbidden("only an admin confirms payments")
+    require_admin(request.actor, "confirms payments")
     by = Change(by=request.actor.user_id, at=now())
     payment = await payments.change(request.payment_id, domain.confirm_cash, by=by)
     return payment.view()
@@ -144,8 +144,10 @@ async def report_verdict(
     provider is asked, once, what has really happened.
 
     Raises:
+        Forbidden: the actor is no service.
         Unavailable: the provider does not answer; nothing was changed.
     """
+    require_service(request.actor, "reports verdicts")
     by = Change(by=request.provider, at=now())
     payment = await payments.change(request.payment_id, domain.settle_as_told, request, by=by)
     differing = domain.differing(payment, request)

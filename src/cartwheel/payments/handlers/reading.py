@@ -1,5 +1,8 @@
 """Showing payments: the history."""
 
+import msgspec
+
+from cartwheel.contracts.identity import whose
 from cartwheel.contracts.payments import GetPayment, ListPayments, PaymentNotFound, PaymentView
 from cartwheel.kernel import Page
 from cartwheel.payments.ports import Payments
@@ -13,4 +16,5 @@ async def get_payment(request: GetPayment, *, payments: Payments) -> PaymentView
 
 
 async def list_payments(request: ListPayments, *, payments: Payments) -> Page[PaymentView]:
-    return await payments.page(request)
+    user_id = whose(request.actor, request.user_id)
+    return await payments.page(msgspec.structs.replace(request, user_id=user_id))

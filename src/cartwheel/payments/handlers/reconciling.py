@@ -6,7 +6,7 @@ from cartwheel.contracts.payments import PaymentStatus
 from cartwheel.kernel import Change, Clock, for_each, utc_now
 from cartwheel.payments import domain
 from cartwheel.payments.ports import Payments
-from cartwheel.payments.provider import CardProvider
+from cartwheel.providers.port import CardProvider
 
 UNDECIDED_AFTER = timedelta(seconds=30)
 """A card's verdict takes 10 s at most; a payment without one after this was interrupted."""

@@ -6,7 +6,7 @@ from cartwheel.kernel import Change, Clock, CloudEvent, for_each, utc_now
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
 from cartwheel.payments.ports import Payments
-from cartwheel.payments.provider import CardProvider
+from cartwheel.providers.port import CardProvider
 
 
 async def order_canceled(

@@ -1,6 +1,7 @@
 """Putting products up, and showing them."""
 
 from cartwheel.contracts.idempotency import IdempotencyKeyReused
+from cartwheel.contracts.identity import Actor, require_admin
 from cartwheel.contracts.products import (
     ArchiveProduct,
     CreateProduct,
@@ -15,13 +16,12 @@ from cartwheel.kernel.errors import Refusal
 from cartwheel.products.domain import catalogue as rules
 from cartwheel.products.ports import Catalogue
 
-ADMIN = "admin"
-
 
 async def create_product(
     request: CreateProduct, *, catalogue: Catalogue, now: Clock = utc_now
 ) -> Created[ProductView]:
-    change = Change(by=ADMIN, at=now())
+    require_admin(request.actor, "changes the catalogue")
+    change = _change(request.actor, now)
     product = rules.create(request, change, product_id=new_id("prd"))
     earlier = await catalogue.add(product)
     if earlier is None:
@@ -34,7 +34,8 @@ async def create_product(
 async def update_product(
     request: UpdateProduct, *, catalogue: Catalogue, now: Clock = utc_now
 ) -> ProductView:
-    by = Change(by=ADMIN, at=now())
+    require_admin(request.actor, "changes the catalogue")
+    by = _change(request.actor, now)
     product = await catalogue.change(request.product_id, rules.update, request, by=by)
     return product.view()
 
@@ -42,7 +43,8 @@ async def update_product(
 async def archive_product(
     request: ArchiveProduct, *, catalogue: Catalogue, now: Clock = utc_now
 ) -> ProductView:
-    by = Change(by=ADMIN, at=now())
+    require_admin(request.actor, "changes the catalogue")
+    by = _change(request.actor, now)
     return (await catalogue.change(request.product_id, rules.archive, by=by)).view()
 
 
@@ -60,3 +62,7 @@ async def get_products(
 
 async def list_products(request: ListProducts, *, catalogue: Catalogue) -> Page[ProductView]:
     return await catalogue.list_active(limit=request.limit, cursor=request.cursor)
+
+
+def _change(actor: Actor | None, now: Clock) -> Change:
+    return Change(by=actor.user_id if actor else "admin", at=now())

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+from cartwheel.contracts.identity import Actor, require_service
 from cartwheel.contracts.orders import (
     GetOrderStatuses,
     OrderCanceled,
@@ -17,12 +18,15 @@ from cartwheel.products.domain.stock import Ended
 from cartwheel.products.ports import Reservations
 
 HOLDS_AT_ONCE = 100
+ACTOR = Actor.service("products")
 _WANTED = (OrderStatus.AWAITING_PAYMENT, OrderStatus.PAID)
 
 
 async def reserve_stock(
     requests: list[ReserveStock], *, reservations: Reservations, now: Clock = utc_now
 ) -> list[Reservation | Refusal]:
+    for request in requests:
+        require_service(request.actor, "reserves stock")
     return [
         outcome
         if isinstance(outcome, Refusal)
@@ -65,7 +69,7 @@ async def give_up_holds(
     held = reservations.held(longer_than=older_than)
 
     async def ask(order_ids: list[str]) -> None:
-        states = await bus.request(GetOrderStatuses(order_ids=order_ids))
+        states = await bus.request(GetOrderStatuses(order_ids=order_ids, actor=ACTOR))
         wanted = {state.order_id for state in states if state.status in _WANTED}
         if idle := [order_id for order_id in order_ids if order_id not in wanted]:
             await reservations.give_up(idle, now=now)

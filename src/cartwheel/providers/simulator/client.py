@@ -12,7 +12,7 @@ from cartwheel.contracts.money import MAX_AMOUNT, Currency, Money
 from cartwheel.contracts.payments import read_card
 from cartwheel.kernel import http_client
 from cartwheel.kernel.http_client import UnexpectedAnswer
-from cartwheel.payments.provider import (
+from cartwheel.providers.port import (
     Captured,
     Charge,
     Declined,

@@ -1,0 +1,1 @@
+"""The payment simulator, as its customers see it."""

@@ -1,0 +1,110 @@
+"""What the payment simulator reports: is a webhook really its own, and what does it tell?"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+from cartwheel.contracts.money import Money
+from cartwheel.contracts.payments import Failure, Method, ReportVerdict, read_card
+from cartwheel.kernel.errors import Unauthenticated
+
+TOLERANCE_SECONDS = 300.0
+
+_SUCCEEDED = "payment_intent.succeeded"
+_FAILED = "payment_intent.payment_failed"
+_CANCELED = "payment_intent.canceled"
+
+_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+
+
+class _Webhook(msgspec.Struct, frozen=True):
+    type: str
+
+
+class _Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """How a payment ended, as the simulator tells it; other fields are of no interest here."""
+
+    type: str
+    payment_id: _Id
+    payment_intent: _Id | None = None
+    amount: object = None
+    currency: object = None
+    failure: Failure | None = None
+    card: object = None
+
+    def money(self) -> Money | None:
+        """Return the amount; None, which no payment matches, if it is missing or not valid."""
+        try:
+            return msgspec.convert({"amount": self.amount, "currency": self.currency}, Money)
+        except msgspec.ValidationError:
+            return None
+
+
+SHAPE = _Verdict
+"""Of a webhook that tells how a payment ended."""
+
+_webhooks = msgspec.json.Decoder(_Webhook)
+_verdicts = msgspec.json.Decoder(_Verdict)
+
+
+class BadSignature(Unauthenticated):
+    """A webhook that the simulator did not send, or that is too old."""
+
+    code = "bad_signature"
+
+
+def read(
+    body: bytes, headers: Mapping[str, str], *, secret: str, now: datetime
+) -> ReportVerdict | None:
+    """Return how a payment ended, as a webhook of the simulator tells it; None if it tells of
+    something else.
+
+    Raises:
+        Unauthenticated: it is not signed; BadSignature if it is not by who knows `secret`.
+        msgspec.DecodeError, UnicodeDecodeError, RecursionError: it is signed, and not understood.
+    """
+    signature = headers.get("simulator-signature")
+    if signature is None:
+        raise Unauthenticated("A webhook needs its Simulator-Signature.")
+    verify_signature(secret, signature, body, now=now)
+    if _webhooks.decode(body).type not in (_SUCCEEDED, _FAILED, _CANCELED):
+        return None
+    told = _verdicts.decode(body)
+    return ReportVerdict(
+        provider="simulator",
+        payment_id=told.payment_id,
+        captured=told.type == _SUCCEEDED,
+        failure=told.failure if told.type == _FAILED else None,
+        reference=told.payment_intent,
+        method=Method.CARD,
+        amount=told.money(),
+        card=read_card(told.card),
+    )
+
+
+def verify_signature(
+    secret: str, header: str, body: bytes, *, now: datetime, tolerance: float = TOLERANCE_SECONDS
+) -> None:
+    """Check that `body` was signed by who knows `secret`, at most `tolerance` seconds ago.
+
+    `header` is `Simulator-Signature: t=<Unix seconds>,v1=<HMAC-SHA256 of "t.body" in hex>`, in
+    Stripe's scheme; one of several `v1` is enough, so that a secret can be changed.
+
+    Raises:
+        BadSignature: it was not.
+    """
+    pairs = [part.strip().partition("=") for part in header.split(",")]
+    timestamp = next((value for name, _, value in pairs if name == "t"), "")
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 16):
+        raise BadSignature("the signature has no timestamp")
+    signed = timestamp.encode() + b"." + body
+    expected = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest().encode()
+    given = [value.encode() for name, _, value in pairs if name == "v1"]
+    if not any(hmac.compare_digest(expected, one) for one in given):
+        raise BadSignature("the signature does not match")
+    if abs(now.timestamp() - int(timestamp)) > tolerance:
+        raise BadSignature("the signature is too old")
