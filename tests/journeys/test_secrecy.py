@@ -10,6 +10,7 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from cartwheel.kernel import mongodb
+from cartwheel.local.processes import PROCESSES
 from cartwheel.local.up import System
 
 from ..private import open_to_others
@@ -156,7 +157,7 @@ async def test_a_card_number_typed_anywhere_is_in_no_refusal_header_or_log(
         assert last in (logs / "gateway.log").read_text()
 
     await eventually(look)
-    for name in ("gateway", "products", "orders", "payments", "notifications", "simulator"):
+    for name in (process.name for process in PROCESSES):
         lines = (logs / f"{name}.log").read_text().splitlines()
         assert [line for line in lines if MISPLACED in line] == [], name
     # It was sent, and to everything: some of it was a reason, a name or an address.

@@ -20,7 +20,17 @@ from cartwheel.operations.reaching import BusSettings, NotRunning
 Result = TypeVar("Result")
 
 PATIENCE_SECONDS = 30.0
-"""Seconds to wait for what follows by events: the order turns PAID, the mail goes out."""
+"""How long to wait for what follows by events: the order turns PAID, the mail goes out."""
+
+ADDRESS = {
+    "name": "Grace Hopper",
+    "street": "Harbour Street",
+    "number": "9",
+    "city": "Arlington",
+    "zip_code": "22201",
+    "country": "US",
+}
+CARD = {"number": "4242 4242 4242 4242", "exp_month": 12, "exp_year": 2034, "cvc": "123"}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,13 +121,31 @@ async def demo(settings: Settings, *, admin: tuple[str, str], console: Console) 
 async def _buy(
     shop: _Api, provider: _Api, settings: Settings, admin: tuple[str, str], console: Console
 ) -> dict[str, Any]:
+    """Do the main job, step by step; return the order, PAID."""
     tag = secrets.token_hex(3)
+    token = await _sign_up(shop, tag, settings, console)
+    products = await _create_products(shop, tag, admin)
+    await shop.step(
+        "List the products",
+        "GET",
+        "/products?limit=5",
+        token=token,
+        show=lambda page: ", ".join(product["name"] for product in page["data"]),
+    )
+    order = await _place_order(shop, products, token)
+    card_token = await _make_card_token(provider, settings.simulator_publishable_key)
+    await _pay(shop, order, card_token, token)
+    return await _see_paid(shop, order, token)
+
+
+async def _sign_up(shop: _Api, tag: str, settings: Settings, console: Console) -> str:
+    """Make an account; return its access token."""
     customer = {"email": f"demo-{tag}@example.com", "password": f"Demo-{secrets.token_hex(8)}"}
     await shop.step(
         "Sign up",
         "POST",
         "/auth/signup",
-        {"name": "Grace Hopper", **customer},
+        {"name": ADDRESS["name"], **customer},
         show=lambda made: f"user {made['id']}, {made['email']}",
     )
     code = SIGN_UP_CODE
@@ -137,14 +165,19 @@ async def _buy(
         customer,
         show=lambda made: f"a bearer token for {made['expires_in']} s",
     )
-    admin_tokens = await shop.step(
+    return tokens["access_token"]
+
+
+async def _create_products(shop: _Api, tag: str, admin: tuple[str, str]) -> list[dict[str, Any]]:
+    email, password = admin
+    tokens = await shop.step(
         "Log in as admin",
         "POST",
         "/auth/login",
-        {"email": admin[0], "password": admin[1]},
-        show=lambda _: admin[0],
+        {"email": email, "password": password},
+        show=lambda _: email,
     )
-    products = [
+    return [
         await shop.step(
             f"Create a product ({name})",
             "POST",
@@ -155,26 +188,21 @@ async def _buy(
                 "price": {"amount": amount, "currency": "USD"},
                 "stock": 10,
             },
-            token=admin_tokens["access_token"],
+            token=tokens["access_token"],
             show=lambda made: (
                 f"{made['id']}, {_money(made['price'])}, {made['stock']['available']} available"
             ),
         )
         for name, amount in (("Wooden top", 1999), ("Tin robot", 4250))
     ]
-    token = tokens["access_token"]
-    await shop.step(
-        "List the products",
-        "GET",
-        "/products?limit=5",
-        token=token,
-        show=lambda page: ", ".join(product["name"] for product in page["data"]),
-    )
+
+
+async def _place_order(shop: _Api, products: list[dict[str, Any]], token: str) -> dict[str, Any]:
     items = [
         {"product_id": product["id"], "quantity": quantity}
         for product, quantity in zip(products, (2, 1), strict=True)
     ]
-    order = await shop.step(
+    return await shop.step(
         "Place an order",
         "POST",
         "/orders",
@@ -182,38 +210,30 @@ async def _buy(
         token=token,
         show=lambda made: f"{made['number']}: {_money(made['total'])}, {made['status']}",
     )
+
+
+async def _make_card_token(provider: _Api, publishable_key: str) -> str:
     # As the page of a shop does it: the card goes to its provider, and never to the shop.
-    card_token = await provider.step(
+    made = await provider.step(
         "Make a token of the card, at its provider",
         "POST",
         "/payment_methods",
-        {
-            "type": "card",
-            "card": {
-                "number": "4242 4242 4242 4242",
-                "exp_month": 12,
-                "exp_year": 2034,
-                "cvc": "123",
-            },
-        },
-        token=settings.simulator_publishable_key,
+        {"type": "card", "card": CARD},
+        token=publishable_key,
         show=lambda made: f"{made['id']}, {made['card']['brand']} {made['card']['last4']}",
     )
+    return made["id"]
+
+
+async def _pay(shop: _Api, order: dict[str, Any], card_token: str, token: str) -> None:
     await shop.step(
         "Pay by card",
         "POST",
         "/payments",
         {
             "order_id": order["id"],
-            "method": {"type": "card", "token": card_token["id"]},
-            "shipping_address": {
-                "name": "Grace Hopper",
-                "street": "Harbour Street",
-                "number": "9",
-                "city": "Arlington",
-                "zip_code": "22201",
-                "country": "US",
-            },
+            "method": {"type": "card", "token": card_token},
+            "shipping_address": ADDRESS,
         },
         token=token,
         show=lambda made: (
@@ -221,15 +241,19 @@ async def _buy(
         ),
     )
 
+
+async def _see_paid(shop: _Api, order: dict[str, Any], token: str) -> dict[str, Any]:
+    """Return the order once it is PAID: a moment after its payment, by an event."""
+    path = f"/orders/{order['id']}"
+
     async def paid() -> bool | None:
-        found = await shop.get(f"/orders/{order['id']}", token)
-        return found.get("status") == "PAID" or None
+        return (await shop.get(path, token)).get("status") == "PAID" or None
 
     await _eventually(paid, "the order did not become PAID")
     return await shop.step(
         "Watch the order",
         "GET",
-        f"/orders/{order['id']}",
+        path,
         token=token,
         show=lambda made: f"{made['number']} is {made['status']}",
     )
@@ -243,7 +267,7 @@ async def _mail_for(order_id: str, settings: Settings) -> MailView | None:
 
 
 async def _eventually(look: Callable[[], Awaitable[Result | None]], otherwise: str) -> Result:
-    """Look again until there is something, for PATIENCE_SECONDS seconds."""
+    """Look again until there is something, for PATIENCE_SECONDS."""
     until = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < until:
         if (found := await look()) is not None:

@@ -26,9 +26,13 @@ SEEN: Document = dict.fromkeys(("order_id", "retry", "sends", "resends", "webhoo
 
 
 class Databases(msgspec.Struct, frozen=True):
-    """The services' databases; read only."""
+    """The databases of services whose documents it knows, by name; read only.
+
+    Every service's outboxes are read, its other documents known or not.
+    """
 
     client: Client
+    prefix: str
     products: Database
     orders: Database
     payments: Database
@@ -36,11 +40,14 @@ class Databases(msgspec.Struct, frozen=True):
 
     @classmethod
     def named(cls, client: Client, prefix: str = "") -> "Databases":
-        names = msgspec.structs.fields(cls)[1:]
-        return cls(client, *(mongodb.database(client, each.name, prefix) for each in names))
+        names = msgspec.structs.fields(cls)[2:]
+        return cls(client, prefix, *(mongodb.database(client, each.name, prefix) for each in names))
 
     def with_outboxes(self) -> dict[str, Collection]:
-        return {name: getattr(self, database)[name] for database, name in outboxes()}
+        return {
+            name: mongodb.database(self.client, service, self.prefix)[name]
+            for service, name in outboxes()
+        }
 
 
 async def batches(
