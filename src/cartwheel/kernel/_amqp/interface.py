@@ -62,21 +62,15 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     expiration: int | None = None
 
 
-class Delivery(Protocol):
-    """A message from a queue; `redelivered` if it may have been delivered before."""
+class Received(Protocol):
+    """What can be read of a message that came, by whichever client."""
 
     @property
     def body(self) -> bytes: ...
     @property
-    def redelivered(self) -> bool: ...
-    @property
     def content_type(self) -> str | None: ...
     @property
     def message_id(self) -> str | None: ...
-    @property
-    def type(self) -> str | None: ...
-    @property
-    def reply_to(self) -> str | None: ...
 
     @property
     def headers(self) -> Mapping[str, Any]:
@@ -86,6 +80,17 @@ class Delivery(Protocol):
             ValueError: they are no AMQP table.
         """
         ...
+
+
+class Delivery(Received, Protocol):
+    """A message from a queue; `redelivered` if it may have been delivered before."""
+
+    @property
+    def redelivered(self) -> bool: ...
+    @property
+    def type(self) -> str | None: ...
+    @property
+    def reply_to(self) -> str | None: ...
 
     def ack(self) -> None:
         """Acknowledge the message.

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from cartwheel.kernel._amqp.interface import Message
+from cartwheel.kernel._amqp.interface import Message, Received
 from cartwheel.kernel._core.messages import CloudEvent, Event, Request, answer_type
 from cartwheel.kernel.errors import (
     FieldError,
@@ -69,9 +69,14 @@ _read_refused = msgspec.json.Decoder(Refused).decode
 
 
 def write_refusal(refusal: Refusal) -> Raw:
-    bases = [base for base in type(refusal).__mro__ if issubclass(base, Refusal)]
-    kind = bases[-2] if len(bases) > 1 else bases[0]
+    kind = _kind(type(refusal))
     return Raw(encode(Refused(refusal.code, kind.code, refusal.detail, refusal.errors)))
+
+
+@cache
+def _kind(refusal: type[Refusal]) -> type[Refusal]:
+    """Return the kind of refusal that a contract has subclassed, such as `NotFound`."""
+    return next((kind for kind in Refusal.__subclasses__() if issubclass(refusal, kind)), Refusal)
 
 
 def read_refusal(body: Raw) -> Refusal:
@@ -156,20 +161,7 @@ def write_event(event: StoredEvent) -> Message:
     return Message(body=event.data.encode(), headers=headers, message_id=event.id, persistent=True)
 
 
-class Came(Protocol):
-    """What is read of a message that came, by whichever client."""
-
-    @property
-    def body(self) -> bytes: ...
-    @property
-    def headers(self) -> Mapping[str, Any]: ...
-    @property
-    def message_id(self) -> str | None: ...
-    @property
-    def content_type(self) -> str | None: ...
-
-
-def copy_of(message: Came, headers: Mapping[str, Any]) -> Message:
+def copy_of(message: Received, headers: Mapping[str, Any]) -> Message:
     """Return `message` to be sent once more, persistent, with `headers` in place of its own."""
     return Message(
         body=message.body,
@@ -180,7 +172,7 @@ def copy_of(message: Came, headers: Mapping[str, Any]) -> Message:
     )
 
 
-def read_event(message: Came, kinds: dict[str, type[Event]]) -> CloudEvent[Any]:
+def read_event(message: Received, kinds: dict[str, type[Event]]) -> CloudEvent[Any]:
     """Return the event in `message`.
 
     Raises:
