@@ -2,10 +2,29 @@
 
 A service is one value. It answers requests, handles events, and publishes its own:
 
-@@EXAMPLE@@
+    @asynccontextmanager
+    async def wire(settings: ServiceSettings, core: Core) -> AsyncGenerator[Wiring]:
+        orders = MongoOrders(core.database, core.outboxes)
+        yield Wiring(
+            answers=[answer(PlaceOrder, place_order, orders=orders, bus=core.bus)],
+            on=[on(PaymentCaptured, payment_captured, orders=orders)],
+            jobs=[every(2.0, expire_orders, orders=orders)],
+        )
+
+    service = Service(
+        name="orders",
+        settings=ServiceSettings,
+        events=(OrderPlaced, OrderPaid),
+        collections=(Collection("orders", outbox=True),),
+        migrations=(create_indexes,),
+        wire=wire,
+    )
+
+    if __name__ == "__main__":
+        service.run()
 
 `docs/kernel.md` builds two services from nothing. Beside this front door there are others, each
-for its own readers. What begins with an underscore is nobody's business outside of this package.
+for its own readers. What begins with an underscore is private.
 
     errors       what may go wrong: refusals and outages
     settings     types of settings

@@ -1,29 +1,10 @@
-from ._bus.consuming import (
-    on,
-    on_batch,
-)
-from ._bus.rpc_server import (
-    answer,
-    answer_batch,
-)
-from ._core.backoff import (
-    backoff,
-)
-from ._core.batcher import (
-    Batcher,
-    Gather,
-)
-from ._core.clock import (
-    utc_now,
-)
-from ._core.ids import (
-    new_id,
-)
-from ._core.jobs import (
-    Items,
-    for_each,
-    in_batches,
-)
+from ._bus.consuming import on, on_batch
+from ._bus.rpc_server import answer, answer_batch
+from ._core.backoff import backoff
+from ._core.batcher import Batcher, Gather
+from ._core.clock import utc_now
+from ._core.ids import new_id
+from ._core.jobs import Items, for_each, in_batches
 from ._core.messages import (
     Answer,
     Bus,
@@ -37,27 +18,12 @@ from ._core.messages import (
     event,
     request,
 )
-from ._core.telemetry import (
-    log,
-)
-from ._core.time_left import (
-    time_left,
-)
-from ._core.wait_for import (
-    install_wait_for,
-)
-from ._process.process import (
-    Core,
-)
-from ._process.service import (
-    Collection,
-    Service,
-    Wiring,
-    every,
-)
-from .settings import (
-    ServiceSettings,
-)
+from ._core.telemetry import log
+from ._core.time_left import time_left
+from ._core.wait_for import install_wait_for
+from ._process.process import Core
+from ._process.service import Collection, Service, Wiring, every
+from .settings import ServiceSettings
 
 __all__ = [
     "Answer",

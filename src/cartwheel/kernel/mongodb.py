@@ -1,23 +1,17 @@
 """For adapters that store: aggregates with their outbox, pages, due items, migrations.
 
-    class MongoOrders:
+    class MongoOrders(Aggregates[Order]):
         def __init__(self, database: Database, outboxes: Outboxes) -> None:
-            self._orders = Aggregates(database["orders"], Order, source="orders", outboxes=outboxes)
+            super().__init__(
+                database["orders"], Order, source="orders", outboxes=outboxes, missing=_missing
+            )
 
 Writes are acknowledged by a majority that has them in its journal, and only such writes are read.
 """
 
-from cartwheel.kernel._core.outages import (
-    is_contention,
-)
-from cartwheel.kernel._store.aggregates import (
-    Aggregates,
-    happened,
-    state,
-)
-from cartwheel.kernel._store.bulk import (
-    write_all,
-)
+from cartwheel.kernel._core.outages import is_contention
+from cartwheel.kernel._store.aggregates import Aggregates, happened, state
+from cartwheel.kernel._store.bulk import write_all
 from cartwheel.kernel._store.client import (
     Client,
     Database,
@@ -26,34 +20,13 @@ from cartwheel.kernel._store.client import (
     connect,
     database,
 )
-from cartwheel.kernel._store.codec import (
-    from_document,
-    to_document,
-)
-from cartwheel.kernel._store.cursors import (
-    BadCursor,
-    page,
-)
-from cartwheel.kernel._store.due import (
-    AFRESH,
-    DueItems,
-)
-from cartwheel.kernel._store.group import (
-    finds,
-)
-from cartwheel.kernel._store.migrations import (
-    Migration,
-    drop_index,
-)
-from cartwheel.kernel._store.optimistic import (
-    change_stored,
-)
-from cartwheel.kernel._store.outbox import (
-    UNPUBLISHED,
-    Outboxes,
-    index_outbox,
-    to_publish,
-)
+from cartwheel.kernel._store.codec import from_document, to_document
+from cartwheel.kernel._store.cursors import BadCursor, page
+from cartwheel.kernel._store.due import AFRESH, DueItems
+from cartwheel.kernel._store.group import finds
+from cartwheel.kernel._store.migrations import Migration, drop_index
+from cartwheel.kernel._store.optimistic import change_stored
+from cartwheel.kernel._store.outbox import UNPUBLISHED, Outboxes, index_outbox, to_publish
 
 __all__ = [
     "AFRESH",

@@ -1,25 +1,8 @@
 """For the operators' commands: which queues there are, what a dead letter is, migrations."""
 
-from cartwheel.kernel._amqp.interface import (
-    Message,
-)
-from cartwheel.kernel._bus import (
-    topology,
-    wire,
-)
-from cartwheel.kernel._bus.consuming import (
-    ATTEMPTS,
-    RETRIES_REQUESTED,
-)
-from cartwheel.kernel._store.migrations import (
-    apply_migrations,
-)
+from cartwheel.kernel._amqp.interface import Message
+from cartwheel.kernel._bus import topology, wire
+from cartwheel.kernel._bus.consuming import ATTEMPTS, RETRIES_REQUESTED
+from cartwheel.kernel._store.migrations import apply_migrations
 
-__all__ = [
-    "ATTEMPTS",
-    "RETRIES_REQUESTED",
-    "Message",
-    "apply_migrations",
-    "topology",
-    "wire",
-]
+__all__ = ["ATTEMPTS", "RETRIES_REQUESTED", "Message", "apply_migrations", "topology", "wire"]

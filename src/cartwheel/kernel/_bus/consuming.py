@@ -122,7 +122,9 @@ def on(
 ) -> On:
     """Handle each event of `kind` by itself, many at once; `handler` gets what is `given`.
 
-    on(PaymentCaptured, payment_captured, orders=orders)
+        on(PaymentCaptured, payment_captured, orders=orders)
+
+    An event may come again, and in any order.
     """
 
     def handle(event: CloudEvent[Data]) -> Awaitable[object]:
@@ -146,6 +148,8 @@ def on_batch(
     With `gather`, a batch waits a while to fill:
 
         on_batch(OrderPaid, commit_stock, Gather(0.2, core.stop), reservations=reservations)
+
+    If it raises for a batch, each event is handled alone.
     """
 
     def handle(events: list[CloudEvent[Data]]) -> Awaitable[Sequence[Refusal | None]]:

@@ -54,7 +54,9 @@ def answer(
 ) -> Answers:
     """Answer each request of `kind` by itself, many at once; `handler` gets what is `given`.
 
-    answer(PlaceOrder, place_order, orders=orders, bus=core.bus)
+        answer(PlaceOrder, place_order, orders=orders, bus=core.bus)
+
+    What `handler` raises as a `Refusal` is the answer; anything else is a bug or an outage.
     """
 
     async def in_time(request: Kind, deadline: float) -> object:
@@ -73,7 +75,9 @@ def answer_batch(
     """Answer requests of `kind` together: `handler` gets a list and returns, in its order, an
     answer or a refusal for each.
 
-    answer_batch(GetOrder, get_orders, orders=orders)
+        answer_batch(GetOrder, get_orders, orders=orders)
+
+    If it raises for a batch, each request is handled alone.
     """
     batcher: Batcher[Kind, object] = Batcher(lambda requests: handler(requests, *args, **given))
     # A batch has a limit of its own, since it is nobody's in particular.

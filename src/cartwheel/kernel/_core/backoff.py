@@ -4,7 +4,7 @@
 def backoff(failures: int, *, first: float, longest: float) -> float:
     """Return the pause after so many failures in a row: `first`, then twice as long each time.
 
-    await asyncio.sleep(backoff(failures, first=0.5, longest=60))  # 0.5, 1, 2, 4 … 60 s
+        await asyncio.sleep(backoff(failures, first=0.5, longest=60))  # 0.5, 1, 2, 4 … 60 s
 
     Args:
         failures: 1 after the first one.

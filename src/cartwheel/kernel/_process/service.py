@@ -112,6 +112,8 @@ def every(
 ) -> Job:
     """Return the job to run `run` again and again, `seconds` after it has ended.
 
-    every(2.0, expire_orders, orders=orders)
+        every(2.0, expire_orders, orders=orders)
+
+    An error is logged when it first comes, and the next run is as if it had not been.
     """
     return Job(partial(run, *args, **given), every=seconds)
