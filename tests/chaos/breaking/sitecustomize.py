@@ -48,7 +48,7 @@ def forget_idempotency_keys() -> None:
 def acknowledge_before_the_effect() -> None:
     """Everywhere: an event is acknowledged first and handled then."""
     consuming: Any = import_module("cartwheel.kernel._bus.consuming")
-    crash_points: Any = import_module("cartwheel.kernel.crash_points")
+    crash_points: Any = import_module("cartwheel.kernel._core.crash_points")
 
     async def handle(self: Any, message: Any, intake: Any) -> None:
         async with intake.turn(message):
@@ -201,7 +201,7 @@ def stop_without_finishing() -> None:
     async def drop(_: Any) -> None:
         pass
 
-    for module, name in (("answering", "RpcServer"), ("consuming", "Consumer")):
+    for module, name in (("rpc_server", "RpcServer"), ("consuming", "Consumer")):
         getattr(import_module(f"cartwheel.kernel._bus.{module}"), name).drain = drop
 
 
@@ -263,7 +263,7 @@ def forget_refused_copies() -> None:
 
 def stop_at_what_fails() -> None:
     """The services: a job ends at the first item that fails, and begins with it again."""
-    jobs: Any = import_module("cartwheel.kernel.jobs")
+    jobs: Any = import_module("cartwheel.kernel._core.jobs")
 
     async def stop(_job: Any, _items: Any, _item: Any, error: Exception, **_: Any) -> None:
         raise error
