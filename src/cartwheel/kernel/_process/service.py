@@ -1,26 +1,6 @@
-"""A service is one declared value. Whatever has to do with all services goes through a list of
-them: their queues and databases are made, their processes started, their documents checked.
-
-    @asynccontextmanager
-    async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
-        orders = MongoOrders(core.database, core.outboxes)
-        yield Wiring(
-            answers=[answer(PlaceOrder, place_order, orders=orders, bus=core.bus)],
-            on=[on(PaymentCaptured, payment_captured, orders=orders)],
-            jobs=[every(2.0, expire_orders, orders=orders)],
-        )
-
-    service = Service(
-        name="orders",
-        settings=Settings,
-        events=(OrderPlaced, OrderPaid),
-        collections=(Collection("orders", outbox=True),),
-        migrations=MIGRATIONS,
-        wire=wire,
-    )
-
-    if __name__ == "__main__":
-        service.run()
+"""A service is one declared value; `cartwheel.kernel` has an example. Whatever has to do with all
+services goes through a list of them: their queues and databases are made, their processes started,
+their documents checked.
 """
 
 import asyncio
