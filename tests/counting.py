@@ -13,6 +13,9 @@ import bson
 import httptools
 import msgspec
 
+from cartwheel.kernel._amqp.frames import Properties
+from cartwheel.kernel._bus import wire
+
 from .proxy import Listener, Watch
 
 MONGODB, TRANSACTIONS, PUBLISHES, DELIVERIES, ACKS, HTTP = (
@@ -29,15 +32,10 @@ Counts = Mapping[str, Mapping[str, int]]
 """By name of the step and by process: `counts["insert"]["orders"]`."""
 
 _OP_MSG = 2013
-_METHOD_FRAME, _BASIC = 1, 60
-_PUBLISH, _DELIVER, _ACK, _NACK, _REJECT = 40, 60, 80, 120, 90
-_FROM_CLIENT = {
-    _PUBLISH: ("publish", PUBLISHES),
-    _ACK: ("ack", ACKS),
-    _NACK: ("nack", ACKS),
-    _REJECT: ("reject", ACKS),
-}
-_FROM_SERVER = {_DELIVER: ("deliver", DELIVERIES)}
+_METHOD_FRAME, _HEADER_FRAME, _BASIC = 1, 2, 60
+_PUBLISH, _DELIVER = 40, 60
+_SETTLES = {80: "ack", 120: "nack", 90: "reject"}
+_PINGS = frozenset({wire.PING, wire.PONG_TYPE})
 _CONNECTION = frozenset({"hello", "ismaster", "ping", "endSessions"})
 """Commands that a driver sends for its connections' sake."""
 
@@ -53,7 +51,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 class Steps:
     """The steps that the processes take. What comes by the clock, whether or not there is work, is
-    left out: looking for what is due or left behind, leases, heartbeats, monitoring."""
+    left out: looking for what is due or left behind, leases, heartbeats, pings, monitoring."""
 
     def __init__(self) -> None:
         self._seen: list[Step] = []
@@ -102,20 +100,14 @@ class Steps:
     def of_rabbitmq(self, process: str) -> Watch:
         """Count what `process` publishes and acknowledges, and what is delivered to it."""
 
-        def reader(counted: Mapping[int, tuple[str, str]]) -> Callable[[bytes], None]:
-            def read(frame: bytes) -> None:
-                method = _basic_method(frame)
-                if method is not None and method in counted:
-                    name, kind = counted[method]
-                    what = _routing_key(frame) if method == _PUBLISH else ""
-                    self._note(Step(process=process, name=name, kinds=(kind,), what=what))
+        def note(name: str, kind: str, what: str = "") -> None:
+            self._note(Step(process=process, name=name, kinds=(kind,), what=what))
 
-            return read
+        def watch() -> tuple[Listener, Listener]:
+            messages = _Messages(note)
+            return _pieces(_amqp_size, messages.there), _pieces(_amqp_size, messages.back)
 
-        return lambda: (
-            _pieces(_amqp_size, reader(_FROM_CLIENT)),
-            _pieces(_amqp_size, reader(_FROM_SERVER)),
-        )
+        return watch
 
     def of_http(self, process: str) -> Watch:
         """Count the requests of `process` that were answered."""
@@ -204,6 +196,52 @@ def _routing_key(publish: bytes) -> str:
     key = exchange + 1 + publish[exchange]
     name = publish[key + 1 : key + 1 + publish[key]].decode()
     return "an answer" if name.startswith("amq.rabbitmq.reply-to") else name
+
+
+class _Messages:
+    """Tells `note` of the messages of one connection, but not of pings and their answers."""
+
+    def __init__(self, note: Callable[..., None]) -> None:
+        self._note = note
+        self._published: dict[int, str] = {}
+        """The routing key of what each channel is publishing."""
+        self._delivered: dict[int, int] = {}
+        """The delivery tag of what each channel is receiving."""
+        self._pings: set[tuple[int, int]] = set()
+
+    def there(self, frame: bytes) -> None:
+        channel, method = int.from_bytes(frame[1:3], "big"), _basic_method(frame)
+        if method == _PUBLISH:
+            self._published[channel] = _routing_key(frame)
+        elif method in _SETTLES:
+            delivery = channel, int.from_bytes(frame[11:19], "big")
+            if delivery in self._pings:
+                self._pings.discard(delivery)
+            else:
+                self._note(_SETTLES[method], ACKS)
+        elif _is_header(frame):
+            key = self._published.pop(channel)
+            if not _is_ping(frame):
+                self._note("publish", PUBLISHES, key)
+
+    def back(self, frame: bytes) -> None:
+        channel = int.from_bytes(frame[1:3], "big")
+        if _basic_method(frame) == _DELIVER:
+            tag = 12 + frame[11]
+            self._delivered[channel] = int.from_bytes(frame[tag : tag + 8], "big")
+        elif _is_header(frame) and (tag := self._delivered.pop(channel, None)) is not None:
+            if _is_ping(frame):
+                self._pings.add((channel, tag))
+            else:
+                self._note("deliver", DELIVERIES)
+
+
+def _is_header(frame: bytes) -> bool:
+    return frame[0] == _HEADER_FRAME
+
+
+def _is_ping(header: bytes) -> bool:
+    return Properties(header[7:-1]).type in _PINGS
 
 
 class _Exchanges:

@@ -59,18 +59,24 @@ def test_messages_are_counted_without_what_keeps_the_connection(size: int) -> No
         heartbeat.Heartbeat(),
         commands.Basic.Ack(delivery_tag=1),
         commands.Basic.Publish(exchange="events", routing_key="order.paid.v1"),
+        *content,
+        commands.Basic.Publish(exchange="requests", routing_key="all.orders"),
+        header.ContentHeader(0, 2, commands.Basic.Properties(message_type="ping")),
+        commands.Basic.Ack(delivery_tag=2),
     ]
     came = [
         commands.Basic.Deliver("tag", 1, False, "", "rpc.orders"),
         *content,
+        commands.Basic.Deliver("tag", 2, False, "requests", "all.orders"),
+        header.ContentHeader(0, 2, commands.Basic.Properties(message_type="ping")),
         commands.Basic.Ack(delivery_tag=1),  # a confirm
     ]
 
-    hear(there, b"".join(marshal(each) for each in sent), size)
     hear(back, b"".join(marshal(each) for each in came), size)
+    hear(there, b"".join(marshal(each) for each in sent), size)
 
     assert steps.totals() == {PUBLISHES: 2, ACKS: 1, DELIVERIES: 1}
-    assert steps.one_by_one().splitlines()[0].split() == ["orders", "publish", "rpc.products"]
+    assert steps.one_by_one().splitlines()[1].split() == ["orders", "publish", "rpc.products"]
 
 
 def marshal(part: frame.FrameTypes) -> bytes:

@@ -27,7 +27,6 @@ async def channel(rabbitmq_url: str) -> AsyncGenerator[AbstractChannel]:
     async with await aio_pika.connect(rabbitmq_url) as connection, connection.channel() as opened:
         await topology.declare(opened, services=[SERVICE], events=[Happened])
         for name in (
-            topology.request_queue(SERVICE),
             topology.event_queue(SERVICE),
             topology.dead_queue(SERVICE),
             *(topology.retry_queue(SERVICE, delay) for delay in topology.RETRY_DELAYS),

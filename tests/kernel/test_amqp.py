@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from aio_pika.abc import AbstractChannel
+from pamqp import commands
 
-from cartwheel.kernel._amqp import connecting, frames
+from cartwheel.kernel._amqp import built_in, connecting, frames
 from cartwheel.kernel._amqp.interface import (
     AccessRefused,
     BadUrl,
@@ -270,6 +271,96 @@ async def test_a_channel_closes_when_its_queue_is_deleted(
     with pytest.raises(ConnectionLost):
         consuming.publish(Message(body=b""), routing_key="nowhere")
     await other.publish_confirmed(Message(body=b""), routing_key="nowhere", mandatory=False)
+
+
+async def test_an_exclusive_queue_is_bound_and_unbound_and_goes_with_its_connection(
+    connect: Connect, channel: AbstractChannel
+) -> None:
+    exchange = await channel.declare_exchange(new_id("exchange"), "direct", durable=False)
+    route = {"exchange": exchange.name, "routing_key": "key"}
+    owner, other = await connect(), await (await connect()).channel(confirms=True)
+    mine, name = await owner.channel(confirms=False), new_id("mine")
+    await mine.declare_exclusive(name, ttl_seconds=60)
+    for _ in range(2):
+        await mine.bind(name, **route)
+
+    await other.publish_confirmed(Message(body=b"one"), **route, mandatory=True)
+    assert await mine.waiting_in(name) == 1
+    for _ in range(2):
+        await mine.unbind(name, **route)
+    with pytest.raises(Unroutable):
+        await other.publish_confirmed(Message(body=b"two"), **route, mandatory=True)
+    assert (await (await taken(mine, name)).get()).body == b"one"
+
+    await owner.close()
+    looking = await (await connect()).channel(confirms=False)
+    with pytest.raises(QueueMissing, match=name):
+        await looking.waiting_in(name)
+    await exchange.delete()
+
+
+async def test_messages_of_an_exclusive_queue_are_forgotten_in_time(connect: Connect) -> None:
+    connection = await connect()
+    channel, name = await connection.channel(confirms=True), new_id("mine")
+    await channel.declare_exclusive(name, ttl_seconds=0.1)
+    await channel.publish_confirmed(Message(body=b""), routing_key=name, mandatory=True)
+
+    async def forgotten() -> None:
+        assert await channel.waiting_in(name) == 0
+
+    await eventually(forgotten)
+
+
+async def test_what_comes_back_is_told_without_confirms_and_the_rest_is_not(
+    connect: Connect, queue: str
+) -> None:
+    returned: list[str] = []
+    connection = await connect()
+    channel = await connection.channel(confirms=False, on_return=returned.append)
+    arrived = await taken(channel, queue)
+
+    channel.publish(Message(body=b"", message_id="1"), routing_key="nowhere", mandatory=True)
+    channel.publish(Message(body=b"", message_id="2"), routing_key=queue, mandatory=True)
+    channel.publish(Message(body=b"", message_id="3"), routing_key="nowhere")
+    channel.publish(Message(body=b"", message_id="4"), routing_key="nowhere", mandatory=True)
+
+    async def told() -> None:
+        assert returned == ["1", "4"]
+
+    await eventually(told)
+    assert (await arrived.get()).message_id == "2"
+
+
+async def test_channels_that_close_leave_room_for_others(rabbitmq_url: str) -> None:
+    """RabbitMQ takes at most 2,047 on a connection."""
+    connection = await built_in.connect(rabbitmq_url, name="tests", heartbeat=HEARTBEAT_SECONDS)
+
+    async def refused() -> None:
+        channel = await connection.channel(confirms=False)
+        with pytest.raises(QueueMissing):
+            await channel.waiting_in("no-such-queue")
+        await channel.closed()
+
+    for _ in range(21):
+        await asyncio.gather(*(refused() for _ in range(100)))
+    await connection.close()
+
+
+async def test_the_number_of_a_channel_that_we_close_is_used_again(
+    rabbitmq_url: str, channel: AbstractChannel
+) -> None:
+    connection = await built_in.connect(rabbitmq_url, name="tests", heartbeat=HEARTBEAT_SECONDS)
+    closing, name = await connection.channel(confirms=False), new_id("mine")
+    await closing.declare_exclusive(name, ttl_seconds=60)
+    await taken(closing, name)
+    await closing.call(commands.Queue.Delete(queue=name), commands.Queue.DeleteOk)
+    await closing.closed()
+
+    async def used_again() -> None:
+        assert (await connection.channel(confirms=False)).number == closing.number
+
+    await eventually(used_again)
+    await connection.close()
 
 
 async def test_a_missing_queue_is_named(connect: Connect) -> None:

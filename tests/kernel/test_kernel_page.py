@@ -52,6 +52,13 @@ async def running(
         await asyncio.wait_for(process.communicate(), 15)
 
 
+async def is_ready(service: Process) -> None:
+    assert service.stdout is not None
+    async with asyncio.timeout(30):
+        while b'"ready"' not in (line := await service.stdout.readline()):
+            assert line, "it has ended"
+
+
 async def printed(program: str, home: Path, environment: Mapping[str, str]) -> str:
     async with running(program, home, environment) as process:
         output, errors = await asyncio.wait_for(process.communicate(), 30)
@@ -75,6 +82,7 @@ async def test_the_pages_services_do_what_it_shows(
         running("seats.py", tmp_path, environment) as seats,
         running("tickets.py", tmp_path, environment) as tickets,
     ):
+        await asyncio.gather(is_ready(seats), is_ready(tickets))
         assert await printed("box_office.py", tmp_path, environment) == shown["text"]
 
     assert (seats.returncode, tickets.returncode) == (0, 0)

@@ -34,6 +34,10 @@ async def echo(request: Echo) -> str:
     return request.text
 
 
+async def write(request: Write) -> int:
+    return request.number
+
+
 async def test_a_request_gets_its_answer_as_the_type_it_names(connect: Connect) -> None:
     caller = RpcClient()
     await connect(caller, RpcServer(SERVICE, [answer(Echo, echo)]))
@@ -214,7 +218,7 @@ async def test_requests_that_go_outside_do_not_wait_for_each_other(connect: Conn
     assert answers == list(range(20))
 
 
-async def test_without_a_service_a_request_times_out_and_is_never_run(connect: Connect) -> None:
+async def test_without_a_service_a_write_fails_at_once_and_is_never_run(connect: Connect) -> None:
     ran: list[int] = []
 
     async def write(request: Write) -> int:
@@ -225,13 +229,42 @@ async def test_without_a_service_a_request_times_out_and_is_never_run(connect: C
     await connect(caller)
     began = time.monotonic()
 
-    with pytest.raises(TimedOut):
-        await caller.request(Write(number=1), timeout=0.3)
+    with pytest.raises(Unavailable):
+        await caller.request(Write(number=1))
 
     assert time.monotonic() - began < topology.REQUEST_DEADLINE_SECONDS / 2
     await connect(RpcServer(SERVICE, [answer(Write, write)]))
     assert await caller.request(Write(number=2)) == 2
     assert ran == [2]
+
+
+async def test_a_read_waits_a_while_for_a_service_that_is_started(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rpc_client, "SOMEBODY_WITHIN_SECONDS", 8.0)  # the machine may be busy
+    caller = RpcClient()
+    await connect(caller)
+    reading = asyncio.create_task(caller.request(Echo(text="anybody?")))
+    await asyncio.sleep(0.3)
+
+    await connect(RpcServer(SERVICE, [answer(Echo, echo)]))
+
+    assert await reading == "anybody?"
+
+
+async def test_once_a_service_has_been_gone_for_a_while_its_reads_fail_at_once(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rpc_client, "SOMEBODY_WITHIN_SECONDS", 0.5)
+    caller = RpcClient()
+    await connect(caller)
+    with pytest.raises(Unavailable):
+        await caller.request(Echo(text="anybody?"))
+    monkeypatch.setattr(rpc_client, "LOOK_AGAIN_SECONDS", 60.0)
+
+    async with asyncio.timeout(10):
+        with pytest.raises(Unavailable):
+            await caller.request(Echo(text="still nobody?"), timeout=60)
 
 
 async def test_a_handler_asks_on_under_the_deadline_of_its_own_request(connect: Connect) -> None:
@@ -259,8 +292,13 @@ async def test_more_requests_than_may_wait_are_refused_at_once(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rpc_client, "MOST_WAITING", 10)
+
+    async def never(_: Write) -> int:
+        await asyncio.sleep(60)
+        return 0
+
     caller = RpcClient()
-    await connect(caller)
+    await connect(caller, RpcServer(SERVICE, [answer(Write, never)]))
 
     results = await asyncio.gather(
         *(caller.request(Write(number=n), timeout=0.3) for n in range(20)), return_exceptions=True
@@ -315,7 +353,7 @@ async def test_a_read_cut_off_from_its_answer_is_asked_again(
     connect: Connect, rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        rpc_client, "REOPENED_WITHIN_SECONDS", 8.0
+        rpc_client, "SOMEBODY_WITHIN_SECONDS", 8.0
     )  # a busy machine takes more than 1.5 s
     times = 0
     begun = asyncio.Event()
@@ -371,6 +409,8 @@ async def test_a_frozen_broker_keeps_nobody_past_the_deadline(
     async with proxy_to(rabbitmq_url) as (proxy, url):
         caller = RpcClient()
         await connect(caller, url=url)
+        await connect(RpcServer(SERVICE, [answer(Write, write)]))
+        assert await caller.request(Write(number=0)) == 0
         proxy.freeze()
         began = time.monotonic()
 
@@ -383,32 +423,145 @@ async def test_a_frozen_broker_keeps_nobody_past_the_deadline(
         assert time.monotonic() - began < topology.REQUEST_DEADLINE_SECONDS / 2
 
 
-async def test_a_stopping_service_answers_what_it_has_begun_and_leaves_the_rest(
+async def test_a_stopping_replica_answers_what_it_has_got_and_another_does_the_rest(
     connect: Connect,
 ) -> None:
     begun = asyncio.Event()
 
     async def slow(request: Write) -> int:
         begun.set()
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.5)
         return request.number
 
     caller, stopping = RpcClient(), RpcServer(SERVICE, [answer(Write, slow)])
     await connect(caller)
     await connect(stopping)
-    first = asyncio.create_task(caller.request(Write(number=1)))
+    first = [asyncio.create_task(caller.request(Write(number=n))) for n in range(100)]
     await begun.wait()
+    await connect(RpcServer(SERVICE, [answer(Write, write)]))
 
     draining = asyncio.create_task(stopping.drain())
     await asyncio.sleep(0.1)
-    second = asyncio.create_task(caller.request(Write(number=2)))
+    second = [asyncio.create_task(caller.request(Write(number=n))) for n in range(100)]
     await draining
-    assert await first == 1
-    await connect(RpcServer(SERVICE, [answer(Write, slow)]))
-    assert await second == 2
+    assert await asyncio.gather(*first) == list(range(100))
+    assert await asyncio.gather(*second) == list(range(100))
 
 
-async def test_what_is_lost_with_a_process_holds_back_what_comes_after_for_a_second_only(
+async def test_replicas_share_the_work_and_a_slow_one_gets_less(connect: Connect) -> None:
+    taken = {"quick": 0, "slow": 0}
+
+    def replica(name: str, seconds: float) -> RpcServer:
+        async def work(request: Outside) -> int:
+            taken[name] += 1
+            await asyncio.sleep(seconds)
+            return request.number
+
+        return RpcServer(SERVICE, [answer(Outside, work)])
+
+    async def customer() -> None:
+        for number in range(20):
+            assert await caller.request(Outside(number=number)) == number
+
+    caller = RpcClient()
+    await connect(replica("quick", 0.002))
+    await connect(replica("slow", 0.1))
+    await connect(caller)
+    caller.watch([SERVICE])
+    await asyncio.sleep(0.5)
+
+    await asyncio.gather(*(customer() for _ in range(10)))
+
+    assert taken["slow"] > 0
+    assert taken["quick"] > 2 * taken["slow"]
+
+
+async def test_what_a_dying_replica_had_fails_soon_and_reads_are_asked_elsewhere(
+    connect: Connect, rabbitmq_url: str
+) -> None:
+    async def never(_: object) -> object:
+        begun.append(1)
+        await asyncio.sleep(60)
+        return 0
+
+    async def both_begun() -> None:
+        assert len(begun) == 2
+
+    begun: list[int] = []
+    caller = RpcClient()
+    await connect(caller)
+    async with proxy_to(rabbitmq_url) as (proxy, url):
+        dying = RpcServer(SERVICE, [answer(Echo, never), answer(Write, never)])
+        await connect(dying, url=url)
+        reading = asyncio.create_task(caller.request(Echo(text="read"), timeout=60))
+        writing = asyncio.create_task(caller.request(Write(number=1), timeout=60))
+        await eventually(both_begun)
+        await connect(RpcServer(SERVICE, [answer(Echo, echo), answer(Write, write)]))
+
+        proxy.refuse()  # as if it had been killed
+
+        async with asyncio.timeout(topology.REQUEST_DEADLINE_SECONDS / 2):
+            with pytest.raises(OutcomeUnknown):
+                await writing
+            assert await reading == "read"
+            assert await caller.request(Write(number=2)) == 2
+        proxy.refuse(False)
+
+
+async def test_a_frozen_replica_gets_nothing_more_and_what_it_was_to_read_is_read_elsewhere(
+    connect: Connect, rabbitmq_url: str
+) -> None:
+    async def known(count: int) -> None:
+        async def look() -> None:
+            assert len(caller._services[SERVICE].known) == count  # pyright: ignore[reportPrivateUsage]
+
+        await eventually(look)
+
+    taken: list[int] = []
+
+    async def count(request: Outside) -> int:
+        taken.append(request.number)
+        return request.number
+
+    async def number(request: Outside) -> int:
+        return request.number
+
+    caller = RpcClient()
+    await connect(caller)
+    caller.watch([SERVICE])
+    async with proxy_to(rabbitmq_url) as (proxy, url):
+        await connect(RpcServer(SERVICE, [answer(Echo, echo), answer(Outside, number)]), url=url)
+        await connect(RpcServer(SERVICE, [answer(Echo, echo), answer(Outside, count)]))
+        await known(2)
+
+        proxy.freeze()
+
+        async with asyncio.timeout(topology.REQUEST_DEADLINE_SECONDS / 2):
+            texts = [str(n) for n in range(10)]
+            asked = [caller.request(Echo(text=text), timeout=60) for text in texts]
+            assert await asyncio.gather(*asked) == texts
+        began = time.monotonic()
+        for each in range(50):
+            assert await caller.request(Outside(number=each), timeout=60) == each
+        assert len(taken) == 50
+        assert time.monotonic() - began < topology.REQUEST_DEADLINE_SECONDS / 2
+        proxy.thaw()
+
+
+async def test_a_caller_tells_when_each_service_has_answered_last(connect: Connect) -> None:
+    caller = RpcClient()
+    await connect(caller)
+    caller.watch([SERVICE, "nobody"])
+    await connect(RpcServer(SERVICE, []))
+
+    async def heard() -> None:
+        assert (caller.answered_ago()[SERVICE] or 60.0) < 3
+
+    await eventually(heard)
+    assert caller.answered_ago()["nobody"] is None
+
+
+async def test_what_is_lost_with_a_process_holds_back_nothing_that_comes_after(
     connect: Connect,
 ) -> None:
     taken = 0
@@ -439,10 +592,9 @@ async def test_what_is_lost_with_a_process_holds_back_what_comes_after_for_a_sec
 
     assert await caller.request(Write(number=7), timeout=9) == 7
 
-    assert not any(request.done() for request in lost)
     for request in lost:
-        request.cancel()
-    await asyncio.wait(lost)
+        with pytest.raises(OutcomeUnknown):
+            await request
 
 
 async def test_a_batch_that_is_held_up_holds_back_the_next_for_a_second_only(
@@ -476,9 +628,8 @@ async def test_a_request_that_cannot_be_read_is_dropped_and_the_next_is_answered
     asyncio.get_running_loop().set_exception_handler(lambda _, context: crashed.append(context))
     caller = RpcClient()
     await connect(caller, RpcServer(SERVICE, [answer(Echo, echo)]))
-    await channel.default_exchange.publish(
-        Message(body, type=Echo.type), topology.request_queue(SERVICE)
-    )
+    exchange = await channel.get_exchange(topology.REQUESTS)
+    await exchange.publish(Message(body, type=Echo.type), topology.everybody(SERVICE))
 
     assert await caller.request(Echo(text="still here")) == "still here"
     gc.collect()

@@ -124,6 +124,7 @@ async def test_servers_as_they_should_be_pass(system: System) -> None:
             "mongodb://u:s3cret@a:1,b:2/?tlsCertificateKeyFilePassword=s3cret",
             "mongodb://u:***@a:1,b:2/",
         ),
+        ("amqp://u:s3cret@a/,amqps://u:s3cret@b/x?y=z", "amqp://u:***@a/,amqps://u:***@b/x"),
         ("s3cret", "no URL"),
     ],
 )

@@ -67,10 +67,11 @@ class Deployment(msgspec.Struct, frozen=True):
                     async with connection.channel() as channel:
                         await channel.declare_queue(name, passive=True)
                     found.add(name)
-            with suppress(ChannelNotFoundEntity):
-                async with connection.channel() as channel:
-                    await channel.get_exchange(topology.EXCHANGE)
-                found.add(topology.EXCHANGE)
+            for name in topology.EXCHANGES:
+                with suppress(ChannelNotFoundEntity):
+                    async with connection.channel() as channel:
+                        await channel.get_exchange(name)
+                    found.add(name)
         return found
 
     async def permit(self, configure: str) -> None:
@@ -86,7 +87,7 @@ class Deployment(msgspec.Struct, frozen=True):
 
     async def assert_whole(self) -> None:
         assert await self.databases() == {self.prefix + name for name in SERVICES}
-        assert await self.declared() == {*QUEUES, topology.EXCHANGE}
+        assert await self.declared() == {*QUEUES, *topology.EXCHANGES}
         assert self.ledger.exists()
         assert (self.home / "servers.json").exists()
 
@@ -229,7 +230,7 @@ async def test_it_refuses_while_a_service_elsewhere_takes_its_messages(shop: Dep
         await aio_pika.connect(shop.given["RABBITMQ_URL"]) as connection,
         connection.channel() as channel,
     ):
-        queue = await channel.get_queue(topology.request_queue("payments"))
+        queue = await channel.get_queue(topology.event_queue("payments"))
         await queue.consume(_keep)
         ran = await shop.reset("--yes")
 
@@ -260,10 +261,10 @@ async def test_it_says_what_could_not_be_deleted_and_may_be_repeated(shop: Deplo
 
     assert first.status == 1
     assert f"✓ deleted database {shop.prefix}orders\n" in first.errors
-    assert "✗ not deleted: queue rpc.orders " in first.errors
-    assert f"21 of 26 and {shop.home} are left" in first.errors
+    assert "✗ not deleted: queue events.orders " in first.errors
+    assert f"18 of 23 and {shop.home} are left" in first.errors
     assert databases == set()
-    assert declared == {*QUEUES, topology.EXCHANGE}
+    assert declared == {*QUEUES, *topology.EXCHANGES}
     assert second.status == 0, second.errors
     await shop.assert_gone()
 

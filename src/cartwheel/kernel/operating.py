@@ -3,6 +3,15 @@
 from cartwheel.kernel._amqp.interface import Message
 from cartwheel.kernel._bus import topology, wire
 from cartwheel.kernel._bus.consuming import ATTEMPTS, RETRIES_REQUESTED
+from cartwheel.kernel._bus.hosts import connect_any
 from cartwheel.kernel._store.migrations import apply_migrations
 
-__all__ = ["ATTEMPTS", "RETRIES_REQUESTED", "Message", "apply_migrations", "topology", "wire"]
+__all__ = [
+    "ATTEMPTS",
+    "RETRIES_REQUESTED",
+    "Message",
+    "apply_migrations",
+    "connect_any",
+    "topology",
+    "wire",
+]

@@ -16,7 +16,7 @@ from typing import Any
 
 from cartwheel.kernel._amqp import connecting
 from cartwheel.kernel._amqp.interface import AccessRefused, BadUrl, VirtualHostRefused
-from cartwheel.kernel.settings import AmqpClient
+from cartwheel.kernel.settings import AmqpClient, each_url
 
 CHECK_SECONDS = 5.0
 """Seconds that a server gets to answer when it is checked."""
@@ -34,7 +34,11 @@ class Unusable(Exception):
 
 
 def shown(url: str) -> str:
-    """Return `url` without its password and its options."""
+    """Return `url`, or each URL of a list, without its password and its options."""
+    return ",".join(map(_shown, each_url(url)))
+
+
+def _shown(url: str) -> str:
     match = _URL.match(url)
     if match is None:
         return "no URL"  # and what it is may be secret
@@ -49,17 +53,25 @@ def why(variable: str, url: str, error: BaseException) -> str:
 
 
 async def check_rabbitmq(url: str, client: AmqpClient = "built-in") -> None:
-    """Return if RabbitMQ takes this user to this virtual host.
+    """Return if RabbitMQ takes this user to this virtual host, at one of its nodes.
 
     Raises:
         Unusable: it does not.
     """
-    try:
-        async with asyncio.timeout(CHECK_SECONDS):
-            connection = await connecting.connect(url, name="check", heartbeat=60, client=client)
-            await connection.close()
-    except Exception as error:  # whatever the driver raises, the server is of no use
-        raise Unusable(why("RABBITMQ_URL", url, error)) from error
+    unusable: list[Unusable] = []
+    for each in each_url(url):
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                node = await connecting.connect(each, name="check", heartbeat=60, client=client)
+                await node.close()
+            return
+        except Exception as error:  # whatever the driver raises, the server is of no use
+            sentence = why("RABBITMQ_URL", each, error)
+            unusable.append(Unusable(sentence))
+            unusable[-1].__cause__ = error
+    if len(unusable) == 1:
+        raise unusable[0]
+    raise Unusable("; ".join(map(str, unusable))) from unusable[-1].__cause__
 
 
 async def check_mongodb(uri: str) -> None:

@@ -12,6 +12,7 @@ A field's type may also be a class made from text; what it raises as a ValueErro
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
@@ -25,6 +26,7 @@ from msgspec.inspect import BoolType, IntType, Metadata, NoneType, Type, UnionTy
 _HOST = r"(?:[^\s:/?#@,\[\]]+|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?"
 _USER = r"(?:[^\s/?#]*@)?"
 _REST = r"(?:[/?][^\s@]*)?\Z"
+_AMQP_URL = rf"amqps?://{_USER}{_HOST}(?:[/?][^\s@,]*)?"
 
 MongodbUri = Annotated[
     str,
@@ -36,10 +38,12 @@ MongodbUri = Annotated[
 AmqpUrl = Annotated[
     str,
     Meta(
-        pattern=rf"^amqps?://{_USER}{_HOST}{_REST}",
-        description="amqp://USER:PASSWORD@HOST:PORT/VHOST, percent-encoded",
+        pattern=rf"^{_AMQP_URL}(?:,{_AMQP_URL})*\Z",
+        description="amqp://USER:PASSWORD@HOST:PORT/VHOST, percent-encoded; "
+        "several, one for each node of a cluster, with commas between them",
     ),
 ]
+_NEXT_AMQP_URL = re.compile(r",(?=amqps?://)")
 HttpUrl = Annotated[
     str, Meta(pattern=rf"^https?://{_USER}{_HOST}{_REST}", description="http://HOST:PORT")
 ]
@@ -71,6 +75,11 @@ DatabasePrefix = Annotated[
 
 Of the characters that MongoDB takes, those that no shell, URI or log has to quote.
 """
+
+
+def each_url(rabbitmq_url: AmqpUrl) -> list[str]:
+    """Return the URLs that RABBITMQ_URL lists."""
+    return _NEXT_AMQP_URL.split(rabbitmq_url)
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):

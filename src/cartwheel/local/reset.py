@@ -15,7 +15,6 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-import aio_pika
 import msgspec
 from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
@@ -23,7 +22,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from cartwheel.kernel import mongodb
 from cartwheel.kernel.lowlevel import configure
-from cartwheel.kernel.operating import topology
+from cartwheel.kernel.operating import connect_any, topology
 from cartwheel.kernel.servers import Unusable
 from cartwheel.local import instance, leftovers, places
 from cartwheel.local.console import Console
@@ -179,7 +178,7 @@ async def _queues(place: RabbitMQ) -> list[Thing]:
     things: list[Thing] = []
     async with await _rabbitmq(place) as connection:
         for service in SERVICES:
-            for name in topology.queues(service):
+            for name in (*topology.queues(service), topology.shared_request_queue(service)):
                 # A channel each: RabbitMQ closes it where there is no such queue.
                 with suppress(ChannelNotFoundEntity):
                     async with connection.channel() as channel:
@@ -189,12 +188,13 @@ async def _queues(place: RabbitMQ) -> list[Thing]:
                             f"{service} takes messages from {place}; stop it first: cartwheel down"
                         )
                     things.append(Thing(place, "queue", name, partial(_delete_queue, place, name)))
-        with suppress(ChannelNotFoundEntity):
-            async with connection.channel() as channel:
-                await channel.get_exchange(topology.EXCHANGE)
-            things.append(
-                Thing(place, "exchange", topology.EXCHANGE, partial(_delete_exchange, place))
-            )
+        for name in topology.EXCHANGES:
+            with suppress(ChannelNotFoundEntity):
+                async with connection.channel() as channel:
+                    await channel.get_exchange(name)
+                things.append(
+                    Thing(place, "exchange", name, partial(_delete_exchange, place, name))
+                )
     return things
 
 
@@ -203,13 +203,13 @@ async def _delete_queue(place: RabbitMQ, name: str) -> None:
         await channel.queue_delete(name, timeout=DELETE_TIMEOUT_SECONDS)
 
 
-async def _delete_exchange(place: RabbitMQ) -> None:
+async def _delete_exchange(place: RabbitMQ, name: str) -> None:
     async with await _rabbitmq(place) as connection, connection.channel() as channel:
-        await channel.exchange_delete(topology.EXCHANGE, timeout=DELETE_TIMEOUT_SECONDS)
+        await channel.exchange_delete(name, timeout=DELETE_TIMEOUT_SECONDS)
 
 
 async def _rabbitmq(place: RabbitMQ) -> AbstractConnection:
-    return await aio_pika.connect(place.url, timeout=CONNECT_TIMEOUT_SECONDS)
+    return await connect_any(place.url)
 
 
 async def _delete_ledger(path: str) -> None:

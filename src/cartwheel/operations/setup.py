@@ -1,10 +1,9 @@
 """`cartwheel setup`: queues, exchanges, indexes and migrations, before any process starts."""
 
-import aio_pika
 import msgspec
 
 from cartwheel.kernel import mongodb
-from cartwheel.kernel.operating import apply_migrations, topology
+from cartwheel.kernel.operating import apply_migrations, connect_any, topology
 from cartwheel.kernel.servers import check_mongodb, check_rabbitmq
 from cartwheel.kernel.settings import AmqpClient, AmqpUrl, DatabasePrefix, MongodbUri
 from cartwheel.services import SERVICES, events, services
@@ -26,7 +25,7 @@ async def setup(settings: Settings) -> dict[str, int]:
     await check_rabbitmq(settings.rabbitmq_url, settings.amqp_client)
     await check_mongodb(settings.mongodb_uri)
     async with (
-        await aio_pika.connect(settings.rabbitmq_url, timeout=10) as connection,
+        await connect_any(settings.rabbitmq_url) as connection,
         connection.channel() as channel,
     ):
         await topology.declare(channel, services=SERVICES, events=events())

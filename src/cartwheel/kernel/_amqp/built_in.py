@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Mapping
+from itertools import count
 from typing import cast
 from urllib.parse import unquote
 
@@ -25,6 +26,7 @@ from cartwheel.kernel._amqp.interface import (
     AccessRefused,
     BadUrl,
     ConnectionLost,
+    OnReturn,
     VirtualHostRefused,
 )
 from cartwheel.kernel._core.telemetry import log
@@ -143,9 +145,10 @@ class BuiltInConnection(asyncio.Protocol):
         await self._own.call(request, commands.Connection.OpenOk)
         self._is_open = True
 
-    async def channel(self, *, confirms: bool) -> BuiltInChannel:
-        number = max(self._channels) + 1
-        channel = self._channels[number] = BuiltInChannel(self, number)
+    async def channel(self, *, confirms: bool, on_return: OnReturn | None = None) -> BuiltInChannel:
+        self._own.check()
+        number = next(each for each in count(1) if each not in self._channels)
+        channel = self._channels[number] = BuiltInChannel(self, number, on_return)
         await channel.call(commands.Channel.Open(), commands.Channel.OpenOk)
         if confirms:
             await channel.call(commands.Confirm.Select(), commands.Confirm.SelectOk)
@@ -200,6 +203,10 @@ class BuiltInConnection(asyncio.Protocol):
         leaving, self._leaving = self._leaving, []
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(leaving))
+
+    def release(self, number: int) -> None:
+        """Let the next channel have `number`: this one is closed, and both sides know it."""
+        self._channels.pop(number, None)
 
     def takes(self, found: pamqp_frame.FrameTypes) -> bool:
         """Take a method of the connection; return whether it is one that nobody has asked for."""
@@ -270,7 +277,7 @@ class BuiltInConnection(asyncio.Protocol):
                 raise ValueError("a frame without its end")
             at = end + 1
             channel = self._channels.get(number)
-            if channel is None or channel.is_closed or kind == frames.HEARTBEAT_SECONDS:
+            if channel is None or kind == frames.HEARTBEAT_SECONDS:
                 continue
             if kind == frames.METHOD:
                 channel.on_method(data, begin, end)

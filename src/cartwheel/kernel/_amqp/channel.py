@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 import msgspec
 from pamqp import base, commands
 from pamqp import frame as pamqp_frame
+from pamqp.common import FieldTable
 from pamqp.header import ProtocolHeader
 
 from cartwheel.kernel._amqp import frames
@@ -17,6 +18,7 @@ from cartwheel.kernel._amqp.interface import (
     Delivery,
     Message,
     NotTaken,
+    OnReturn,
     QueueMissing,
     Unroutable,
 )
@@ -37,6 +39,7 @@ class Carries(Protocol):
     async def written(self) -> None: ...
     def write(self, data: bytes) -> None: ...
     def takes(self, found: pamqp_frame.FrameTypes) -> bool: ...
+    def release(self, number: int) -> None: ...
 
 
 class _Incoming(frames.Properties):
@@ -75,9 +78,10 @@ class _Content:
 class BuiltInChannel:
     """See `interface.Channel`. Number 0 is the connection itself."""
 
-    def __init__(self, connection: Carries, number: int) -> None:
+    def __init__(self, connection: Carries, number: int, on_return: OnReturn | None = None) -> None:
         self.number = number
         self._connection = connection
+        self._on_return = on_return
         self._consumers: dict[bytes, Callable[[Delivery], None]] = {}
         self._content: _Content | None = None
         self._asked: deque[asyncio.Future[base.Frame]] = deque()
@@ -90,6 +94,27 @@ class BuiltInChannel:
         self._why: Exception = ConnectionLost("the channel is closed")
 
     # What the bus calls.
+
+    async def declare_exclusive(self, queue: str, *, ttl_seconds: float) -> None:
+        # The type is said, since a virtual host may have another default.
+        arguments: FieldTable = {
+            "x-queue-type": "classic",
+            "x-message-ttl": int(ttl_seconds * 1000),
+        }
+        request = commands.Queue.Declare(queue=queue, exclusive=True, arguments=arguments)
+        await self.call(request, commands.Queue.DeclareOk)
+
+    async def bind(self, queue: str, *, exchange: str, routing_key: str) -> None:
+        request = commands.Queue.Bind(queue=queue, exchange=exchange, routing_key=routing_key)
+        await self.call(request, commands.Queue.BindOk)
+
+    async def unbind(self, queue: str, *, exchange: str, routing_key: str) -> None:
+        request = commands.Queue.Unbind(queue=queue, exchange=exchange, routing_key=routing_key)
+        await self.call(request, commands.Queue.UnbindOk)
+
+    async def waiting_in(self, queue: str) -> int:
+        request = commands.Queue.Declare(queue=queue, passive=True)
+        return (await self.call(request, commands.Queue.DeclareOk)).message_count or 0
 
     async def set_prefetch(self, count: int) -> None:
         await self.call(commands.Basic.Qos(prefetch_count=count), commands.Basic.QosOk)
@@ -107,8 +132,10 @@ class BuiltInChannel:
         await self.call(commands.Basic.Cancel(consumer_tag=tag), commands.Basic.CancelOk)
         self._consumers.pop(tag.encode(), None)
 
-    def publish(self, message: Message, *, exchange: str = "", routing_key: str) -> None:
-        self._publish(message, exchange, routing_key, mandatory=False)
+    def publish(
+        self, message: Message, *, exchange: str = "", routing_key: str, mandatory: bool = False
+    ) -> None:
+        self._publish(message, exchange, routing_key, mandatory=mandatory)
 
     async def publish_confirmed(
         self, message: Message, *, exchange: str = "", routing_key: str, mandatory: bool
@@ -159,10 +186,6 @@ class BuiltInChannel:
 
     # What the connection calls.
 
-    @property
-    def is_closed(self) -> bool:
-        return self._end.done()
-
     async def call(self, request: base.Frame | ProtocolHeader, answer: type[Frame]) -> Frame:
         """Send `request` and return what RabbitMQ answers.
 
@@ -194,6 +217,7 @@ class BuiltInChannel:
         if self._end.done():
             return
         self._why = why
+        self._content = None
         self._end.set_result(None)
         for confirmed in self._unconfirmed.values():
             if not confirmed.done():
@@ -207,13 +231,16 @@ class BuiltInChannel:
     def on_method(self, data: bytes, begin: int, end: int) -> None:
         """Take the method in `data[begin:end]`."""
         kind, method = frames.METHOD_IDS.unpack_from(data, begin)
-        if kind == frames.BASIC and method == frames.DELIVER:
+        if self._end.done():
+            if (kind, method) == frames.CHANNEL_CLOSE_OK:
+                self._connection.release(self.number)
+        elif kind == frames.BASIC and method == frames.DELIVER:
             self._on_deliver(data, begin + 4)
         elif kind == frames.BASIC and method in (frames.ACK, frames.NACK):
             tag, flags = frames.TAG.unpack_from(data, begin + 4)[0], data[begin + 12]
             self._on_confirm(tag, multiple=bool(flags & 1), taken=method == frames.ACK)
         elif kind == frames.BASIC and method == frames.RETURN:
-            self._content = _Content(self._on_return)
+            self._content = _Content(self._returned)
         else:
             head = frames.HEAD.pack(frames.METHOD, self.number, end - begin)
             whole = b"".join((head, data[begin:end], bytes((frames.END,))))
@@ -263,9 +290,12 @@ class BuiltInChannel:
             else:
                 confirmed.set_exception(NotTaken("a queue refuses the message"))
 
-    def _on_return(self, header: bytes, _: bytes) -> None:
+    def _returned(self, header: bytes, _: bytes) -> None:
+        message_id = frames.Properties(header).message_id or ""
+        if self._on_return is not None:
+            self._on_return(message_id)
         # RabbitMQ returns a message before it confirms it.
-        for tag in self._returnable.get(frames.Properties(header).message_id or "", ()):
+        for tag in self._returnable.get(message_id, ()):
             returned = self._unconfirmed.pop(tag, None)
             if returned is not None and not returned.done():
                 returned.set_exception(Unroutable("no queue is bound for the message"))
@@ -276,10 +306,11 @@ class BuiltInChannel:
         match found:
             case commands.Channel.Close():
                 self.send(commands.Channel.CloseOk())
+                self._connection.release(self.number)
                 missing = found.reply_code == _NOT_FOUND
                 self.end((QueueMissing if missing else ConnectionLost)(found.reply_text))
             case commands.Basic.Cancel():
-                # Its number is never used again, so the answer is not waited for.
+                # The connection waits for the answer, and then uses its number again.
                 self.send(commands.Channel.Close(200, "a consumer was canceled", 0, 0))
                 self.end(ConnectionLost("RabbitMQ has canceled a consumer"))
             case base.Frame():

@@ -28,6 +28,8 @@ BASIC = 60
 RETURN, DELIVER, ACK, NACK = 50, 60, 80, 120
 """Methods of the class `BASIC`."""
 
+CHANNEL_CLOSE_OK = (20, 41)
+
 _END = bytes((END,))
 _UINT = Struct(">I")
 _CONTENT = Struct(">HHQH")

@@ -46,6 +46,10 @@ class Unroutable(NotTaken):
     """No queue is bound for a mandatory message."""
 
 
+OnReturn = Callable[[str], None]
+"""Takes the `message_id` of a message that RabbitMQ has returned. It must not raise."""
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """What is published. `expiration` is in milliseconds, after which a queue forgets it.
 
@@ -118,6 +122,33 @@ class Channel(Protocol):
         """Whether RabbitMQ reads what is written. If not, wait for `written` before more."""
         ...
 
+    async def declare_exclusive(self, queue: str, *, ttl_seconds: float) -> None:
+        """Declare a queue that this connection alone may consume from, and that goes with it.
+
+        Its messages are forgotten after `ttl_seconds`.
+        """
+        ...
+
+    async def bind(self, queue: str, *, exchange: str, routing_key: str) -> None:
+        """Have `exchange` route messages with `routing_key` to `queue`. May be repeated.
+
+        Raises:
+            QueueMissing: there is no such queue, or no such exchange.
+        """
+        ...
+
+    async def unbind(self, queue: str, *, exchange: str, routing_key: str) -> None:
+        """End what `bind` began. May be repeated."""
+        ...
+
+    async def waiting_in(self, queue: str) -> int:
+        """Return how many messages of `queue` have not been delivered.
+
+        Raises:
+            QueueMissing: there is no such queue.
+        """
+        ...
+
     async def set_prefetch(self, count: int) -> None:
         """Have at most `count` deliveries in hand, of each consumer that begins from now on."""
         ...
@@ -137,8 +168,12 @@ class Channel(Protocol):
         """End a consumer. All that was delivered to it has been handed over when this returns."""
         ...
 
-    def publish(self, message: Message, *, exchange: str = "", routing_key: str) -> None:
+    def publish(
+        self, message: Message, *, exchange: str = "", routing_key: str, mandatory: bool = False
+    ) -> None:
         """Send `message`, at most once: nobody tells whether it arrived.
+
+        If no queue is bound for a `mandatory` one, the channel's `on_return` gets its `message_id`.
 
         Raises:
             ConnectionLost: it has not left.
@@ -174,8 +209,9 @@ class Channel(Protocol):
 
 
 class Connection(Protocol):
-    async def channel(self, *, confirms: bool) -> Channel:
-        """Open a channel, with publisher confirms or without."""
+    async def channel(self, *, confirms: bool, on_return: OnReturn | None = None) -> Channel:
+        """Open a channel: with publisher confirms, or with `on_return` for what `publish` sends
+        mandatory, or with neither."""
         ...
 
     async def unblocked(self) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Coroutine, Generator, Mapping
+from functools import partial
 from typing import Any, cast
 
 import aiormq
@@ -22,6 +23,7 @@ from cartwheel.kernel._amqp.interface import (
     Delivery,
     Message,
     NotTaken,
+    OnReturn,
     QueueMissing,
     Unroutable,
     VirtualHostRefused,
@@ -44,12 +46,14 @@ class LibraryConnection:
         # Any, here and below, where aiormq's declarations lack or miss a type.
         self._connection = connection
 
-    async def channel(self, *, confirms: bool) -> Channel:
+    async def channel(self, *, confirms: bool, on_return: OnReturn | None = None) -> Channel:
+        # aiormq tells of what RabbitMQ has returned on a channel with confirms only.
+        confirms = confirms or on_return is not None
         with _translated():
             channel = await self._connection.channel(
                 publisher_confirms=confirms, on_return_raises=confirms
             )
-        return _Channel(channel)
+        return _Channel(channel, on_return)
 
     async def unblocked(self) -> None:
         with _translated():
@@ -66,8 +70,9 @@ class LibraryConnection:
 
 
 class _Channel:
-    def __init__(self, channel: Any) -> None:
+    def __init__(self, channel: Any, on_return: OnReturn | None = None) -> None:
         self._channel = channel
+        self._on_return = on_return
         self._writing: dict[asyncio.Task[object], float] = {}
         """Since when each write is under way, oldest first."""
         channel.on_consumer_cancel_callbacks.add(self._on_cancel)
@@ -76,6 +81,27 @@ class _Channel:
     def reads_on(self) -> bool:
         oldest = next(iter(self._writing.values()), None)
         return oldest is None or time.monotonic() - oldest < _STALLED_AFTER
+
+    async def declare_exclusive(self, queue: str, *, ttl_seconds: float) -> None:
+        with _translated():
+            await self._channel.queue_declare(
+                queue,
+                exclusive=True,
+                arguments={"x-queue-type": "classic", "x-message-ttl": int(ttl_seconds * 1000)},
+            )
+
+    async def bind(self, queue: str, *, exchange: str, routing_key: str) -> None:
+        with _translated():
+            await self._channel.queue_bind(queue, exchange, routing_key)
+
+    async def unbind(self, queue: str, *, exchange: str, routing_key: str) -> None:
+        with _translated():
+            await self._channel.queue_unbind(queue, exchange, routing_key)
+
+    async def waiting_in(self, queue: str) -> int:
+        with _translated():
+            answer = await self._channel.queue_declare(queue, passive=True)
+        return int(answer.message_count)
 
     async def set_prefetch(self, count: int) -> None:
         with _translated():
@@ -95,14 +121,18 @@ class _Channel:
         with _translated():
             await self._channel.basic_cancel(tag)
 
-    def publish(self, message: Message, *, exchange: str = "", routing_key: str) -> None:
+    def publish(
+        self, message: Message, *, exchange: str = "", routing_key: str, mandatory: bool = False
+    ) -> None:
         self.write(
             self._channel.basic_publish(
                 message.body,
                 exchange=exchange,
                 routing_key=routing_key,
                 properties=_properties(message),
-            )
+                mandatory=mandatory,
+            ),
+            message_id=message.message_id,
         )
 
     async def publish_confirmed(
@@ -131,8 +161,9 @@ class _Channel:
         if self._channel.is_closed:
             raise ConnectionLost("the channel is closed")
 
-    def write(self, writing: Coroutine[Any, Any, object]) -> None:
-        """Have `writing` done, in order. What fails then, fails with the connection."""
+    def write(self, writing: Coroutine[Any, Any, object], *, message_id: str | None = None) -> None:
+        """Have `writing` done, in order. What fails then, fails with the connection; `on_return`
+        gets the `message_id` of what is returned."""
         try:
             self.check()
         except ConnectionLost:
@@ -140,12 +171,15 @@ class _Channel:
             raise
         task = asyncio.create_task(writing)
         self._writing[task] = time.monotonic()
-        task.add_done_callback(self._written)
+        task.add_done_callback(partial(self._written, message_id))
 
-    def _written(self, task: asyncio.Task[object]) -> None:
+    def _written(self, message_id: str | None, task: asyncio.Task[object]) -> None:
         del self._writing[task]
-        if not task.cancelled():
-            task.exception()
+        if task.cancelled():
+            return
+        returned = isinstance(task.exception(), exceptions.PublishError)
+        if returned and message_id is not None and self._on_return is not None:
+            self._on_return(message_id)
 
     def _on_cancel(self, _: object) -> None:
         # Not at once: the channel's reader, which calls this, ends with the channel.

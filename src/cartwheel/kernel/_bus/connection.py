@@ -1,38 +1,53 @@
 """One connection to RabbitMQ, kept.
 
 Whatever uses it (a consumer, a caller, a publisher) opens its own channel on it, again after every
-loss, the same way as the first time (docs/adr/0004).
+loss, the same way as the first time. If a channel closes, it alone is opened again; if the
+connection is lost, all of them are (docs/adr/0004, docs/adr/0022).
 """
 
 import asyncio
 import contextlib
+import random
+import time
+from collections import deque
+from functools import partial
 from typing import Protocol
 
 from cartwheel.kernel._amqp import connecting
-from cartwheel.kernel._amqp.interface import GOODBYE_SECONDS, BadUrl, Channel, QueueMissing
+from cartwheel.kernel._amqp.interface import (
+    GOODBYE_SECONDS,
+    AmqpError,
+    BadUrl,
+    Channel,
+    QueueMissing,
+)
 from cartwheel.kernel._amqp.interface import Connection as AmqpConnection
 from cartwheel.kernel._core.backoff import backoff
 from cartwheel.kernel._core.telemetry import log
 from cartwheel.kernel.servers import Unusable, why
-from cartwheel.kernel.settings import AmqpClient
+from cartwheel.kernel.settings import AmqpClient, each_url
 
 HEARTBEAT_SECONDS = 5
 """Seconds. RabbitMQ gives up a silent client after two of them, and we a silent RabbitMQ after two
 and a half to three (aiormq after 18 s). Until then requests to a frozen one wait in vain."""
 
 CONNECT_TIMEOUT_SECONDS = 5.0
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
+LONGEST_PAUSE_SECONDS = 2.0
+_pause_after = partial(backoff, first=0.1, longest=LONGEST_PAUSE_SECONDS)
 
 
 class ConnectionUse(Protocol):
     """What is opened on the connection each time it is made."""
 
     async def open(self, connection: AmqpConnection) -> Channel:
-        """Open a channel and start; the connection is remade when that channel closes."""
+        """Open a channel and start. It is called again when that channel has closed.
+
+        If RabbitMQ refuses something, it has closed the channel on which it was asked.
+        """
         ...
 
     def lost(self) -> None:
-        """The connection is gone, and everything in flight with it."""
+        """The channel is gone, and everything in flight with it."""
         ...
 
 
@@ -43,18 +58,24 @@ class Connection:
         connection = Connection(settings.rabbitmq_url, process="gateway")
         connection.add(bus := RpcClient())
         await connection.start()
+
+    `urls` may list the nodes of a cluster. The first is chosen at random, and the next one is tried
+    when it fails.
     """
 
-    def __init__(self, url: str, *, process: str, client: AmqpClient = "built-in") -> None:
-        self._url = url
+    def __init__(self, urls: str, *, process: str, client: AmqpClient = "built-in") -> None:
+        nodes = each_url(urls)
+        self._urls = deque(random.sample(nodes, len(nodes)))
         self._client: AmqpClient = client
         self._process = process
         self._uses: list[ConnectionUse] = []
+        self._opened: set[ConnectionUse] = set()
         self._task: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
 
     @property
     def is_up(self) -> bool:
+        """Whether all that uses it is open."""
         return self._up.is_set()
 
     def add(self, use: ConnectionUse) -> None:
@@ -62,7 +83,11 @@ class Connection:
         self._uses.append(use)
 
     async def start(self) -> None:
-        """Connect, waiting for RabbitMQ as long as it takes."""
+        """Connect, waiting for RabbitMQ as long as it takes.
+
+        Raises:
+            Unusable: no URL can be used as it is.
+        """
         self._task = asyncio.create_task(self._keep())
         up = asyncio.create_task(self._up.wait())
         await asyncio.wait({self._task, up}, return_when=asyncio.FIRST_COMPLETED)
@@ -79,55 +104,79 @@ class Connection:
     async def _keep(self) -> None:
         failures = 0
         while True:
+            url = self._urls[0]
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                     connection = await connecting.connect(
-                        self._url,
-                        name=self._process,
-                        heartbeat=HEARTBEAT_SECONDS,
-                        client=self._client,
+                        url, name=self._process, heartbeat=HEARTBEAT_SECONDS, client=self._client
                     )
                 await self._use_until_lost(connection)
                 failures = 0
-                continue
             except BadUrl as error:
-                raise Unusable(why("RABBITMQ_URL", self._url, error)) from error
-            except QueueMissing as error:
-                log.error("a queue is missing: run `cartwheel setup`", error=str(error))
-                await asyncio.sleep(LONGEST_PAUSE_SECONDS)
+                reason = why("RABBITMQ_URL", url, error)
+                if len(self._urls) == 1:
+                    raise Unusable(reason) from error
+                log.error("a RabbitMQ is left out", error=reason)
+                self._urls.popleft()
                 continue
             except Exception as error:
                 # Whatever it is: a process without a connection is of no use, so it goes on trying.
-                log.warning("waiting for RabbitMQ", error=why("RABBITMQ_URL", self._url, error))
+                log.warning("waiting for RabbitMQ", error=why("RABBITMQ_URL", url, error))
                 log.debug("waiting for RabbitMQ", detail=repr(error))
-            failures += 1
-            await asyncio.sleep(
-                backoff(failures, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
-            )
+                failures += 1
+            self._urls.rotate(-1)
+            # Each node is tried once before there is a pause.
+            if rounds := failures // len(self._urls):
+                await asyncio.sleep(_pause_after(rounds))
 
     async def _use_until_lost(self, connection: AmqpConnection) -> None:
+        uses = [asyncio.create_task(self._keep_open(use, connection)) for use in self._uses]
+        lost = asyncio.ensure_future(connection.closed())
         try:
-            await self._use(connection)
+            if not uses:
+                self._up.set()
+            await asyncio.wait({lost, *uses}, return_when=asyncio.FIRST_COMPLETED)
+            log.warning("connection to RabbitMQ lost")
+            for use in uses:
+                if use.done():
+                    use.result()
         finally:
             self._up.clear()
-            for use in self._uses:
-                use.lost()
+            for task in (lost, *uses):
+                task.cancel()
+            await asyncio.wait({lost, *uses})
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(GOODBYE_SECONDS):
                     await connection.close()
 
-    async def _use(self, connection: AmqpConnection) -> None:
-        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-            channels = [await use.open(connection) for use in self._uses]
-        self._up.set()
-        log.info("connected to RabbitMQ")
-        ends = [
-            asyncio.ensure_future(end)
-            for end in (connection.closed(), *(c.closed() for c in channels))
-        ]
-        try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for end in ends:
-                end.cancel()
-        log.warning("connection to RabbitMQ lost")
+    async def _keep_open(self, use: ConnectionUse, connection: AmqpConnection) -> None:
+        """Open `use` again and again; raise what the connection must be remade for."""
+        failures = 0
+        while True:
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                    channel = await use.open(connection)
+                self._is_open(use)
+                opened_at = time.monotonic()
+                await channel.closed()
+                log.warning("a channel to RabbitMQ is lost")
+                # One that is closed as soon as it is open has failed to open.
+                lasted = time.monotonic() - opened_at > LONGEST_PAUSE_SECONDS
+                failures = 1 if lasted else failures + 1
+            except QueueMissing as error:
+                log.error("a queue is missing: run `cartwheel setup`", error=str(error))
+                failures += 1
+            except AmqpError as error:  # the channel is closed, so nothing of it is left behind
+                log.warning("waiting for a channel to RabbitMQ", error=str(error))
+                failures += 1
+            finally:
+                self._up.clear()
+                self._opened.discard(use)
+                use.lost()
+            await asyncio.sleep(_pause_after(failures))
+
+    def _is_open(self, use: ConnectionUse) -> None:
+        self._opened.add(use)
+        if len(self._opened) == len(self._uses):
+            self._up.set()
+            log.info("connected to RabbitMQ")

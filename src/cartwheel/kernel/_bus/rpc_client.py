@@ -2,18 +2,24 @@
 
 Requests of one type share a window (`_Outgoing`). While it has its few messages on the wire,
 further requests wait and leave together as one message. An idle window sends at once.
+
+The caller chooses which replica of a service gets a message (`replicas`, docs/adr/0021).
 """
 
 import asyncio
+import contextlib
+import math
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Iterable
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 
 from cartwheel.kernel._amqp.interface import Channel, Connection, ConnectionLost, Delivery, Message
 from cartwheel.kernel._bus import topology, wire
+from cartwheel.kernel._bus.replicas import Replica, Replicas
 from cartwheel.kernel._core import crash_points
 from cartwheel.kernel._core.messages import Request
 from cartwheel.kernel._core.telemetry import log, traceparent
@@ -28,9 +34,13 @@ ALONE_ON_THE_WIRE = 256
 PATIENCE_SECONDS = 1.0
 """Seconds after which a message without its answers no longer keeps others of its type waiting: the
 process that took it may have died."""
-REOPENED_WITHIN_SECONDS = 1.5
-"""Seconds that a read, lost with its connection, waits for the next one: a connection that was
-reset is back by then, a RabbitMQ that has died is not."""
+SOMEBODY_WITHIN_SECONDS = 1.5
+"""Seconds for which reads wait for somebody to answer, once nobody is there, or no RabbitMQ. A
+service that is started anew is back by then, and so is a connection that was reset."""
+LOOK_AGAIN_SECONDS = 0.1
+TICK_SECONDS = 0.25
+MOST_RETURNS = 8
+"""Replicas in a row that a request finds gone."""
 
 BATCH_REQUESTS = 64
 BATCH_BYTES = 256 * 1024
@@ -38,6 +48,8 @@ MOST_WAITING = 2_000
 """Requests that may wait for one service, by type; one more is refused at once."""
 
 _REPLY_TO = "amq.rabbitmq.reply-to"
+_ALL, _ONE, _OLDER = "all", "one", "older"
+"""Whom a ping is for, at the beginning of its message's id. A message of requests has a number."""
 
 
 class RemoteFailure(Exception):
@@ -51,9 +63,10 @@ class _Pending:
     passed, which it keeps itself, until the garbage collector finds them.
     """
 
-    __slots__ = ("body", "deadline", "future", "same", "wanted_by")
+    __slots__ = ("body", "deadline", "future", "same", "sent", "wanted_by")
 
     def __init__(self, body: bytes, until: float, same: bytes | None) -> None:
+        self.sent: _Sent | None = None
         self.body = body
         self.deadline = until
         self.same = same
@@ -69,6 +82,36 @@ class _Pending:
             self.wanted_by -= 1
             if not self.wanted_by:
                 self.future.cancel()
+
+
+class _Sent:
+    """A message that `replica` has not answered. It lasts until each of its requests is answered,
+    has failed, or was given up."""
+
+    __slots__ = ("batch", "left", "message_id", "read", "replica")
+
+    def __init__(
+        self, message_id: str, batch: list[_Pending], replica: "Replica[_Sent]", *, read: bool
+    ) -> None:
+        self.message_id = message_id
+        self.batch = batch
+        self.replica = replica
+        self.read = read
+        self.left = len(batch)
+        replica.sent.add(self)
+
+    def one_done(self) -> bool:
+        """Return whether that was the last one."""
+        self.left -= 1
+        if self.left:
+            return False
+        self.replica.sent.discard(self)
+        self.batch.clear()  # its requests refer to this
+        return True
+
+    def fail(self, error: type[Exception], text: str) -> None:
+        for pending in self.batch:
+            _fail(pending, error(text))
 
 
 class _Outgoing:
@@ -97,7 +140,7 @@ class _Outgoing:
         self.flush()
 
     def flush(self) -> None:
-        while self.waiting and self._on_the_wire < self._window:
+        while self.waiting and self._on_the_wire < self._caller.window(self._kind, self._window):
             batch = self._take()
             if not batch:
                 return
@@ -145,36 +188,56 @@ class RpcClient:
     def __init__(self) -> None:
         self._channel: Channel | None = None
         self._windows: dict[type[Request[Any]], _Outgoing] = {}
+        self._services: dict[str, Replicas[_Sent]] = {}
         self._pending: dict[int, _Pending] = {}
-        self._next_id = 0
-        self._opened = asyncio.Event()
+        self._sent: dict[str, _Sent] = {}
+        """By the id of the message."""
+        self._next_id = wire.PONG
+        self._lost_at = -math.inf
         self._sending: set[asyncio.Task[None]] = set()
+        self._tick: asyncio.TimerHandle | None = None
 
     async def open(self, connection: Connection) -> Channel:
-        channel = await connection.channel(confirms=False)
+        channel = await connection.channel(confirms=False, on_return=self._on_return)
         await channel.consume(_REPLY_TO, self._on_replies, no_ack=True)
         self._channel = channel
-        self._opened.set()
+        self._look_after_replicas()
         return channel
 
     def lost(self) -> None:
+        if self._channel is not None:
+            self._lost_at = time.monotonic()
         self._channel = None
-        self._opened.clear()
+        if self._tick is not None:
+            self._tick.cancel()
+        for replicas in self._services.values():
+            replicas.forget_all()
         for window in self._windows.values():
             window.waiting, waiting = deque(), window.waiting
             window.shared.clear()
             for pending in waiting:
-                _fail(pending, Unavailable("RabbitMQ is away"))
+                _fail(pending, _Nobody("RabbitMQ is away"))
         for pending in list(self._pending.values()):
-            _fail(pending, _ConnectionLost("the connection to RabbitMQ was lost"))
+            _fail(pending, _Lost("the connection to RabbitMQ was lost"))
+
+    def watch(self, services: Iterable[str]) -> None:
+        """Look after the replicas of `services` also while nobody asks them anything."""
+        for service in services:
+            self._replicas(service)
+
+    def answered_ago(self) -> dict[str, float | None]:
+        """Return how many seconds ago each service that is watched, or was asked, has answered
+        anything; None if it never has."""
+        return {name: replicas.answered_ago() for name, replicas in self._services.items()}
 
     async def request(
         self, request: Request[Answer], *, timeout: float = topology.REQUEST_DEADLINE_SECONDS
     ) -> Answer:
         """Return the service's answer.
 
-        A `read` is sent once more if the connection is lost and soon back. Within a handler, the
-        handler's own deadline holds where it is shorter than `timeout` (seconds).
+        A `read` is sent once more if the replica, or the connection, is lost on the way, and waits
+        a while for somebody to answer. Within a handler, the handler's own deadline holds where it
+        is shorter than `timeout` (seconds).
 
         Raises:
             Refusal: the service's answer is no.
@@ -193,27 +256,73 @@ class RpcClient:
     ) -> msgspec.Raw:
         """Return the service's answer as JSON; all else is as with `request`."""
         until = time.time() + time_left(at_most=timeout)
+        replicas = self._replicas(request.service)
+        failures: Counter[type[_NotAnswered]] = Counter()
         try:
             async with asyncio.timeout(until - time.time()):
-                try:
-                    return await self._ask(request, until)
-                except _ConnectionLost as lost:
-                    if not request.read:
-                        raise OutcomeUnknown(str(lost)) from None
-                try:
-                    async with asyncio.timeout(REOPENED_WITHIN_SECONDS):
-                        await self._opened.wait()
-                    return await self._ask(request, until)
-                except TimeoutError:
-                    raise Unavailable("RabbitMQ is away") from None
-                except _ConnectionLost as lost:
-                    raise Unavailable(str(lost)) from None
+                while True:
+                    try:
+                        if not replicas.found.is_set():
+                            await self._find(replicas)
+                        answer = await self._ask(request, until)
+                        replicas.missing_since = None
+                        return answer
+                    except _NotAnswered as why:
+                        failures[type(why)] += 1
+                        await self._may_ask_again(request, replicas, why, failures[type(why)])
         except TimeoutError:
             raise TimedOut(f"{request.service} did not answer in time") from None
 
-    async def _ask(self, request: Request[Any], until: float) -> msgspec.Raw:
+    async def _may_ask_again(
+        self,
+        request: Request[Any],
+        replicas: "Replicas[_Sent]",
+        why: "_NotAnswered",
+        times: int,
+    ) -> None:
+        """Return when `request` may be asked once more, after it was not answered `times` times.
+
+        Raises:
+            Unavailable, OutcomeUnknown: it may not.
+        """
+        match why:
+            case _Returned() if times < MOST_RETURNS:
+                return
+            case _Nobody() if request.read and self._missed(replicas) < SOMEBODY_WITHIN_SECONDS:
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            case _Lost() if not request.read:
+                raise OutcomeUnknown(str(why)) from None
+            case _Lost() if times == 1:
+                return
+            case _:
+                raise Unavailable(str(why)) from None
+
+    def _missed(self, replicas: "Replicas[_Sent]") -> float:
+        """Return for how many seconds nobody has been there to ask."""
+        now = time.monotonic()
         if self._channel is None:
-            raise Unavailable("RabbitMQ is away")
+            return now - self._lost_at
+        if replicas.missing_since is None:
+            replicas.missing_since = now
+        return now - replicas.missing_since
+
+    async def _find(self, replicas: "Replicas[_Sent]") -> None:
+        """Return when there is somebody to ask.
+
+        Raises:
+            _Nobody: nobody is there.
+        """
+        if self._channel is None:
+            raise _Nobody("RabbitMQ is away")
+        if not replicas.is_asked(time.monotonic(), within=LOOK_AGAIN_SECONDS):
+            self._ping_all(replicas)
+        try:
+            async with asyncio.timeout(SOMEBODY_WITHIN_SECONDS):
+                await replicas.found.wait()
+        except TimeoutError:
+            raise _Nobody(f"{replicas.service} does not answer") from None
+
+    async def _ask(self, request: Request[Any], until: float) -> msgspec.Raw:
         kind = type(request)
         window = self._windows.get(kind)
         if window is None:
@@ -226,6 +335,10 @@ class RpcClient:
             window.put(pending)
         pending.deadline = max(pending.deadline, until)
         return _answer(kind, await pending.answered())
+
+    def window(self, kind: type[Request[Any]], least: int) -> int:
+        """Return how many messages of `kind` may be on the wire: one for each replica, or more."""
+        return max(least, len(self._services[kind.service].known))
 
     def send(self, kind: type[Request[Any]], batch: list[_Pending]) -> None:
         """Send `batch`: at once, or when RabbitMQ reads on."""
@@ -251,11 +364,19 @@ class RpcClient:
             self._send(kind, wanted)
 
     def _send(self, kind: type[Request[Any]], batch: list[_Pending]) -> None:
+        replica = self._services[kind.service].choose()
+        if replica is None:
+            for pending in batch:  # while they waited, the last one has gone
+                _fail(pending, _Returned(f"{kind.service} is away"))
+            return
+        sent = _Sent(f"{self._next_id + 1}", batch, replica, read=kind.read)
+        self._sent[sent.message_id] = sent
         asked: list[wire.RequestEnvelope] = []
         for pending in batch:
             self._next_id += 1
+            pending.sent = sent
             self._pending[self._next_id] = pending
-            pending.future.add_done_callback(self._forget(self._next_id))
+            pending.future.add_done_callback(partial(self._done, self._next_id, sent))
             asked.append(
                 wire.RequestEnvelope(self._next_id, pending.deadline, msgspec.Raw(pending.body))
             )
@@ -264,24 +385,84 @@ class RpcClient:
             body=wire.encode(asked),
             type=kind.type,
             reply_to=_REPLY_TO,
+            message_id=sent.message_id,
             expiration=max(int(longest * 1000), 1),
         )
         crash_points.reach("send.before")
         try:
             if self._channel is None:
                 raise ConnectionLost
-            self._channel.publish(message, routing_key=topology.request_queue(kind.service))
+            self._channel.publish(
+                message, exchange=replica.exchange, routing_key=replica.name, mandatory=True
+            )
         except ConnectionLost:
-            for pending in batch:
-                _fail(pending, Unavailable("RabbitMQ is away"))
+            sent.fail(_Nobody, "RabbitMQ is away")
             return
         crash_points.reach_in_a_turn("send.after")
 
-    def _forget(self, number: int) -> Callable[[object], None]:
-        def forget(_: object) -> None:
-            self._pending.pop(number, None)
+    def _done(self, number: int, sent: _Sent, _: object) -> None:
+        self._pending.pop(number, None)
+        if sent.one_done():
+            self._sent.pop(sent.message_id, None)
 
-        return forget
+    def _replicas(self, service: str) -> "Replicas[_Sent]":
+        replicas = self._services.get(service)
+        if replicas is None:
+            replicas = self._services[service] = Replicas(service)
+        return replicas
+
+    def _look_after_replicas(self) -> None:
+        """Ping who has to be pinged, now and again a while later."""
+        self._tick = asyncio.get_running_loop().call_later(TICK_SECONDS, self._look_after_replicas)
+        if self._channel is None or not self._channel.reads_on:
+            return
+        now = time.monotonic()
+        for replicas in self._services.values():
+            if replicas.is_due(now):
+                self._ping_all(replicas)
+            replicas.forget_silent(now)
+        for replica in {sent.replica for sent in self._sent.values()}:
+            if replica.is_silent(now):
+                replica.pinged(now)
+                self._ping(f"{_ONE} {replica.name}", topology.presence(replica.name))
+            if replica.is_frozen(now) and self._replicas(replica.service).has_better(replica, now):
+                # What it reads may be read elsewhere. What it writes, it may yet do.
+                for sent in [each for each in replica.sent if each.read]:
+                    sent.fail(_Lost, f"{replica.service} does not answer")
+
+    def _ping_all(self, replicas: "Replicas[_Sent]") -> None:
+        replicas.pinged(time.monotonic())
+        self._ping(f"{_ALL} {replicas.service}", topology.everybody(replicas.service))
+
+    def _ping(self, message_id: str, key: str, exchange: str = topology.REQUESTS) -> None:
+        message = Message(
+            body=wire.NO_REQUESTS,
+            type=wire.PING,
+            reply_to=_REPLY_TO,
+            message_id=message_id,
+            expiration=int(SOMEBODY_WITHIN_SECONDS * 1000),
+        )
+        if self._channel is not None:
+            with contextlib.suppress(ConnectionLost):  # as `lost` will tell
+                self._channel.publish(message, exchange=exchange, routing_key=key, mandatory=True)
+
+    def _on_return(self, message_id: str) -> None:
+        """Take note that nobody has got this message."""
+        kind, _, name = message_id.partition(" ")
+        if kind == _ALL:
+            if (older := self._replicas(name).nobody()) is not None:
+                self._ping(f"{_OLDER} {name}", older.name, exchange=older.exchange)
+        elif kind == _OLDER:
+            self._replicas(name).forget_older()
+        elif kind == _ONE:
+            for sent in [each for each in self._sent.values() if each.replica.name == name]:
+                self._replicas(sent.replica.service).forget(sent.replica)
+                sent.fail(_Lost, "the process that had the request is gone")
+        elif (sent := self._sent.get(message_id)) is not None:
+            self._replicas(sent.replica.service).forget(sent.replica)
+            # The older one stands for all that may still be there.
+            why = _Returned if sent.replica.exchange else _Nobody
+            sent.fail(why, f"{sent.replica.service} is away")
 
     def _on_replies(self, message: Delivery) -> None:
         try:
@@ -290,13 +471,31 @@ class RpcClient:
             log.error("unreadable answers dropped", error=str(error))
             return
         for answered in answers:
+            if answered.id == wire.PONG:
+                service, name = wire.read_pong(answered.body)
+                self._replicas(service).answered(name)
+                continue
             pending = self._pending.get(answered.id)
             if pending is not None and not pending.future.done():
                 pending.future.set_result(answered)
+                if pending.sent is not None:
+                    pending.sent.replica.heard()
 
 
-class _ConnectionLost(Exception):
-    """The request had left; whether it was done is not known."""
+class _NotAnswered(Exception):
+    """Why a request has no answer."""
+
+
+class _Lost(_NotAnswered):
+    """It had left; whether it was done is not known."""
+
+
+class _Returned(_NotAnswered):
+    """The replica is gone, or stops, and has not got it; another one may be there."""
+
+
+class _Nobody(_NotAnswered):
+    """There is nobody to ask, so it was not done."""
 
 
 def _fail(pending: _Pending, error: Exception) -> None:

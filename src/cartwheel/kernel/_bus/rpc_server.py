@@ -1,5 +1,8 @@
 """The service's side of requests.
 
+Each process declares a queue of its own, as long as it is connected, and answers the pings by which
+callers find it (`replicas`).
+
 A message is acknowledged before its handling starts, so that it is not run twice: what is lost with
 a process was not answered, and the client repeats it with its Idempotency-Key. An acknowledgement
 may be lost on its way, with its connection; then the message comes again, within its deadline, and
@@ -26,6 +29,7 @@ from cartwheel.kernel._bus import topology, wire
 from cartwheel.kernel._core import crash_points
 from cartwheel.kernel._core.batcher import Batcher
 from cartwheel.kernel._core.deadline import until
+from cartwheel.kernel._core.ids import new_id
 from cartwheel.kernel._core.messages import Request
 from cartwheel.kernel._core.outages import is_outage
 from cartwheel.kernel._core.telemetry import continue_trace, log
@@ -36,6 +40,9 @@ Given = ParamSpec("Given")
 
 MESSAGES_AT_ONCE = 64
 """Messages in hand; the rest stays with RabbitMQ, which forgets them after their deadline."""
+
+ROUTED_SECONDS = 0.05
+"""For what was routed to a queue until its binding ended, to arrive in it."""
 
 
 class Answers(msgspec.Struct, frozen=True):
@@ -91,33 +98,75 @@ class RpcServer:
         self._service = service
         self._table = {row.kind.type: row for row in table}
         self._channel: Channel | None = None
-        self._tag: str | None = None
+        self._name = ""
+        self._tag = ""
+        self._shared: Channel | None = None
+        self._shared_tag = ""
         self._in_hand: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(MESSAGES_AT_ONCE)
         self._stopping = False
 
     async def open(self, connection: Connection) -> Channel:
-        self._channel = channel = await connection.channel(confirms=False)
-        await channel.set_prefetch(MESSAGES_AT_ONCE)
+        channel = await connection.channel(confirms=False)
         if not self._stopping:
-            queue = topology.request_queue(self._service)
-            self._tag = await channel.consume(queue, self._on_delivery)
+            # A new name each time: RabbitMQ may not have noticed yet that the last one is gone.
+            self._name = name = new_id(f"rpc.{self._service}")
+            await channel.declare_exclusive(name, ttl_seconds=topology.REQUEST_DEADLINE_SECONDS)
+            self._tag = await self._take_from(name, channel)
+            for key in (topology.presence(name), *self._keys()):
+                await channel.bind(name, exchange=topology.REQUESTS, routing_key=key)
+            await self._open_shared(connection)
+        self._channel = channel
         return channel
 
     def lost(self) -> None:
-        self._channel = None
-        self._tag = None
+        self._channel = self._shared = None
 
     async def drain(self) -> None:
-        """Take nothing new, and return when all that was taken is answered."""
+        """Take nothing new, and return when all that was taken is answered.
+
+        Callers whose requests come too late learn so at once, and ask another replica.
+        """
         self._stopping = True
-        if self._channel is not None and self._tag is not None:
-            with contextlib.suppress(AmqpError):  # then there is nothing to stop
-                await self._channel.cancel(self._tag)
+        with contextlib.suppress(AmqpError):  # then nothing comes anyway
+            await self._let_go()
         while self._in_hand:
             await asyncio.wait(self._in_hand)
 
+    async def _let_go(self) -> None:
+        """Take what was sent until now, and nothing more."""
+        if self._shared is not None:
+            await self._shared.cancel(self._shared_tag)
+        if (channel := self._channel) is None:
+            return
+        for key in self._keys():
+            await channel.unbind(self._name, exchange=topology.REQUESTS, routing_key=key)
+        while True:
+            await asyncio.sleep(ROUTED_SECONDS)
+            if not await channel.waiting_in(self._name):
+                break
+        await channel.cancel(self._tag)
+
+    def _keys(self) -> tuple[str, str]:
+        """Return the keys with which requests and pings come."""
+        return self._name, topology.everybody(self._service)
+
+    async def _take_from(self, queue: str, channel: Channel) -> str:
+        await channel.set_prefetch(MESSAGES_AT_ONCE)
+        return await channel.consume(queue, self._on_delivery)
+
+    async def _open_shared(self, connection: Connection) -> None:
+        """Take what callers of the version before this one send, if there have been any."""
+        with contextlib.suppress(AmqpError):
+            channel = await connection.channel(confirms=False)
+            queue = topology.shared_request_queue(self._service)
+            self._shared_tag = await self._take_from(queue, channel)
+            self._shared = channel
+
     def _on_delivery(self, message: Delivery) -> None:
+        if message.type == wire.PING:
+            self._pong(message)
+            return
         task = asyncio.create_task(self._answer_all(message))
         self._in_hand.add(task)
         task.add_done_callback(self._in_hand.discard)
@@ -126,9 +175,6 @@ class RpcServer:
         async with self._room:
             channel = self._channel
             try:
-                if self._stopping:
-                    message.reject(requeue=True)
-                    return
                 crash_points.reach("ack.before")
                 message.ack()
                 # Before anything is done: what is done must not come again.
@@ -138,6 +184,14 @@ class RpcServer:
             except ConnectionLost:
                 return  # the connection is gone, and RabbitMQ gives the message to somebody else
             await self._answer_each(message)
+
+    def _pong(self, message: Delivery) -> None:
+        """Answer at once, past what waits for its turn."""
+        with contextlib.suppress(ConnectionLost):
+            message.ack()
+            if self._channel is not None:
+                pong = Message(body=wire.write_pong(self._service, self._name), type=wire.PONG_TYPE)
+                self._channel.publish(pong, routing_key=message.reply_to or "")
 
     async def _answer_each(self, message: Delivery) -> None:
         row = self._table.get(message.type or "")

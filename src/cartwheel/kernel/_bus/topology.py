@@ -1,9 +1,13 @@
-"""Which exchanges and queues there are. `cartwheel setup` declares them; processes only check.
+"""Which exchanges and queues there are. `cartwheel setup` declares them; processes only check,
+but for the queues of requests.
 
     events (topic exchange) ──► events.<service> ──(killed its reader too often)──► dead.<service>
                                      ▲      │ failed
                                      └── retry.<service>.<seconds>s
-    rpc.<service>   requests: a classic queue, which forgets them after the deadline
+    requests (direct exchange) ──► rpc.<service>.<replica>
+
+Each process that answers requests declares a queue of its own for as long as it is connected: an
+exclusive one, which goes with its connection (docs/adr/0021).
 
 Queues of events are quorum queues; they hand on to the next one at least once, which needs
 `reject-publish` (https://www.rabbitmq.com/docs/quorum-queues#dead-lettering).
@@ -21,6 +25,12 @@ if TYPE_CHECKING:  # processes have no use for aio-pika: only `cartwheel setup` 
     from aio_pika.abc import AbstractChannel
 
 EXCHANGE = "events"
+REQUESTS = "requests"
+"""The exchange of requests. Its routing keys are the names that replicas give themselves, and those
+of `everybody` and `presence`."""
+
+EXCHANGES = (EXCHANGE, REQUESTS)
+
 REQUEST_DEADLINE_SECONDS = 10.0
 """Seconds until a request that nobody has taken up is forgotten."""
 
@@ -40,7 +50,18 @@ _AT_LEAST_ONCE = {
 }
 
 
-def request_queue(service: str) -> str:
+def everybody(service: str) -> str:
+    """Return the routing key of a ping to all replicas of `service`."""
+    return f"all.{service}"
+
+
+def presence(replica: str) -> str:
+    """Return the routing key of a ping to `replica`, which holds for as long as its queue."""
+    return f"{replica}.here"
+
+
+def shared_request_queue(service: str) -> str:
+    """Return the queue that all replicas of the version before this one take requests from."""
     return f"rpc.{service}"
 
 
@@ -57,9 +78,9 @@ def retry_queue(service: str, delay: int) -> str:
 
 
 def queues(service: str) -> tuple[str, ...]:
-    """Return all queues of `service`."""
+    """Return the queues of `service` that `declare` makes."""
     retries = (retry_queue(service, delay) for delay in RETRY_DELAYS)
-    return (request_queue(service), event_queue(service), *retries, dead_queue(service))
+    return (event_queue(service), *retries, dead_queue(service))
 
 
 def dead_queue_arguments(rabbitmq_version: str) -> dict[str, str | int]:
@@ -80,12 +101,8 @@ async def declare(
     underlay = await channel.get_underlay_channel()
     version = str(underlay.connection.server_properties["version"])
     exchange = await channel.declare_exchange(EXCHANGE, "topic", durable=True)
+    await channel.declare_exchange(REQUESTS, "direct", durable=True)
     for service in services:
-        await channel.declare_queue(
-            request_queue(service),
-            durable=True,
-            arguments={"x-message-ttl": int(REQUEST_DEADLINE_SECONDS * 1000)},
-        )
         await channel.declare_queue(
             dead_queue(service), durable=True, arguments={**dead_queue_arguments(version)}
         )

@@ -54,6 +54,18 @@ class ReplyEnvelope(msgspec.Struct, array_like=True, frozen=True):
     body: Raw = Raw(b"null")
 
 
+PING = "ping"
+"""The type of a message that asks a replica for its name. It holds no requests."""
+NO_REQUESTS = b"[]"
+PONG_TYPE = "pong"
+PONG = 0
+"""The id of the answer to a ping; requests count from 1."""
+
+
+def write_pong(service: str, replica: str) -> bytes:
+    return encode([ReplyEnvelope(PONG, Outcome.DONE, Raw(encode((service, replica))))])
+
+
 class Refused(msgspec.Struct, frozen=True):
     """A refusal on its way; `kind` is the code of its base, for callers too old to know `code`."""
 
@@ -65,6 +77,8 @@ class Refused(msgspec.Struct, frozen=True):
 
 read_requests = msgspec.json.Decoder(list[RequestEnvelope]).decode
 read_replies = msgspec.json.Decoder(list[ReplyEnvelope]).decode
+read_pong = msgspec.json.Decoder(tuple[str, str]).decode
+"""Return the service and the name of the replica that has answered a ping."""
 _read_refused = msgspec.json.Decoder(Refused).decode
 
 

@@ -17,11 +17,11 @@ import msgspec
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aiormq.exceptions import AMQPError, ChannelNotFoundEntity
 
-from cartwheel.kernel.operating import Message, topology
+from cartwheel.kernel.operating import Message, connect_any, topology
 from cartwheel.kernel.servers import why
 from cartwheel.operations.dead_letters import parked
 from cartwheel.operations.dead_letters.parked import Parked
-from cartwheel.operations.reaching import CONNECT_TIMEOUT_SECONDS, NotRunning
+from cartwheel.operations.reaching import NotRunning
 
 WINDOW = 500
 """Messages in hand, in this process's memory."""
@@ -61,7 +61,7 @@ async def reach(rabbitmq_url: str) -> AsyncGenerator[AbstractConnection]:
     NotRunning: RabbitMQ does not answer.
     """
     try:
-        connection = await aio_pika.connect(rabbitmq_url, timeout=CONNECT_TIMEOUT_SECONDS)
+        connection = await connect_any(rabbitmq_url)
     except (AMQPError, OSError) as error:
         raise NotRunning(f"{why('RABBITMQ_URL', rabbitmq_url, error)}: is the system up?") from None
     async with connection:
