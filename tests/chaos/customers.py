@@ -5,12 +5,13 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 
-from ..journeys.shop import ADDRESS, DECLINED_CARD, Customer, Shop, by_card
+from ..journeys.shop import ADDRESS, DECLINED_CARD, Customer, Shop, by_card, open_shop
 from .history import Call, History
 
 PATIENCE = 150.0
@@ -20,6 +21,9 @@ ANSWER_LIMIT = 30.0
 """Seconds until a customer hangs up. The system promises to answer long before."""
 
 PAUSE = 0.4
+SETTLED = 3.0
+"""RabbitMQ writes what was declared a little later (docs/operations.md); until then it stays up."""
+
 _UNDECIDED = "payment_in_progress"
 
 
@@ -237,3 +241,51 @@ async def put_up_products(admin: Customer) -> list[Any]:
 
 async def accounts(shop: Shop, count: int) -> list[Customer]:
     return [await shop.sign_up(f"Customer {number}") for number in range(count)]
+
+
+@asynccontextmanager
+async def trading(
+    url: str, history: History, *, seed: int, customers: int, purchases: int, think: float
+) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
+    """Have customers buy while the body runs, with an administrator who looks after the shop.
+
+    Yields what lets them finish what they have begun, and returns when they have.
+
+    Args:
+        purchases: of each customer, at most.
+        think: seconds between two of them, on average.
+    """
+    async with open_shop(url) as shop:
+        admin = await shop.admin()
+        people = await accounts(shop, 4)
+        products = await put_up_products(admin)
+        boss = Buyer(admin, history, name="admin", products=[])
+        strangers = [Buyer(each, history, name="stranger", products=[]) for each in people]
+        buyers = [
+            Buyer(
+                people[number % len(people)],
+                history,
+                name=f"customer-{number}",
+                products=products,
+                admin=boss,
+                stranger=strangers[(number + 1) % len(people)],
+                seed=str(seed),
+            )
+            for number in range(customers)
+        ]
+        await asyncio.sleep(SETTLED)
+        closing = asyncio.Event()
+        buying = asyncio.gather(
+            boss.look_after_the_shop(closing, products),
+            *(buyer.buy_until(closing, most=purchases, think=think) for buyer in buyers),
+        )
+
+        async def finish() -> None:
+            closing.set()
+            async with asyncio.timeout(PATIENCE + 60):
+                await buying
+
+        try:
+            yield finish
+        finally:
+            buying.cancel()

@@ -2,17 +2,16 @@
 
 from typing import Any
 
-import aio_pika
 import aiohttp
 import msgspec
 
 from cartwheel.kernel import mongodb
-from cartwheel.kernel.operating import topology
+from cartwheel.kernel.operating import connect_any, topology
+from cartwheel.local.up import System
 from cartwheel.services import SERVICES
 
 from ..journeys.outside import ledger
 from .history import Call, History
-from .rig import Rig
 
 Document = dict[str, Any]
 
@@ -31,8 +30,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     parked: list[Document]
 
 
-async def collect(rig: Rig, history: History) -> Evidence:
-    environment = rig.system.environment
+async def collect(system: System, history: History) -> Evidence:
+    environment = system.environment
     async with mongodb.connect(environment["MONGODB_URI"], process="tests") as client:
 
         async def all_of(database: str, name: str) -> dict[str, Document]:
@@ -46,7 +45,7 @@ async def collect(rig: Rig, history: History) -> Evidence:
             orders=await all_of("orders", "orders"),
             payments=await all_of("payments", "payments"),
             mails=await all_of("notifications", "mail"),
-            ledger=await ledger(rig.system),
+            ledger=await ledger(system),
             mailed=await _mailed(environment["AWS_ENDPOINT_URL"]),
             parked=await _parked(environment["RABBITMQ_URL"]),
         )
@@ -69,7 +68,7 @@ async def _mailed(endpoint: str) -> list[Document]:
 async def _parked(url: str) -> list[Document]:
     """Look at the parked messages; they go back when the connection closes."""
     found: list[Document] = []
-    async with await aio_pika.connect(url) as connection, connection.channel() as channel:
+    async with await connect_any(url) as connection, connection.channel() as channel:
         for service in SERVICES:
             queue = await channel.get_queue(topology.dead_queue(service))
             while message := await queue.get(fail=False):

@@ -4,14 +4,11 @@ import asyncio
 import time
 from typing import Any
 
-import aio_pika
-
 from cartwheel.kernel import mongodb
 from cartwheel.kernel.mongodb import UNPUBLISHED
-from cartwheel.kernel.operating import topology
+from cartwheel.kernel.operating import connect_any, topology
+from cartwheel.local.up import System
 from cartwheel.services import SERVICES, outboxes
-
-from .rig import Rig
 
 _WANTED: dict[tuple[str, str, str], dict[str, Any]] = {
     ("refunds to be made", "payments", "payments"): {"refunds.status": "PENDING"},
@@ -30,7 +27,7 @@ class NotQuiet(AssertionError):
     """Something is still going on; the message says what."""
 
 
-async def quiet(rig: Rig, *, within: float, deadline: bool) -> None:
+async def quiet(system: System, *, within: float, deadline: bool) -> None:
     """Return when nothing is left to do.
 
     Args:
@@ -41,10 +38,10 @@ async def quiet(rig: Rig, *, within: float, deadline: bool) -> None:
     """
     until = time.monotonic() + within
     looks = 0
-    environment = rig.system.environment
+    environment = system.environment
     async with (
         mongodb.connect(environment["MONGODB_URI"], process="tests") as client,
-        await aio_pika.connect(environment["RABBITMQ_URL"]) as connection,
+        await connect_any(environment["RABBITMQ_URL"]) as connection,
         connection.channel() as channel,
     ):
         while looks < LOOKS:

@@ -1,6 +1,5 @@
 """One round: start, sell under faults, heal, wait until quiet, and check the promises."""
 
-import asyncio
 import random
 import time
 from collections import Counter
@@ -11,8 +10,7 @@ import msgspec
 
 from cartwheel.local.console import QUIET, Console
 
-from ..journeys.shop import open_shop
-from .customers import PATIENCE, Buyer, accounts, put_up_products
+from .customers import trading
 from .evidence import Evidence, collect
 from .faults import Fault, heal, inject
 from .history import History
@@ -23,9 +21,6 @@ from .story import story
 from .verified import verified
 
 HOLD_CHECK_AFTER = 20
-SETTLED = 3.0
-"""RabbitMQ writes what was declared a little later (docs/operations.md); until then it stays up."""
-
 STORIES = 3
 
 
@@ -93,12 +88,14 @@ async def play(plan: Plan, home: Path, console: Console = QUIET) -> Result:
                 found += await _trade_under_faults(rig, plan, history, dice, console)
                 with console.doing("waiting until quiet"):
                     await quiet(
-                        rig, within=plan.quiet_within, deadline=plan.payment_deadline is not None
+                        rig.system,
+                        within=plan.quiet_within,
+                        deadline=plan.payment_deadline is not None,
                     )
             except (NotQuiet, TimeoutError) as error:
                 found.append(Violation(5, f"not quiet: {error or 'customers go on for ever'}"))
-            found += await verified(rig)
-            evidence = await collect(rig, history)
+            found += await verified(rig.system)
+            evidence = await collect(rig.system, history)
     finally:
         history.close()
     found += violations(evidence)
@@ -109,43 +106,22 @@ async def _trade_under_faults(
     rig: Rig, plan: Plan, history: History, dice: random.Random, console: Console
 ) -> list[Violation]:
     """Return what a fault harmed and must not."""
-    async with open_shop(rig.system.url) as shop:
-        admin = await shop.admin()
-        people = await accounts(shop, 4)
-        products = await put_up_products(admin)
-        boss = Buyer(admin, history, name="admin", products=[])
-        strangers = [Buyer(each, history, name="stranger", products=[]) for each in people]
-        buyers = [
-            Buyer(
-                people[number % len(people)],
-                history,
-                name=f"customer-{number}",
-                products=products,
-                admin=boss,
-                stranger=strangers[(number + 1) % len(people)],
-                seed=str(plan.seed),
-            )
-            for number in range(plan.customers)
-        ]
-        await asyncio.sleep(SETTLED)
-        closing = asyncio.Event()
-        trading = asyncio.gather(
-            boss.look_after_the_shop(closing, products),
-            *(buyer.buy_until(closing, most=plan.purchases, think=plan.think) for buyer in buyers),
-        )
-        faults = plan.faults(dice)
-        try:
-            with console.doing(f"{plan.customers} customers, {len(faults)} faults"):
-                harmed = await inject(rig, faults, history, dice)
-            with console.doing("healing"):
-                await heal(rig)
-                history.fault("healed")
-            closing.set()
-            with console.doing("customers finish"):
-                async with asyncio.timeout(PATIENCE + 60):
-                    await trading
-        finally:
-            trading.cancel()
+    faults = plan.faults(dice)
+    async with trading(
+        rig.system.url,
+        history,
+        seed=plan.seed,
+        customers=plan.customers,
+        purchases=plan.purchases,
+        think=plan.think,
+    ) as finish:
+        with console.doing(f"{plan.customers} customers, {len(faults)} faults"):
+            harmed = await inject(rig, faults, history, dice)
+        with console.doing("healing"):
+            await heal(rig)
+            history.fault("healed")
+        with console.doing("customers finish"):
+            await finish()
     return harmed
 
 
