@@ -51,8 +51,8 @@ class Replica(Generic[Sent]):
         return self.pinged_at is not None and now - self.pinged_at > FROZEN_SECONDS
 
     def is_silent(self, now: float) -> bool:
-        """Whether it owes an answer and has not been heard lately."""
-        return bool(self.sent) and now - self.heard_at > SILENT_SECONDS
+        """Whether it owes an answer, has not been heard lately, and can be pinged by its name."""
+        return bool(self.sent and self.exchange) and now - self.heard_at > SILENT_SECONDS
 
 
 class Replicas(Generic[Sent]):
