@@ -1,5 +1,6 @@
-"""A certificate for localhost, from an authority that nobody knows."""
+"""Certificates for this machine, from an authority that nobody knows."""
 
+import ipaddress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,9 +10,15 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+_NAMES = [
+    x509.DNSName("localhost"),
+    x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+]
+
 
 def make_certificates(authority: Path, chain: Path) -> None:
-    """Write the file to trust the authority by, and the one to serve with."""
+    """Write the file to trust the authority by, and the one to serve with; a client may prove by
+    it, too, who it is."""
     key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     root = (
         _certificate("Company", "Company", key)
@@ -20,7 +27,7 @@ def make_certificates(authority: Path, chain: Path) -> None:
     )
     leaf = (
         _certificate("localhost", "Company", server_key)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(_NAMES), critical=False)
         .sign(key, SHA256())
     )
     authority.write_bytes(root.public_bytes(Encoding.PEM))

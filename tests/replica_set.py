@@ -141,12 +141,8 @@ class ReplicaSet:
 
 
 @asynccontextmanager
-async def replica_set(home: Path, *, election_timeout: float = 2.0) -> AsyncGenerator[ReplicaSet]:
-    """Yield a healthy replica set with its data in `home`; in the end it is killed.
-
-    A primary that a majority does not answer for `election_timeout` seconds steps down, and a
-    member that does not hear of a primary for that long wants to be it.
-    """
+async def replica_set(home: Path) -> AsyncGenerator[ReplicaSet]:
+    """Yield a healthy replica set with its data in `home`; in the end it is killed."""
     ports = _choose_ports(home)
     async with supervising(home, QUIET) as supervisor:
         members = ReplicaSet(supervisor, ports)
@@ -154,7 +150,7 @@ async def replica_set(home: Path, *, election_timeout: float = 2.0) -> AsyncGene
             await asyncio.gather(
                 *(supervisor.run(_member(home, name, port)) for name, port in ports.items())
             )
-            await _initiate(list(ports.values()), election_timeout)
+            await _initiate(list(ports.values()))
             await members.healthy()
             yield members
         finally:
@@ -185,8 +181,7 @@ async def _answers(port: int) -> None:
             await asyncio.sleep(0.05)
 
 
-async def _initiate(ports: list[int], election_timeout: float) -> None:
-    milliseconds = int(election_timeout * 1000)
+async def _initiate(ports: list[int]) -> None:
     async with _client(ports[0]) as client:
         await client.admin.command(
             "replSetInitiate",
@@ -197,10 +192,7 @@ async def _initiate(ports: list[int], election_timeout: float) -> None:
                     {"_id": number, "host": f"127.0.0.1:{port}"}
                     for number, port in enumerate(ports)
                 ],
-                "settings": {
-                    "electionTimeoutMillis": milliseconds,
-                    "heartbeatIntervalMillis": milliseconds // 4,
-                },
+                "settings": mongod.ELECTION,
             },
         )
 

@@ -109,16 +109,20 @@ async def test_every_process_names_its_malformed_setting_without_a_stack(
     assert value.encode() not in said
 
 
-async def test_a_process_whose_user_mongodb_refuses_says_so_in_a_sentence(system: System) -> None:
+@pytest.mark.parametrize("variable", ["MONGODB_URI", "ORDERS_MONGODB_URI"])
+async def test_a_process_whose_user_mongodb_refuses_says_so_in_a_sentence(
+    system: System, variable: str
+) -> None:
     place = system.environment["MONGODB_URI"].removeprefix("mongodb://")
     process = await started(
-        {"MONGODB_URI": f"mongodb://shop:s3cret@{place}", "RABBITMQ_URL": "amqp://127.0.0.1"}
+        {variable: f"mongodb://shop:s3cret@{place}", "RABBITMQ_URL": "amqp://127.0.0.1"}
     )
 
     logged, said = await process.communicate()
 
     assert process.returncode == 1
-    assert said.startswith(b"orders cannot start: MONGODB_URI points to mongodb://shop:***@")
+    told = f"orders cannot start: {variable} points to mongodb://shop:***@"
+    assert said.startswith(told.encode())
     assert said.endswith(b", which refuses this user or password\n")
     assert b"s3cret" not in logged + said
 

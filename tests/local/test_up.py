@@ -208,6 +208,7 @@ async def test_a_taken_port_is_reported_with_its_holder_before_anything_starts(
     [
         ("RABBITMQ_URL", "amqp://u:s3cret@127.0.0.1:{free}/", "refuses connections"),
         ("MONGODB_URI", "mongodb://u:s3cret@127.0.0.1:{free}/", "refuses connections"),
+        ("ORDERS_MONGODB_URI", "mongodb://u:s3cret@127.0.0.1:{free}/shop", "refuses connections"),
         ("COGNITO_JWKS_URL", "http://127.0.0.1:{free}/jwks.json", "refuses connections"),
         ("COGNITO_JWKS_URL", "http://127.0.0.1:{http}/jwks.json", "answers 404"),
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:{free}", "refuses connections"),
@@ -235,6 +236,7 @@ async def test_a_given_server_of_no_use_stops_the_start_before_anything_is_start
     "variable",
     [
         *("MONGODB_URI", "MONGODB_DATABASE_PREFIX", "RABBITMQ_URL", "LOG_LEVEL"),
+        *("ORDERS_MONGODB_URI", "OPERATIONS_MONGODB_URI"),
         *("SIMULATOR_URL", "SIMULATOR_PORT", "SIMULATOR_WEBHOOK_URL", "AWS_ENDPOINT_URL"),
         *("TRUSTED_PROXIES", "MAX_CONNECTIONS_PER_ADDRESS", "SHARE_PORT"),
         *("COGNITO_ISSUER", "COGNITO_JWKS_URL", "COGNITO_CLIENT_SECRET", "EMULATED_COGNITO_KEY"),

@@ -19,6 +19,7 @@ from cartwheel.kernel._store.client import (
     application_name,
     connect,
     database,
+    opened,
 )
 from cartwheel.kernel._store.codec import from_document, to_document
 from cartwheel.kernel._store.cursors import BadCursor, page
@@ -49,6 +50,7 @@ __all__ = [
     "happened",
     "index_outbox",
     "is_contention",
+    "opened",
     "page",
     "state",
     "to_document",

@@ -74,8 +74,10 @@ async def check_rabbitmq(url: str, client: AmqpClient = "built-in") -> None:
     raise Unusable("; ".join(map(str, unusable))) from unusable[-1].__cause__
 
 
-async def check_mongodb(uri: str) -> None:
+async def check_mongodb(uri: str, variable: str = "MONGODB_URI") -> None:
     """Return if MongoDB takes this user, and has the transactions that the services need.
+
+    `variable` is the setting that `uri` comes from.
 
     Raises:
         Unusable: it does not.
@@ -90,10 +92,10 @@ async def check_mongodb(uri: str) -> None:
         ) as client:
             hello = await client.admin.command("hello")
     except (PyMongoError, OSError, ValueError) as error:
-        raise Unusable(why("MONGODB_URI", uri, error)) from error
+        raise Unusable(why(variable, uri, error)) from error
     if "setName" not in hello and hello.get("msg") != "isdbgrid":  # the latter is a mongos
         raise Unusable(
-            f"MONGODB_URI points to {shown(uri)}, which is not a replica set; "
+            f"{variable} points to {shown(uri)}, which is not a replica set; "
             "only a replica set has transactions (one member is enough)"
         )
 
@@ -147,7 +149,7 @@ def _is_late(error: BaseException) -> bool:
 
 
 def _is_mongodbs(error: BaseException) -> bool:
-    return type(error).__module__ == "pymongo.errors"
+    return any(kind.__module__ == "pymongo.errors" for kind in type(error).__mro__)
 
 
 _ERRNO = re.compile(r"\[Errno (-?\d+)\]")
@@ -160,6 +162,9 @@ _CLAUSES: tuple[tuple[Callable[[BaseException], bool], str], ...] = (
     (_met(socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL), "whose host has no known address"),
     (_says("DNS query name does not exist"), "whose host has no known address"),
     (_met(errno.EHOSTUNREACH, errno.ENETUNREACH), "which cannot be reached by the network"),
+    (_says("Hostname mismatch", "IP address mismatch"), "whose certificate is for another host"),
+    (_says("certificate verify failed"), "whose certificate is not from an authority trusted here"),
+    (_says("alert certificate required"), "which asks for a certificate of ours"),
     (_is_tls, "with which TLS fails"),
     (_says("SSL handshake failed"), "with which TLS fails"),
     (_is_refused_user, "which refuses this user or password"),

@@ -8,7 +8,8 @@ A field `mongodb_uri: MongodbUri` is the variable `MONGODB_URI`; a default makes
 
     settings = read(Settings)
 
-A field's type may also be a class made from text; what it raises as a ValueError is told.
+A field's type may also be a class made from text; what it raises as a ValueError is told. A field
+of the type `DatabaseAddresses` is read from several variables.
 """
 
 import os
@@ -35,6 +36,17 @@ MongodbUri = Annotated[
         description="mongodb://USER:PASSWORD@HOST:PORT/?replicaSet=NAME, percent-encoded",
     ),
 ]
+OwnMongodbUri = Annotated[
+    str,
+    Meta(
+        pattern=rf"^mongodb(\+srv)?://{_USER}{_HOST}(,{_HOST})*"
+        r"(/(?!(admin|config|local)(\?|\Z))[A-Za-z0-9_-]{0,63})?(\?[^\s@]*)?\Z",
+        description="mongodb://USER:PASSWORD@HOST:PORT/DATABASE?authSource=admin, percent-encoded; "
+        "DATABASE is the service's, and not admin, config or local",
+    ),
+]
+"""One service's alone: its path names the database."""
+
 AmqpUrl = Annotated[
     str,
     Meta(
@@ -82,10 +94,40 @@ def each_url(rabbitmq_url: AmqpUrl) -> list[str]:
     return _NEXT_AMQP_URL.split(rabbitmq_url)
 
 
+class DatabaseAddress(msgspec.Struct, frozen=True):
+    """Where a service's database is. `variable` is the setting that `uri` comes from."""
+
+    variable: str
+    uri: str
+    name: str
+
+
+class DatabaseAddresses(msgspec.Struct, frozen=True):
+    """Where the databases of some services are.
+
+    A service's own `ORDERS_MONGODB_URI` wins over `MONGODB_URI`, and its path names the database.
+    Otherwise the prefix and the service's name do. `read` is told for which services.
+    """
+
+    by_service: Mapping[str, DatabaseAddress] = {}
+
+    def distinct(self) -> list[DatabaseAddress]:
+        """Return one for each URI."""
+        first: dict[str, DatabaseAddress] = {}
+        for each in self.by_service.values():
+            first.setdefault(each.uri, each)
+        return list(first.values())
+
+
+def own_mongodb_uri(service: str) -> str:
+    """Return the variable that names the server of this service's database alone."""
+    return f"{service.upper()}_MONGODB_URI"
+
+
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What every service needs; a service with more of its own subclasses this."""
 
-    mongodb_uri: MongodbUri
+    databases: DatabaseAddresses
     mongodb_database_prefix: DatabasePrefix = ""
     rabbitmq_url: AmqpUrl
     amqp_client: AmqpClient = "built-in"
@@ -99,53 +141,114 @@ class BadSettings(Exception):
     """A variable is missing or malformed; the message names each one and what it should be."""
 
 
-def read(kind: type[Settings], environment: Mapping[str, str] = os.environ) -> Settings:
+def read(
+    kind: type[Settings],
+    environment: Mapping[str, str] = os.environ,
+    *,
+    databases: Iterable[str] = (),
+) -> Settings:
     """Return a `kind` filled from `environment`.
 
-    An empty variable counts as not given.
+    An empty variable counts as not given. A field of the type `DatabaseAddresses` gets those of the
+    services that `databases` names.
 
     Raises:
         BadSettings: with one line per variable at fault, never with its value (it may be secret).
     """
-    values, faults = _converted(kind, environment)
-    missing = [
-        f"{field.name.upper()} is not set"
-        for field in msgspec.structs.fields(kind)
-        if field.required and not environment.get(field.name.upper())
-    ]
-    if missing or faults:
-        raise BadSettings("\n".join([*missing, *faults]))
-    return kind(**values)
+    found = _found(kind, environment, databases)
+    if found.missing or found.malformed:
+        raise BadSettings("\n".join([*found.missing, *found.malformed]))
+    return kind(**found.values)
 
 
-def check(kinds: Iterable[type[msgspec.Struct]], environment: Mapping[str, str]) -> None:
+def check(
+    kinds: Iterable[type[msgspec.Struct]],
+    environment: Mapping[str, str],
+    *,
+    databases: Iterable[str] = (),
+) -> None:
     """Return if what `environment` gives has the form that `kinds` ask for; it may lack the rest.
 
     Raises:
         BadSettings: with one line per variable at fault, never with its value (it may be secret).
     """
-    faults = [fault for kind in kinds for fault in _converted(kind, environment)[1]]
+    names = list(databases)
+    faults = [fault for kind in kinds for fault in _found(kind, environment, names).malformed]
     if faults:
         raise BadSettings("\n".join(dict.fromkeys(faults)))
 
 
-def _converted(
-    kind: type[msgspec.Struct], environment: Mapping[str, str]
-) -> tuple[dict[str, object], list[str]]:
-    """Return the fields that `environment` gives, and a line for each that is malformed."""
+class _Found(msgspec.Struct, frozen=True):
+    """The values that the environment gives, and a line for each variable at fault."""
+
     values: dict[str, object] = {}
-    faults: list[str] = []
+    missing: list[str] = []
+    malformed: list[str] = []
+
+
+def _found(
+    kind: type[msgspec.Struct], environment: Mapping[str, str], databases: Iterable[str]
+) -> _Found:
+    found = _Found()
     for field in msgspec.structs.fields(kind):
         variable = field.name.upper()
-        if not (given := environment.get(variable)):
-            continue
-        try:
-            values[field.name] = msgspec.convert(
-                given, field.type, strict=False, dec_hook=_from_text
-            )
-        except msgspec.ValidationError as error:
-            faults.append(f"{variable} is malformed: {_expected(type_info(field.type), error)}")
-    return values, faults
+        if field.type is DatabaseAddresses:
+            found.values[field.name] = _addresses(environment, databases, found)
+        elif given := environment.get(variable):
+            value = _converted(variable, field.type, given, found)
+            if value is not None:
+                found.values[field.name] = value
+        elif field.required:
+            found.missing.append(f"{variable} is not set")
+    return found
+
+
+def _converted(variable: str, kind: Any, given: str, found: _Found) -> Any:
+    """Return the value, or None if it is malformed, which `found` is told."""
+    try:
+        return msgspec.convert(given, kind, strict=False, dec_hook=_from_text)
+    except msgspec.ValidationError as error:
+        found.malformed.append(f"{variable} is malformed: {_expected(type_info(kind), error)}")
+        return None
+
+
+def _addresses(
+    environment: Mapping[str, str], services: Iterable[str], found: _Found
+) -> DatabaseAddresses:
+    prefix = environment.get("MONGODB_DATABASE_PREFIX") or ""
+    shared = environment.get("MONGODB_URI")
+    addresses: dict[str, DatabaseAddress] = {}
+    lacking: list[str] = []
+    sharing: list[str] = []
+    for service in services:
+        variable = own_mongodb_uri(service)
+        if own := environment.get(variable):
+            if _converted(variable, OwnMongodbUri, own, found) is None:
+                continue
+            name = _path(own) or prefix + service
+            if taken := [
+                each.variable for each in addresses.values() if (each.uri, each.name) == (own, name)
+            ]:
+                found.malformed.append(f"{variable} is malformed: {taken[0]} names that database")
+            addresses[service] = DatabaseAddress(variable, own, name)
+        elif shared:
+            sharing.append(service)
+            addresses[service] = DatabaseAddress("MONGODB_URI", shared, prefix + service)
+        else:
+            lacking.append(variable)
+    if sharing and shared:
+        _converted("MONGODB_URI", MongodbUri, shared, found)
+    if lacking:
+        found.missing.append(f"MONGODB_URI is not set, nor {', '.join(lacking)}")
+    return DatabaseAddresses(addresses)
+
+
+_PATH = re.compile(r"[^:]+://[^/?]*/([^?]*)")
+
+
+def _path(uri: str) -> str:
+    found = _PATH.match(uri)
+    return found[1] if found else ""
 
 
 def _from_text(kind: type[Any], text: Any) -> Any:
@@ -155,7 +258,7 @@ def _from_text(kind: type[Any], text: Any) -> Any:
 def read_or_exit(process: str, kind: type[Settings]) -> Settings:
     """Return a `kind` filled from this process's environment, or end the process."""
     try:
-        return read(kind)
+        return read(kind, databases=[process])
     except BadSettings as error:
         sys.exit(f"{process} cannot start:\n{error}")
 

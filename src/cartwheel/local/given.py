@@ -21,8 +21,9 @@ from cartwheel.kernel.servers import (
 )
 from cartwheel.kernel.settings import AmqpClient, HttpUrl, check
 from cartwheel.local.console import Console
-from cartwheel.local.parts import given_aws, is_aws_given, side_by_side
+from cartwheel.local.parts import given_aws, given_databases, is_aws_given, side_by_side
 from cartwheel.local.processes import PROCESSES
+from cartwheel.services import DATABASES
 
 
 class _LibrarySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +38,8 @@ def check_settings(environment: Mapping[str, str]) -> None:
     Raises:
         BadSettings: some of it is malformed.
     """
-    check([_LibrarySettings, *(resolve_name(each.settings) for each in PROCESSES)], environment)
+    kinds = [_LibrarySettings, *(resolve_name(each.settings) for each in PROCESSES)]
+    check(kinds, environment, databases=DATABASES)
 
 
 async def check_servers(environment: Mapping[str, str], console: Console) -> None:
@@ -48,8 +50,11 @@ async def check_servers(environment: Mapping[str, str], console: Console) -> Non
         Unusable: one cannot be used.
     """
     checks: list[Coroutine[Any, Any, None]] = []
-    if uri := environment.get("MONGODB_URI"):
-        checks.append(check_mongodb(uri))
+    uris = given_databases(environment)
+    # No database is left at MONGODB_URI where each one has its own.
+    if len(uris) < len(DATABASES) and (uri := environment.get("MONGODB_URI")):
+        uris["MONGODB_URI"] = uri
+    checks.extend(check_mongodb(uri, variable) for variable, uri in uris.items())
     if url := environment.get("RABBITMQ_URL"):
         client = msgspec.convert(environment.get("AMQP_CLIENT") or "built-in", AmqpClient)
         checks.append(check_rabbitmq(url, client))

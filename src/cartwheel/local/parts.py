@@ -2,7 +2,8 @@
 
 | part         | given by                | otherwise              |
 |--------------|-------------------------|------------------------|
-| MongoDB      | MONGODB_URI             | a private mongod       |
+| MongoDB      | MONGODB_URI, or each    | a private mongod       |
+|              | service's own           |                        |
 | RabbitMQ     | RABBITMQ_URL            | a private node         |
 | Cognito, SES | COGNITO_USER_POOL_ID, … | the emulator MiniStack |
 """
@@ -11,8 +12,10 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
+from cartwheel.kernel.settings import own_mongodb_uri
 from cartwheel.local import ministack, mongod, packages, rabbitmq
 from cartwheel.local.supervisor import Supervisor
+from cartwheel.services import DATABASES
 
 Result = TypeVar("Result")
 Provider = Callable[[Supervisor], Coroutine[Any, Any, dict[str, str]]]
@@ -39,13 +42,14 @@ async def start_parts(supervisor: Supervisor, given: Mapping[str, str]) -> dict[
         CannotStart: a part does not start.
         Unfit: the emulator's tokens do not verify.
     """
-    values: dict[str, str] = {}
+    values = given_databases(given)
+    each_has_its_own = len(values) == len(DATABASES)
     needed: dict[str, str] = {}
     providers: list[Provider] = []
     for variable, part in (("MONGODB_URI", mongod), ("RABBITMQ_URL", rabbitmq)):
         if given.get(variable):
             values[variable] = given[variable]
-        else:
+        elif not (part is mongod and each_has_its_own):
             with supervisor.console.doing(f"looking for {part.PROGRAM}"):
                 needed |= await asyncio.to_thread(part.missing_packages)
             providers.append(part.provide)
@@ -58,6 +62,13 @@ async def start_parts(supervisor: Supervisor, given: Mapping[str, str]) -> dict[
     for provided in await side_by_side(provide(supervisor) for provide in providers):
         values |= provided
     return values
+
+
+def given_databases(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that name the server of one service's database, such as
+    ORDERS_MONGODB_URI."""
+    variables = map(own_mongodb_uri, DATABASES)
+    return {variable: given[variable] for variable in variables if given.get(variable)}
 
 
 def is_aws_given(given: Mapping[str, str]) -> bool:

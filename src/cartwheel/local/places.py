@@ -13,18 +13,49 @@ from urllib.parse import unquote
 import msgspec
 
 from cartwheel.kernel.servers import shown
-from cartwheel.kernel.settings import AmqpUrl, DatabasePrefix, HttpUrl, MongodbUri, read
+from cartwheel.kernel.settings import (
+    AmqpUrl,
+    DatabaseAddresses,
+    DatabasePrefix,
+    HttpUrl,
+    MongodbUri,
+    own_mongodb_uri,
+    read,
+)
 from cartwheel.local import instance
+from cartwheel.services import DATABASES
 
 
 class MongoDB(msgspec.Struct, frozen=True, tag=True):
+    """The databases of all services but those that `without` names."""
+
     uri: str
     prefix: str = ""
+    without: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        hosts = self.uri.partition("://")[2].rpartition("@")[2]
-        hosts = hosts.partition("/")[0].partition("?")[0]
-        return f"MongoDB at {hosts}" + (f", prefix {self.prefix}" if self.prefix else "")
+        prefix = f", prefix {self.prefix}" if self.prefix else ""
+        without = f", without {' and '.join(self.without)}" if self.without else ""
+        return f"MongoDB at {hosts(self.uri)}{prefix}{without}"
+
+
+class OneDatabase(msgspec.Struct, frozen=True, tag=True):
+    """The database of a service that has a MONGODB_URI of its own."""
+
+    uri: str
+    service: str
+    name: str
+    prefix: str = ""
+    """It is in the names of the service's connections."""
+
+    def __str__(self) -> str:
+        return f"MongoDB at {hosts(self.uri)}, database {self.name} of {self.service}"
+
+
+def hosts(uri: str) -> str:
+    """Return the servers that a URI names, with their ports."""
+    rest = uri.partition("://")[2].rpartition("@")[2]
+    return rest.partition("/")[0].partition("?")[0]
 
 
 class RabbitMQ(msgspec.Struct, frozen=True, tag=True):
@@ -56,7 +87,7 @@ class Elsewhere(msgspec.Struct, frozen=True, tag=True):
         return self.what
 
 
-Place = MongoDB | RabbitMQ | Ledger | Elsewhere
+Place = MongoDB | OneDatabase | RabbitMQ | Ledger | Elsewhere
 """Its text names it without user and password. The same text means the same place."""
 
 
@@ -65,6 +96,7 @@ class NotOurs(Exception):
 
 
 class _Given(msgspec.Struct, frozen=True, kw_only=True):
+    databases: DatabaseAddresses
     mongodb_uri: MongodbUri = ""
     mongodb_database_prefix: DatabasePrefix = ""
     rabbitmq_url: AmqpUrl = ""
@@ -79,10 +111,16 @@ def given(environment: Mapping[str, str]) -> list[Place]:
     Raises:
         BadSettings: a setting is malformed.
     """
-    settings = read(_Given, environment)
+    own = [name for name in DATABASES if environment.get(own_mongodb_uri(name))]
+    settings = read(_Given, environment, databases=own)
+    prefix = settings.mongodb_database_prefix
     places: list[Place] = []
-    if settings.mongodb_uri:
-        places.append(MongoDB(settings.mongodb_uri, settings.mongodb_database_prefix))
+    if settings.mongodb_uri and len(own) < len(DATABASES):
+        places.append(MongoDB(settings.mongodb_uri, prefix, tuple(own)))
+    places.extend(
+        OneDatabase(address.uri, service, address.name, prefix)
+        for service, address in settings.databases.by_service.items()
+    )
     if settings.rabbitmq_url:
         places.append(RabbitMQ(settings.rabbitmq_url))
     if settings.simulator_ledger:
@@ -123,7 +161,7 @@ def of_instance(home: Path, environment: Mapping[str, str]) -> list[Place]:
         if name not in map(str, ours) and not isinstance(place, Elsewhere):
             raise NotOurs(_not_ours(f"{name} is named by the environment", home, ours))
     prefix = environment.get("MONGODB_DATABASE_PREFIX")
-    prefixes = {place.prefix for place in ours if isinstance(place, MongoDB)}
+    prefixes = {place.prefix for place in ours if isinstance(place, MongoDB | OneDatabase)}
     if prefix and prefixes and prefix not in prefixes:
         raise NotOurs(_not_ours(f"MONGODB_DATABASE_PREFIX is {prefix}", home, ours))
     return [today.get(str(place), place) for place in ours]

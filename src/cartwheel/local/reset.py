@@ -26,7 +26,7 @@ from cartwheel.kernel.operating import connect_any, topology
 from cartwheel.kernel.servers import Unusable
 from cartwheel.local import instance, leftovers, places
 from cartwheel.local.console import Console
-from cartwheel.local.places import Elsewhere, Ledger, MongoDB, Place, RabbitMQ
+from cartwheel.local.places import Elsewhere, Ledger, MongoDB, OneDatabase, Place, RabbitMQ
 from cartwheel.services import DATABASES, SERVICES
 
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -112,18 +112,34 @@ async def _look(used: Sequence[Place]) -> list[Thing]:
     until = time.monotonic() + LET_GO
     while True:
         try:
-            return [thing for place in used for thing in await _things(place)]
+            return _once([thing for place in used for thing in await _things(place)])
         except StillUsed:
             if time.monotonic() > until:
                 raise
             await asyncio.sleep(0.2)
 
 
+def _once(things: Sequence[Thing]) -> list[Thing]:
+    """Leave out what was found twice: a service that was given a server of its own later has its
+    databases in two places, and the others lie in both."""
+    return list(
+        {
+            (places.hosts(each.place.uri), each.name)
+            if isinstance(each.place, MongoDB | OneDatabase)
+            else each: each
+            for each in reversed(things)
+        }.values()
+    )[::-1]
+
+
 async def _things(place: Place) -> list[Thing]:
     try:
         match place:
-            case MongoDB():
-                return await _databases(place)
+            case MongoDB(_, prefix, without):
+                names = [prefix + name for name in DATABASES if name not in without]
+                return await _databases(place, names, SERVICES)
+            case OneDatabase(_, service, name):
+                return await _databases(place, [name], [service])
             case RabbitMQ():
                 return await _queues(place)
             case Ledger(path):
@@ -141,14 +157,15 @@ def _reason(error: Exception) -> str:
     return str(error).partition(" (configured timeouts")[0][:200] or type(error).__name__
 
 
-async def _databases(place: MongoDB) -> list[Thing]:
+async def _databases(
+    place: MongoDB | OneDatabase, ours: Sequence[str], services: Sequence[str]
+) -> list[Thing]:
     async with _mongodb(place, CONNECT_TIMEOUT_SECONDS) as client:
         there = await client.list_database_names()
         connected = await _connected(client)
-    for service in SERVICES:
+    for service in services:
         if mongodb.application_name(service, place.prefix) in connected:
             raise StillUsed(f"{service} is connected to {place}; stop it first: cartwheel down")
-    ours = [place.prefix + name for name in DATABASES]
     return [
         Thing(place, "database", name, partial(_drop_database, place, name))
         for name in ours
@@ -165,12 +182,12 @@ async def _connected(client: mongodb.Client) -> set[str]:
     return set()
 
 
-async def _drop_database(place: MongoDB, name: str) -> None:
+async def _drop_database(place: MongoDB | OneDatabase, name: str) -> None:
     async with _mongodb(place, DELETE_TIMEOUT_SECONDS) as client:
         await client.drop_database(name)
 
 
-def _mongodb(place: MongoDB, timeout: float) -> mongodb.Client:
+def _mongodb(place: MongoDB | OneDatabase, timeout: float) -> mongodb.Client:
     return mongodb.connect(place.uri, process="reset", prefix=place.prefix, timeout=timeout)
 
 

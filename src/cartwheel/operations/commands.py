@@ -11,13 +11,14 @@ from cartwheel.contracts.order_number import read_number
 from cartwheel.local.demo_users import ADMIN, PASSWORD
 from cartwheel.operations import typed
 from cartwheel.operations.reaching import BusSettings
+from cartwheel.services import SERVICES
 
 
 def setup() -> None:
     """Declare queues and exchanges, make indexes, migrate data. May be repeated at any time."""
     from cartwheel.operations import setup as preparation
 
-    settings = typed.settings(preparation.Settings)
+    settings = typed.settings(preparation.Settings, databases=SERVICES)
     ran = typed.run(preparation.setup(settings))
     for name, count in ran.items():
         typed.output().print(f"{name}: {count} migrations" if count else f"{name}: up to date")

@@ -4,7 +4,7 @@ what went wrong."""
 import asyncio
 import os
 import pwd
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,15 +23,18 @@ _NO_LIMIT = 1_000_000
 """Columns; wider than anything that is printed."""
 
 
-def settings(kind: type[Settings]) -> Settings:
-    """Return `kind` from the environment or the running instance; ends with status 2 otherwise."""
+def settings(kind: type[Settings], *, databases: Iterable[str] = ()) -> Settings:
+    """Return `kind` from the environment or the running instance; ends with status 2 otherwise.
+
+    `databases` names the services whose databases the command uses.
+    """
     from cartwheel.kernel.lowlevel import configure
 
     # A command says itself what went wrong: no log gets into what it prints.
     configure("cartwheel", "CRITICAL")
     use_running_instance()
     try:
-        return read(kind)
+        return read(kind, databases=databases)
     except BadSettings as error:
         complain(f"{error}\nRun this where the system was started (make up), or set these.")
         raise typer.Exit(2) from None
@@ -53,11 +56,10 @@ def run(work: Coroutine[Any, Any, Result], *mendable: type[Exception], failed: i
 def _of_the_drivers() -> tuple[type[Exception], ...]:
     """Return what drivers raise; evaluated once something was raised, and imported then."""
     from aiormq.exceptions import AMQPError
-    from pymongo.errors import PyMongoError
 
     from cartwheel.kernel.servers import Unusable
 
-    return AMQPError, PyMongoError, Unusable
+    return AMQPError, Unusable
 
 
 def output() -> Console:
@@ -76,12 +78,9 @@ def say_done(text: str) -> None:
 def _sentence(error: Exception) -> str:
     """Return what to say of `error`."""
     from aiormq.exceptions import AMQPError
-    from pymongo.errors import PyMongoError
 
     from cartwheel.kernel.servers import Unusable, why
 
-    if isinstance(error, PyMongoError):
-        return why("MONGODB_URI", os.environ["MONGODB_URI"], error)
     if isinstance(error, AMQPError):
         return why("RABBITMQ_URL", os.environ["RABBITMQ_URL"], error)
     if isinstance(error, Unusable):

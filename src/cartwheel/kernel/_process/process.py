@@ -30,7 +30,7 @@ from cartwheel.kernel._store import migrations as schema
 from cartwheel.kernel._store.outbox import Outboxes
 from cartwheel.kernel._store.relay import Relay
 from cartwheel.kernel.servers import Unusable, why
-from cartwheel.kernel.settings import ServiceSettings
+from cartwheel.kernel.settings import DatabaseAddress, ServiceSettings
 
 FINISH_WITHIN_SECONDS = 6.0
 """Seconds that work in hand may take after SIGTERM."""
@@ -47,7 +47,7 @@ class Core(msgspec.Struct, frozen=True, kw_only=True):
     """What a service is built on: its own database, its way to others, and when it is to stop."""
 
     process: str
-    mongodb_uri: str
+    address: DatabaseAddress
     client: mongodb.Client
     database: mongodb.Database
     connection: Connection
@@ -60,17 +60,22 @@ class Core(msgspec.Struct, frozen=True, kw_only=True):
 async def core(
     process: str, settings: ServiceSettings, stop: asyncio.Event
 ) -> AsyncGenerator[Core]:
-    """Yield what the service `process` is built on; its database bears its name."""
-    prefix = settings.mongodb_database_prefix
-    client = mongodb.connect(settings.mongodb_uri, process=process, prefix=prefix)
-    database = mongodb.database(client, process, prefix)
+    """Yield what the service `process` is built on."""
+    address = settings.databases.by_service[process]
+    client = mongodb.connect(
+        address.uri,
+        variable=address.variable,
+        process=process,
+        prefix=settings.mongodb_database_prefix,
+    )
+    database = mongodb.database(client, address.name)
     connection = Connection(settings.rabbitmq_url, process=process, client=settings.amqp_client)
     bus = RpcClient()
     connection.add(bus)
     try:
         yield Core(
             process=process,
-            mongodb_uri=settings.mongodb_uri,
+            address=address,
             client=client,
             database=database,
             connection=connection,
@@ -143,7 +148,7 @@ async def _wait_for_database(built_on: Core, migrations: Sequence[schema.Migrati
                 await schema.check(built_on.database, migrations)
             return
         except Exception as error:
-            reason = why("MONGODB_URI", built_on.mongodb_uri, error)
+            reason = why(built_on.address.variable, built_on.address.uri, error)
             if isinstance(error, PyMongoError) and not is_outage(error):
                 raise Unusable(reason) from error
             if not is_outage(error):

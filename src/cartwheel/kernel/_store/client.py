@@ -1,5 +1,7 @@
 """The client of a service's own database, with the guarantees that the promises need."""
 
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from pymongo import AsyncMongoClient
@@ -15,13 +17,15 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from cartwheel.kernel._core import crash_points
-from cartwheel.kernel.servers import Unusable, why
+from cartwheel.kernel._store.primary import WAIT_SECONDS, PatientClient
+from cartwheel.kernel.servers import Unusable, check_mongodb, why
+from cartwheel.kernel.settings import DatabaseAddress, DatabaseAddresses
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
 Client = AsyncMongoClient[Document]
 
-SERVER_SELECTION_TIMEOUT_SECONDS = 5.0
+SERVER_SELECTION_TIMEOUT_SECONDS = WAIT_SECONDS
 OPERATION_SECONDS = 10.0
 """Seconds for one operation, its repetitions included."""
 
@@ -44,29 +48,36 @@ class _Commits(CommandListener):
 
 
 def connect(
-    uri: str, *, process: str, prefix: str = "", timeout: float | None = OPERATION_SECONDS
+    uri: str,
+    *,
+    process: str,
+    prefix: str = "",
+    timeout: float | None = OPERATION_SECONDS,
+    variable: str = "MONGODB_URI",
 ) -> Client:
     """Return a client. It connects when first used, and again whenever it has to.
+
+    `variable` is the setting that `uri` comes from.
 
     MongoDB knows it by `application_name`; `prefix` is that of the databases it will be used on.
     `timeout` (seconds) is for each operation that runs under no deadline of its own: the relay,
     jobs, leases. Without one, the driver may wait for ever for what was lost with a connection.
+    No operation waits longer for a primary than `primary` says.
 
     Raises:
         Unusable: the driver does not understand `uri`.
     """
     options: dict[str, Any] = {} if timeout is None else {"timeoutMS": int(timeout * 1000)}
     try:
-        return AsyncMongoClient(
+        return PatientClient(
             uri,
             appname=application_name(process, prefix),
-            serverSelectionTimeoutMS=int(SERVER_SELECTION_TIMEOUT_SECONDS * 1000),
             **options,
             tz_aware=True,
             event_listeners=[_Commits()] if crash_points.armed() else [],
         )
     except (PyMongoError, ValueError) as error:
-        raise Unusable(why("MONGODB_URI", uri, error)) from error
+        raise Unusable(why(variable, uri, error)) from error
 
 
 def application_name(process: str, prefix: str = "") -> str:
@@ -85,3 +96,53 @@ def database(client: Client, name: str, prefix: str = "") -> Database:
         write_concern=WriteConcern("majority", j=True),
         read_concern=ReadConcern("majority"),
     )
+
+
+@asynccontextmanager
+async def opened(
+    addresses: DatabaseAddresses,
+    *,
+    process: str,
+    prefix: str = "",
+    timeout: float | None = OPERATION_SECONDS,
+) -> AsyncGenerator[Mapping[str, Database]]:
+    """Yield each service's database by the service's name; one client serves all of a URI.
+
+    Raises:
+        Unusable: the body met an error of MongoDB's. It is told under its server's setting.
+    """
+    async with AsyncExitStack() as stack:
+        clients = {
+            each.uri: await stack.enter_async_context(
+                connect(
+                    each.uri,
+                    variable=each.variable,
+                    process=process,
+                    prefix=prefix,
+                    timeout=timeout,
+                )
+            )
+            for each in addresses.distinct()
+        }
+        try:
+            yield {
+                service: database(clients[each.uri], each.name)
+                for service, each in addresses.by_service.items()
+            }
+        except PyMongoError as error:
+            raise await _about(addresses.distinct(), error) from error
+
+
+async def _about(servers: list[DatabaseAddress], error: PyMongoError) -> Unusable:
+    """Return the sentence about `error`.
+
+    The error does not say which server it comes from. Where there are several, they are asked.
+    """
+    if len(servers) == 1:
+        return Unusable(why(servers[0].variable, servers[0].uri, error))
+    for each in servers:
+        try:
+            await check_mongodb(each.uri, each.variable)
+        except Unusable as unusable:
+            return unusable
+    return Unusable(f"MongoDB says {type(error).__name__}: {str(error)[:200]}")

@@ -6,7 +6,7 @@ import typer
 
 from cartwheel.operations import typed
 from cartwheel.operations.reaching import BusSettings
-from cartwheel.services import SERVICES
+from cartwheel.services import OPERATIONS, SERVICES
 
 dlq = typer.Typer(no_args_is_help=True, help="Look at parked events, replay them or drop them.")
 
@@ -78,7 +78,7 @@ def replay(
     from cartwheel.operations.dead_letters import work
     from cartwheel.operations.dead_letters.audit import Action
 
-    settings = typed.settings(work.Settings)
+    settings = typed.settings(work.Settings, databases=[OPERATIONS])
     if ids:
         typed.run(work.act(settings, Action.REPLAY, ids, service), work.NotParked)
     else:
@@ -97,7 +97,7 @@ def drop(
     from cartwheel.operations.dead_letters import work
     from cartwheel.operations.dead_letters.audit import Action
 
-    settings = typed.settings(work.Settings)
+    settings = typed.settings(work.Settings, databases=[OPERATIONS])
     typed.run(work.act(settings, Action.DROP, ids, service, why=why), work.NotParked)
 
 
@@ -106,5 +106,5 @@ def audit(limit: _Limit = 50, json: _Json = False) -> None:
     """List who replayed or dropped what, newest first."""
     from cartwheel.operations.dead_letters import work
 
-    settings = typed.settings(work.Settings)
+    settings = typed.settings(work.Settings, databases=[OPERATIONS])
     typed.run(work.show_audit(settings, limit=limit, json=json))

@@ -7,7 +7,7 @@ from aio_pika.abc import AbstractConnection
 from rich.progress import Progress
 
 from cartwheel.kernel import mongodb
-from cartwheel.kernel.settings import DatabasePrefix, MongodbUri
+from cartwheel.kernel.settings import DatabaseAddresses, DatabasePrefix
 from cartwheel.operations import typed
 from cartwheel.operations.dead_letters import actions, display, listing, queue
 from cartwheel.operations.dead_letters.audit import Action, Audit, Line
@@ -17,7 +17,7 @@ from cartwheel.services import OPERATIONS, SERVICES
 
 
 class Settings(BusSettings, frozen=True, kw_only=True):
-    mongodb_uri: MongodbUri
+    databases: DatabaseAddresses
     mongodb_database_prefix: DatabasePrefix = ""
 
 
@@ -107,9 +107,10 @@ async def _reach(settings: Settings) -> AsyncGenerator[tuple[AbstractConnection,
 
 @asynccontextmanager
 async def _audit(settings: Settings) -> AsyncGenerator[Audit]:
-    prefix = settings.mongodb_database_prefix
-    async with mongodb.connect(settings.mongodb_uri, process="dlq", prefix=prefix) as client:
-        yield Audit(mongodb.database(client, OPERATIONS, prefix))
+    async with mongodb.opened(
+        settings.databases, process="dlq", prefix=settings.mongodb_database_prefix
+    ) as databases:
+        yield Audit(databases[OPERATIONS])
 
 
 def _check(ids: Sequence[str], found: set[str] | frozenset[str]) -> None:

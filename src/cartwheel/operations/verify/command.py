@@ -7,6 +7,7 @@ import typer
 
 from cartwheel.operations import typed
 from cartwheel.operations.verify.patience import Patience
+from cartwheel.services import SERVICES
 
 
 def verify(
@@ -29,7 +30,7 @@ def verify(
     from cartwheel.operations.verify.records import Unreadable
     from cartwheel.operations.verify.report import JsonReport, Report
 
-    settings = typed.settings(run.Settings)
+    settings = typed.settings(run.Settings, databases=SERVICES)
     report = (JsonReport if json else Report)(typed.output())
     patience = Patience(
         grace=timedelta(seconds=grace),

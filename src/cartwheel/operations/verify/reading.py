@@ -1,7 +1,7 @@
 """Documents from the services' databases, a batch at a time, in the order of their ids."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -16,7 +16,7 @@ from cartwheel.operations.verify.case import Case
 from cartwheel.operations.verify.records import Mail, Order, Payment, Product, Reservation
 from cartwheel.operations.verify.spool import Spool
 from cartwheel.operations.verify.stock import Reserved
-from cartwheel.services import outboxes
+from cartwheel.services import SERVICES, outboxes
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 Collection = AsyncCollection[Document]
@@ -31,23 +31,23 @@ class Databases(msgspec.Struct, frozen=True):
     Every service's outboxes are read, its other documents known or not.
     """
 
-    client: Client
-    prefix: str
+    every: Mapping[str, Database]
     products: Database
     orders: Database
     payments: Database
     notifications: Database
 
     @classmethod
+    def of(cls, databases: Mapping[str, Database]) -> "Databases":
+        names = msgspec.structs.fields(cls)[1:]
+        return cls(databases, *(databases[each.name] for each in names))
+
+    @classmethod
     def named(cls, client: Client, prefix: str = "") -> "Databases":
-        names = msgspec.structs.fields(cls)[2:]
-        return cls(client, prefix, *(mongodb.database(client, each.name, prefix) for each in names))
+        return cls.of({name: mongodb.database(client, name, prefix) for name in SERVICES})
 
     def with_outboxes(self) -> dict[str, Collection]:
-        return {
-            name: mongodb.database(self.client, service, self.prefix)[name]
-            for service, name in outboxes()
-        }
+        return {name: self.every[service][name] for service, name in outboxes()}
 
 
 async def batches(
@@ -135,7 +135,7 @@ async def stocks_at_once(
     (`minSnapshotHistoryWindowInSeconds`, 1 under `make up`).
     """
     async with (
-        databases.client.start_session() as session,
+        databases.products.client.start_session() as session,
         await session.start_transaction(read_concern=ReadConcern("snapshot")),
     ):
         async for each in _added_up(databases, product_ids, session):

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from cartwheel.kernel import mongodb
-from cartwheel.kernel.settings import AmqpUrl, DatabasePrefix, MongodbUri
+from cartwheel.kernel.settings import AmqpUrl, DatabaseAddresses, DatabasePrefix
 from cartwheel.operations.verify import passes, queues, reading
 from cartwheel.operations.verify.ledger import LedgerSettings
 from cartwheel.operations.verify.passes import World
@@ -19,7 +19,7 @@ from cartwheel.operations.verify.spool import Spool
 
 
 class Settings(LedgerSettings, frozen=True, kw_only=True):
-    mongodb_uri: MongodbUri
+    databases: DatabaseAddresses
     mongodb_database_prefix: DatabasePrefix = ""
     rabbitmq_url: AmqpUrl
 
@@ -27,16 +27,18 @@ class Settings(LedgerSettings, frozen=True, kw_only=True):
 async def verify(
     settings: Settings, patience: Patience, again_after: timedelta, report: Report
 ) -> None:
-    prefix = settings.mongodb_database_prefix
     async with (
-        mongodb.connect(
-            settings.mongodb_uri, process="verify", prefix=prefix, timeout=None
-        ) as client,
+        mongodb.opened(
+            settings.databases,
+            process="verify",
+            prefix=settings.mongodb_database_prefix,
+            timeout=None,
+        ) as databases,
         queues.reach(settings.rabbitmq_url) as waiting,
     ):
         with Spool() as spool:
             world = World(
-                databases=Databases.named(client, prefix),
+                databases=Databases.of(databases),
                 ledger=settings,
                 queues=waiting,
                 spool=spool,

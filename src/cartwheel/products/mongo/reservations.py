@@ -7,7 +7,7 @@ from typing import Any
 
 from pymongo import UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError, PyMongoError, ServerSelectionTimeoutError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -196,7 +196,9 @@ class MongoReservations:
             try:
                 done = await work(session)
             except PyMongoError as error:
-                if not error.timeout:  # which may be the deadline, met in the midst of conflicts
+                # A timeout may be the deadline, met in the midst of conflicts; that there is no
+                # primary is an outage.
+                if not error.timeout or isinstance(error, ServerSelectionTimeoutError):
                     conflict = error if is_contention(error) else None
                 raise
             conflict = None  # what the commit meets from here on may have been done

@@ -1,0 +1,120 @@
+"""What operations do while a database has no primary: they wait for the next one, but not for long.
+
+An election takes 2 to 4 s where the set is configured as docs/operations.md says. Until no primary
+has been seen for `WAIT_SECONDS`, every operation waits for the next one, and the client never hears
+of the election. After that operations fail at once: the outage will last, and requests that wait
+for their deadline in vain fill the queues of whoever asks.
+"""
+
+import time
+from types import CoroutineType
+from typing import Any
+
+import pymongo
+from pymongo import AsyncMongoClient
+from pymongo.errors import ServerSelectionTimeoutError
+from pymongo.monitoring import (
+    ServerHeartbeatFailedEvent,
+    ServerHeartbeatListener,
+    ServerHeartbeatStartedEvent,
+    ServerHeartbeatSucceededEvent,
+)
+from pymongo.topology_description import TopologyDescription
+
+WAIT_SECONDS = 5.0
+"""Seconds without a primary, after which operations fail at once."""
+
+LOOK_SECONDS = 0.4
+"""Seconds that the first operation without a primary waits all the same. A process that was
+suspended has seen nothing for long, and needs a moment to connect again."""
+
+HEARTBEAT_SECONDS = 1.0
+"""Seconds between two signs of life of each member. The driver's default is 10."""
+
+CONNECT_SECONDS = 2.0
+"""Seconds for a new connection. The driver's default is 20.
+
+A member that has sent no sign of life for this and `HEARTBEAT_SECONDS` together counts as down.
+What waits for its answer is then repeated at the new primary. A primary that is killed closes its
+connections; one that is frozen or cut off is noticed by this alone. Source:
+https://github.com/mongodb/specifications/blob/master/source/server-discovery-and-monitoring/server-monitoring.md"""
+
+
+class NoPrimary(ServerSelectionTimeoutError):
+    """No primary was there in time. What failed was not sent by this attempt.
+
+    It bears none of the driver's labels. With them, a transaction would be repeated until its
+    deadline, and its commit without any pause.
+    """
+
+    def has_error_label(self, label: str) -> bool:
+        return False
+
+
+class _LastSeen(ServerHeartbeatListener):
+    """When a sign of life has last shown a primary, by the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._seen: float | None = None
+        self._missed: float | None = None
+
+    def started(self, event: ServerHeartbeatStartedEvent) -> None:
+        pass
+
+    def succeeded(self, event: ServerHeartbeatSucceededEvent) -> None:
+        if event.reply.is_writable:
+            self._seen = time.monotonic()
+            self._missed = None
+
+    def failed(self, event: ServerHeartbeatFailedEvent) -> None:
+        pass
+
+    def patience(self) -> float:
+        """Return how many seconds an operation that finds no primary may wait for one."""
+        now = time.monotonic()
+        if self._missed is None:
+            self._missed = now
+        # Before the first sign of life, time counts from the first operation.
+        seen = self._missed if self._seen is None else self._seen
+        return max(seen + WAIT_SECONDS, self._missed + LOOK_SECONDS) - now
+
+
+class PatientClient(AsyncMongoClient[dict[str, Any]]):
+    """The driver's client, whose operations wait for a primary as this module says.
+
+    While there is one, that costs an operation a comparison.
+    """
+
+    def __init__(self, uri: str, *, event_listeners: list[Any], **options: Any) -> None:
+        self._last_seen = _LastSeen()
+        self._with_primary: TopologyDescription | None = None
+        super().__init__(
+            uri,
+            heartbeatFrequencyMS=int(HEARTBEAT_SECONDS * 1000),
+            connectTimeoutMS=int(CONNECT_SECONDS * 1000),
+            serverSelectionTimeoutMS=int(WAIT_SECONDS * 1000),
+            event_listeners=[self._last_seen, *event_listeners],
+            **options,
+        )
+
+    # The driver has no setting for this: under a deadline it waits until then. All its operations,
+    # reads and writes, in transactions or not, choose their server by this method.
+    def _select_server(self, *args: Any, **options: Any) -> "CoroutineType[Any, Any, Any]":
+        description = self.topology_description
+        if description is not self._with_primary:  # a new one comes with each sign of life
+            if not description.has_writable_server():
+                return self._select_in_time(*args, **options)
+            self._with_primary = description
+        return super()._select_server(*args, **options)
+
+    async def _select_in_time(self, *args: Any, **options: Any) -> Any:
+        patience = self._last_seen.patience()
+        if patience <= 0:
+            described = self.topology_description
+            lacking = "primary" if described.known_servers else "server"
+            raise NoPrimary(f"No {lacking} for {WAIT_SECONDS:.0f} s: {described!r}")
+        try:
+            with pymongo.timeout(patience):
+                return await super()._select_server(*args, **options)
+        except ServerSelectionTimeoutError as error:
+            raise NoPrimary(str(error)) from error

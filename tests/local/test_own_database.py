@@ -1,0 +1,89 @@
+"""One service's database is on a server of its own, the rest is private: everything works, and a
+reset finds it there."""
+
+import secrets
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cartwheel.kernel.mongodb import Client
+from cartwheel.local import places, ports
+from cartwheel.local.places import MongoDB, OneDatabase
+from cartwheel.local.up import System, running
+from cartwheel.services import SERVICES
+
+from ..journeys.command_line import cartwheel, cartwheel_in
+from ..journeys.shop import Shelf, open_shop
+
+
+async def test_a_service_with_a_server_of_its_own_among_private_parts(
+    tmp_path: Path, system: System, client: Client
+) -> None:
+    name = f"test_{secrets.token_hex(4)}"
+    elsewhere = urlsplit(system.environment["MONGODB_URI"])._replace(path=f"/{name}").geturl()
+
+    async with running(tmp_path, given={"ORDERS_MONGODB_URI": elsewhere}) as own:
+        async with open_shop(own.url) as shop:
+            customer = await shop.sign_up()
+            product = await Shelf(await shop.admin()).put_up(stock=3)
+            order = (await customer.order(product)).made
+            await customer.pay(order)
+            await customer.sees(order, "PAID")
+        assert await client[name]["orders"].find_one({"_id": order["id"]})
+        for command in (("setup",), ("dlq", "audit"), ("verify", "--json")):
+            ran = await cartwheel(own, *command)
+            assert ran.status == 0, ran
+        assert '"orders":1' in ran.output.replace(" ", "")
+
+    ran = await cartwheel_in(tmp_path, "reset", "--yes")
+    assert ran.status == 0, ran
+    assert f"✓ deleted database {name}" in ran.errors
+    assert name not in await client.list_database_names()
+
+
+async def test_of_several_servers_the_one_at_fault_is_told_by_its_own_variable(
+    system: System,
+) -> None:
+    nowhere = f"mongodb://127.0.0.1:{ports.find_free()}/shop"
+
+    ran = await cartwheel_in(
+        system.supervisor.home, "verify", environment={"PAYMENTS_MONGODB_URI": nowhere}
+    )
+
+    told = f"✗ PAYMENTS_MONGODB_URI points to {nowhere}, which refuses connections"
+    assert (ran.status, ran.errors.strip()) == (2, told)
+
+
+SHARED, OWN = "mongodb://h/?w=1", "mongodb://u:s3cret@i:1,j:2/shop"
+
+
+def test_the_places_say_which_database_is_where() -> None:
+    found = places.given(
+        {
+            "MONGODB_URI": SHARED,
+            "MONGODB_DATABASE_PREFIX": "my_",
+            "ORDERS_MONGODB_URI": OWN,
+            "PAYMENTS_MONGODB_URI": "mongodb://k",
+        }
+    )
+
+    assert [str(place) for place in found] == [
+        "MongoDB at h, prefix my_, without orders and payments",
+        "MongoDB at i:1,j:2, database shop of orders",
+        "MongoDB at k, database my_payments of payments",
+    ]
+
+
+def test_where_each_database_has_a_server_of_its_own_nothing_is_at_the_shared_one() -> None:
+    own = {f"{name.upper()}_MONGODB_URI": f"mongodb://{name}" for name in SERVICES}
+
+    assert MongoDB(SHARED, "", SERVICES) in places.given({"MONGODB_URI": SHARED, **own})
+    own["OPERATIONS_MONGODB_URI"] = "mongodb://o"
+    found = places.given({"MONGODB_URI": SHARED, **own})
+    assert all(isinstance(place, OneDatabase) for place in found)
+
+
+def test_what_an_older_version_has_noted_is_read(tmp_path: Path) -> None:
+    noted = '[{"type":"MongoDB","uri":"mongodb://h/?w=1","prefix":"my_"}]'
+    (tmp_path / "servers.json").write_text(noted)
+
+    assert places.remembered(tmp_path) == [MongoDB(SHARED, "my_")]
