@@ -32,6 +32,11 @@ class Proxy:
         self._losing_what_is_sent = False
         self.port = 0
 
+    @property
+    def connections(self) -> int:
+        """How many go through it."""
+        return len(self._writers) // 2
+
     def cut(self) -> None:
         """Reset every connection; new ones are let through."""
         for writer in list(self._writers):

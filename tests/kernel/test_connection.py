@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from aio_pika.abc import AbstractChannel
@@ -18,7 +18,7 @@ from cartwheel.kernel.operating import connect_any
 from cartwheel.kernel.servers import Unusable, check_rabbitmq
 from cartwheel.local import ports
 
-from ..proxy import proxy_to
+from ..proxy import Proxy, proxy_to
 from ..waiting import eventually
 from .conftest import Connect
 from .messages import SERVICE, Echo, Happened
@@ -126,3 +126,31 @@ async def test_commands_and_checks_take_any_node(rabbitmq_url: str) -> None:
         assert str(unusable.value).count("which refuses connections") == 2
         with pytest.raises(ConnectionError):
             await connect_any(f"{dead},{dead_too}")
+
+
+async def test_replicas_of_a_process_keep_to_nodes_of_their_own(
+    connect: Connect, rabbitmq_url: str
+) -> None:
+    """Each proxy stands for a node."""
+    connections: list[Proxy] = []
+    async with AsyncExitStack() as stack:
+        urls: list[str] = []
+        for _ in range(3):
+            proxy, url = await stack.enter_async_context(proxy_to(rabbitmq_url))
+            connections.append(proxy)
+            urls.append(url)
+
+        replicas = [await connect(RpcClient(), url=",".join(urls)) for _ in range(3)]
+        assert [proxy.connections for proxy in connections] == [1, 1, 1]
+        await connect(RpcClient(), url=",".join(urls))
+        assert sorted(proxy.connections for proxy in connections) == [1, 1, 2]
+
+        for replica in replicas:
+            await replica.stop()
+
+        async def one_left() -> None:
+            assert sum(proxy.connections for proxy in connections) == 1
+
+        await eventually(one_left)
+        await connect(RpcClient(), url=",".join(urls))
+        assert sorted(proxy.connections for proxy in connections) == [0, 1, 1]

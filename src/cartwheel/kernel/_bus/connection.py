@@ -12,6 +12,7 @@ import time
 from collections import deque
 from functools import partial
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from cartwheel.kernel._amqp import connecting
 from cartwheel.kernel._amqp.interface import (
@@ -19,6 +20,7 @@ from cartwheel.kernel._amqp.interface import (
     AmqpError,
     BadUrl,
     Channel,
+    ConnectionLost,
     QueueMissing,
 )
 from cartwheel.kernel._amqp.interface import Connection as AmqpConnection
@@ -27,9 +29,12 @@ from cartwheel.kernel._core.telemetry import log
 from cartwheel.kernel.servers import Unusable, why
 from cartwheel.kernel.settings import AmqpClient, each_url
 
-HEARTBEAT_SECONDS = 5
-"""Seconds. RabbitMQ gives up a silent client after two of them, and we a silent RabbitMQ after two
-and a half to three (aiormq after 18 s). Until then requests to a frozen one wait in vain."""
+HEARTBEAT_SECONDS = 3
+"""Seconds. RabbitMQ gives up a silent client after two or three of them, and we a silent RabbitMQ
+after two to two and a half (aiormq later). Until then requests to a frozen one wait in vain."""
+
+PLACE_SECONDS = 1.0
+"""For a place on a node. A cluster with a frozen node declares nothing."""
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 2.0
@@ -59,8 +64,8 @@ class Connection:
         connection.add(bus := RpcClient())
         await connection.start()
 
-    `urls` may list the nodes of a cluster. The first is chosen at random, and the next one is tried
-    when it fails.
+    `urls` may list the nodes of a cluster. The first is chosen at random. The next one is tried
+    when it fails, or has another replica of `process` already.
     """
 
     def __init__(self, urls: str, *, process: str, client: AmqpClient = "built-in") -> None:
@@ -102,7 +107,7 @@ class Connection:
             await asyncio.wait({self._task})
 
     async def _keep(self) -> None:
-        failures = 0
+        failures = crowded = 0
         while True:
             url = self._urls[0]
             try:
@@ -110,8 +115,13 @@ class Connection:
                     connection = await connecting.connect(
                         url, name=self._process, heartbeat=HEARTBEAT_SECONDS, client=self._client
                     )
-                await self._use_until_lost(connection)
-                failures = 0
+                if crowded < len(self._urls) - 1 and not await self._has_place(connection, url):
+                    crowded += 1
+                    await connection.close()
+                else:
+                    crowded = 0
+                    await self._use_until_lost(connection)
+                    failures = 0
             except BadUrl as error:
                 reason = why("RABBITMQ_URL", url, error)
                 if len(self._urls) == 1:
@@ -128,6 +138,24 @@ class Connection:
             # Each node is tried once before there is a pause.
             if rounds := failures // len(self._urls):
                 await asyncio.sleep(_pause_after(rounds))
+
+    async def _has_place(self, connection: AmqpConnection, url: str) -> bool:
+        """Return whether no other replica of this process is on the node; then its place is taken.
+
+        So replicas are on nodes of their own, as long as there are enough, and no node takes all of
+        them with it. The place is an exclusive queue, which RabbitMQ lets one connection have.
+        """
+        parts = urlsplit(url)
+        place = f"at.{self._process}.{parts.hostname}:{parts.port}"
+        try:
+            async with asyncio.timeout(PLACE_SECONDS):
+                channel = await connection.channel(confirms=False)
+                await channel.declare_exclusive(place, ttl_seconds=1.0)
+        except ConnectionLost:
+            return False
+        except TimeoutError:
+            return True  # nobody can have it now
+        return True
 
     async def _use_until_lost(self, connection: AmqpConnection) -> None:
         uses = [asyncio.create_task(self._keep_open(use, connection)) for use in self._uses]
