@@ -537,9 +537,15 @@ async def test_a_frozen_replica_gets_nothing_more_and_what_it_was_to_read_is_rea
         proxy.freeze()
 
         async with asyncio.timeout(topology.REQUEST_DEADLINE_SECONDS / 2):
+            written = await asyncio.gather(  # one by each
+                *(caller.request(Outside(number=7), timeout=60) for _ in range(2)),
+                return_exceptions=True,
+            )
+            assert sorted(type(each).__name__ for each in written) == ["OutcomeUnknown", "int"]
             texts = [str(n) for n in range(10)]
             asked = [caller.request(Echo(text=text), timeout=60) for text in texts]
             assert await asyncio.gather(*asked) == texts
+        taken.clear()
         began = time.monotonic()
         for each in range(50):
             assert await caller.request(Outside(number=each), timeout=60) == each

@@ -31,7 +31,7 @@ from cartwheel.kernel._amqp.interface import (
 )
 from cartwheel.kernel._core.telemetry import log
 
-MISSED = 4
+MISSED = 3
 """Half heartbeats without a byte from RabbitMQ, before the one that ends the connection. They are
 counted, not timed: a process that was stopped for a minute has missed one."""
 

@@ -31,7 +31,7 @@ from cartwheel.kernel.settings import AmqpClient, each_url
 
 HEARTBEAT_SECONDS = 3
 """Seconds. RabbitMQ gives up a silent client after two or three of them, and we a silent RabbitMQ
-after two to two and a half (aiormq later). Until then requests to a frozen one wait in vain."""
+after one and a half to two (aiormq later). Until then requests to a frozen one wait in vain."""
 
 PLACE_SECONDS = 1.0
 """For a place on a node. A cluster with a frozen node declares nothing."""

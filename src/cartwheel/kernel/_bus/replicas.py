@@ -18,7 +18,9 @@ PING_SECONDS = 2.0
 SILENT_SECONDS = 0.4
 """Without a sign of a replica that owes an answer; then it is pinged by name."""
 FROZEN_SECONDS = 1.0
-"""Without an answer to a ping; then others get what is to be sent."""
+"""Without an answer to a ping; then others get what is to be sent, and what is to be read."""
+GIVEN_UP_SECONDS = 2.0
+"""Without an answer to a ping; then its callers learn that they do not know what it has written."""
 FORGOTTEN_SECONDS = 30.0
 """Without a sign of a replica whose queue is still there: its process is frozen, or cut off."""
 
@@ -47,8 +49,8 @@ class Replica(Generic[Sent]):
         if self.pinged_at is None:
             self.pinged_at = now
 
-    def is_frozen(self, now: float) -> bool:
-        return self.pinged_at is not None and now - self.pinged_at > FROZEN_SECONDS
+    def is_frozen(self, now: float, seconds: float = FROZEN_SECONDS) -> bool:
+        return self.pinged_at is not None and now - self.pinged_at > seconds
 
     def is_silent(self, now: float) -> bool:
         """Whether it owes an answer, has not been heard lately, and can be pinged by its name."""

@@ -19,7 +19,7 @@ import msgspec
 
 from cartwheel.kernel._amqp.interface import Channel, Connection, ConnectionLost, Delivery, Message
 from cartwheel.kernel._bus import topology, wire
-from cartwheel.kernel._bus.replicas import Replica, Replicas
+from cartwheel.kernel._bus.replicas import GIVEN_UP_SECONDS, Replica, Replicas
 from cartwheel.kernel._core import crash_points
 from cartwheel.kernel._core.messages import Request
 from cartwheel.kernel._core.telemetry import log, traceparent
@@ -426,8 +426,8 @@ class RpcClient:
                 replica.pinged(now)
                 self._ping(f"{_ONE} {replica.name}", topology.presence(replica.name))
             if replica.is_frozen(now) and self._replicas(replica.service).has_better(replica, now):
-                # What it reads may be read elsewhere. What it writes, it may yet do.
-                for sent in [each for each in replica.sent if each.read]:
+                given_up = replica.is_frozen(now, GIVEN_UP_SECONDS)
+                for sent in [each for each in replica.sent if each.read or given_up]:
                     sent.fail(_Lost, f"{replica.service} does not answer")
 
     def _ping_all(self, replicas: "Replicas[_Sent]") -> None:
