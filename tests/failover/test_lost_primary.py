@@ -8,6 +8,7 @@ import itertools
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -15,7 +16,9 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from cartwheel.kernel._store.primary import WAIT_SECONDS
 from cartwheel.kernel.mongodb import Client, Database
 from cartwheel.kernel.testing import is_outage, until
+from cartwheel.local.up import running
 
+from ..journeys.shop import Answer, Customer, Shelf, open_shop
 from ..replica_set import NAMES, ReplicaSet
 from ..waiting import eventually
 from .conftest import new_database
@@ -104,16 +107,13 @@ async def test_when_the_primary_is_lost_writers_wait_for_the_next_one_and_lose_n
     assert found >= stored
 
 
-async def lose_majority(members: ReplicaSet, lose: Lose) -> None:
-    for name in await members.secondaries():
-        await lose(members, name)
-
-
-async def attempt(work: Callable[[], Awaitable[object]]) -> tuple[float, Exception | None]:
+async def attempt(
+    work: Callable[[], Awaitable[object]], *, within: float = DEADLINE_SECONDS
+) -> tuple[float, Exception | None]:
     """Return how long it took, and what it raised."""
     began = time.monotonic()
     try:
-        async with until(time.time() + DEADLINE_SECONDS):
+        async with until(time.time() + within):
             await work()
     except Exception as error:
         return time.monotonic() - began, error
@@ -133,6 +133,17 @@ async def test_without_a_primary_requests_wait_at_first_and_then_fail_at_once(
         async with client.start_session() as session:
             await session.with_transaction(insert)
 
+    begun, no_member = asyncio.Event(), asyncio.Event()
+
+    async def about_to_commit() -> None:
+        async def insert(session: AsyncClientSession) -> None:
+            await things.insert_one({"_id": "about to commit"}, session=session)
+            begun.set()
+            await no_member.wait()
+
+        async with client.start_session() as session:
+            await session.with_transaction(insert)
+
     requests: list[Callable[[], Awaitable[object]]] = [
         lambda: things.find_one({"_id": "before"}),
         lambda: things.insert_one({"_id": "during"}),
@@ -141,11 +152,14 @@ async def test_without_a_primary_requests_wait_at_first_and_then_fail_at_once(
     ]
 
     async with all_back(members):
+        committing = asyncio.create_task(attempt(about_to_commit, within=3 * DEADLINE_SECONDS))
+        await begun.wait()
         for name in NAMES:
             await lose(members, name)
         lost = time.monotonic()
+        no_member.set()
 
-        early = await asyncio.gather(*map(attempt, requests))
+        early = await asyncio.gather(*map(attempt, requests), committing)
         waited = time.monotonic() - lost
         # A request that fails on the way may have had less to wait for than the others.
         await asyncio.sleep(max(WAIT_SECONDS + 0.5 - waited, 0))
@@ -153,7 +167,7 @@ async def test_without_a_primary_requests_wait_at_first_and_then_fail_at_once(
         slowest = max(took for each in late for took, _ in each)
         print(f"{lose.__name__}: at first {waited:.2f} s, then {slowest:.3f} s")  # noqa: T201
 
-    assert [is_outage(error) for _, error in early if error] == [True] * len(requests)
+    assert [is_outage(error) for _, error in early if error] == [True] * len(early)
     assert max(took for took, _ in early) > WAIT_SECONDS / 2
     assert waited < DEADLINE_SECONDS - 1
     assert [is_outage(error) for each in late for _, error in each if error] == [True] * (
@@ -166,3 +180,47 @@ async def test_without_a_primary_requests_wait_at_first_and_then_fail_at_once(
         assert error is None, error
 
     await eventually(works_again)
+
+
+async def test_over_http_each_request_fails_at_once_and_the_shop_recovers_by_itself(
+    members: ReplicaSet, tmp_path: Path
+) -> None:
+    async with (
+        running(tmp_path, given={"MONGODB_URI": members.uri}) as system,
+        open_shop(system.url) as shop,
+    ):
+        customer = await shop.sign_up()
+        product = await Shelf(await shop.admin()).put_up(stock=10)
+        order = (await customer.order(product)).made
+
+        async def timed(request: Awaitable[Answer]) -> tuple[float, int]:
+            began = time.monotonic()
+            status = (await request).status
+            return time.monotonic() - began, status
+
+        async with all_back(members):
+            await members.kill(*NAMES)
+            await asyncio.sleep(WAIT_SECONDS + 1)
+            answers = [
+                await timed(request)
+                for request in (
+                    customer.order(product),
+                    customer.get("/orders"),
+                    customer.pay(order),
+                    customer.get("/products"),
+                )
+            ]
+        await eventually(lambda: _bought(customer, product))
+
+    slowest = max(took for took, _ in answers)
+    print(f"slowest answer {slowest:.3f} s")  # noqa: T201
+    assert {status for _, status in answers} == {503}
+    assert slowest < LONGEST_FAILURE_SECONDS * 2
+
+
+async def _bought(customer: Customer, product: object) -> None:
+    placed = await customer.order(product)
+    assert placed.status == 201, placed.text
+    paid = await customer.pay(placed.made)
+    assert paid.status == 201, paid.text
+    await customer.sees(placed.made, "PAID")
