@@ -4,7 +4,7 @@ from cartwheel.kernel._amqp.interface import Message
 from cartwheel.kernel._bus import topology, wire
 from cartwheel.kernel._bus.consuming import ATTEMPTS, RETRIES_REQUESTED
 from cartwheel.kernel._bus.hosts import connect_any
-from cartwheel.kernel._store.migrations import apply_migrations
+from cartwheel.kernel._store.migrations import apply_migrations, pending
 
 __all__ = [
     "ATTEMPTS",
@@ -12,6 +12,7 @@ __all__ = [
     "Message",
     "apply_migrations",
     "connect_any",
+    "pending",
     "topology",
     "wire",
 ]

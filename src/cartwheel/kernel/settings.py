@@ -59,6 +59,17 @@ _NEXT_AMQP_URL = re.compile(r",(?=amqps?://)")
 HttpUrl = Annotated[
     str, Meta(pattern=rf"^https?://{_USER}{_HOST}{_REST}", description="http://HOST:PORT")
 ]
+_MANAGEMENT_URL = rf"https?://{_USER}{_HOST}(?:/[^\s@,?]*)?"
+ManagementUrls = Annotated[
+    str,
+    Meta(
+        pattern=rf"^{_MANAGEMENT_URL}(,{_MANAGEMENT_URL})*\Z",
+        description="http://USER:PASSWORD@HOST:15672, percent-encoded; several stand with commas "
+        "between them",
+    ),
+]
+"""The setting RABBITMQ_MANAGEMENT_URL: where RabbitMQ's management API answers."""
+
 AmqpClient = Annotated[Literal["built-in", "aiormq"], Meta(description="built-in or aiormq")]
 """The setting AMQP_CLIENT: Cartwheel's own client, or the library."""
 

@@ -19,17 +19,18 @@ from cartwheel.kernel.servers import (
     shown,
     why,
 )
-from cartwheel.kernel.settings import AmqpClient, HttpUrl, check
+from cartwheel.kernel.settings import AmqpClient, HttpUrl, ManagementUrls, check
 from cartwheel.local.console import Console
 from cartwheel.local.parts import given_aws, given_databases, is_aws_given, side_by_side
 from cartwheel.local.processes import PROCESSES
 from cartwheel.services import DATABASES
 
 
-class _LibrarySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a library reads, and so no process."""
+class _OtherSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What no process reads, but a library or `cartwheel setup`."""
 
     aws_endpoint_url: HttpUrl | None = None
+    rabbitmq_management_url: ManagementUrls | None = None
 
 
 def check_settings(environment: Mapping[str, str]) -> None:
@@ -38,7 +39,7 @@ def check_settings(environment: Mapping[str, str]) -> None:
     Raises:
         BadSettings: some of it is malformed.
     """
-    kinds = [_LibrarySettings, *(resolve_name(each.settings) for each in PROCESSES)]
+    kinds = [_OtherSettings, *(resolve_name(each.settings) for each in PROCESSES)]
     check(kinds, environment, databases=DATABASES)
 
 

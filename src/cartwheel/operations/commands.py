@@ -8,20 +8,38 @@ from typing import Annotated
 import typer
 
 from cartwheel.contracts.order_number import read_number
+from cartwheel.local.console import Console
 from cartwheel.local.demo_users import ADMIN, PASSWORD
 from cartwheel.operations import typed
 from cartwheel.operations.reaching import BusSettings
 from cartwheel.services import SERVICES
 
 
-def setup() -> None:
-    """Declare queues and exchanges, make indexes, migrate data. May be repeated at any time."""
+def setup(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
+    drop_older: Annotated[
+        bool,
+        typer.Option(
+            "--drop-older",
+            help="Delete the queues that only the version before uses: after an upgrade.",
+        ),
+    ] = False,
+) -> None:
+    """Declare queues and exchanges, make indexes, migrate data. May be repeated at any time.
+
+    Where RabbitMQ is a cluster: give each queue its members on three nodes, drop those on forgotten
+    nodes, and spread the leaders. That needs RABBITMQ_MANAGEMENT_URL, or rabbitmqctl on PATH.
+    """
     from cartwheel.operations import setup as preparation
+    from cartwheel.operations import shown_setup
 
     settings = typed.settings(preparation.Settings, databases=SERVICES)
-    ran = typed.run(preparation.setup(settings))
-    for name, count in ran.items():
-        typed.output().print(f"{name}: {count} migrations" if count else f"{name}: up to date")
+    work = preparation.setup(
+        settings, dry_run=dry_run, drop_older=drop_older, doing=Console().doing
+    )
+    shown_setup.show(typed.run(work), dry_run=dry_run)
 
 
 def demo(

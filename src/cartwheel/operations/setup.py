@@ -1,42 +1,109 @@
-"""`cartwheel setup`: queues, exchanges, indexes and migrations, before any process starts."""
+"""`cartwheel setup`: queues, exchanges, indexes and migrations, before any process starts.
+
+Where RabbitMQ is a cluster, it then looks after the members of the queues. A dry run only says
+what would be done.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import msgspec
+from aio_pika.abc import AbstractConnection
+from aiormq.exceptions import ChannelPreconditionFailed
 
 from cartwheel.kernel import mongodb
-from cartwheel.kernel.operating import apply_migrations, connect_any, topology
+from cartwheel.kernel.operating import apply_migrations, connect_any, pending, topology
 from cartwheel.kernel.servers import check_mongodb, check_rabbitmq
-from cartwheel.kernel.settings import AmqpClient, AmqpUrl, DatabaseAddresses, DatabasePrefix
+from cartwheel.kernel.settings import AmqpClient, DatabaseAddresses, DatabasePrefix
+from cartwheel.operations import declared
+from cartwheel.operations.declared import Older, delete_older
+from cartwheel.operations.quorum import reaching
+from cartwheel.operations.quorum.reaching import Brokers, ClusterSettings
+from cartwheel.operations.quorum.tending import Tended
 from cartwheel.services import SERVICES, events, services
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class Settings(ClusterSettings, frozen=True, kw_only=True):
     databases: DatabaseAddresses
     mongodb_database_prefix: DatabasePrefix = ""
-    rabbitmq_url: AmqpUrl
     amqp_client: AmqpClient = "built-in"
 
 
-async def setup(settings: Settings) -> dict[str, int]:
-    """Declare and migrate everything; return how many migrations ran, by service. Repeatable.
+class Outcome(msgspec.Struct, frozen=True):
+    """What was done, or in a dry run would be: how many migrations, by database; what became of
+    the queues' members, and of those of the version before. `missing` is what a dry run would
+    declare, and `unseen` what it cannot see."""
+
+    migrations: dict[str, int]
+    queues: Tended
+    older: Older
+    missing: tuple[str, ...] = ()
+    unseen: str = ""
+
+
+async def setup(
+    settings: Settings,
+    *,
+    dry_run: bool = False,
+    drop_older: bool = False,
+    doing: Callable[[str], AbstractContextManager[object]],
+) -> Outcome:
+    """Declare and migrate everything, and look after the queues' members. Repeatable.
+
+    Args:
+        dry_run: only say what would be done.
+        drop_older: delete the queues that only the version before uses, also if one is in use.
+        doing: shows a text for as long as something takes.
 
     Raises:
-        Unusable: RabbitMQ or MongoDB does not take part; nothing is done then.
+        Unusable: RabbitMQ, its management API or MongoDB does not take part, and nothing is done;
+            or a queue was declared with other arguments, and the rest is not done.
     """
     await check_rabbitmq(settings.rabbitmq_url, settings.amqp_client)
     for each in settings.databases.distinct():
         await check_mongodb(each.uri, each.variable)
-    async with (
-        await connect_any(settings.rabbitmq_url) as connection,
-        connection.channel() as channel,
-    ):
-        await topology.declare(channel, services=SERVICES, events=events())
+    async with reaching.reach(settings) as brokers:
+        missing = await _declare(settings, brokers, dry_run=dry_run)
+        async with await connect_any(settings.rabbitmq_url) as connection:
+            older = await delete_older(connection, SERVICES, used_too=drop_older, dry_run=dry_run)
+        migrations = await _migrate(settings, dry_run=dry_run)
+        queues = await brokers.tend(dry_run=dry_run, doing=doing)
+    unseen = _UNSEEN if dry_run and not brokers.has_api else ""
+    return Outcome(migrations, queues, older, missing, unseen)
+
+
+_UNSEEN = "bindings cannot be seen without RABBITMQ_MANAGEMENT_URL"
+
+
+async def _declare(settings: Settings, brokers: Brokers, *, dry_run: bool) -> tuple[str, ...]:
+    async with await connect_any(settings.rabbitmq_url) as connection:
+        try:
+            async with connection.channel() as channel:
+                underlay = await channel.get_underlay_channel()
+                await brokers.check_name(str(underlay.connection.server_properties["cluster_name"]))
+                if not dry_run:
+                    await topology.declare(channel, services=SERVICES, events=events())
+            return await _missing(connection, brokers) if dry_run else ()
+        except ChannelPreconditionFailed as error:
+            raise declared.otherwise(error) from error
+
+
+async def _missing(connection: AbstractConnection, brokers: Brokers) -> tuple[str, ...]:
+    things = await declared.missing(connection, SERVICES)
+    is_new = f"exchange {topology.EXCHANGE}" in things
+    bound = set[tuple[str, str]]() if is_new else await brokers.bindings()
+    if bound is None:
+        return tuple(things)
+    unbound = [each for each in topology.bindings(SERVICES, events()) if each not in bound]
+    return (*things, *(f"binding of {key} to {queue}" for queue, key in unbound))
+
+
+async def _migrate(settings: Settings, *, dry_run: bool) -> dict[str, int]:
+    step = pending if dry_run else apply_migrations
     async with mongodb.opened(
         settings.databases,
         process="setup",
         prefix=settings.mongodb_database_prefix,
         timeout=None,
     ) as databases:
-        return {
-            each.name: await apply_migrations(databases[each.name], each.migrations)
-            for each in services()
-        }
+        return {each.name: await step(databases[each.name], each.migrations) for each in services()}

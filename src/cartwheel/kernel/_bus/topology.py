@@ -77,12 +77,6 @@ def retry_queue(service: str, delay: int) -> str:
     return f"retry.{service}.{delay}s"
 
 
-def queues(service: str) -> tuple[str, ...]:
-    """Return the queues of `service` that `declare` makes."""
-    retries = (retry_queue(service, delay) for delay in RETRY_DELAYS)
-    return (event_queue(service), *retries, dead_queue(service))
-
-
 def dead_queue_arguments(rabbitmq_version: str) -> dict[str, str | int]:
     """Return the arguments of a queue without a delivery limit.
 
@@ -94,39 +88,62 @@ def dead_queue_arguments(rabbitmq_version: str) -> dict[str, str | int]:
     return {"x-queue-type": "quorum", **({"x-delivery-limit": -1} if limited else {})}
 
 
+def queues(service: str) -> tuple[str, ...]:
+    """Return the queues of `service` that `declare` makes: quorum queues, on a cluster with members
+    on several nodes."""
+    retries = (retry_queue(service, delay) for delay in RETRY_DELAYS)
+    return (event_queue(service), *retries, dead_queue(service))
+
+
+def quorum_arguments(service: str, rabbitmq_version: str) -> dict[str, dict[str, str | int]]:
+    """Return the arguments of each of the quorum queues of `service`, by its name."""
+    return {
+        dead_queue(service): dead_queue_arguments(rabbitmq_version),
+        event_queue(service): {
+            **_AT_LEAST_ONCE,
+            "x-delivery-limit": DELIVERY_LIMIT,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": dead_queue(service),
+        },
+        **{
+            retry_queue(service, delay): {
+                **_AT_LEAST_ONCE,
+                "x-message-ttl": delay * 1000,
+                "x-dead-letter-exchange": "",
+                "x-dead-letter-routing-key": event_queue(service),
+            }
+            for delay in RETRY_DELAYS
+        },
+    }
+
+
+def bindings(services: Iterable[str], events: Iterable[type[Event]]) -> tuple[tuple[str, str], ...]:
+    """Return queue and routing key of each binding to the exchange of events."""
+    told = tuple(events)
+    return tuple(
+        (event_queue(service), event.type)
+        for service in services
+        for event in told
+        if service in event.consumers
+    )
+
+
+async def rabbitmq_version(channel: "AbstractChannel") -> str:
+    underlay = await channel.get_underlay_channel()
+    return str(underlay.connection.server_properties["version"])
+
+
 async def declare(
     channel: "AbstractChannel", *, services: Iterable[str], events: Iterable[type[Event]]
 ) -> None:
     """Declare everything. May be repeated."""
-    underlay = await channel.get_underlay_channel()
-    version = str(underlay.connection.server_properties["version"])
+    version = await rabbitmq_version(channel)
+    services = tuple(services)
     exchange = await channel.declare_exchange(EXCHANGE, "topic", durable=True)
     await channel.declare_exchange(REQUESTS, "direct", durable=True)
     for service in services:
-        await channel.declare_queue(
-            dead_queue(service), durable=True, arguments={**dead_queue_arguments(version)}
-        )
-        queue = await channel.declare_queue(
-            event_queue(service),
-            durable=True,
-            arguments={
-                **_AT_LEAST_ONCE,
-                "x-delivery-limit": DELIVERY_LIMIT,
-                "x-dead-letter-exchange": "",
-                "x-dead-letter-routing-key": dead_queue(service),
-            },
-        )
-        for delay in RETRY_DELAYS:
-            await channel.declare_queue(
-                retry_queue(service, delay),
-                durable=True,
-                arguments={
-                    **_AT_LEAST_ONCE,
-                    "x-message-ttl": delay * 1000,
-                    "x-dead-letter-exchange": "",
-                    "x-dead-letter-routing-key": event_queue(service),
-                },
-            )
-        for event in events:
-            if service in event.consumers:
-                await queue.bind(exchange, routing_key=event.type)
+        for name, arguments in quorum_arguments(service, version).items():
+            await channel.declare_queue(name, durable=True, arguments={**arguments})
+    for name, event_type in bindings(services, events):
+        queue = await channel.get_queue(name, ensure=False)
+        await queue.bind(exchange, routing_key=event_type)

@@ -30,11 +30,16 @@ async def apply_migrations(database: Database, migrations: Sequence[Migration]) 
     return max(len(migrations) - seen, 0)
 
 
+async def pending(database: Database, migrations: Sequence[Migration]) -> int:
+    """Return how many migrations `database` has not seen."""
+    return max(len(migrations) - await _seen(database), 0)
+
+
 async def check(database: Database, migrations: Sequence[Migration]) -> None:
     """Raises:
     NotSetUp: `cartwheel setup` has not been run since the code was last changed.
     """
-    if await _seen(database) < len(migrations):
+    if await pending(database, migrations):
         raise NotSetUp(f"database {database.name!r} is not up to date: run `cartwheel setup`")
 
 

@@ -1,0 +1,102 @@
+"""`rabbitmqctl` and `rabbitmq-queues`, where they are on PATH and their cookie is at hand.
+
+They find node and cookie as they always do: RABBITMQ_NODENAME, and `~/.erlang.cookie` of the user
+that runs them (https://www.rabbitmq.com/docs/cli#erlang-cookie).
+"""
+
+import asyncio
+import shutil
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+
+from cartwheel.local.command import kill_session
+from cartwheel.operations.quorum.access import CannotDo, CannotLook
+from cartwheel.operations.quorum.cluster import Cluster, Listed, quorum_queues, unlisted
+from cartwheel.operations.quorum.steps import Command, Step, looking
+
+LIMIT_SECONDS = 300.0
+"""Seconds for one command: `grow` adds a member to one queue after the other."""
+
+
+_JSON = ("--formatter", "json")
+
+
+class _Status(msgspec.Struct):
+    running_nodes: list[str]
+    disk_nodes: list[str]
+    ram_nodes: list[str] = []
+    partitions: Any = None
+
+
+class _Failed(Exception):
+    """A command did not end well; the message says why."""
+
+
+class CommandLine:
+    """Looks where the tools look by themselves; steps are done at a node that was seen."""
+
+    def __init__(self, vhost: str, ours: Collection[str]) -> None:
+        self._vhost = vhost
+        self._ours = ours
+
+    async def look(self) -> Cluster:
+        see_nodes, see_queues = looking(self._vhost)
+        try:
+            status = msgspec.json.decode(await _run((*see_nodes, *_JSON)), type=_Status)
+            listed = msgspec.json.decode(await _run((*see_queues, *_JSON)), type=list[Listed])
+        except _Failed as error:
+            raise CannotLook(str(error)) from None
+        except msgspec.DecodeError:
+            raise CannotLook("rabbitmqctl prints what cannot be read") from None
+        nodes = (*status.disk_nodes, *status.ram_nodes)
+        return Cluster(
+            nodes={name: name in status.running_nodes for name in nodes},
+            queues=quorum_queues(listed, self._ours),
+            unlisted=unlisted(listed, self._ours),
+            partitioned=bool(status.partitions),
+        )
+
+    async def do(self, step: Step, *, at: str) -> None:
+        long = ("--longnames",) if "." in at else ()
+        try:
+            for command in step.commands(self._vhost):
+                await _run(command, "--node", at, *long)
+        except _Failed as error:
+            raise CannotDo(str(error)) from None
+
+
+async def _run(command: Command, *options: str) -> bytes:
+    """Run `command` of RabbitMQ's tools, and return what it prints.
+
+    Raises:
+        _Failed: it is not there, or does not end well.
+    """
+    name, *arguments = command
+    program = shutil.which(name)
+    if program is None:
+        raise _Failed(f"{name} is not on PATH")
+    process = await asyncio.create_subprocess_exec(
+        *(program, "--quiet", *options, *arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(LIMIT_SECONDS):
+            output, errors = await process.communicate()
+    except TimeoutError:
+        raise _Failed(f"{name} has not ended in {LIMIT_SECONDS:g} s") from None
+    finally:
+        kill_session(process)
+        await process.wait()
+    if process.returncode:
+        raise _Failed(f"{name} says {_first_line(errors or output)!r}")
+    return output
+
+
+def _first_line(output: bytes) -> str:
+    lines = (line.strip() for line in output.decode(errors="replace").splitlines())
+    return next((line for line in lines if line), "nothing")[:200]

@@ -1,0 +1,196 @@
+"""Three RabbitMQ nodes that can be one cluster, with the management API; loopback only.
+
+async with nodes(home) as brokers:
+    await brokers.start("one")
+    await brokers.start("two")          # joins those that run
+    await brokers.kill("two")           # stays down until it is started again
+    await brokers.forget("two")         # and has lost what it held
+"""
+
+import asyncio
+import os
+import secrets
+import shutil
+import signal
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from cartwheel.local import instance, ports, rabbitmq
+from cartwheel.local.command import Command
+from cartwheel.local.console import QUIET
+from cartwheel.local.supervisor import Supervisor, supervising
+
+NAMES = ("one", "two", "three")
+TOOLS = "/usr/lib/rabbitmq/bin"
+"""Debian's tools on PATH are wrappers that switch to the user of the system service."""
+
+_CONFIGURATION = """\
+listeners.tcp.default = 127.0.0.1:{amqp}
+management.tcp.ip = 127.0.0.1
+management.tcp.port = {http}
+log.console = true
+log.console.level = info
+log.file = false
+cluster_name = {cluster}
+cluster_formation.peer_discovery_backend = classic_config
+"""
+
+_ADVANCED = "[{rabbit, [{quorum_cluster_size, 1}]}].\n"
+"""Members that a new queue gets: one, as on a node that is alone."""
+
+_GUEST = aiohttp.encode_basic_auth("guest", "guest")
+
+
+class Nodes:
+    """Made by `nodes`; every method names a node as `NAMES` does."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._home = supervisor.home
+        self.token = secrets.token_hex(3)
+        self._shared = {
+            "PATH": f"{TOOLS}:{os.environ['PATH']}",
+            "LC_ALL": "C.UTF-8",
+            "HOME": str(instance.make_folder(self._home / "erlang")),
+            "ERL_EPMD_PORT": str(ports.find_free()),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+        }
+        instance.write_private(self._home / "erlang" / ".erlang.cookie", secrets.token_hex(10))
+        self._amqp = {name: ports.find_free() for name in NAMES}
+        self._http = {name: ports.find_free() for name in NAMES}
+
+    def node(self, name: str) -> str:
+        """Return what RabbitMQ calls it."""
+        return f"{name}-{self.token}@localhost"
+
+    def url(self, *names: str, vhost: str = "%2F") -> str:
+        return ",".join(
+            f"amqp://guest:guest@127.0.0.1:{self._amqp[name]}/{vhost}" for name in names
+        )
+
+    def management_url(self, name: str, who: str = "guest:guest") -> str:
+        return f"http://{who}@127.0.0.1:{self._http[name]}"
+
+    def tools(self, name: str) -> dict[str, str]:
+        """Return the environment in which RabbitMQ's tools reach a node."""
+        return {**self._shared, "RABBITMQ_NODENAME": self.node(name)}
+
+    async def start(self, *names: str) -> None:
+        """Start those nodes that do not run; return when they are the cluster's."""
+        await asyncio.gather(*(self._start(name) for name in names))
+
+    async def _start(self, name: str) -> None:
+        with suppress(ProcessLookupError, KeyError):
+            self._supervisor.pid(name)
+            return
+        if name in self._supervisor.names:
+            await self._supervisor.start(name)
+        else:
+            await self._supervisor.run(self._command(name))
+
+    async def kill(self, name: str) -> None:
+        """Kill -9 the node; it stays down until `start`."""
+        os.kill(self._supervisor.pid(name), signal.SIGKILL)
+        await self._supervisor.stop(name)
+
+    async def forget(self, name: str, *, by: str = "one") -> None:
+        """Have the cluster forget a node that is down, and delete all that it held."""
+        await self.run(by, "rabbitmqctl", "forget_cluster_node", self.node(name))
+        self.wipe(name)
+
+    def wipe(self, name: str) -> None:
+        shutil.rmtree(self._home / name / "data")
+
+    async def run(self, name: str, *command: str) -> str:
+        """Run one of RabbitMQ's tools on a node; return what it prints."""
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env=self.tools(name),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        assert process.returncode == 0, output.decode()
+        return output.decode()
+
+    async def http(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Ask the management API of the first node."""
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": _GUEST}) as session,
+            session.request(
+                method, f"http://127.0.0.1:{self._http['one']}/api/{path}", json=body
+            ) as response,
+        ):
+            text = await response.text()
+            assert response.status < 300, text
+            return await response.json() if text else None
+
+    async def members(self, vhost: str) -> dict[str, list[str]]:
+        """Return who the members of each queue are, and that all of them answer."""
+        found = await self._queues(vhost)
+        assert all(sorted(queue["online"]) == sorted(queue["members"]) for queue in found), found
+        return {queue["name"]: sorted(self._ours(*queue["members"])) for queue in found}
+
+    async def leaders(self, vhost: str) -> list[int]:
+        """Return how many queues each leader has, the most first."""
+        leaders = [queue["leader"] for queue in await self._queues(vhost)]
+        return sorted((leaders.count(leader) for leader in {*leaders}), reverse=True)
+
+    async def _queues(self, vhost: str) -> list[dict[str, Any]]:
+        listed = await self.http("GET", f"queues/{vhost}?disable_stats=true")
+        return [queue for queue in listed if queue["type"] == "quorum"]
+
+    def _ours(self, *members: str) -> list[str]:
+        known = {self.node(name): name for name in NAMES}
+        return [known[member] for member in members]
+
+    def _command(self, name: str) -> Command:
+        folder = instance.make_folder(self._home / name)
+        peers = "".join(
+            f"cluster_formation.classic_config.nodes.{number} = {self.node(peer)}\n"
+            for number, peer in enumerate(NAMES, start=1)
+        )
+        configuration = _CONFIGURATION.format(
+            amqp=self._amqp[name], http=self._http[name], cluster=f"tests-{self.token}"
+        )
+        instance.write_private(folder / "rabbitmq.conf", configuration + peers)
+        instance.write_private(folder / "advanced.config", _ADVANCED)
+        instance.write_private(folder / "enabled_plugins", "[rabbitmq_management].\n")
+        instance.write_private(folder / "rabbitmq-env.conf", "")
+        return Command(
+            name=name,
+            argv=(rabbitmq.find() or "rabbitmq-server",),
+            environment={
+                **self.tools(name),
+                "RABBITMQ_DIST_PORT": str(ports.find_free()),
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                    "+S 2:2 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}"
+                ),
+                "RABBITMQ_CONF_ENV_FILE": str(folder / "rabbitmq-env.conf"),
+                "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+                "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
+                "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+                "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+                "RABBITMQ_LOG_BASE": str(folder / "log"),
+                "RABBITMQ_LOGS": "-",
+                "RABBITMQ_PID_FILE": str(folder / "pid"),
+            },
+        )
+
+
+@asynccontextmanager
+async def nodes(home: Path) -> AsyncGenerator[Nodes]:
+    """Yield three nodes with their data in `home`, none of them started."""
+    async with supervising(home, QUIET) as supervisor:
+        brokers = Nodes(supervisor)
+        try:
+            yield brokers
+        finally:
+            for name in supervisor.names:  # what they hold is of no use any more
+                with suppress(ProcessLookupError):
+                    await brokers.kill(name)
