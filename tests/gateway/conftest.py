@@ -21,9 +21,11 @@ from cartwheel.gateway.clients import Clients
 from cartwheel.gateway.connections import LIMITS, Limits
 from cartwheel.gateway.identity import Verifier
 from cartwheel.gateway.jwks import KeySet
+from cartwheel.gateway.routes import health
 from cartwheel.gateway.server import serve
 from cartwheel.gateway.settings import Settings
 from cartwheel.kernel import Answer, Request
+from cartwheel.kernel.lowlevel import Stop
 from cartwheel.kernel.settings import read
 from cartwheel.local import ministack, ports
 from cartwheel.local.console import Console
@@ -41,6 +43,9 @@ ELSEWHERE = {
     "SIMULATOR_WEBHOOK_SECRET": WEBHOOK_SECRET,
 }
 """Parts that the gateway's own routes do not need."""
+
+
+READY = health.judge(stopping=False, connected=True, services={"orders": 0.04, "payments": None})
 
 
 class NoBus:
@@ -137,10 +142,15 @@ IMPATIENT = Limits(first_byte=0.4, request=0.4, response=0.4, linger=0.4, flush=
 
 @asynccontextmanager
 async def running(
-    app: Litestar, limits: Limits = LIMITS, clients: Clients | None = None
+    app: Litestar,
+    limits: Limits = LIMITS,
+    clients: Clients | None = None,
+    *,
+    stop: Stop | None = None,
+    drain_seconds: float = 0,
 ) -> AsyncGenerator[Gateway]:
     port = ports.find_free()
-    started, stop = asyncio.Event(), asyncio.Event()
+    started, stop = asyncio.Event(), stop or Stop()
     serving = asyncio.create_task(
         serve(
             app,
@@ -148,6 +158,7 @@ async def running(
             port,
             started=started.set,
             stop=stop,
+            drain_seconds=drain_seconds,
             limits=limits,
             clients=clients,
         )
@@ -159,7 +170,7 @@ async def running(
         try:
             yield gateway
         finally:
-            stop.set()
+            stop.tell()
             await serving
             await gateway.hang_up()
 
@@ -168,7 +179,7 @@ def probe_app(
     verifier: Verifier,
     users: cognito.Cognito,
     *,
-    ready: bool = True,
+    look: health.Look = lambda: READY,
     routes: Sequence[Router] | None = None,
 ) -> Litestar:
     return create_app(
@@ -176,7 +187,7 @@ def probe_app(
         users=users,
         bus=NoBus(),
         webhook_secret=WEBHOOK_SECRET,
-        is_ready=lambda: ready,
+        look=look,
         routes=[probes.router()] if routes is None else routes,
     )
 
@@ -246,9 +257,7 @@ async def gateway_of(aws: Mapping[str, str]) -> AsyncGenerator[Gateway]:
             for name, value in aws.items():
                 patch.setenv(name, value)
             given = read(Settings, {**aws, **ELSEWHERE})
-            app = await stack.enter_async_context(
-                assembled(given, bus=NoBus(), is_ready=lambda: True)
-            )
+            app = await stack.enter_async_context(assembled(given, bus=NoBus(), look=lambda: READY))
         yield await stack.enter_async_context(running(app))
 
 

@@ -14,7 +14,7 @@ from cartwheel.gateway.cognito import Cognito
 from cartwheel.gateway.connections import BoundedProtocol, Limits
 from cartwheel.gateway.identity import Verifier
 from cartwheel.gateway.server import GRACE_SECONDS, serve
-from cartwheel.kernel.lowlevel import CannotListen
+from cartwheel.kernel.lowlevel import CannotListen, Stop
 
 from ..waiting import eventually
 from .conftest import Gateway, Reply, probe_app, running
@@ -477,5 +477,5 @@ class TestStopping:
                 "127.0.0.1",
                 gateway.port,
                 started=lambda: None,
-                stop=asyncio.Event(),
+                stop=Stop(),
             )

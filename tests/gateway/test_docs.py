@@ -2,25 +2,7 @@ import json
 import re
 from typing import Any
 
-from cartwheel.gateway.cognito import Cognito
-from cartwheel.gateway.identity import Verifier
-
-from .conftest import Gateway, probe_app, running
-
-
-async def test_the_process_lives_and_is_ready(gateway: Gateway) -> None:
-    for path in ("/health/live", "/health/ready"):
-        reply = await gateway.get(path)
-        assert (reply.status, reply.json) == (200, {"status": "ok"})
-
-
-async def test_it_is_alive_but_not_ready_while_cut_off_or_stopping(
-    verifier: tuple[Verifier, Cognito],
-) -> None:
-    async with running(probe_app(*verifier, ready=False)) as gateway:
-        assert (await gateway.get("/health/live")).status == 200
-        reply = await gateway.get("/health/ready")
-        assert (reply.status, reply.problem["code"]) == (503, "unavailable")
+from .conftest import Gateway
 
 
 async def test_the_docs_page_loads_nothing_from_elsewhere(gateway: Gateway) -> None:

@@ -93,6 +93,9 @@ async def test_a_process_says_which_setting_is_malformed(variable: str, value: s
         ("payments", "SIMULATOR_URL", "s3cret"),
         ("gateway", "COGNITO_JWKS_URL", "s3cret"),
         ("gateway", "PORT", "80000"),
+        ("gateway", "DRAIN_SECONDS", "301"),
+        ("orders", "DRAIN_SECONDS", "nan"),
+        ("orders", "HEALTH_PORT", "80000"),
     ],
 )
 async def test_every_process_names_its_malformed_setting_without_a_stack(
@@ -171,12 +174,45 @@ async def test_a_process_that_waits_for_its_parts_stops_at_once_when_told(
     assert b"stopped" in said
 
 
+async def test_a_process_drains_until_it_is_told_to_stop_again(system: System) -> None:
+    process = await started(
+        {
+            "MONGODB_URI": system.environment["MONGODB_URI"],
+            "RABBITMQ_URL": system.environment["RABBITMQ_URL"],
+            "DRAIN_SECONDS": "299.5",
+        }
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        await said_by(process.stdout, b'"ready"')
+        process.terminate()
+        await said_by(process.stdout, b'"stopping"')
+
+        process.terminate()
+        rest, _ = await process.communicate()
+
+    assert process.returncode == 0
+    assert b"stopped" in rest
+
+
+async def said_by(output: asyncio.StreamReader, text: bytes) -> None:
+    """Wait for a line with `text`."""
+    while text not in (line := await output.readline()):
+        assert line, "the process has ended"
+
+
 SECRETS = {"SIMULATOR_WEBHOOK_SECRET": "whsec_1"}
 
 
 def listening_at(folder: Path, system: System, host: str, port: int) -> dict[str, dict[str, str]]:
-    """Return what gateway and simulator need to listen there, each by itself."""
+    """Return what each needs to listen there, by itself."""
     return {
+        "orders": {
+            "MONGODB_URI": system.environment["MONGODB_URI"],
+            "RABBITMQ_URL": system.environment["RABBITMQ_URL"],
+            "HEALTH_HOST": host,
+            "HEALTH_PORT": str(port),
+        },
         "gateway": {
             **SECRETS,
             "RABBITMQ_URL": system.environment["RABBITMQ_URL"],
@@ -199,8 +235,13 @@ def listening_at(folder: Path, system: System, host: str, port: int) -> dict[str
     }
 
 
+HOSTS = {"gateway": "HOST", "simulator": "HOST", "orders": "HEALTH_HOST"}
+"""The variables that say where each listens."""
+
+
 @pytest.mark.parametrize(
-    ("service", "variable"), [("gateway", "PORT"), ("simulator", "SIMULATOR_PORT")]
+    ("service", "variable"),
+    [("gateway", "PORT"), ("simulator", "SIMULATOR_PORT"), ("orders", "HEALTH_PORT")],
 )
 async def test_a_taken_port_is_one_sentence(
     tmp_path: Path, system: System, service: str, variable: str
@@ -210,11 +251,12 @@ async def test_a_taken_port_is_one_sentence(
         process = await started(listening_at(tmp_path, system, "127.0.0.1", port)[service], service)
         _, said = await process.communicate()
 
-    sentence = f"{service} cannot start: {variable} is {port}, which is taken at 127.0.0.1 (HOST)\n"
+    place = f"127.0.0.1 ({HOSTS[service]})"
+    sentence = f"{service} cannot start: {variable} is {port}, which is taken at {place}\n"
     assert (process.returncode, said.decode()) == (1, sentence)
 
 
-@pytest.mark.parametrize("service", ["gateway", "simulator"])
+@pytest.mark.parametrize("service", HOSTS)
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "no-such-host.invalid"])
 async def test_a_host_that_is_no_address_of_this_machine_is_one_sentence(
     tmp_path: Path, system: System, service: str, host: str
@@ -224,7 +266,8 @@ async def test_a_host_that_is_no_address_of_this_machine_is_one_sentence(
 
     _, said = await process.communicate()
 
-    sentence = f"{service} cannot start: HOST is {host}, which is no address of this machine\n"
+    why = f"{HOSTS[service]} is {host}, which is no address of this machine"
+    sentence = f"{service} cannot start: {why}\n"
     assert (process.returncode, said.decode()) == (1, sentence)
 
 

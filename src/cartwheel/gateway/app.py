@@ -1,6 +1,5 @@
 """The gateway's wiring: every route, and what the handlers are given."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
@@ -12,7 +11,7 @@ from litestar.types import Scope
 
 from cartwheel.gateway import cognito, openapi
 from cartwheel.gateway.bodies import MAX_BODY, JsonRequest
-from cartwheel.gateway.bus import Bus, RawBus
+from cartwheel.gateway.bus import Bus, RawBus, services_asked
 from cartwheel.gateway.captures import Captures
 from cartwheel.gateway.clients import Clients
 from cartwheel.gateway.cognito import Cognito
@@ -24,7 +23,7 @@ from cartwheel.gateway.routes import auth, docs, health, orders, payments, produ
 from cartwheel.gateway.server import serve
 from cartwheel.gateway.settings import Settings
 from cartwheel.kernel import log
-from cartwheel.kernel.lowlevel import Connection, RpcClient, notify, run, unless_stopped
+from cartwheel.kernel.lowlevel import Connection, RpcClient, Stop, notify, run, unless_stopped
 
 ROUTES: tuple[Router, ...] = (
     auth.router,
@@ -42,7 +41,7 @@ def create_app(
     users: Cognito,
     bus: RawBus,
     webhook_secret: str,
-    is_ready: health.Ready,
+    look: health.Look,
     routes: Sequence[Router] = ROUTES,
 ) -> Litestar:
     """Return the whole API. Nothing is reachable without a token unless it says `opt=PUBLIC`."""
@@ -59,7 +58,7 @@ def create_app(
         route_handlers=[
             Router("/api/v1", route_handlers=routes),
             docs.router,
-            health.router(is_ready),
+            health.router(look),
         ],
         dependencies={
             name: Provide(provider, sync_to_thread=False)
@@ -84,9 +83,7 @@ def create_app(
 
 
 @asynccontextmanager
-async def assembled(
-    given: Settings, *, bus: RawBus, is_ready: health.Ready
-) -> AsyncGenerator[Litestar]:
+async def assembled(given: Settings, *, bus: RawBus, look: health.Look) -> AsyncGenerator[Litestar]:
     """Open what the app needs besides the bus, and close it at the end."""
     async with (
         aiohttp.ClientSession() as http,
@@ -108,26 +105,32 @@ async def assembled(
             users=users,
             bus=bus,
             webhook_secret=given.simulator_webhook_secret,
-            is_ready=is_ready,
+            look=look,
         )
 
 
-async def _serve(given: Settings, stop: asyncio.Event) -> None:
+async def _serve(given: Settings, stop: Stop) -> None:
     connection = Connection(given.rabbitmq_url, process="gateway", client=given.amqp_client)
     bus = RpcClient()
+    bus.watch(services_asked())
     connection.add(bus)
+
+    def look() -> health.Readiness:
+        return health.judge(
+            stopping=stop.is_set(), connected=connection.is_up, services=bus.answered_ago()
+        )
+
     try:
         if not await unless_stopped(connection.start(), stop):
             return
-        async with assembled(
-            given, bus=bus, is_ready=lambda: connection.is_up and not stop.is_set()
-        ) as app:
+        async with assembled(given, bus=bus, look=look) as app:
             await serve(
                 app,
                 given.host,
                 given.port,
                 started=_started,
                 stop=stop,
+                drain_seconds=given.drain_seconds,
                 share_port=given.share_port,
                 clients=Clients(
                     most=given.max_connections_per_address, trusted=given.trusted_proxies

@@ -1,6 +1,6 @@
 """The bus as route handlers get it: they ask services, and know nothing else of them."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from litestar import Response
 from litestar.di import NamedDependency
@@ -19,6 +19,12 @@ class RawBus(TypedBus, Protocol):
 
 Bus = NamedDependency[SkipValidation[RawBus]]
 """The type of the `bus` argument."""
+
+
+def services_asked() -> list[str]:
+    """Return the services that are asked here: those whose contracts the routes have loaded."""
+    kinds = cast("list[type[Request[Any]]]", Request.__subclasses__())
+    return sorted({kind.service for kind in kinds})
 
 
 async def handed_on(request: Request[Answer], bus: RawBus) -> Response[Answer]:

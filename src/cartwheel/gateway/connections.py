@@ -280,6 +280,15 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self.close()
 
+    def answer_last(self) -> None:
+        """Have the newest request in hand, if there is one, be the last that is answered.
+
+        Not one whose answer is under way without saying so: the client may send the next already.
+        """
+        if not self._is_answered():
+            newest = self.pipeline[0][0] if self.pipeline else self.cycle
+            newest.keep_alive = newest.response_started
+
     def close(self) -> None:
         """Close the connection once the client has taken what was written, if it does so soon."""
         self.transport.close()

@@ -111,16 +111,26 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def problem(
-    status: int, code: str, detail: str, errors: tuple[FieldError, ...] = ()
+    status: int,
+    code: str,
+    detail: str,
+    errors: tuple[FieldError, ...] = (),
+    *,
+    kind: type[Problem] = Problem,
+    **more: Any,
 ) -> tuple[bytes, dict[str, str]]:
-    """Return body and headers of a problem document in the current trace."""
-    document = Problem(
+    """Return body and headers of a problem document in the current trace.
+
+    Of a `kind` with further members, `more` are those.
+    """
+    document = kind(
         status=status,
         title=HTTPStatus(status).phrase,
         code=code,
         detail=detail,
         trace_id=trace_id(),
         errors=errors,
+        **more,
     )
     headers = {"content-type": MEDIA_TYPE, **SAFE_HEADERS}
     if status in _RETRY_AFTER:

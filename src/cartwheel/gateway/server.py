@@ -13,7 +13,7 @@ from litestar.types import ASGIApp
 from cartwheel.gateway.clients import Clients
 from cartwheel.gateway.connections import LIMITS, BoundedProtocol, Limits
 from cartwheel.gateway.traced import Traced
-from cartwheel.kernel.lowlevel import listen
+from cartwheel.kernel.lowlevel import Stop, listen
 
 BACKLOG = 2048
 READ_AT_MOST = 64 * 1024
@@ -22,6 +22,7 @@ KEEP_ALIVE = 30
 """Seconds a connection may be idle between two requests."""
 GRACE_SECONDS = 6
 """Seconds that requests in hand get to finish when the server stops."""
+_CLOSE = (b"connection", b"close")
 
 
 async def serve(
@@ -30,12 +31,16 @@ async def serve(
     port: int,
     *,
     started: Callable[[], None],
-    stop: asyncio.Event,
+    stop: Stop,
+    drain_seconds: float = 0,
     share_port: bool = False,
     limits: Limits = LIMITS,
     clients: Clients | None = None,
 ) -> None:
-    """Serve `app` until `stop` is set, then let requests in hand finish, for GRACE_SECONDS seconds.
+    """Serve `app` until it is to stop; then drain, and let requests in hand finish.
+
+    While it drains, everything is still answered, and each answer is the last of its connection, so
+    that a balancer goes elsewhere. What is in hand after that gets GRACE_SECONDS.
 
     Args:
         started: called once connections are accepted.
@@ -64,8 +69,14 @@ async def serve(
         ),
         started,
     )
+
+    async def drained() -> None:
+        await stop.wait()
+        server.drain()
+        await stop.drained(drain_seconds)
+
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    stopping = asyncio.create_task(stop.wait())
+    stopping = asyncio.create_task(drained())
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -82,6 +93,14 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_started()
+
+    def drain(self) -> None:
+        """Have each answer from now on end its connection."""
+        # The server makes its default headers of these, anew each second.
+        self.config.encoded_headers.append(_CLOSE)
+        self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
+        for connection in self.server_state.connections:
+            cast("BoundedProtocol", connection).answer_last()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:

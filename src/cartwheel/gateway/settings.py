@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from cartwheel.contracts import text
 from cartwheel.gateway.clients import NOBODY, Networks
-from cartwheel.kernel.settings import AmqpClient, AmqpUrl, HttpUrl, LogLevel
+from cartwheel.kernel.settings import AmqpClient, AmqpUrl, DrainSeconds, HttpUrl, LogLevel, Port
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,8 +22,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Meta(ge=1, le=65_535)] = 8000
+    port: Port = 8000
     share_port: bool = False
+    drain_seconds: DrainSeconds = 0
     max_connections_per_address: Annotated[int, Meta(ge=0)] = 1024
     trusted_proxies: Networks = NOBODY
     log_level: LogLevel = "INFO"

@@ -1,6 +1,6 @@
 """For processes that are no `Service`: they start, listen, ask and log by themselves.
 
-    async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    async def serve(settings: Settings, stop: Stop) -> None:
         connection = Connection(settings.rabbitmq_url, process="gateway")
         connection.add(bus := RpcClient())
         await connection.start()
@@ -10,7 +10,7 @@
 
     run("gateway", Settings, serve)
 
-SIGTERM and Ctrl-C set `stop`.
+SIGTERM and Ctrl-C set `stop`; a second one ends `stop.drained(…)`.
 """
 
 from cartwheel.kernel._bus.connection import Connection
@@ -19,7 +19,7 @@ from cartwheel.kernel._bus.rpc_client import RemoteFailure, RpcClient
 from cartwheel.kernel._core.telemetry import configure, continue_trace, trace_id
 from cartwheel.kernel._process.listening import CannotListen, listen
 from cartwheel.kernel._process.notify import notify
-from cartwheel.kernel._process.running import run, unless_stopped
+from cartwheel.kernel._process.running import Stop, run, unless_stopped
 
 __all__ = [
     "PREFETCH",
@@ -27,6 +27,7 @@ __all__ = [
     "Connection",
     "RemoteFailure",
     "RpcClient",
+    "Stop",
     "configure",
     "continue_trace",
     "listen",

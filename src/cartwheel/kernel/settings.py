@@ -81,6 +81,21 @@ LogLevel = Annotated[
     ),
 ]
 
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+"""A TCP port to listen on."""
+
+LONGEST_DRAIN_SECONDS = 300
+DrainSeconds = Annotated[
+    float,
+    Meta(
+        ge=0,
+        le=LONGEST_DRAIN_SECONDS,
+        description=f"seconds from 0 to {LONGEST_DRAIN_SECONDS}, such as 5 or 2.5",
+    ),
+]
+"""The setting DRAIN_SECONDS: how long a process that is told to stop is unready, and goes on
+serving. Whoever sends it requests has to notice meanwhile."""
+
 LONGEST_DATABASE_NAME = 63
 """Bytes that MongoDB takes as a database's name. Source:
 https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions"""
@@ -136,12 +151,18 @@ def own_mongodb_uri(service: str) -> str:
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What every service needs; a service with more of its own subclasses this."""
+    """What every service needs; a service with more of its own subclasses this.
+
+    With a `health_port`, probes are answered at `health_host`.
+    """
 
     databases: DatabaseAddresses
     mongodb_database_prefix: DatabasePrefix = ""
     rabbitmq_url: AmqpUrl
     amqp_client: AmqpClient = "built-in"
+    health_port: Port | None = None
+    health_host: str = "127.0.0.1"
+    drain_seconds: DrainSeconds = 0
     log_level: LogLevel = "INFO"
 
 

@@ -9,9 +9,15 @@ class CannotListen(Exception):
 
 
 def listen(
-    host: str, port: int, *, variable: str = "PORT", backlog: int = 128, share: bool = False
+    host: str,
+    port: int,
+    *,
+    variable: str = "PORT",
+    host_variable: str = "HOST",
+    backlog: int = 128,
+    share: bool = False,
 ) -> socket.socket:
-    """Return a socket that listens on `port`, which `variable` has set; HOST has set `host`.
+    """Return a socket that listens on `port` at `host`, which the two variables have set.
 
     With `share`, several processes may listen on one port.
 
@@ -22,12 +28,11 @@ def listen(
     try:
         return socket.create_server((host, port), family=family, backlog=backlog, reuse_port=share)
     except OSError as error:
-        raise CannotListen(_sentence(host, port, variable, error.errno)) from error
-
-
-def _sentence(host: str, port: int, variable: str, number: int | None) -> str:
-    if number == errno.EADDRINUSE:
-        return f"{variable} is {port}, which is taken at {host} (HOST)"
-    if number == errno.EACCES:
-        return f"{variable} is {port}, which needs the right to use ports below 1024"
-    return f"HOST is {host}, which is no address of this machine"
+        place, at = f"{variable} is {port}", f"{host} ({host_variable})"
+        if error.errno == errno.EADDRINUSE:
+            why = f"{place}, which is taken at {at}"
+        elif error.errno == errno.EACCES:
+            why = f"{place}, which needs the right to use ports below 1024"
+        else:
+            why = f"{host_variable} is {host}, which is no address of this machine"
+        raise CannotListen(why) from error

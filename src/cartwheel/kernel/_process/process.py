@@ -1,9 +1,9 @@
 """Every process starts and stops the same way.
 
 Start: settings are read (or named, if missing), logs begin, MongoDB and RabbitMQ are waited for,
-work starts, the supervisor is told READY=1. Stop (SIGTERM, Ctrl-C): nothing new is taken, what has
-not begun is given back, what has is finished within 6 s, its events are published, and the
-connections close last.
+work starts, the supervisor is told READY=1. Stop (SIGTERM, Ctrl-C): the process is unready, and
+goes on for DRAIN_SECONDS. Then nothing new is taken, what has not begun is given back, what has is
+finished within 6 s, its events are published, and the connections close last.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from cartwheel.kernel._core.messages import Event
 from cartwheel.kernel._core.outages import is_outage
 from cartwheel.kernel._core.telemetry import log
 from cartwheel.kernel._process.notify import notify
-from cartwheel.kernel._process.running import unless_stopped
+from cartwheel.kernel._process.running import Stop, unless_stopped
 from cartwheel.kernel._store import client as mongodb
 from cartwheel.kernel._store import migrations as schema
 from cartwheel.kernel._store.outbox import Outboxes
@@ -53,13 +53,11 @@ class Core(msgspec.Struct, frozen=True, kw_only=True):
     connection: Connection
     bus: RpcClient
     outboxes: Outboxes
-    stop: asyncio.Event
+    stop: Stop
 
 
 @contextlib.asynccontextmanager
-async def core(
-    process: str, settings: ServiceSettings, stop: asyncio.Event
-) -> AsyncGenerator[Core]:
+async def core(process: str, settings: ServiceSettings, stop: Stop) -> AsyncGenerator[Core]:
     """Yield what the service `process` is built on."""
     address = settings.databases.by_service[process]
     client = mongodb.connect(
@@ -98,8 +96,9 @@ async def serve(
     events: Sequence[type[Event]],
     jobs: Sequence[Job] = (),
     probe: Probe | None = None,
+    drain_seconds: float = 0,
 ) -> None:
-    """Do a service's work until it is to stop, then finish what is in hand.
+    """Do a service's work until it is to stop, drain, and finish what is in hand.
 
     `publishes_from` names the collections with an outbox, `events` what they may hold. `probe`
     (beside the database's) tells consumers that a part outside is back.
@@ -130,7 +129,8 @@ async def serve(
     await built_on.stop.wait()
 
     notify("STOPPING=1")
-    log.info("stopping")
+    log.info("stopping", drain_seconds=drain_seconds)
+    await built_on.stop.drained(drain_seconds)
     for job in running:
         job.cancel()
     try:

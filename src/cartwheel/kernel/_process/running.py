@@ -1,10 +1,11 @@
 """Every process starts and stops the same way.
 
 Settings are read (or named, if missing), logs begin, and SIGTERM or Ctrl-C set the event that ends
-its work.
+its work. A second one ends the drain, if it is still under way.
 """
 
 import asyncio
+import contextlib
 import gc
 import signal
 import sys
@@ -26,7 +27,31 @@ GC_NET_ALLOCATIONS = 200_000
 requests in hand hold, which would be looked through in vain, time and again."""
 
 Settings = TypeVar("Settings", bound=msgspec.Struct)
-Main = Callable[[Settings, asyncio.Event], Awaitable[None]]
+
+
+class Stop(asyncio.Event):
+    """Set when the process is told to stop, and so from when on it is unready.
+
+    await stop.wait()
+    await stop.drained(settings.drain_seconds)    # others notice, and it goes on serving
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hurry = asyncio.Event()
+
+    def tell(self) -> None:
+        """Tell the process to stop. Told again, it drains no longer."""
+        (self._hurry if self.is_set() else self).set()
+
+    async def drained(self, seconds: float) -> None:
+        """Return after so many seconds, or as soon as the process is told again to stop."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+
+
+Main = Callable[[Settings, Stop], Awaitable[None]]
 
 
 def run(process: str, settings: type[Settings], main: Main[Settings]) -> None:
@@ -36,10 +61,10 @@ def run(process: str, settings: type[Settings], main: Main[Settings]) -> None:
     telemetry.configure(process, getattr(values, "log_level", "INFO"))
 
     async def supervised() -> None:
-        stop = asyncio.Event()
+        stop = Stop()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, stop.tell)
         await main(values, stop)
 
     # What was imported stays, so the collector need not look through it again and again; and most

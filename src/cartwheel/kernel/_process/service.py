@@ -3,7 +3,6 @@ services goes through a list of them: their queues and databases are made, their
 their documents checked.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -14,9 +13,9 @@ import msgspec
 from cartwheel.kernel._bus.consuming import On, Probe
 from cartwheel.kernel._bus.rpc_server import Answers
 from cartwheel.kernel._core.messages import Event
-from cartwheel.kernel._process import process
+from cartwheel.kernel._process import health, process
 from cartwheel.kernel._process.process import Core, Job
-from cartwheel.kernel._process.running import run
+from cartwheel.kernel._process.running import Stop, run
 from cartwheel.kernel._store.migrations import Migration
 from cartwheel.kernel.settings import ServiceSettings
 
@@ -66,10 +65,15 @@ class Service(msgspec.Struct, Generic[Settings], frozen=True, kw_only=True):
         """Run this process until SIGTERM or Ctrl-C, with settings from the environment."""
         run(self.name, self.settings, self.serve)
 
-    async def serve(self, settings: Settings, stop: asyncio.Event) -> None:
-        """Do the service's work until `stop` is set, then finish what is in hand."""
+    async def serve(self, settings: Settings, stop: Stop) -> None:
+        """Do the service's work until it is to stop, drain, and finish what is in hand.
+
+        Raises:
+            CannotListen: HEALTH_PORT or HEALTH_HOST cannot be listened on.
+        """
         async with (
             process.core(self.name, settings, stop) as core,
+            health.answering(settings, core),
             self.wire(settings, core) as wiring,
         ):
             await process.serve(
@@ -81,6 +85,7 @@ class Service(msgspec.Struct, Generic[Settings], frozen=True, kw_only=True):
                 events=self.events,
                 jobs=wiring.jobs,
                 probe=wiring.probe,
+                drain_seconds=settings.drain_seconds,
             )
 
 
