@@ -27,9 +27,9 @@ preflight:
 	$(need_python)
 	@PYTHONPATH=src $(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m cartwheel.local.preflight
 
-up: preflight $(READY) ## start everything, print where it is, stop it on Ctrl-C (PORT=8000)
+up: preflight $(READY) ## start everything, print where it is, stop it on Ctrl-C (PORT=8000, ARGS=--help)
 	@echo "… starting Cartwheel" >&2
-	@exec $(BIN)/cartwheel up
+	@exec $(BIN)/cartwheel up $(ARGS)
 
 down: $(READY) ## stop what was started in another terminal
 	@exec $(BIN)/cartwheel down

@@ -83,11 +83,11 @@ _KINDS = ("rss", "pss", "uss")
 
 
 def _processes(supervisor: Supervisor) -> dict[str, list[psutil.Process]]:
-    """Return each process with its helpers; copies (`orders-2`) go with the first."""
+    """Return each process with its helpers; copies (`orders.2`) go with the first."""
     found: defaultdict[str, list[psutil.Process]] = defaultdict(list)
     for name in supervisor.names:
         top = psutil.Process(supervisor.pid(name))
-        found[name.partition("-")[0]] += [top, *top.children(recursive=True)]
+        found[name.partition(".")[0]] += [top, *top.children(recursive=True)]
     return found
 
 

@@ -43,7 +43,7 @@ class Rig(msgspec.Struct, frozen=True):
 
     def copies(self, process: str) -> list[str]:
         """Return the names of all copies of a process."""
-        return [name for name in self.supervisor.names if name.rstrip("-0123456789") == process]
+        return [name for name in self.supervisor.names if name.partition(".")[0] == process]
 
     def between(self, process: str | None, part: str) -> Iterable[Proxy]:
         """Return the proxies between a process (all, for None) and a part."""

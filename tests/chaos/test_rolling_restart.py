@@ -25,7 +25,7 @@ async def test_a_rolling_restart_loses_nothing_and_fails_nothing(tmp_path: Path)
 async def roll_out(home: Path, settings: Mapping[str, str] = {}) -> Result:
     plan = Plan(
         seed=1,
-        faults=lambda _: [restart(name) for name in (*OWN, "gateway-2")],
+        faults=lambda _: [restart(name) for name in (*OWN, "gateway.2")],
         numbers={"gateway": 2},
         think=0.5,
         settings=settings,

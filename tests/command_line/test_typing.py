@@ -71,6 +71,7 @@ def test_the_version_is_the_packages() -> None:
     [
         ("--nonsense", "--nonsense"),
         ("mail --nonsense", "--nonsense"),
+        ("up --replicas order=2", "--replicas"),
         ("mail --limit 0", "--limit"),
         ("mail --order nonsense", "--order"),
         ("verify --grace soon", "--grace"),

@@ -49,6 +49,14 @@ def note(*_):
         file.write(sys.argv[1] + "\\n")
     sys.exit()
 signal.signal(signal.SIGTERM, note); ready(); time.sleep(600)""",
+    "draining": """
+told = []
+signal.signal(signal.SIGTERM, lambda *_: told.append(1))
+ready()
+while not told: time.sleep(0.01)
+print("draining", flush=True)
+while len(told) < 2: time.sleep(0.01)
+print("stopping", flush=True)""",
     "writing": """
 folder = os.path.join(os.environ["CARTWHEEL_INSTANCE"], "simulator")
 os.makedirs(os.path.join(folder, "inner"))

@@ -167,6 +167,33 @@ async def test_a_process_that_does_not_end_when_asked_is_killed(
     assert leftovers.find(supervisor.home) == []
 
 
+async def test_a_process_that_drains_gets_the_time_for_it(
+    supervisor: Supervisor, command: Make
+) -> None:
+    await supervisor.run(command("deaf", stop_limit=0.2, drain_seconds=0.4))
+
+    started = time.monotonic()
+    await supervisor.stop("deaf")
+
+    assert 0.6 <= time.monotonic() - started < 8
+
+
+async def test_a_drain_can_be_cut_short(supervisor: Supervisor, command: Make) -> None:
+    await supervisor.run(command("draining", drain_seconds=300.0))
+    log = supervisor.log("draining")
+    stopping = asyncio.create_task(supervisor.close())
+
+    async def has_begun() -> None:
+        assert log.read_text() == "draining\n"
+
+    await eventually(has_begun)
+    supervisor.hurry()
+
+    async with asyncio.timeout(60):
+        await stopping
+    assert log.read_text() == "draining\nstopping\n"
+
+
 async def test_users_of_a_part_are_stopped_before_the_part(
     tmp_path: Path, command: Make, argv: Make, console: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -241,6 +241,7 @@ async def test_a_given_server_of_no_use_stops_the_start_before_anything_is_start
         *("TRUSTED_PROXIES", "MAX_CONNECTIONS_PER_ADDRESS", "SHARE_PORT"),
         *("COGNITO_ISSUER", "COGNITO_JWKS_URL", "COGNITO_CLIENT_SECRET", "EMULATED_COGNITO_KEY"),
         *("PAYMENT_DEADLINE_SECONDS", "HOLD_CHECK_AFTER_SECONDS"),
+        *("DRAIN_SECONDS", "HEALTH_PORT"),
     ],
 )
 async def test_what_is_given_malformed_stops_the_start_before_anything_is_started(

@@ -24,7 +24,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
     It is ready when `probe` returns or, without one, when it says so itself (see `notify`); a
     probe tries again by itself for as long as it takes. Processes of a higher `layer` use those
-    of lower ones, and are stopped before them. Limits are in seconds.
+    of lower ones, and are stopped before them. Limits are in seconds. The process goes on for
+    `drain_seconds` when it is told to stop, unless it is told again; `stop_limit` counts from then.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     layer: int = 0
     start_limit: float = 60.0
     stop_limit: float = 9.0
+    drain_seconds: float = 0.0
 
 
 async def spawn(command: Command, *, home: Path, log: Path, socket: Path) -> Process:

@@ -7,6 +7,8 @@ import asyncio
 import os
 import signal
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,8 +22,9 @@ from cartwheel.local.console import Console
 from cartwheel.local.demo_users import ADMIN, CUSTOMER, PASSWORD, RESET_CODE, SIGN_UP_CODE
 from cartwheel.local.packages import Missing
 from cartwheel.local.preflight import PortUnusable, gateway_port
-from cartwheel.local.processes import PROCESSES, SETUP, Process
-from cartwheel.local.supervisor import CannotStart
+from cartwheel.local.processes import PROCESSES, SETUP, Process, drain_seconds
+from cartwheel.local.replicas import BadReplicas, replicated
+from cartwheel.local.supervisor import CannotStart, Supervisor
 
 if TYPE_CHECKING:
     from cartwheel.local.up import System
@@ -29,15 +32,27 @@ if TYPE_CHECKING:
 _STOP_LIMIT = 15.0
 
 
-def up() -> None:
+def up(
+    replicas: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME=NUMBER,…",
+            help="Run several of a process, such as products=2,orders=3,gateway=2.",
+        ),
+    ] = "",
+) -> None:
     """Start everything, print where it is, and stop it on Ctrl-C."""
     from cartwheel.kernel.servers import Unusable
     from cartwheel.local.emulated_aws import Unfit
 
+    try:
+        processes = replicated(replicas)
+    except BadReplicas as error:
+        raise typer.BadParameter(str(error), param_hint="--replicas") from None
     console = Console()
     home = instance.folder()
     try:
-        asyncio.run(run_until_stopped(home, gateway_port(os.environ), console))
+        asyncio.run(run_until_stopped(home, gateway_port(os.environ), console, processes=processes))
     except Unusable as error:
         console.say(f"✗ {error.in_full()}")
         raise typer.Exit(1) from None
@@ -62,14 +77,19 @@ async def run_until_stopped(
     processes: tuple[Process, ...] = PROCESSES,
     setup: tuple[str, ...] = SETUP,
 ) -> None:
-    """Run the instance until SIGINT, SIGTERM or SIGHUP says to stop it."""
+    """Run the instance until SIGINT, SIGTERM or SIGHUP says to stop it.
+
+    A second signal ends the drain of its processes.
+    """
     from cartwheel.local.up import running
 
-    _cancel_on_signals(console)
+    draining: list[Supervisor] = []
+    _cancel_on_signals(console, again=lambda: [each.hurry() for each in draining])
     try:
         async with running(
             home, port=port, console=console, processes=processes, setup=setup
         ) as system:
+            draining.append(system.supervisor)
             show(system, home)
             await asyncio.Event().wait()
     except asyncio.CancelledError:
@@ -77,14 +97,17 @@ async def run_until_stopped(
         console.say("✓ stopped; the data stays")
 
 
-def _cancel_on_signals(console: Console) -> None:
-    """Have SIGINT, SIGTERM and SIGHUP cancel this task, once: what is in hand is put away then."""
+def _cancel_on_signals(console: Console, *, again: Callable[[], object]) -> None:
+    """Have SIGINT, SIGTERM and SIGHUP cancel this task, once: what is in hand is put away then.
+
+    Each further one calls `again`.
+    """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
     def stop() -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, lambda: None)
-        console.say("… stopping (up to 10 s)")
+            loop.add_signal_handler(number, again)
+        console.say(f"… stopping (up to {10 + drain_seconds(os.environ):g} s)")
         if task is not None:
             task.cancel()
 
@@ -108,6 +131,9 @@ def show(system: "System", home: Path) -> None:
         table.add_row(
             "Codes by mail", f"{SIGN_UP_CODE} to sign up, {RESET_CODE} for a new password"
         )
+    kinds = Counter(name.partition(".")[0] for name in system.supervisor.names)
+    if several := [f"{count} {kind}" for kind, count in kinds.items() if count > 1]:
+        table.add_row("Replicas", ", ".join(several))
     table.add_row("Mail sent", ".venv/bin/cartwheel mail")
     table.add_row("Try it", ".venv/bin/cartwheel demo")
     table.add_row("Logs", f"{home}/logs")
@@ -125,9 +151,10 @@ def down() -> None:
         instance.forget_environment(home)
         console.say(f"✓ ended {found} processes left behind" if found else "Nothing is running.")
         return
+    limit = _STOP_LIMIT + drain_seconds(instance.environment(home))
     with console.doing(f"stopping {home}"):
         os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + _STOP_LIMIT
+        deadline = time.monotonic() + limit
         while instance.runner(home) == pid and time.monotonic() < deadline:
             time.sleep(0.1)
     if instance.runner(home) == pid:

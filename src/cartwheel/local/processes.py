@@ -8,22 +8,28 @@ from pathlib import Path
 
 import msgspec
 
+from cartwheel.kernel.settings import DrainSeconds
 from cartwheel.local import instance, ports
 from cartwheel.local.command import Command
 from cartwheel.local.preflight import DEFAULT_HOST
 from cartwheel.services import SERVICES
 
+GATEWAY = "gateway"
+SIMULATOR = "simulator"
+
 
 class Process(msgspec.Struct, frozen=True):
     """One line of the table; see `Command` for what a layer is (the parts are layers 0 and 1).
 
-    `settings` names the class of what it reads from the environment: `module:Class`.
+    `settings` names the class of what it reads from the environment: `module:Class`. `own` are
+    variables that no other process gets.
     """
 
     name: str
     argv: tuple[str, ...]
     layer: int = 2
     settings: str = ""
+    own: Mapping[str, str] = {}
 
 
 def _module(name: str) -> tuple[str, ...]:
@@ -40,15 +46,15 @@ SETUP = (*_module("cartwheel.cli"), "setup")
 """Declares exchanges, queues and indexes; runs to its end before any process starts."""
 
 PROCESSES = (
-    _own("simulator", layer=1),
-    *map(_own, (*SERVICES, "gateway")),
+    _own(SIMULATOR, layer=1),
+    *map(_own, (*SERVICES, GATEWAY)),
 )
 
 
 def copies(process: Process, count: int) -> tuple[Process, ...]:
-    """Return `count` of `process`, the first under its own name, the others with a number."""
+    """Return `count` of `process`, the first under its own name, the others as `orders.2`."""
     more = (
-        msgspec.structs.replace(process, name=f"{process.name}-{n}") for n in range(2, count + 1)
+        msgspec.structs.replace(process, name=f"{process.name}.{n}") for n in range(2, count + 1)
     )
     return (process, *more)
 
@@ -70,10 +76,11 @@ def settings(home: Path, given: Mapping[str, str], port: int | None) -> dict[str
         return instance.remember(home, name, lambda: secrets.token_urlsafe(24))
 
     reached = ports.in_url(given.get("HOST") or DEFAULT_HOST)
-    chosen = port or instance.port(home, "gateway")
+    chosen = port or instance.port(home, GATEWAY)
     simulator_port = str(instance.port(home, "simulator"))
     ledger = instance.make_folder(home / "simulator") / "ledger.sqlite"
     defaults = {
+        "DRAIN_SECONDS": "0",
         "HOST": DEFAULT_HOST,
         "LOG_LEVEL": "INFO",
         "MONGODB_DATABASE_PREFIX": "",
@@ -94,9 +101,21 @@ def command(process: Process, environment: Mapping[str, str]) -> Command:
     return Command(
         name=process.name,
         argv=process.argv,
-        environment=complete(environment),
+        environment={**complete(environment), **process.own},
         layer=process.layer,
+        drain_seconds=drain_seconds(environment),
     )
+
+
+def drain_seconds(environment: Mapping[str, str]) -> float:
+    """Return the seconds that processes go on when they are told to stop; 0 if that is malformed.
+
+    What is malformed, `check_settings` says.
+    """
+    try:
+        return msgspec.convert(environment.get("DRAIN_SECONDS") or 0, DrainSeconds, strict=False)
+    except msgspec.ValidationError:
+        return 0.0
 
 
 def complete(environment: Mapping[str, str]) -> dict[str, str]:

@@ -28,7 +28,7 @@ GOOD_RUN_SECONDS = 30.0
 """After that many seconds a process counts as well again, and its next restart is quick."""
 
 STOP_BUDGET = 9.0
-"""Everything has ended after this many seconds; what has not is killed."""
+"""Everything has ended in so many seconds, not counting the drain; what has not is killed."""
 
 
 class CannotStart(Exception):
@@ -161,10 +161,19 @@ class Supervisor:
 
     async def close(self) -> None:
         """Stop everything, users of a part before the part, within the budget."""
-        deadline = time.monotonic() + STOP_BUDGET
+        drain = max((kept.command.drain_seconds for kept in self._kept.values()), default=0.0)
+        deadline = time.monotonic() + STOP_BUDGET + drain
         for layer in sorted({kept.command.layer for kept in self._kept.values()}, reverse=True):
             names = [name for name, kept in self._kept.items() if kept.command.layer == layer]
             await self.stop(*names, limit=max(0.5, deadline - time.monotonic()))
+
+    def hurry(self) -> None:
+        """Have what is ending now drain no longer."""
+        for kept in self._kept.values():
+            if not (kept.unwanted.is_set() and kept.command.drain_seconds):
+                continue
+            if kept.process is not None and kept.process.returncode is None:
+                kept.process.terminate()
 
     async def _end(self, kept: _Kept, limit: float | None) -> None:
         kept.unwanted.set()
@@ -172,7 +181,9 @@ class Supervisor:
             return
         if kept.process is not None and kept.process.returncode is None:
             kept.process.terminate()
-        patience = min(kept.command.stop_limit, limit or kept.command.stop_limit)
+        patience = kept.command.stop_limit + kept.command.drain_seconds
+        if limit is not None:
+            patience = min(patience, limit)
         ended, _ = await asyncio.wait({kept.keeper}, timeout=patience)
         if not ended and kept.process is not None:
             self.console.say(f"{kept.command.name} has not ended in {patience:.1f} s: killed")

@@ -20,6 +20,7 @@ from cartwheel.local.given import check_servers, check_settings
 from cartwheel.local.parts import side_by_side, start_parts
 from cartwheel.local.preflight import check_port
 from cartwheel.local.processes import PROCESSES, SETUP, Process, command, complete, settings
+from cartwheel.local.replicas import arranged
 from cartwheel.local.supervisor import Supervisor, supervising
 
 
@@ -79,7 +80,8 @@ async def running(
                     # Before anything of worth is stored there, and after they have answered.
                     places.remember(home, places.given(given))
                 await side_by_side(
-                    supervisor.run(command(process, environment)) for process in processes
+                    supervisor.run(command(process, environment))
+                    for process in arranged(processes, given)
                 )
                 instance.write_environment(home, environment)
                 yield System(environment, supervisor)
