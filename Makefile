@@ -17,7 +17,7 @@ endef
 # A company's own certificates are the system's to know; pip asks it, uv only when told to.
 export UV_SYSTEM_CERTS ?= true
 
-.PHONY: help preflight up down demo reset test chaos guards check fix lock bench clean
+.PHONY: help preflight up down cluster demo reset test chaos guards check fix lock bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -33,6 +33,10 @@ up: preflight $(READY) ## start everything, print where it is, stop it on Ctrl-C
 
 down: $(READY) ## stop what was started in another terminal
 	@exec $(BIN)/cartwheel down
+
+cluster: $(READY) ## start it as a cluster of three, to break it on purpose (PORT=8000)
+	@echo "… starting Cartwheel as a cluster" >&2
+	@exec $(BIN)/cartwheel cluster up
 
 demo: $(READY) ## play the main job against the running system
 	@exec $(BIN)/cartwheel demo

@@ -9,18 +9,14 @@ async with replica_set(home) as members:
 """
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-import pymongo
 from pymongo import AsyncMongoClient
-from pymongo.errors import PyMongoError
 
 from cartwheel.local import instance, mongod
+from cartwheel.local import replica_set as members_of
 from cartwheel.local.command import Command
 from cartwheel.local.console import QUIET
 from cartwheel.local.supervisor import Supervisor, supervising
@@ -28,7 +24,6 @@ from cartwheel.local.supervisor import Supervisor, supervising
 from .waiting import eventually
 
 NAMES = ("mongod-1", "mongod-2", "mongod-3")
-Document = dict[str, Any]
 
 
 class ReplicaSet:
@@ -36,14 +31,13 @@ class ReplicaSet:
 
     def __init__(self, supervisor: Supervisor, ports: Mapping[str, int]) -> None:
         self._supervisor = supervisor
-        self._ports = ports
-        self.uri = mongod.uri(*ports.values())
+        self._addresses = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+        self.addresses = list(self._addresses.values())
+        self.uri = mongod.uri(*self.addresses)
 
     async def kill(self, *names: str) -> None:
         """Kill -9 the members; they stay down until `start`."""
-        for name in names:
-            self.signal(signal.SIGKILL, name)
-        await self._supervisor.stop(*names)
+        await asyncio.gather(*map(self._supervisor.kill_for_good, names))
 
     async def stop(self, *names: str) -> None:
         """End the members by SIGTERM; they stay down until `start`."""
@@ -56,15 +50,13 @@ class ReplicaSet:
     def freeze(self, *names: str) -> None:
         """Stop the members by SIGSTOP: their connections stay open and nothing is answered."""
         for name in names:
-            self.signal(signal.SIGSTOP, name)
+            with suppress(ProcessLookupError):
+                self._supervisor.freeze(name)
 
     def thaw(self, *names: str) -> None:
         for name in names:
-            self.signal(signal.SIGCONT, name)
-
-    def signal(self, number: signal.Signals, name: str) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(self._supervisor.pid(name), number)
+            with suppress(ProcessLookupError):
+                self._supervisor.thaw(name)
 
     async def step_down(self, *, seconds: int = 10) -> None:
         """Have the primary give way to another; it stands for no election for `seconds`."""
@@ -92,29 +84,18 @@ class ReplicaSet:
         """Return when all members are up and one of them is the primary."""
 
         async def look() -> None:
-            assert sorted((await self.states()).values()) == ["PRIMARY", "SECONDARY", "SECONDARY"]
+            assert members_of.are_healthy(list((await self.states()).values()))
 
         await eventually(look, within=within)
 
     async def states(self) -> dict[str, str]:
         """Return what each member says it is; DOWN where it does not answer."""
-        said = await asyncio.gather(*(self._state(name) for name in NAMES))
+        said = await members_of.states(self.addresses)
         return dict(zip(NAMES, said, strict=True))
 
-    async def _state(self, name: str) -> str:
-        try:
-            async with self.client(name) as client:
-                with pymongo.timeout(1):
-                    hello = await client.admin.command("hello")
-        except PyMongoError:
-            return "DOWN"
-        if hello.get("isWritablePrimary"):
-            return "PRIMARY"
-        return "SECONDARY" if hello.get("secondary") else "OTHER"
-
-    def client(self, name: str) -> AsyncMongoClient[Document]:
+    def client(self, name: str) -> AsyncMongoClient[members_of.Document]:
         """Return a client of this member alone, for use in a `with`."""
-        return _client(self._ports[name])
+        return members_of.client(self._addresses[name])
 
     @asynccontextmanager
     async def failing(
@@ -150,7 +131,7 @@ async def replica_set(home: Path) -> AsyncGenerator[ReplicaSet]:
             await asyncio.gather(
                 *(supervisor.run(_member(home, name, port)) for name, port in ports.items())
             )
-            await _initiate(list(ports.values()))
+            await members_of.form(members.addresses)
             await members.healthy()
             yield members
         finally:
@@ -167,37 +148,6 @@ def _member(home: Path, name: str, port: int) -> Command:
         name,
         home,
         port,
-        probe=lambda: _answers(port),
+        probe=lambda: members_of.answers(f"127.0.0.1:{port}"),
         parameters=["enableTestCommands=1"],  # for `failing`
-    )
-
-
-async def _answers(port: int) -> None:
-    async with _client(port) as client:
-        while True:
-            with suppress(PyMongoError):
-                await client.admin.command("ping")
-                return
-            await asyncio.sleep(0.05)
-
-
-async def _initiate(ports: list[int]) -> None:
-    async with _client(ports[0]) as client:
-        await client.admin.command(
-            "replSetInitiate",
-            {
-                "_id": mongod.REPLICA_SET,
-                "version": 1,
-                "members": [
-                    {"_id": number, "host": f"127.0.0.1:{port}"}
-                    for number, port in enumerate(ports)
-                ],
-                "settings": mongod.ELECTION,
-            },
-        )
-
-
-def _client(port: int) -> AsyncMongoClient[Document]:
-    return AsyncMongoClient(
-        "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=1000, timeoutMS=10_000
     )

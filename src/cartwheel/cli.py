@@ -12,6 +12,7 @@ try:
 
     from cartwheel.kernel import install_wait_for
     from cartwheel.local import commands as local
+    from cartwheel.local.cluster.commands import cluster
     from cartwheel.operations import commands as operations
     from cartwheel.operations.dead_letters.commands import dlq
     from cartwheel.operations.verify.command import verify
@@ -50,6 +51,7 @@ def cartwheel(
 app.command()(local.up)
 app.command()(local.down)
 app.command()(local.reset)
+app.add_typer(cluster, name="cluster")
 app.command()(operations.setup)
 app.command()(operations.demo)
 app.command()(verify)

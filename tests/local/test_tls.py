@@ -80,7 +80,8 @@ async def mongodb(tmp_path_factory: pytest.TempPathFactory, files: Files) -> Asy
     )
     async with supervising(home, QUIET) as supervisor:
         await supervisor.run(msgspec.structs.replace(plain, argv=argv))
-        yield f"{mongod.uri(port)}&tls=true"
+        address = f"127.0.0.1:{port}"
+        yield f"{mongod.uri(address)}&tls=true"
 
 
 async def test_a_purchase_over_tls(

@@ -26,6 +26,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     probe tries again by itself for as long as it takes. Processes of a higher `layer` use those
     of lower ones, and are stopped before them. Limits are in seconds. The process goes on for
     `drain_seconds` when it is told to stop, unless it is told again; `stop_limit` counts from then.
+    `where` tells people where it can be reached.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     start_limit: float = 60.0
     stop_limit: float = 9.0
     drain_seconds: float = 0.0
+    where: str = ""
 
 
 async def spawn(command: Command, *, home: Path, log: Path, socket: Path) -> Process:

@@ -29,6 +29,7 @@ from cartwheel.local.supervisor import CannotStart, Supervisor
 if TYPE_CHECKING:
     from cartwheel.local.up import System
 
+_STOPPED_WITHIN_SECONDS = 10
 _STOP_LIMIT = 15.0
 
 
@@ -84,7 +85,11 @@ async def run_until_stopped(
     from cartwheel.local.up import running
 
     draining: list[Supervisor] = []
-    _cancel_on_signals(console, again=lambda: [each.hurry() for each in draining])
+    cancel_on_signals(
+        console,
+        within_seconds=_STOPPED_WITHIN_SECONDS + drain_seconds(os.environ),
+        again=lambda: [each.hurry() for each in draining],
+    )
     try:
         async with running(
             home, port=port, console=console, processes=processes, setup=setup
@@ -97,8 +102,11 @@ async def run_until_stopped(
         console.say("✓ stopped; the data stays")
 
 
-def _cancel_on_signals(console: Console, *, again: Callable[[], object]) -> None:
-    """Have SIGINT, SIGTERM and SIGHUP cancel this task, once: what is in hand is put away then.
+def cancel_on_signals(
+    console: Console, *, within_seconds: float, again: Callable[[], object]
+) -> None:
+    """Have SIGINT, SIGTERM and SIGHUP cancel this task, once: what is in hand is put away then,
+    which takes `within_seconds` at most.
 
     Each further one calls `again`.
     """
@@ -107,7 +115,7 @@ def _cancel_on_signals(console: Console, *, again: Callable[[], object]) -> None
     def stop() -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, again)
-        console.say(f"… stopping (up to {10 + drain_seconds(os.environ):g} s)")
+        console.say(f"… stopping (up to {within_seconds:g} s)")
         if task is not None:
             task.cancel()
 
@@ -118,6 +126,12 @@ def _cancel_on_signals(console: Console, *, again: Callable[[], object]) -> None
 def show(system: "System", home: Path) -> None:
     """Print where everything is, and with the emulator who may log in."""
     table = Table(title="Cartwheel is running", show_header=False, title_justify="left")
+    say_where(system, home, table)
+    RichConsole().print(table)
+
+
+def say_where(system: "System", home: Path, table: Table) -> None:
+    """Add rows of two columns to `table`: where everything is, and who may log in."""
     table.add_row("API", f"{system.url}/api/v1")
     table.add_row("Documentation", f"{system.url}/api")
     table.add_row(
@@ -138,20 +152,26 @@ def show(system: "System", home: Path) -> None:
     table.add_row("Try it", ".venv/bin/cartwheel demo")
     table.add_row("Logs", f"{home}/logs")
     table.add_row("Stop", "Ctrl-C")
-    RichConsole().print(table)
 
 
 def down() -> None:
     """Stop the instance that was started elsewhere. Cleans up after one that was killed."""
-    console = Console()
-    home = instance.folder()
+    end(instance.folder(), Console(), within_seconds=_STOP_LIMIT)
+
+
+def end(home: Path, console: Console, *, within_seconds: float) -> None:
+    """Stop the instance in `home`, or what one that was killed has left behind.
+
+    Raises:
+        typer.Exit: it still runs after so many seconds.
+    """
     pid = instance.runner(home)
     if pid is None:
         found = asyncio.run(leftovers.clear(home))
         instance.forget_environment(home)
         console.say(f"✓ ended {found} processes left behind" if found else "Nothing is running.")
         return
-    limit = _STOP_LIMIT + drain_seconds(instance.environment(home))
+    limit = within_seconds + drain_seconds(instance.environment(home))
     with console.doing(f"stopping {home}"):
         os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + limit

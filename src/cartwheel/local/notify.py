@@ -21,11 +21,16 @@ def folder(home: Path) -> Path:
     Not in `home`: a socket's path may have 107 bytes at most. Always the same, so that what a
     killed run left there is used again.
     """
-    digest = hashlib.sha256(str(home).encode()).hexdigest()[:12]
-    sockets = Path(tempfile.gettempdir()) / f"cartwheel-{os.getuid()}-{digest}"
+    sockets = folder_of(home)
     shutil.rmtree(sockets, ignore_errors=True)
     sockets.mkdir(mode=0o700)  # fails where somebody else has put it
     return sockets
+
+
+def folder_of(home: Path) -> Path:
+    """Return where that folder is, or would be."""
+    digest = hashlib.sha256(str(home).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"cartwheel-{os.getuid()}-{digest}"
 
 
 @contextmanager

@@ -29,14 +29,14 @@ fi
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
 apt-get install -q -y --no-install-recommends "$@"
 for package; do
-    if [ "$package" = rabbitmq-server ] && [ -d /run/systemd/system ]; then
-        systemctl disable -q rabbitmq-server || true
-    fi
+    case "$package" in rabbitmq-server|haproxy)
+        [ ! -d /run/systemd/system ] || systemctl disable -q "$package" || true
+    esac
 done
 """
 """Debian starts a service as soon as it is installed, and at every boot, unless policy-rc.d says
 no (https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt). Cartwheel runs a
-RabbitMQ of its own, so the machine's stays off."""
+RabbitMQ and an HAProxy of its own, so the machine's stay off."""
 
 LOCK_LIMIT = 600.0
 """Seconds that another process may hold a lock of apt's: as long as an upgrade may take."""

@@ -1,4 +1,4 @@
-"""A private RabbitMQ node: own name, ports, cookie and folders, loopback only.
+"""A private RabbitMQ node: own name, ports, cookie and folders.
 
 Nothing of the machine's own RabbitMQ is used but its programs: not its epmd (Erlang's name
 server), its cookie or its configuration. The variables are those of
@@ -8,10 +8,14 @@ https://www.rabbitmq.com/docs/configure#supported-environment-variables.
 import os
 import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+
+import msgspec
 
 from cartwheel.local import instance
 from cartwheel.local.command import Command
+from cartwheel.local.host import LOOPBACK, Host
 from cartwheel.local.supervisor import Supervisor
 
 PROGRAM = "RabbitMQ"
@@ -19,11 +23,30 @@ _UNWRAPPED = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 """Debian's rabbitmq-server on PATH is a wrapper that switches to the user of the system service."""
 
 _SETTINGS = """\
-listeners.tcp.default = 127.0.0.1:{port}
+listeners.tcp.default = {address}:{port}
 log.console = true
 log.console.level = info
 log.file = false
 """
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes a node this one.
+
+    Its data lies in a folder of its `name`, and there under its `erlang_name` (`NAME@HOST`).
+    `settings` are more lines of rabbitmq.conf. Nodes of a cluster share `cookie` and `epmd_port`,
+    and find each other by `erlang_hosts`: addresses by the HOST in their names.
+    """
+
+    name: str
+    erlang_name: str
+    port: int
+    erlang_port: int
+    epmd_port: int
+    host: Host = LOOPBACK
+    settings: str = ""
+    cookie: str = ""
+    erlang_hosts: Mapping[str, str] = {}
 
 
 def find() -> str | None:
@@ -41,34 +64,69 @@ def missing_packages() -> dict[str, str]:
 async def provide(supervisor: Supervisor) -> dict[str, str]:
     """Start RabbitMQ on the instance's data; return the variables that reach it."""
     home = supervisor.home
-    folder = instance.make_folder(home / "rabbitmq")
-    port = instance.port(home, "rabbitmq")
-    instance.write_private(folder / "rabbitmq.conf", _SETTINGS.format(port=port))
-    instance.write_private(folder / "enabled_plugins", "[].\n")
-    instance.write_private(folder / "rabbitmq-env.conf", "")
-    await supervisor.run(
-        Command(
-            name="rabbitmq",
-            argv=(find() or "rabbitmq-server",),
-            environment=_environment(home, folder),
-        )
-    )
-    return {"RABBITMQ_URL": f"amqp://guest:guest@127.0.0.1:{port}/"}
-
-
-def _environment(home: Path, folder: Path) -> dict[str, str]:
     # The node's data lie under its name, so the name is remembered rather than derived from the
     # folder: an instance that has been moved finds its messages again.
-    node = instance.remember(home, "rabbitmq_node", lambda: f"cartwheel-{secrets.token_hex(3)}")
+    name = instance.remember(home, "rabbitmq_node", lambda: f"cartwheel-{secrets.token_hex(3)}")
+    node = Node(
+        name="rabbitmq",
+        erlang_name=f"{name}@localhost",
+        port=instance.port(home, "rabbitmq"),
+        erlang_port=instance.port(home, "erlang"),
+        epmd_port=instance.port(home, "epmd"),
+    )
+    await supervisor.run(command(home, node))
+    return {"RABBITMQ_URL": f"amqp://guest:guest@127.0.0.1:{node.port}/"}
+
+
+def command(home: Path, node: Node) -> Command:
+    """Return how to start `node`, whose configuration is written to its folder."""
+    folder = instance.make_folder(home / node.name)
+    settings = _SETTINGS.format(address=node.host.address, port=node.port)
+    instance.write_private(folder / "rabbitmq.conf", settings + node.settings)
+    instance.write_private(folder / "enabled_plugins", "[].\n")
+    instance.write_private(folder / "rabbitmq-env.conf", "")
+    if node.erlang_hosts:
+        instance.write_private(folder / "inetrc", _name_service(node.erlang_hosts))
+    if node.cookie:
+        instance.write_private(folder / ".erlang.cookie", node.cookie)
+    return Command(
+        name=node.name,
+        argv=(*node.host.inside, find() or "rabbitmq-server"),
+        environment=environment(home, node),
+        where=f"{node.host.address}:{node.port}",
+    )
+
+
+def _name_service(hosts: Mapping[str, str]) -> str:
+    """Return Erlang's own name service: `hosts`, and whatever the system knows.
+
+    Source: https://www.erlang.org/doc/apps/erts/inet_cfg
+    """
+    names: dict[str, list[str]] = {}
+    for name, address in hosts.items():  # of two lines with the same address, one would count
+        names.setdefault(address, []).append(f'"{name}"')
+    lines = [f"{{host, {_as_tuple(at)}, [{', '.join(each)}]}}." for at, each in names.items()]
+    return "\n".join([*lines, "{lookup, [file, native]}.", ""])
+
+
+def _as_tuple(address: str) -> str:
+    return f"{{{address.replace('.', ',')}}}"
+
+
+def environment(home: Path, node: Node) -> dict[str, str]:
+    """Return the variables of the node, and of the tools that reach it, such as rabbitmqctl."""
+    folder = home / node.name
+    interface = f"-kernel inet_dist_use_interface {_as_tuple(node.host.address)}"
     return {
         "PATH": os.environ["PATH"],
         "LC_ALL": "C.UTF-8",
         "HOME": str(folder),  # the cookie is there
-        "ERL_EPMD_PORT": str(instance.port(home, "epmd")),
-        "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODENAME": f"{node}@localhost",
-        "RABBITMQ_DIST_PORT": str(instance.port(home, "erlang")),
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+        "ERL_EPMD_PORT": str(node.epmd_port),
+        "ERL_EPMD_ADDRESS": node.host.address,
+        **({"ERL_INETRC": str(folder / "inetrc")} if node.erlang_hosts else {}),
+        "RABBITMQ_NODENAME": node.erlang_name,
+        "RABBITMQ_DIST_PORT": str(node.erlang_port),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": interface,
         "RABBITMQ_CONF_ENV_FILE": str(folder / "rabbitmq-env.conf"),
         "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),

@@ -4,12 +4,15 @@ async with supervising(home, console) as supervisor:
     await supervisor.run(Command(name="payments", argv=(...), environment={...}))
     await supervisor.kill("payments")     # kill -9: it is started again by itself
     await supervisor.ready("payments")
-    await supervisor.stop("payments")     # SIGTERM: stays away until
+    await supervisor.kill_for_good("payments")    # stays away until
     await supervisor.start("payments")
+    await supervisor.stop("payments")     # SIGTERM: the same
 """
 
 import asyncio
+import os
 import shutil
+import signal
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator, Awaitable, Mapping
@@ -50,10 +53,13 @@ class _Kept:
 class Supervisor:
     """Made by `supervising`; every method names a process by its command's name."""
 
-    def __init__(self, home: Path, sockets: Path, console: Console) -> None:
+    def __init__(
+        self, home: Path, sockets: Path, console: Console, *, stop_seconds: float = STOP_BUDGET
+    ) -> None:
         self.home = home
         self.console = console
         self.sockets = sockets
+        self._stop_seconds = stop_seconds
         self._kept: dict[str, _Kept] = {}
         self._begins: dict[str, int] = {}
 
@@ -94,14 +100,15 @@ class Supervisor:
             await self.start(command.name)
 
     async def start(self, name: str) -> None:
-        """Start a process that was stopped on purpose; return when it is ready.
+        """Start a process that was stopped on purpose; return when it is ready. Repeatable.
 
         Raises:
             CannotStart: it ended before it was ready, or took too long.
         """
         kept = self._kept[name]
         kept.unwanted.clear()
-        kept.keeper = asyncio.create_task(self._keep(kept), name=f"keep {name}")
+        if kept.keeper is None or kept.keeper.done():
+            kept.keeper = asyncio.create_task(self._keep(kept), name=f"keep {name}")
         became_ready = asyncio.create_task(kept.ready.wait())
         try:
             await asyncio.wait(
@@ -159,10 +166,35 @@ class Supervisor:
         await process.wait()
         self._kept[name].ready.clear()
 
+    async def kill_for_good(self, name: str) -> None:
+        """Kill -9 the process with its helpers; it stays away until `start`. Repeatable."""
+        kept = self._kept[name]
+        kept.unwanted.set()  # said first, so that nobody starts it in between
+        if kept.process is not None:
+            kill_session(kept.process)
+            await kept.process.wait()
+        await self._end(kept, None)
+
+    def freeze(self, name: str) -> None:
+        """Stop the process and its helpers by SIGSTOP: connections stay open, nothing is answered.
+
+        Raises:
+            ProcessLookupError: it does not run at the moment.
+        """
+        os.killpg(self._process(name).pid, signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        """Let a frozen process go on; one that runs is not disturbed.
+
+        Raises:
+            ProcessLookupError: it does not run at the moment.
+        """
+        os.killpg(self._process(name).pid, signal.SIGCONT)
+
     async def close(self) -> None:
         """Stop everything, users of a part before the part, within the budget."""
         drain = max((kept.command.drain_seconds for kept in self._kept.values()), default=0.0)
-        deadline = time.monotonic() + STOP_BUDGET + drain
+        deadline = time.monotonic() + self._stop_seconds + drain
         for layer in sorted({kept.command.layer for kept in self._kept.values()}, reverse=True):
             names = [name for name, kept in self._kept.items() if kept.command.layer == layer]
             await self.stop(*names, limit=max(0.5, deadline - time.monotonic()))
@@ -181,6 +213,8 @@ class Supervisor:
             return
         if kept.process is not None and kept.process.returncode is None:
             kept.process.terminate()
+            with suppress(ProcessLookupError):  # it has ended already
+                self.thaw(kept.command.name)  # a frozen process would not notice
         patience = kept.command.stop_limit + kept.command.drain_seconds
         if limit is not None:
             patience = min(patience, limit)
@@ -260,10 +294,15 @@ async def _announce(ready: asyncio.Event, signal: Awaitable[None]) -> None:
 
 
 @asynccontextmanager
-async def supervising(home: Path, console: Console) -> AsyncGenerator[Supervisor]:
-    """Yield a supervisor for the instance at `home`; in the end nothing of it runs any more."""
+async def supervising(
+    home: Path, console: Console, *, stop_seconds: float = STOP_BUDGET
+) -> AsyncGenerator[Supervisor]:
+    """Yield a supervisor for the instance at `home`; in the end nothing of it runs any more.
+
+    What has not ended `stop_seconds` after it was asked to is killed.
+    """
     instance.make_folder(instance.make_folder(home) / "logs")
-    supervisor = Supervisor(home, notify.folder(home), console)
+    supervisor = Supervisor(home, notify.folder(home), console, stop_seconds=stop_seconds)
     try:
         yield supervisor
     finally:

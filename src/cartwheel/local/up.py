@@ -60,42 +60,59 @@ async def running(
         CannotStart: a part or process does not start.
         Unfit: the emulator's tokens do not verify.
     """
-    home = _absolute(home)
-    with instance.lock(home):
-        if leftovers.find(home):
-            with console.doing("ending the processes that an earlier run left behind"):
-                await leftovers.clear(home)
-        instance.close_to_others(home)
+    home = absolute(home)
+    async with held(home, console):
         check_settings(given)
         if port is not None:
             check_port(port, given, home)
         if setup:
             await check_servers(given, console)
+        async with supervising(home, console) as supervisor:
+            parts = await start_parts(supervisor, given)
+            environment = parts | settings(home, given, port)
+            if setup:
+                await run_setup(supervisor, setup, environment)
+                # Before anything of worth is stored there, and after they have answered.
+                places.remember(home, places.given(given))
+            await side_by_side(
+                supervisor.run(command(process, environment))
+                for process in arranged(processes, given)
+            )
+            instance.write_environment(home, environment)
+            yield System(environment, supervisor)
+
+
+@asynccontextmanager
+async def held(home: Path, console: Console) -> AsyncGenerator[None]:
+    """Hold the instance for as long as the body runs; what an earlier run left behind is ended.
+
+    Raises:
+        instance.InUse: it runs already.
+        instance.NotPrivate: something in `home` belongs to another user.
+    """
+    with instance.lock(home):
+        if leftovers.find(home):
+            with console.doing("ending the processes that an earlier run left behind"):
+                await leftovers.clear(home)
+        instance.close_to_others(home)
         try:
-            async with supervising(home, console) as supervisor:
-                parts = await start_parts(supervisor, given)
-                environment = parts | settings(home, given, port)
-                if setup:
-                    await _run_setup(supervisor, setup, environment)
-                    # Before anything of worth is stored there, and after they have answered.
-                    places.remember(home, places.given(given))
-                await side_by_side(
-                    supervisor.run(command(process, environment))
-                    for process in arranged(processes, given)
-                )
-                instance.write_environment(home, environment)
-                yield System(environment, supervisor)
+            yield
         finally:
             instance.forget_environment(home)
 
 
-def _absolute(home: Path) -> Path:
+def absolute(home: Path) -> Path:
     return home.resolve()
 
 
-async def _run_setup(
+async def run_setup(
     supervisor: Supervisor, setup: tuple[str, ...], environment: Mapping[str, str]
 ) -> None:
+    """Run `setup`, which prepares all servers, to its end.
+
+    Raises:
+        CannotStart: it failed.
+    """
     step = Command(name="setup", argv=setup, environment=complete(environment))
     with supervisor.console.doing("declaring queues and indexes"):
         await supervisor.run_to_end(step)

@@ -20,6 +20,10 @@ class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def use_running_instance() -> None:
-    """Complete this process's environment by the running instance's; what is set already wins."""
-    for name, value in instance.environment(instance.folder()).items():
+    """Complete this process's environment by the running instance's; what is set already wins.
+
+    Where none runs, by the running cluster's.
+    """
+    found = instance.environment(instance.folder())
+    for name, value in (found or instance.environment(instance.cluster_folder())).items():
         os.environ.setdefault(name, value)

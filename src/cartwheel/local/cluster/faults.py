@@ -1,0 +1,153 @@
+"""What is done to a running process on purpose, and undone.
+
+| fault     | what is done                      | how it is undone                              |
+|-----------|-----------------------------------|-----------------------------------------------|
+| kill      | SIGKILL                           | it is started                                 |
+| stop      | SIGSTOP                           | SIGCONT                                       |
+| partition | its node's cable is pulled        | it is plugged in                              |
+| restart   | SIGTERM, and once it has ended    | nothing to undo                               |
+|           | it is started                     |                                               |
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from enum import StrEnum
+
+from cartwheel.local.cluster.brokers import Brokers
+from cartwheel.local.cluster.network import CannotCutOff, Network
+from cartwheel.local.supervisor import Supervisor
+
+
+class State(StrEnum):
+    RUNNING = "running"
+    KILLED = "killed"
+    STOPPED = "stopped"
+    CUT_OFF = "cut off"
+
+
+class Refused(Exception):
+    """The fault cannot be done, and nothing was; the message says why."""
+
+
+class NoSuchProcess(Refused):
+    """The message lists those that there are."""
+
+
+class Faults:
+    """Does them to the processes of `supervisor`, and remembers what it has done.
+
+    Each method returns when it is done, and may be cancelled and repeated. A name that there is
+    not, a second fault of a process that has one, and healing one that has none are Refused.
+    """
+
+    def __init__(
+        self, supervisor: Supervisor, network: Network, brokers: Brokers | None = None
+    ) -> None:
+        self._supervisor = supervisor
+        self._network = network
+        self._brokers = brokers
+        self._states: dict[str, State] = {}
+        self._busy: set[str] = set()
+
+    def state(self, name: str) -> State:
+        return self._states.get(name, State.RUNNING)
+
+    @property
+    def broken(self) -> list[str]:
+        """The processes that can be healed."""
+        return list(self._states)
+
+    async def kill(self, name: str) -> None:
+        """Kill -9 the process with its helpers; it stays down until it is healed."""
+        async with self._changing(name, State.RUNNING):
+            self._states[name] = State.KILLED
+            await self._supervisor.kill_for_good(name)
+
+    async def stop(self, name: str) -> None:
+        """Freeze the process: its connections stay open, and it answers nothing."""
+        async with self._changing(name, State.RUNNING):
+            try:
+                self._supervisor.freeze(name)
+            except ProcessLookupError as error:
+                raise Refused(f"{error} at the moment; it is being started again") from None
+            self._states[name] = State.STOPPED
+
+    async def partition(self, name: str) -> None:
+        """Cut the node off from the other nodes and from its clients."""
+        async with self._changing(name, State.RUNNING):
+            if name not in self._network.hosts:
+                nodes = ", ".join(self._network.hosts)
+                raise Refused(f"{name} has no network of its own; these have: {nodes}")
+            try:
+                await self._network.cut_off(name)
+            except CannotCutOff as error:
+                raise Refused(str(error)) from None
+            self._states[name] = State.CUT_OFF
+
+    async def heal(self, name: str) -> None:
+        """Undo what was done to the process; return when it is up, and before it has caught up.
+
+        A node of RabbitMQ that does not find back to its cluster is restarted.
+
+        Raises:
+            CannotStart: it does not start, and stays down.
+        """
+        async with self._changing(name, State.KILLED, State.STOPPED, State.CUT_OFF):
+            match self.state(name):
+                case State.KILLED:
+                    await self._supervisor.start(name)
+                case State.STOPPED:
+                    self._supervisor.thaw(name)
+                    await self._find_back(name)
+                case _:
+                    await self._network.connect(name)
+                    await self._find_back(name)
+            del self._states[name]
+
+    async def _find_back(self, name: str) -> None:
+        if self._brokers is None or name not in self._brokers.nodes:
+            return
+        well = [each for each in self._brokers.nodes if self.state(each) is State.RUNNING]
+        if not await self._brokers.finds_back(name, well):
+            self._supervisor.console.say(f"{name} is left out of its cluster: restarting it")
+            await self._restart(name)
+
+    async def _restart(self, name: str) -> None:
+        self._states[name] = State.KILLED  # until it is up; so it can be healed if it does not come
+        await self._supervisor.stop(name)
+        await self._supervisor.start(name)
+
+    async def restart(self, name: str) -> None:
+        """End the process by SIGTERM, wait for it, start it; return when it is ready.
+
+        Raises:
+            CannotStart: it does not start. It counts as killed, so that it can be healed.
+        """
+        async with self._changing(name, State.RUNNING):
+            await self._restart(name)
+            del self._states[name]
+
+    def check(self, names: Sequence[str]) -> None:
+        """Return if there are processes of these names.
+
+        Raises:
+            NoSuchProcess: there is none of one name.
+        """
+        for name in names:
+            if name not in self._supervisor.names:
+                known = ", ".join(sorted(self._supervisor.names))
+                raise NoSuchProcess(f"There is no {name}; there are {known}")
+
+    @asynccontextmanager
+    async def _changing(self, name: str, *wanted: State) -> AsyncGenerator[None]:
+        self.check([name])
+        if name in self._busy:
+            raise Refused(f"{name} is being changed by another command; wait for it")
+        if (state := self.state(name)) not in wanted:
+            hint = "" if state is State.RUNNING else "; heal it first"
+            raise Refused(f"{name} is {state}{hint}")
+        self._busy.add(name)
+        try:
+            yield
+        finally:
+            self._busy.discard(name)

@@ -1,0 +1,80 @@
+"""Three mongods that are one replica set."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+
+from cartwheel.local import instance, mongod, replica_set
+from cartwheel.local.cluster.network import Network
+from cartwheel.local.cluster.waiting import until
+from cartwheel.local.command import Command
+from cartwheel.local.host import Host
+from cartwheel.local.parts import side_by_side
+from cartwheel.local.supervisor import Supervisor
+
+NAMES = ("mongod.1", "mongod.2", "mongod.3")
+PARAMETERS = (
+    # A primary that is stopped hands over to another first, if one has caught up by then.
+    "shutdownTimeoutMillisForSignaledShutdown=3000",
+)
+
+
+class Members(msgspec.Struct, frozen=True):
+    """The mongods by their names, each with where it runs and its port."""
+
+    home: Path
+    places: dict[str, tuple[Host, int]]
+
+    @property
+    def addresses(self) -> list[str]:
+        return [f"{host.address}:{port}" for host, port in self.places.values()]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What reaches the set."""
+        return {"MONGODB_URI": mongod.uri(*self.addresses)}
+
+    def commands(self) -> list[Command]:
+        return [
+            mongod.member(
+                name,
+                self.home,
+                port,
+                host=host,
+                parameters=PARAMETERS,
+                probe=_probe(f"{host.address}:{port}"),
+            )
+            for name, (host, port) in self.places.items()
+        ]
+
+    async def states(self) -> dict[str, str]:
+        """Return what each member says it is; DOWN where it does not answer."""
+        said = await replica_set.states(self.addresses)
+        return dict(zip(self.places, said, strict=True))
+
+    async def are_healthy(self) -> bool:
+        """Return whether all members are up and exactly one of them is the primary."""
+        return replica_set.are_healthy(await replica_set.states(self.addresses))
+
+
+def _probe(address: str) -> Callable[[], Awaitable[None]]:
+    return lambda: replica_set.answers(address)
+
+
+def choose(home: Path, network: Network) -> Members:
+    """Return the members of the instance at `home`, with the ports that it remembers."""
+    return Members(home, {name: (network.hosts[name], instance.port(home, name)) for name in NAMES})
+
+
+async def start(supervisor: Supervisor, members: Members) -> dict[str, str]:
+    """Start the members; return when they are one set, with the variables that reach it.
+
+    Raises:
+        CannotStart: one does not start.
+    """
+    await side_by_side(map(supervisor.run, members.commands()))
+    await replica_set.form(members.addresses)
+    with supervisor.console.doing("waiting for a primary"):
+        await until(members.are_healthy)
+    return members.variables

@@ -1,0 +1,56 @@
+"""Cartwheel's own processes, each more than once: `orders.1`, `orders.2`, `gateway.1`, …"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from cartwheel.local import instance
+from cartwheel.local.cluster import haproxy
+from cartwheel.local.command import Command
+from cartwheel.local.processes import GATEWAY, Process, command
+from cartwheel.services import SERVICES
+
+DRAIN_SECONDS = 5
+"""Of a gateway. Whoever asks a service learns at once that a replica stops."""
+
+
+def commands(
+    home: Path, environment: Mapping[str, str], processes: Iterable[Process], replicas: int
+) -> list[Command]:
+    """Return how to start `replicas` of each process, and the balancer before the gateways.
+
+    The simulator stays alone: it stands for somebody else's system.
+    """
+    started: list[Command] = []
+    gateways: dict[str, int] = {}
+    for process in processes:
+        if process.name not in (*SERVICES, GATEWAY):
+            alone = command(process, environment)
+            started.append(msgspec.structs.replace(alone, where=environment["SIMULATOR_URL"]))
+            continue
+        for number in range(1, replicas + 1):
+            name = f"{process.name}.{number}"
+            port = instance.port(home, name)
+            if process.name == GATEWAY:
+                gateways[name] = port
+            replica = msgspec.structs.replace(process, name=name)
+            how = command(replica, {**environment, **_own(process.name, port)})
+            where = f"127.0.0.1:{port}"
+            started.append(msgspec.structs.replace(how, where=where))
+    if gateways:
+        port = int(environment["PORT"])
+        started.append(haproxy.command(home, environment["HOST"], port, gateways))
+    return started
+
+
+def _own(process: str, port: int) -> dict[str, str]:
+    """Return what differs between replicas: the port of the API, or of a service's health."""
+    if process == GATEWAY:
+        return {
+            "HOST": "127.0.0.1",
+            "PORT": str(port),
+            "TRUSTED_PROXIES": "127.0.0.1",
+            "DRAIN_SECONDS": str(DRAIN_SECONDS),
+        }
+    return {"HEALTH_PORT": str(port)}

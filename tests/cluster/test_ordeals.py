@@ -1,0 +1,122 @@
+"""A node dies, freezes or is cut off, under customers: the shop goes on, and no promise breaks."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from cartwheel.local.cluster.running import Cluster, cluster
+
+from .conftest import needs_namespaces
+from .ordeals import Ordeal, check, endured, show
+
+long_form = pytest.mark.skipif(
+    not os.environ.get("LONG"), reason="takes a quarter of an hour: `make chaos` runs it"
+)
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncGenerator[Cluster]:
+    async with cluster(tmp_path / "cluster", given={}) as running:
+        yield running
+
+
+def kill(*names: str, seconds: float = 8.0) -> Ordeal:
+    return _ordeal("kill", names, seconds)
+
+
+def freeze(*names: str, seconds: float = 8.0) -> Ordeal:
+    return _ordeal("stop", names, seconds)
+
+
+def cut_off(*names: str, seconds: float = 20.0) -> Ordeal:
+    return _ordeal("partition", names, seconds)
+
+
+def _ordeal(fault: str, names: tuple[str, ...], seconds: float) -> Ordeal:
+    async def do(shop: Cluster) -> None:
+        meant = [await _named(shop, name) for name in names]
+        await asyncio.gather(*(getattr(shop.faults, fault)(name) for name in meant))
+
+    async def undo(shop: Cluster) -> None:
+        await asyncio.gather(*map(shop.faults.heal, _faulty(shop)))
+
+    return Ordeal(f"{fault} {' and '.join(names)}", do, seconds, undo)
+
+
+async def _named(shop: Cluster, name: str) -> str:
+    """Return `name`, or which node is `primary` at the moment."""
+    if name != "primary":
+        return name
+    states = await shop.members.states()
+    return next(member for member, state in states.items() if state == "PRIMARY")
+
+
+def _faulty(shop: Cluster) -> list[str]:
+    names = shop.system.supervisor.names
+    return [name for name in names if shop.faults.state(name) != "running"]
+
+
+async def test_the_shop_goes_on_when_a_node_of_each_sort_dies_or_freezes(
+    shop: Cluster, tmp_path: Path
+) -> None:
+    ordeals = [
+        kill("rabbitmq.1", seconds=4),
+        kill("primary", seconds=4),
+        freeze("rabbitmq.2", seconds=6),
+        freeze("primary", seconds=5),
+        kill("orders.1", "gateway.1", seconds=1),
+        freeze("products.1", seconds=4),
+    ]
+
+    check(await endured(shop, ordeals, tmp_path / "history.jsonl"))
+
+
+@long_form
+@needs_namespaces
+async def test_the_shop_goes_on_whichever_node_dies_freezes_or_is_cut_off(
+    shop: Cluster, tmp_path: Path
+) -> None:
+    nodes = [f"{sort}.{number}" for sort in ("rabbitmq", "mongod") for number in (1, 2, 3)]
+    ordeals = [fault(node) for fault in (kill, freeze, cut_off) for node in nodes]
+
+    check(await endured(shop, ordeals, tmp_path / "history.jsonl"))
+
+
+@long_form
+async def test_two_nodes_at_once_stop_the_shop_and_harm_nothing(
+    shop: Cluster, tmp_path: Path
+) -> None:
+    """Of three, one is no majority. All goes on when the second one is back."""
+    ordeals = [
+        kill("rabbitmq.1", "rabbitmq.2", seconds=15),
+        kill("mongod.1", "mongod.2", seconds=15),
+        freeze("rabbitmq.2", "mongod.3", seconds=15),
+        kill("rabbitmq.3", "primary", seconds=15),
+    ]
+
+    result = await endured(shop, ordeals, tmp_path / "history.jsonl")
+
+    show(result)
+    assert not result.found, str(result)
+
+
+@long_form
+async def test_everything_is_restarted_one_after_the_other_without_a_failed_request(
+    shop: Cluster, tmp_path: Path
+) -> None:
+    async def restart_all(shop: Cluster) -> None:
+        for name in shop.system.supervisor.names:
+            if name.startswith(("products", "orders", "payments", "notifications", "gateway")):
+                await shop.faults.restart(name)
+
+    async def nothing(_: Cluster) -> None:
+        """It has been undone."""
+
+    rolling = Ordeal("rolling restart", restart_all, 1.0, nothing)
+    result = await endured(shop, [rolling, rolling], tmp_path / "history.jsonl")
+
+    check(result)
+    assert not result.failures, str(result)
