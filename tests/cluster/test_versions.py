@@ -56,29 +56,30 @@ async def test_each_process_is_replaced_by_the_next_version_and_back_without_a_f
 ) -> None:
     supervisor = nodes.system.supervisor
     now = replicas.commands(tmp_path / "cluster", nodes.environment, PROCESSES, 2)
+    replicated = [each for each in now if "." in each.name]
+    others = [each for each in now if each not in replicated]
     then = [
-        msgspec.structs.replace(each, environment=as_of(older, each.environment)) for each in now
+        msgspec.structs.replace(each, environment=as_of(older, each.environment))
+        for each in replicated
     ]
-    own = [each.name for each in now if "." in each.name]
 
     async def replace(commands: list[Command]) -> None:
         for command in commands:
-            if command.name in own:
-                await supervisor.stop(command.name)
-                await supervisor.run(command)
+            await supervisor.stop(command.name)
+            await supervisor.run(command)
 
     async def forwards(_: Cluster) -> None:
         await run_setup(supervisor, SETUP, nodes.environment)
-        await replace(now)
+        await replace(replicated)
 
     async def back(_: Cluster) -> None:
         await replace(then)
 
     await run_setup(supervisor, SETUP, as_of(older, nodes.environment))
-    await asyncio.gather(*map(supervisor.run, then))
+    await asyncio.gather(*map(supervisor.run, [*others, *then]))
 
     changed = Ordeal("the next version, and back", forwards, 5.0, back)
-    result = await endured(nodes, [changed], tmp_path / "history.jsonl", customers=10)
+    result = await endured(nodes, [changed], tmp_path / "history.jsonl", customers=10, think=0.3)
 
     check(result)
     assert not result.failures, str(result)

@@ -88,6 +88,7 @@ def test_a_node_leads_its_share_and_one_more_before_leaders_are_spread() -> None
 
 
 def test_a_node_without_members_has_no_share_of_the_leaders() -> None:
-    on_three = [queue(f"q{n}", *order) for n, order in enumerate(("abc", "abc", "bca", "cab"))]
+    orders = ("abc", "abc", "abc", "bca", "bca", "cab")
+    on_three = [queue(f"q{n}", *order) for n, order in enumerate(orders)]
 
     assert spreads(cluster(*on_three, nodes="abcdefgh")) == []
