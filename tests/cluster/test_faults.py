@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -14,9 +15,12 @@ from cartwheel.local.cluster.network import Network
 from cartwheel.local.command import Command
 from cartwheel.local.console import QUIET
 from cartwheel.local.host import LOOPBACK
-from cartwheel.local.supervisor import Supervisor, supervising
+from cartwheel.local.supervisor import FIRST_DELAY_SECONDS, Supervisor, supervising
+
+from ..waiting import eventually
 
 NODE, PROCESS = "mongod.1", "orders.1"
+GOOD = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ async def supervisor(tmp_path: Path) -> AsyncGenerator[Supervisor]:
     async with supervising(tmp_path, QUIET) as supervisor:
         for name in (NODE, PROCESS):
             await supervisor.run(
-                Command(name=name, argv=("sleep", "600"), environment={}, probe=is_ready)
+                Command(name=name, argv=("sh", "-c", GOOD), environment={}, probe=is_ready)
             )
         network = Network({NODE: LOOPBACK}, why_not="only root can make network namespaces")
         async with control.listening(Faults(supervisor, network), supervisor):
@@ -40,6 +44,10 @@ async def order(supervisor: Supervisor, verb: Verb, *names: str) -> Answer:
     return await asyncio.to_thread(control.give, supervisor.home, Order(verb, names))
 
 
+async def _is(process: psutil.Process, status: str) -> None:
+    assert process.status() == status
+
+
 def states(answer: Answer) -> dict[str, State]:
     return {row.name: row.state for row in answer.rows}
 
@@ -47,6 +55,7 @@ def states(answer: Answer) -> dict[str, State]:
 async def test_what_is_killed_stays_down_until_it_is_healed(supervisor: Supervisor) -> None:
     killed = await order(supervisor, "kill", PROCESS, NODE)
     assert states(killed) == {PROCESS: State.KILLED, NODE: State.KILLED}
+    await asyncio.sleep(2 * FIRST_DELAY_SECONDS)  # when it would be started again by itself
     with pytest.raises(ProcessLookupError):
         supervisor.pid(PROCESS)
 
@@ -59,10 +68,10 @@ async def test_what_is_stopped_is_frozen_until_it_is_healed(supervisor: Supervis
     process = psutil.Process(supervisor.pid(PROCESS))
 
     assert states(await order(supervisor, "stop", PROCESS))[PROCESS] == State.STOPPED
-    assert process.status() == psutil.STATUS_STOPPED
+    await eventually(partial(_is, process, psutil.STATUS_STOPPED))
 
     assert states(await order(supervisor, "heal", PROCESS))[PROCESS] == State.RUNNING
-    assert process.status() == psutil.STATUS_SLEEPING
+    await eventually(partial(_is, process, psutil.STATUS_SLEEPING))
     assert supervisor.pid(PROCESS) == process.pid
 
 
