@@ -47,6 +47,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     settings: str = ""
     cookie: str = ""
     erlang_hosts: Mapping[str, str] = {}
+    plugins: tuple[str, ...] = ()
 
 
 def find() -> str | None:
@@ -83,7 +84,7 @@ def command(home: Path, node: Node) -> Command:
     folder = instance.make_folder(home / node.name)
     settings = _SETTINGS.format(address=node.host.address, port=node.port)
     instance.write_private(folder / "rabbitmq.conf", settings + node.settings)
-    instance.write_private(folder / "enabled_plugins", "[].\n")
+    instance.write_private(folder / "enabled_plugins", f"[{', '.join(node.plugins)}].\n")
     instance.write_private(folder / "rabbitmq-env.conf", "")
     if node.erlang_hosts:
         instance.write_private(folder / "inetrc", _name_service(node.erlang_hosts))

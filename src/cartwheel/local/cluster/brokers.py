@@ -45,6 +45,11 @@ cluster_partition_handling = pause_minority
 net_ticktime = 5
 # Otherwise every leader is on the node that `cartwheel setup` has reached.
 queue_leader_locator = balanced
+
+# `cartwheel setup` looks after the queues' members here. It needs no statistics, which cost much.
+management.tcp.ip = {address}
+management.tcp.port = {management_port}
+management_agent.disable_metrics_collector = true
 """
 
 _RUNNING = """\
@@ -73,9 +78,20 @@ class Brokers(msgspec.Struct, frozen=True):
         )
 
     @property
+    def management_urls(self) -> tuple[str, ...]:
+        """Each node's."""
+        return tuple(
+            f"http://{USER}:{self.password}@{node.host.address}:{_management_port(self.home, name)}"
+            for name, node in self.nodes.items()
+        )
+
+    @property
     def variables(self) -> dict[str, str]:
         """What reaches the cluster."""
-        return {"RABBITMQ_URL": ",".join(self.urls)}
+        return {
+            "RABBITMQ_URL": ",".join(self.urls),
+            "RABBITMQ_MANAGEMENT_URL": ",".join(self.management_urls),
+        }
 
     def commands(self) -> list[Command]:
         """Write the nodes' configuration; return how they are started."""
@@ -161,7 +177,14 @@ def choose(home: Path, network: Network) -> Brokers:
     def node(name: str, host: Host) -> Node:
         # The first looks for the others in vain, and is then the cluster that they join.
         retries = 2 if name == NAMES[0] else 120
-        settings = _SETTINGS.format(user=USER, password=password, nodes=nodes, retries=retries)
+        settings = _SETTINGS.format(
+            user=USER,
+            password=password,
+            nodes=nodes,
+            retries=retries,
+            address=host.address,
+            management_port=_management_port(home, name),
+        )
         return Node(
             name=name,
             erlang_name=_erlang_name(name),
@@ -172,6 +195,7 @@ def choose(home: Path, network: Network) -> Brokers:
             settings=settings,
             cookie=cookie,
             erlang_hosts=hosts,
+            plugins=("rabbitmq_management",),
         )
 
     return Brokers(home, {name: node(name, network.hosts[name]) for name in NAMES}, password)
@@ -191,6 +215,10 @@ async def start(supervisor: Supervisor, brokers: Brokers) -> dict[str, str]:
     await side_by_side(map(supervisor.run, founders))
     await side_by_side(supervisor.run(each) for each in commands if each not in founders)
     return brokers.variables
+
+
+def _management_port(home: Path, name: str) -> int:
+    return instance.port(home, f"management.{name}")
 
 
 def _erlang_host(name: str) -> str:

@@ -85,7 +85,7 @@ async def reach(settings: ClusterSettings) -> AsyncGenerator[Brokers]:
     if settings.rabbitmq_management_url is None:
         yield Brokers(settings, None)
         return
-    name = vhost(settings.rabbitmq_url)
+    name = vhost(each_url(settings.rabbitmq_url)[0])
     async with management.reach(settings.rabbitmq_management_url, name, _ours()) as api:
         yield Brokers(settings, api)
 
