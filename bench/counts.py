@@ -101,8 +101,8 @@ def of_overview(printed: str) -> Counts:
     """Return what `rabbit_global_counters:overview()` tells.
 
     It does not count answers, which go past all queues. Events are what is confirmed, so all else
-    that is published is a request or an answer, and is delivered once. The bench's own queue is a
-    classic one, and not among the deliveries.
+    that is published is a request, a ping or an answer, and is delivered once. The bench's own
+    queue is a classic one, and not among the deliveries.
 
     Source: https://www.rabbitmq.com/docs/prometheus#global-counters
     """

@@ -1,17 +1,15 @@
 """A new version is rolled out: every process is stopped by SIGTERM and started, one at a time."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
+from ..long_form import long_form
 from .faults import restart
 from .rig import OWN
 from .round import Plan, Result, play
 
 
-@pytest.mark.skipif(not os.environ.get("LONG"), reason="takes over a minute: `make chaos` runs it")
+@long_form
 async def test_a_rolling_restart_loses_nothing_and_fails_nothing(tmp_path: Path) -> None:
     result = await roll_out(tmp_path / "system")
 

@@ -19,6 +19,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from cartwheel.local.cluster import brokers, members
 from cartwheel.local.cluster.running import Cluster
 
+from ..long_form import long_form
 from ..waiting import eventually
 from .conftest import KEPT, QUORUM, needs_namespaces
 
@@ -32,7 +33,12 @@ lists:all(fun(Q) -> Members(Q) =:= 3 end, rabbit_amqqueue:list()).
 """
 
 each_fault = pytest.mark.parametrize(
-    "fault", ["kill", "stop", pytest.param("partition", marks=needs_namespaces)]
+    "fault",
+    [
+        "kill",
+        pytest.param("stop", marks=long_form),  # the short form of the ordeals does it
+        pytest.param("partition", marks=needs_namespaces),
+    ],
 )
 
 

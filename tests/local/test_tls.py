@@ -21,6 +21,12 @@ from ..journeys.command_line import cartwheel
 from ..journeys.shop import Shelf, open_shop
 
 USER = "guest:guest"
+
+_LACKING: dict[AmqpClient, str] = {
+    "built-in": r", which asks for a certificate of ours$",
+    # Where RabbitMQ resets the connection soon enough, aiormq sees no more than that.
+    "aiormq": r", which asks for a certificate of ours$|Connection reset by peer",
+}
 every_client = pytest.mark.parametrize("client", ["built-in", "aiormq"])
 
 
@@ -155,5 +161,5 @@ async def test_rabbitmq_may_ask_for_a_certificate_of_the_clients(
     url = f"amqps://{USER}@localhost:{port}/?cafile={files.authority}"
     await check_rabbitmq(f"{url}&certfile={files.own}&keyfile={files.own}", client)
 
-    with pytest.raises(Unusable, match=r", which asks for a certificate of ours$"):
+    with pytest.raises(Unusable, match=_LACKING[client]):
         await check_rabbitmq(url, client)

@@ -10,6 +10,7 @@ import pytest
 from cartwheel.local import ports
 from cartwheel.local.up import System
 
+from ..long_form import long_form
 from ..waiting import eventually
 from .conftest import Shop
 from .nodes import NAMES
@@ -72,6 +73,7 @@ async def test_what_was_declared_on_a_lone_node_is_grown_and_spread(lone_shop: S
     await assert_grown(shop)
 
 
+@long_form
 async def test_by_hand_it_takes_the_commands_that_are_printed(shop: Shop) -> None:
     told = await shop.setup(**by_api(shop))
     commands = [line.strip() for line in told.output.splitlines() if line.startswith("    ")]
@@ -130,6 +132,7 @@ async def test_a_running_system_is_not_disturbed(shop: Shop) -> None:
     assert sent > 50
 
 
+@long_form
 async def test_a_node_that_was_replaced_gets_its_members_back(shop: Shop) -> None:
     brokers = shop.brokers
     await shop.setup(**by_both(shop))
@@ -146,6 +149,7 @@ async def test_a_node_that_was_replaced_gets_its_members_back(shop: Shop) -> Non
     await assert_grown(shop)
 
 
+@long_form
 async def test_members_of_a_forgotten_node_are_dropped(shop: Shop) -> None:
     brokers = shop.brokers
     await shop.setup(**by_both(shop))

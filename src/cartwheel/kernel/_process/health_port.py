@@ -58,6 +58,7 @@ async def serving(listener: socket.socket, pages: Mapping[str, Page]) -> AsyncGe
         response.force_close()
         return response
 
+    _logger.addFilter(_is_ours)
     listener.setblocking(False)
     server = web.Server(
         answer,
@@ -98,6 +99,3 @@ def _is_ours(record: logging.LogRecord) -> bool:
     """Return False for what clients have done wrong: they could fill the log with it."""
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, HttpProcessingError)
-
-
-_logger.addFilter(_is_ours)

@@ -1,0 +1,9 @@
+"""Tests that take long run with LONG=1 only."""
+
+import os
+
+import pytest
+
+long_form = pytest.mark.skipif(
+    not os.environ.get("LONG"), reason="takes long: `make chaos` runs it, or LONG=1"
+)
