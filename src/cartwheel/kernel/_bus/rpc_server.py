@@ -107,7 +107,7 @@ class RpcServer:
         self._stopping = False
 
     async def open(self, connection: Connection) -> Channel:
-        channel = await connection.channel(confirms=False)
+        self._channel = channel = await connection.channel(confirms=False)
         if not self._stopping:
             # A new name each time: RabbitMQ may not have noticed yet that the last one is gone.
             self._name = name = new_id(f"rpc.{self._service}")
@@ -116,7 +116,6 @@ class RpcServer:
             for key in (topology.presence(name), *self._keys()):
                 await channel.bind(name, exchange=topology.REQUESTS, routing_key=key)
             await self._open_shared(connection)
-        self._channel = channel
         return channel
 
     def lost(self) -> None:
@@ -128,15 +127,16 @@ class RpcServer:
         Callers whose requests come too late learn so at once, and ask another replica.
         """
         self._stopping = True
-        with contextlib.suppress(AmqpError):  # then nothing comes anyway
+        with contextlib.suppress(AmqpError):  # the shared queue is gone
+            if self._shared is not None:
+                await self._shared.cancel(self._shared_tag)
+        with contextlib.suppress(AmqpError):  # the connection is, and nothing comes anyway
             await self._let_go()
         while self._in_hand:
             await asyncio.wait(self._in_hand)
 
     async def _let_go(self) -> None:
         """Take what was sent until now, and nothing more."""
-        if self._shared is not None:
-            await self._shared.cancel(self._shared_tag)
         if (channel := self._channel) is None:
             return
         for key in self._keys():
