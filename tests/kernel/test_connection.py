@@ -142,15 +142,14 @@ async def test_replicas_of_a_process_keep_to_nodes_of_their_own(
 
         replicas = [await connect(RpcClient(), url=",".join(urls)) for _ in range(3)]
         assert [proxy.connections for proxy in connections] == [1, 1, 1]
-        await connect(RpcClient(), url=",".join(urls))
+        fourth = await connect(RpcClient(), url=",".join(urls))
         assert sorted(proxy.connections for proxy in connections) == [1, 1, 2]
 
-        for replica in replicas:
-            await replica.stop()
+        await asyncio.gather(fourth.stop(), replicas[0].stop())
 
-        async def one_left() -> None:
-            assert sum(proxy.connections for proxy in connections) == 1
+        async def two_left() -> None:
+            assert sorted(proxy.connections for proxy in connections) == [0, 1, 1]
 
-        await eventually(one_left)
+        await eventually(two_left)
         await connect(RpcClient(), url=",".join(urls))
-        assert sorted(proxy.connections for proxy in connections) == [0, 1, 1]
+        assert [proxy.connections for proxy in connections] == [1, 1, 1]
