@@ -11,6 +11,7 @@ from cartwheel.local.cluster.running import Cluster, cluster
 from ..long_form import long_form
 from .conftest import needs_namespaces
 from .ordeals import Ordeal, check, endured, show
+from .versions import older_version, started_as_before
 
 
 @pytest.fixture
@@ -66,6 +67,20 @@ async def test_the_shop_goes_on_when_a_node_of_each_sort_dies_or_freezes(
     ]
 
     check(await endured(shop, ordeals, tmp_path / "history.jsonl"))
+
+
+async def test_each_process_is_replaced_by_the_next_version_and_back_without_a_failed_request(
+    tmp_path: Path,
+) -> None:
+    home, older = tmp_path / "cluster", older_version(tmp_path / "older")
+    async with cluster(home, given={}, processes=(), setup=()) as nodes:
+        changed = await started_as_before(nodes, home, older)
+        result = await endured(
+            nodes, [changed], tmp_path / "history.jsonl", customers=10, think=0.3
+        )
+
+    check(result)
+    assert not result.failures, str(result)
 
 
 @long_form
