@@ -32,11 +32,14 @@ Members = fun(Q) -> length(maps:get(nodes, amqqueue:get_type_state(Q))) end,
 lists:all(fun(Q) -> Members(Q) =:= 3 end, rabbit_amqqueue:list()).
 """
 
+pytestmark = long_form
+"""The short form of the ordeals does most of it, under customers."""
+
 each_fault = pytest.mark.parametrize(
     "fault",
     [
         "kill",
-        pytest.param("stop", marks=long_form),  # the short form of the ordeals does it
+        "stop",
         pytest.param("partition", marks=needs_namespaces),
     ],
 )
