@@ -63,8 +63,8 @@ async def setup(
     for each in settings.databases.distinct():
         await check_mongodb(each.uri, each.variable)
     async with reaching.reach(settings) as brokers:
-        missing = await _declare(settings, brokers, dry_run=dry_run)
         async with await connect_any(settings.rabbitmq_url) as connection:
+            missing = await _declare(connection, brokers, dry_run=dry_run)
             older = await delete_older(connection, SERVICES, used_too=drop_older, dry_run=dry_run)
         migrations = await _migrate(settings, dry_run=dry_run)
         queues = await brokers.tend(dry_run=dry_run, doing=doing)
@@ -75,17 +75,18 @@ async def setup(
 _UNSEEN = "bindings cannot be seen without RABBITMQ_MANAGEMENT_URL"
 
 
-async def _declare(settings: Settings, brokers: Brokers, *, dry_run: bool) -> tuple[str, ...]:
-    async with await connect_any(settings.rabbitmq_url) as connection:
-        try:
-            async with connection.channel() as channel:
-                underlay = await channel.get_underlay_channel()
-                await brokers.check_name(str(underlay.connection.server_properties["cluster_name"]))
-                if not dry_run:
-                    await topology.declare(channel, services=SERVICES, events=events())
-            return await _missing(connection, brokers) if dry_run else ()
-        except ChannelPreconditionFailed as error:
-            raise declared.otherwise(error) from error
+async def _declare(
+    connection: AbstractConnection, brokers: Brokers, *, dry_run: bool
+) -> tuple[str, ...]:
+    try:
+        async with connection.channel() as channel:
+            underlay = await channel.get_underlay_channel()
+            await brokers.check_name(str(underlay.connection.server_properties["cluster_name"]))
+            if not dry_run:
+                await topology.declare(channel, services=SERVICES, events=events())
+        return await _missing(connection, brokers) if dry_run else ()
+    except ChannelPreconditionFailed as error:
+        raise declared.otherwise(error) from error
 
 
 async def _missing(connection: AbstractConnection, brokers: Brokers) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from cartwheel.kernel._amqp.interface import (
     OnReturn,
     QueueMissing,
     Unroutable,
+    exclusive_arguments,
 )
 from cartwheel.kernel._core.ids import new_id
 
@@ -96,11 +97,7 @@ class BuiltInChannel:
     # What the bus calls.
 
     async def declare_exclusive(self, queue: str, *, ttl_seconds: float) -> None:
-        # The type is said, since a virtual host may have another default.
-        arguments: FieldTable = {
-            "x-queue-type": "classic",
-            "x-message-ttl": int(ttl_seconds * 1000),
-        }
+        arguments: FieldTable = {**exclusive_arguments(ttl_seconds)}
         request = commands.Queue.Declare(queue=queue, exclusive=True, arguments=arguments)
         await self.call(request, commands.Queue.DeclareOk)
 

@@ -46,6 +46,12 @@ class Unroutable(NotTaken):
     """No queue is bound for a mandatory message."""
 
 
+def exclusive_arguments(ttl_seconds: float) -> dict[str, str | int]:
+    """Return the arguments of an exclusive queue. Its type is said, since a virtual host may have
+    another default."""
+    return {"x-queue-type": "classic", "x-message-ttl": int(ttl_seconds * 1000)}
+
+
 OnReturn = Callable[[str], None]
 """Takes the `message_id` of a message that RabbitMQ has returned. It must not raise."""
 

@@ -27,6 +27,7 @@ from cartwheel.kernel._amqp.interface import (
     QueueMissing,
     Unroutable,
     VirtualHostRefused,
+    exclusive_arguments,
 )
 
 _STALLED_AFTER = 0.05
@@ -85,9 +86,7 @@ class _Channel:
     async def declare_exclusive(self, queue: str, *, ttl_seconds: float) -> None:
         with _translated():
             await self._channel.queue_declare(
-                queue,
-                exclusive=True,
-                arguments={"x-queue-type": "classic", "x-message-ttl": int(ttl_seconds * 1000)},
+                queue, exclusive=True, arguments={**exclusive_arguments(ttl_seconds)}
             )
 
     async def bind(self, queue: str, *, exchange: str, routing_key: str) -> None:
