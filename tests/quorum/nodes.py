@@ -11,7 +11,6 @@ import asyncio
 import os
 import secrets
 import shutil
-import signal
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -22,19 +21,16 @@ import aiohttp
 from cartwheel.local import instance, ports, rabbitmq
 from cartwheel.local.command import Command
 from cartwheel.local.console import QUIET
+from cartwheel.local.rabbitmq import Node
 from cartwheel.local.supervisor import Supervisor, supervising
 
 NAMES = ("one", "two", "three")
 TOOLS = "/usr/lib/rabbitmq/bin"
 """Debian's tools on PATH are wrappers that switch to the user of the system service."""
 
-_CONFIGURATION = """\
-listeners.tcp.default = 127.0.0.1:{amqp}
+_SETTINGS = """\
 management.tcp.ip = 127.0.0.1
 management.tcp.port = {http}
-log.console = true
-log.console.level = info
-log.file = false
 cluster_name = {cluster}
 cluster_formation.peer_discovery_backend = classic_config
 """
@@ -52,16 +48,27 @@ class Nodes:
         self._supervisor = supervisor
         self._home = supervisor.home
         self.token = secrets.token_hex(3)
-        self._shared = {
-            "PATH": f"{TOOLS}:{os.environ['PATH']}",
-            "LC_ALL": "C.UTF-8",
-            "HOME": str(instance.make_folder(self._home / "erlang")),
-            "ERL_EPMD_PORT": str(ports.find_free()),
-            "ERL_EPMD_ADDRESS": "127.0.0.1",
-        }
-        instance.write_private(self._home / "erlang" / ".erlang.cookie", secrets.token_hex(10))
         self._amqp = {name: ports.find_free() for name in NAMES}
         self._http = {name: ports.find_free() for name in NAMES}
+        peers = "".join(
+            f"cluster_formation.classic_config.nodes.{number} = {self.node(peer)}\n"
+            for number, peer in enumerate(NAMES, start=1)
+        )
+        cookie, epmd_port = secrets.token_hex(10), ports.find_free()
+        self._nodes = {
+            name: Node(
+                name=name,
+                erlang_name=self.node(name),
+                port=self._amqp[name],
+                erlang_port=ports.find_free(),
+                epmd_port=epmd_port,
+                settings=_SETTINGS.format(http=self._http[name], cluster=f"tests-{self.token}")
+                + peers,
+                cookie=cookie,
+                plugins=("rabbitmq_management",),
+            )
+            for name in NAMES
+        }
 
     def node(self, name: str) -> str:
         """Return what RabbitMQ calls it."""
@@ -77,7 +84,8 @@ class Nodes:
 
     def tools(self, name: str) -> dict[str, str]:
         """Return the environment in which RabbitMQ's tools reach a node."""
-        return {**self._shared, "RABBITMQ_NODENAME": self.node(name)}
+        reached = rabbitmq.environment(self._home, self._nodes[name])
+        return {**reached, "PATH": f"{TOOLS}:{os.environ['PATH']}"}
 
     async def start(self, *names: str) -> None:
         """Start those nodes that do not run; return when they are the cluster's."""
@@ -94,8 +102,7 @@ class Nodes:
 
     async def kill(self, name: str) -> None:
         """Kill -9 the node; it stays down until `start`."""
-        os.kill(self._supervisor.pid(name), signal.SIGKILL)
-        await self._supervisor.stop(name)
+        await self._supervisor.kill_for_good(name)
 
     async def forget(self, name: str, *, by: str = "one") -> None:
         """Have the cluster forget a node that is down, and delete all that it held."""
@@ -151,36 +158,8 @@ class Nodes:
 
     def _command(self, name: str) -> Command:
         folder = instance.make_folder(self._home / name)
-        peers = "".join(
-            f"cluster_formation.classic_config.nodes.{number} = {self.node(peer)}\n"
-            for number, peer in enumerate(NAMES, start=1)
-        )
-        configuration = _CONFIGURATION.format(
-            amqp=self._amqp[name], http=self._http[name], cluster=f"tests-{self.token}"
-        )
-        instance.write_private(folder / "rabbitmq.conf", configuration + peers)
         instance.write_private(folder / "advanced.config", _ADVANCED)
-        instance.write_private(folder / "enabled_plugins", "[rabbitmq_management].\n")
-        instance.write_private(folder / "rabbitmq-env.conf", "")
-        return Command(
-            name=name,
-            argv=(rabbitmq.find() or "rabbitmq-server",),
-            environment={
-                **self.tools(name),
-                "RABBITMQ_DIST_PORT": str(ports.find_free()),
-                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
-                    "+S 2:2 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}"
-                ),
-                "RABBITMQ_CONF_ENV_FILE": str(folder / "rabbitmq-env.conf"),
-                "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
-                "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
-                "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
-                "RABBITMQ_MNESIA_BASE": str(folder / "data"),
-                "RABBITMQ_LOG_BASE": str(folder / "log"),
-                "RABBITMQ_LOGS": "-",
-                "RABBITMQ_PID_FILE": str(folder / "pid"),
-            },
-        )
+        return rabbitmq.command(self._home, self._nodes[name])
 
 
 @asynccontextmanager
@@ -192,5 +171,4 @@ async def nodes(home: Path) -> AsyncGenerator[Nodes]:
             yield brokers
         finally:
             for name in supervisor.names:  # what they hold is of no use any more
-                with suppress(ProcessLookupError):
-                    await brokers.kill(name)
+                await brokers.kill(name)
