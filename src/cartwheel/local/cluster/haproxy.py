@@ -35,6 +35,10 @@ frontend api
 
 backend gateways
     balance leastconn
+    # A connection of its own for each request: one that was kept open may be closed by a gateway
+    # that stops, just as the next request is sent on it, and only the client may repeat that.
+    # Source: https://github.com/haproxy/haproxy/issues/1423
+    option http-server-close
     option httpchk
     http-check send meth GET uri /health/ready
     http-check expect status 200
