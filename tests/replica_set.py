@@ -80,6 +80,16 @@ class ReplicaSet:
         primary = await self.primary(within=within)
         return [name for name in NAMES if name != primary]
 
+    async def last_in_chain(self) -> str:
+        """Return the name of a secondary that no other member copies from."""
+        sources: set[str] = set()
+        for name in NAMES:
+            async with self.client(name) as client:
+                status = await client.admin.command("replSetGetStatus")
+            sources.add(status.get("syncSourceHost", ""))
+        secondaries = await self.secondaries()
+        return next(name for name in secondaries if self._addresses[name] not in sources)
+
     async def healthy(self, *, within: float = 60.0) -> None:
         """Return when all members are up and one of them is the primary."""
 
@@ -108,16 +118,28 @@ class ReplicaSet:
         Source: https://github.com/mongodb/mongo/wiki/The-%22failCommand%22-fail-point
         """
         data = {"failCommands": commands, "appName": f"cartwheel-{process}", **failure}
-        await self._set_fail_point("alwaysOn" if times is None else {"times": times}, data)
+        mode = "alwaysOn" if times is None else {"times": times}
+        await self._set_fail_point(await self.primary(), "failCommand", mode, data)
         try:
             yield
         finally:
-            await self._set_fail_point("off", {})
+            await self._set_fail_point(await self.primary(), "failCommand", "off")
 
-    async def _set_fail_point(self, mode: object, data: Mapping[str, object]) -> None:
-        async with self.client(await self.primary()) as client:
+    @asynccontextmanager
+    async def copying_nothing(self, name: str) -> AsyncGenerator[None]:
+        """While the body runs, the secondary `name` votes, and copies nothing of the primary's."""
+        await self._set_fail_point(name, "stopReplProducer", "alwaysOn")
+        try:
+            yield
+        finally:
+            await self._set_fail_point(name, "stopReplProducer", "off")
+
+    async def _set_fail_point(
+        self, member: str, name: str, mode: object, data: Mapping[str, object] | None = None
+    ) -> None:
+        async with self.client(member) as client:
             await client.admin.command(
-                {"configureFailPoint": "failCommand", "mode": mode, "data": data}
+                {"configureFailPoint": name, "mode": mode, "data": data or {}}
             )
 
 

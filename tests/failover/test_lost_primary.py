@@ -107,6 +107,24 @@ async def test_when_the_primary_is_lost_writers_wait_for_the_next_one_and_lose_n
     assert found >= stored
 
 
+async def test_a_new_primary_is_read_once_it_knows_what_was_acknowledged_before_it(
+    members: ReplicaSet, database: Database
+) -> None:
+    """A new primary learns what the last one had acknowledged when a majority has something of
+    its own. Here the other member votes, and copies nothing."""
+    things = database["things"]
+    async with all_back(members):
+        old = await members.primary()
+        async with members.copying_nothing(await members.last_in_chain()):
+            await things.insert_one({"_id": "acknowledged"})
+            await members.kill(old)
+            await members.primary()
+            read = asyncio.create_task(things.find_one({"_id": "acknowledged"}))
+            await asyncio.sleep(1)
+            assert not read.done()
+        assert await read == {"_id": "acknowledged"}
+
+
 async def attempt(
     work: Callable[[], Awaitable[object]], *, within: float = DEADLINE_SECONDS
 ) -> tuple[float, Exception | None]:

@@ -4,21 +4,29 @@ An election takes 2 to 4 s where the set is configured as docs/operations.md say
 has been seen for `WAIT_SECONDS`, every operation waits for the next one, and the client never hears
 of the election. After that operations fail at once: the outage will last, and requests that wait
 for their deadline in vain fill the queues of whoever asks.
+
+A primary that has just been elected has everything that its predecessor acknowledged, but does not
+know yet that a majority has it, so a majority read misses it. It knows once a majority has a write
+of its own term. Operations wait for that too, which takes some milliseconds.
 """
 
+import asyncio
 import time
+from collections.abc import Mapping
 from types import CoroutineType
-from typing import Any
+from typing import Any, TypeAlias
 
 import pymongo
+from bson import ObjectId
 from pymongo import AsyncMongoClient
-from pymongo.errors import ServerSelectionTimeoutError
+from pymongo.errors import ConnectionFailure, ServerSelectionTimeoutError
 from pymongo.monitoring import (
     ServerHeartbeatFailedEvent,
     ServerHeartbeatListener,
     ServerHeartbeatStartedEvent,
     ServerHeartbeatSucceededEvent,
 )
+from pymongo.server_type import SERVER_TYPE
 from pymongo.topology_description import TopologyDescription
 
 WAIT_SECONDS = 5.0
@@ -38,6 +46,11 @@ A member that has sent no sign of life for this and `HEARTBEAT_SECONDS` together
 What waits for its answer is then repeated at the new primary. A primary that is killed closes its
 connections; one that is frozen or cut off is noticed by this alone. Source:
 https://github.com/mongodb/specifications/blob/master/source/server-discovery-and-monitoring/server-monitoring.md"""
+
+LOOK_AGAIN_SECONDS = 0.02
+"""Seconds between two looks at whether a new primary knows what was acknowledged before it."""
+
+_Selection: TypeAlias = "CoroutineType[Any, Any, Any]"
 
 
 class NoPrimary(ServerSelectionTimeoutError):
@@ -88,6 +101,8 @@ class PatientClient(AsyncMongoClient[dict[str, Any]]):
     def __init__(self, uri: str, *, event_listeners: list[Any], **options: Any) -> None:
         self._last_seen = _LastSeen()
         self._with_primary: TopologyDescription | None = None
+        self._caught_up: ObjectId | None = None  # the election of the last primary that did
+        self._behind: float | None = None  # since when a primary has not, by the monotonic clock
         super().__init__(
             uri,
             heartbeatFrequencyMS=int(HEARTBEAT_SECONDS * 1000),
@@ -99,22 +114,83 @@ class PatientClient(AsyncMongoClient[dict[str, Any]]):
 
     # The driver has no setting for this: under a deadline it waits until then. All its operations,
     # reads and writes, in transactions or not, choose their server by this method.
-    def _select_server(self, *args: Any, **options: Any) -> "CoroutineType[Any, Any, Any]":
-        description = self.topology_description
-        if description is not self._with_primary:  # a new one comes with each sign of life
-            if not description.has_writable_server():
-                return self._select_in_time(*args, **options)
+    def _select_server(
+        self, selector: Any, session: Any, operation: str, *args: Any, **options: Any
+    ) -> _Selection:
+        selection = super()._select_server(selector, session, operation, *args, **options)
+        description = self.topology_description  # a new one comes with each sign of life
+        if description is self._with_primary:
+            return selection
+        if operation == _HELLO:
+            return self._select_in_time(selection)
+        if description.has_writable_server() and _election(description) == self._caught_up:
             self._with_primary = description
-        return super()._select_server(*args, **options)
+            return selection
+        return self._select_caught_up(selection)
 
-    async def _select_in_time(self, *args: Any, **options: Any) -> Any:
+    async def _select_in_time(self, selection: _Selection) -> Any:
         patience = self._last_seen.patience()
         if patience <= 0:
+            selection.close()
             described = self.topology_description
             lacking = "primary" if described.known_servers else "server"
             raise NoPrimary(f"No {lacking} for {WAIT_SECONDS:.0f} s: {described!r}")
         try:
             with pymongo.timeout(patience):
-                return await super()._select_server(*args, **options)
+                return await selection
         except ServerSelectionTimeoutError as error:
             raise NoPrimary(str(error)) from error
+
+    async def _select_caught_up(self, selection: _Selection) -> Any:
+        try:
+            await self._catch_up()
+        except BaseException:
+            selection.close()
+            raise
+        return await selection
+
+    async def _catch_up(self) -> None:
+        """Return once there is a primary that knows what was acknowledged before its election.
+
+        Raises:
+            NoPrimary: there was none for `WAIT_SECONDS`.
+        """
+        while True:
+            try:
+                said = await self.admin.command(_HELLO)
+            except ServerSelectionTimeoutError:
+                raise
+            except ConnectionFailure as error:  # it died in between
+                if error.timeout:
+                    raise
+            else:
+                if _has_majority(said):
+                    self._caught_up, self._behind = said.get("electionId"), None
+                    return
+                if self._behind is None:
+                    self._behind = time.monotonic()
+                if time.monotonic() > self._behind + WAIT_SECONDS:
+                    raise NoPrimary(f"The primary has had no majority for {WAIT_SECONDS:.0f} s.")
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+
+_HELLO = "hello"
+
+
+def _election(description: TopologyDescription) -> ObjectId | None:
+    """Return the id of the election that made the primary one, if there is a primary of a set."""
+    for server in description.server_descriptions().values():
+        if server.server_type == SERVER_TYPE.RSPrimary:
+            return server.election_id
+    return None
+
+
+def _has_majority(said: Mapping[str, Any]) -> bool:
+    """Tell from a primary's `hello` whether a majority has a write of this primary's own term.
+
+    Source: https://www.mongodb.com/docs/manual/reference/command/hello/
+    """
+    if "setName" not in said:  # a mongos, or a server that is no member of a set
+        return True
+    written = said["lastWrite"]
+    return said["isWritablePrimary"] and written["majorityOpTime"]["t"] == written["opTime"]["t"]
