@@ -50,6 +50,7 @@ async def test_a_cluster_is_started_bought_from_restarted_in_part_and_stopped(
         "CARTWHEEL_HOME": str(tmp_path / "shop"),
         "PORT": str(ports.find_free()),
         "COLUMNS": "200",
+        "DRAIN_SECONDS": "2",
     }
 
     async def says(*words: str) -> str:

@@ -73,7 +73,8 @@ async def test_each_process_is_replaced_by_the_next_version_and_back_without_a_f
     tmp_path: Path,
 ) -> None:
     home, older = tmp_path / "cluster", older_version(tmp_path / "older")
-    async with cluster(home, given={}, processes=(), setup=()) as nodes:
+    given = {"DRAIN_SECONDS": "2"}
+    async with cluster(home, given=given, processes=(), setup=()) as nodes:
         changed = await started_as_before(nodes, home, older)
         result = await endured(
             nodes, [changed], tmp_path / "history.jsonl", customers=10, think=0.3

@@ -18,6 +18,7 @@ from cartwheel.local.commands import cancel_on_signals, end, say_where
 from cartwheel.local.console import Console
 from cartwheel.local.packages import Missing
 from cartwheel.local.preflight import PortUnusable, gateway_port
+from cartwheel.local.processes import drain_seconds
 from cartwheel.local.supervisor import CannotStart, Supervisor
 
 if TYPE_CHECKING:
@@ -66,14 +67,14 @@ def up() -> None:
 
 async def _until_stopped(home: Path, port: int, console: Console) -> None:
     from cartwheel.local.cluster import control
-    from cartwheel.local.cluster.replicas import DRAIN_SECONDS
+    from cartwheel.local.cluster.replicas import with_drain
     from cartwheel.local.cluster.running import STOP_SECONDS
     from cartwheel.local.cluster.running import cluster as running
 
     draining: list[Supervisor] = []
     cancel_on_signals(
         console,
-        within_seconds=STOP_SECONDS + DRAIN_SECONDS,
+        within_seconds=STOP_SECONDS + drain_seconds(with_drain(os.environ)),
         again=lambda: [each.hurry() for each in draining],
     )
     try:

@@ -11,8 +11,15 @@ from cartwheel.local.command import Command
 from cartwheel.local.processes import GATEWAY, Process, command
 from cartwheel.services import SERVICES
 
-DRAIN_SECONDS = 5
-"""Of a gateway. Whoever asks a service learns at once that a replica stops."""
+_DRAIN_SECONDS = "5"
+
+
+def with_drain(given: Mapping[str, str]) -> dict[str, str]:
+    """Return `given`, in which gateways drain unless it says otherwise.
+
+    HAProxy notices that one is unready within 1.5 s.
+    """
+    return {**given, "DRAIN_SECONDS": given.get("DRAIN_SECONDS") or _DRAIN_SECONDS}
 
 
 def commands(
@@ -20,8 +27,11 @@ def commands(
 ) -> list[Command]:
     """Return how to start `replicas` of each process, and the balancer before the gateways.
 
-    The simulator stays alone: it stands for somebody else's system.
+    The simulator stays alone: it stands for somebody else's system. Only gateways drain: whoever
+    asks a service learns at once that a replica stops.
     """
+    drain = environment["DRAIN_SECONDS"]
+    environment = {**environment, "DRAIN_SECONDS": "0"}
     started: list[Command] = []
     gateways: dict[str, int] = {}
     for process in processes:
@@ -35,7 +45,7 @@ def commands(
             if process.name == GATEWAY:
                 gateways[name] = port
             replica = msgspec.structs.replace(process, name=name)
-            how = command(replica, {**environment, **_own(process.name, port)})
+            how = command(replica, {**environment, **_own(process.name, port, drain)})
             where = f"127.0.0.1:{port}"
             started.append(msgspec.structs.replace(how, where=where))
     if gateways:
@@ -44,13 +54,13 @@ def commands(
     return started
 
 
-def _own(process: str, port: int) -> dict[str, str]:
+def _own(process: str, port: int, drain_seconds: str) -> dict[str, str]:
     """Return what differs between replicas: the port of the API, or of a service's health."""
     if process == GATEWAY:
         return {
             "HOST": "127.0.0.1",
             "PORT": str(port),
             "TRUSTED_PROXIES": "127.0.0.1",
-            "DRAIN_SECONDS": str(DRAIN_SECONDS),
+            "DRAIN_SECONDS": drain_seconds,
         }
     return {"HEALTH_PORT": str(port)}

@@ -116,7 +116,7 @@ async def cluster(
                 ]
             ):
                 parts |= provided
-            environment = parts | settings(home, given, port)
+            environment = parts | settings(home, replicas.with_drain(given), port)
             if setup:
                 await run_setup(supervisor, setup, environment)
             commands = replicas.commands(home, environment, processes, replica_count)
