@@ -233,7 +233,7 @@ async def test_a_transaction_whose_commit_no_majority_has_is_committed_once_more
 
     too_slow = {"code": 64, "codeName": "WriteConcernFailed", "errmsg": "too slow"}
     async with members.failing("commitTransaction", times=1, writeConcernError=too_slow):
-        [held] = await stores.reservations.hold([request], now=product_examples.now)
+        [held] = await stores.reservations.reserve([request], now=product_examples.now)
 
     assert not isinstance(held, Refusal)
     [product] = (await stores.catalogue.get_many([request.items[0].product_id])).values()
@@ -244,7 +244,7 @@ async def test_a_transaction_that_no_majority_ever_commits_ends_with_the_deadlin
     members: ReplicaSet, stores: Stores
 ) -> None:
     request = await three_of_ten(stores)
-    await stores.reservations.hold([request], now=product_examples.now)
+    await stores.reservations.reserve([request], now=product_examples.now)
 
     with pytest.raises(Exception) as raised:  # noqa: PT011 the type is the driver's
         async with (

@@ -15,7 +15,7 @@ from cartwheel.products.domain.stock import (
     ReservationStatus,
     StoredReservation,
     allocate,
-    give_up,
+    release_abandoned,
     settle,
     stock_moves,
 )
@@ -44,8 +44,8 @@ def new_reservation() -> StoredReservation:
     return made
 
 
-def given_up() -> StoredReservation:
-    return give_up(new_reservation())
+def abandoned() -> StoredReservation:
+    return release_abandoned(new_reservation())
 
 
 class Shop:
@@ -60,7 +60,7 @@ class Shop:
         for each in arrived:
             before = self.reservation
             if each == "given up":
-                self.reservation = give_up(before)
+                self.reservation = release_abandoned(before)
             elif isinstance(each, str):
                 moved = self.pieces["available"] if each == "bought by others" else -self.others
                 self.others += moved
@@ -158,13 +158,13 @@ def test_an_older_event_changes_nothing() -> None:
 
 
 def test_a_hold_that_was_given_up_is_taken_anew_when_its_order_is_paid() -> None:
-    sold = settle(given_up(), PAID, order_sequence=2, free={"prd_1": PIECES})
+    sold = settle(abandoned(), PAID, order_sequence=2, free={"prd_1": PIECES})
 
     assert (sold.status, sold.events) == (COMMITTED, ())
 
 
 def test_if_a_piece_is_missing_the_shortage_is_told_once_and_nothing_taken() -> None:
-    short = settle(given_up(), PAID, order_sequence=2, free={"prd_1": PIECES - 1})
+    short = settle(abandoned(), PAID, order_sequence=2, free={"prd_1": PIECES - 1})
 
     assert short.status is RELEASED
     assert short.events == (StockShortage(order_id=short.id),)
@@ -176,7 +176,7 @@ def test_one_product_that_lacks_is_a_shortage_of_the_whole_order() -> None:
     [made] = allocate(shop, [reserve(("prd_1", 1), ("prd_2", 1))], at=AT)
     assert isinstance(made, StoredReservation)
 
-    short = settle(give_up(made), PAID, order_sequence=2, free={"prd_1": 9, "prd_2": 0})
+    short = settle(release_abandoned(made), PAID, order_sequence=2, free={"prd_1": 9, "prd_2": 0})
 
     assert (short.status, len(short.events)) == (RELEASED, 1)
 
@@ -192,7 +192,7 @@ def test_an_order_canceled_for_its_shortage_has_nothing_to_give_back() -> None:
 def test_only_a_hold_is_given_up(status: ReservationStatus) -> None:
     settled = msgspec.structs.replace(new_reservation(), status=status)
 
-    assert give_up(settled) is settled
+    assert release_abandoned(settled) is settled
 
 
 @pytest.mark.parametrize("status", ReservationStatus)

@@ -1,1 +1,1 @@
-"""The catalogue, its stock, and the stock held for orders."""
+"""The catalogue, its stock, and the stock reserved for orders."""

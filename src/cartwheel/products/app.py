@@ -1,4 +1,4 @@
-"""What products does: message -> handler."""
+"""The products service: message -> handler."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -13,11 +13,11 @@ from cartwheel.products.mongo.reservations import MongoReservations
 from cartwheel.products.mongo.schema import COLLECTIONS, MIGRATIONS
 from cartwheel.products.settings import Settings
 
-LOOK_FOR_HOLDS_SECONDS = 10.0
+ABANDONED_CHECK_SECONDS = 10.0
 
 COMMITS_GATHER_SECONDS = 0.2
-"""What is being sold is reserved until then: nobody else can have it, and no more or less is
-available."""
+"""How long paid orders are gathered into one commit. Meanwhile their stock stays reserved, so the
+available stock does not change."""
 
 
 @asynccontextmanager
@@ -41,8 +41,8 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
         ],
         jobs=[
             every(
-                LOOK_FOR_HOLDS_SECONDS,
-                stock.give_up_holds,
+                ABANDONED_CHECK_SECONDS,
+                stock.release_abandoned,
                 reservations=reservations,
                 bus=core.bus,
                 older_than=timedelta(seconds=settings.hold_check_after_seconds),

@@ -1,4 +1,4 @@
-"""What the handlers need of the outside."""
+"""The ports: what the handlers need from outside."""
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -15,9 +15,10 @@ Facts = TypeVarTuple("Facts")
 
 class Catalogue(Protocol):
     async def add(self, product: Product) -> Product | None:
-        """Store a new product; return the one that its request made before, if it did.
+        """Store a new product. If its request has made one before, return that one instead.
 
-        Raises NameTaken or SkuTaken.
+        Raises:
+            NameTaken, SkuTaken: another product has the name or the SKU.
         """
         ...
 
@@ -31,10 +32,10 @@ class Catalogue(Protocol):
         *facts: *Facts,
         by: Change,
     ) -> Product:
-        """Read, decide and store, again until nobody else has changed it in between.
+        """Read, decide and store; start again if somebody else stored a change in between.
 
         Raises:
-            ProductNotFound, NameTaken; and what `decide` raises.
+            ProductNotFound, NameTaken. Also whatever `decide` raises.
         """
         ...
 
@@ -42,23 +43,26 @@ class Catalogue(Protocol):
 
 
 class Reservations(Protocol):
-    async def hold(
+    async def reserve(
         self, requests: Sequence[ReserveStock], *, now: Clock
     ) -> list[StoredReservation | Refusal]:
-        """Decide all requests in one transaction, by `stock.allocate`."""
+        """Decide all requests in one transaction, with `stock.allocate`."""
         ...
 
     async def settle(self, changes: Sequence[tuple[str, Ended, int]], *, now: Clock) -> None:
-        """Apply (order id, what became of it, order sequence) by `stock.settle`, together.
+        """Apply all `changes` (order id, how it ended, order sequence) with `stock.settle`.
 
-        Raises LookupError if an order has no reservation.
+        All are applied in one transaction.
+
+        Raises:
+            LookupError: an order has no reservation.
         """
         ...
 
-    async def give_up(self, order_ids: Sequence[str], *, now: Clock) -> None:
-        """Release what is held for these orders, by `stock.give_up`, together."""
+    async def release_abandoned(self, order_ids: Sequence[str], *, now: Clock) -> None:
+        """Release the stock reserved for these orders in one transaction."""
         ...
 
     def held(self, *, longer_than: timedelta) -> Items:
-        """Return the orders whose stock has been held for so long."""
+        """Return the orders whose reservation has been HELD for `longer_than`."""
         ...

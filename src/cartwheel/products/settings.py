@@ -8,6 +8,6 @@ from cartwheel.kernel import ServiceSettings
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
-    """`hold_check_after_seconds` is how old a hold is when orders is asked whether it is wanted."""
+    """`hold_check_after_seconds` is the age at which orders is asked about a HELD reservation."""
 
     hold_check_after_seconds: Annotated[int, Meta(ge=1)] = 600

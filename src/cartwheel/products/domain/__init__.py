@@ -1,1 +1,1 @@
-"""The rules: of the catalogue, and of stock that is held for orders."""
+"""The rules of the catalogue, and of stock that is reserved for orders."""

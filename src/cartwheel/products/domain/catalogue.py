@@ -27,7 +27,7 @@ from cartwheel.kernel.errors import FieldError
 
 
 class Product(msgspec.Struct, frozen=True, kw_only=True):
-    """A product. `events` and their `change` are what it has not been stored with yet."""
+    """A product. Its `events`, and the `change` that made them, are not stored yet."""
 
     id: str
     request_id: str
@@ -71,7 +71,7 @@ def create(request: CreateProduct, change: Change, *, product_id: str) -> Produc
     """Return the product that `request` asks for.
 
     Raises:
-        PriceNotPositive, UnknownCurrency: nobody could pay that.
+        PriceNotPositive, UnknownCurrency: nobody could pay the price.
     """
     _check_price(request.price, at=change.at)
     product = Product(
@@ -99,7 +99,7 @@ def update(product: Product, request: UpdateProduct, change: Change) -> Product:
     """Return `product` with the fields that `request` gives.
 
     Raises:
-        ProductChanged: it is no longer at the version that the request was made for.
+        ProductChanged: the product is no longer at the version that the request names.
         PriceNotPositive, UnknownCurrency: nobody could pay the new price.
     """
     if request.if_version is not None and request.if_version != product.version:
@@ -122,7 +122,7 @@ def update(product: Product, request: UpdateProduct, change: Change) -> Product:
 
 
 def archive(product: Product, change: Change) -> Product:
-    """Return `product` out of the catalogue; unchanged if it is out already."""
+    """Return `product` as ARCHIVED; unchanged if it is ARCHIVED already."""
     if product.status is ProductStatus.ARCHIVED:
         return product
     archived = msgspec.structs.replace(
@@ -135,7 +135,8 @@ def archive(product: Product, change: Change) -> Product:
 def currencies(on: date) -> frozenset[str]:
     """Return the currencies of ISO 4217 that are legal tender somewhere on that day.
 
-    Not those of the past (DEM), of funds and metals (CLF, XAU), nor for tests and none (XTS, XXX).
+    Excluded are former currencies (DEM), funds and metals (CLF, XAU), and the codes for tests and
+    for no currency (XTS, XXX).
     """
     return frozenset(
         currency

@@ -1,9 +1,9 @@
-"""The rules of stock that is held for orders. Pure: values in, new values or a refusal out.
+"""The rules of stock that is reserved for orders. Pure: values in, new values or a refusal out.
 
     (new) ──► HELD ──paid──► COMMITTED ──canceled──► RETURNED
-                └──given up, rejected, canceled──► RELEASED ──paid after all──► COMMITTED
+                └──abandoned, rejected, canceled──► RELEASED ──paid after all──► COMMITTED
 
-Each piece of a product is available, reserved or sold; every step moves pieces, and makes none.
+Each piece of a product is available, reserved or sold. A step moves pieces; it never creates any.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ class ReservationStatus(StrEnum):
 
 
 class Goods(msgspec.Struct, frozen=True, kw_only=True):
-    """Of a product, what matters to who buys it."""
+    """The fields of a product that matter when somebody buys it."""
 
     id: str
     name: str
@@ -46,10 +46,10 @@ class Goods(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredReservation(msgspec.Struct, frozen=True, kw_only=True):
-    """Stock set aside for one order, whose id it bears.
+    """Stock reserved for one order. Its `id` is the order's id.
 
-    `order_sequence` is the number of the order's last event that was applied to it; `events` are
-    those that it has not been stored with yet.
+    `order_sequence` is the number of the last event of the order that was applied to it. `events`
+    are not stored yet.
     """
 
     id: str
@@ -66,10 +66,10 @@ class StoredReservation(msgspec.Struct, frozen=True, kw_only=True):
 def allocate(
     products: Mapping[str, Goods], requests: Sequence[ReserveStock], *, at: datetime
 ) -> list[StoredReservation | Refusal]:
-    """Decide `requests` in their order, each all or nothing, against the stock of `products`.
+    """Decide `requests` in turn against the stock of `products`, each one all or nothing.
 
-    First come, first served: what one request takes is gone for the next. Several items of one
-    product count together, and become one line.
+    First come, first served: the pieces that one request takes are gone for the next. Items that
+    name the same product are added up into one line.
     """
     free = {product.id: product.stock.available for product in products.values()}
     return [_decide(products, request, free, at=at) for request in requests]
@@ -78,7 +78,7 @@ def allocate(
 def _decide(
     products: Mapping[str, Goods], request: ReserveStock, free: dict[str, int], *, at: datetime
 ) -> StoredReservation | Refusal:
-    """Return what `request` gets, which is then no longer `free`."""
+    """Return what `request` gets, and take its pieces out of `free`."""
     try:
         lines = _lines(products, request, free)
     except Refusal as refusal:
@@ -98,9 +98,10 @@ def _decide(
 def _lines(
     products: Mapping[str, Goods], request: ReserveStock, free: Mapping[str, int]
 ) -> list[ReservedLine]:
-    """Return what `request` asks for, a line per product.
+    """Return what `request` asks for, one line per product.
 
-    Raises UnknownProduct, MixedCurrencies, InsufficientStock or OrderTooLarge; they name items.
+    Raises:
+        UnknownProduct, MixedCurrencies, InsufficientStock, OrderTooLarge: `errors` name the items.
     """
     _check_products(products, request)
     wanted: dict[str, int] = {}
@@ -154,7 +155,7 @@ def _check_products(products: Mapping[str, Goods], request: ReserveStock) -> Non
 
 
 class Ended(StrEnum):
-    """What has become of an order, as far as its stock is concerned."""
+    """How an order ended, as far as its stock is concerned."""
 
     PAID = "PAID"
     CLOSED = "CLOSED"
@@ -174,18 +175,18 @@ def settle(
     order_sequence: int,
     free: Mapping[str, int],
 ) -> StoredReservation:
-    """Return `reservation` as the order's event number `order_sequence` makes it.
+    """Return `reservation` after the order's event number `order_sequence`.
 
-    A paid order whose hold was given up takes its pieces anew, out of the `free` ones of each
-    product. If they do not suffice, it stays released, with `StockShortage` to tell. A closed order
-    is never served again. An event that was applied before, or is older than one that was, changes
-    nothing: events are repeated and come in any order.
+    If the order is paid but its reservation was abandoned, the pieces are taken again, out of the
+    `free` ones of each product. If there are too few, the reservation stays RELEASED and emits
+    `StockShortage`. A closed order never gets stock again. Events are redelivered and arrive in any
+    order, so one that is not newer than the last applied one changes nothing.
     """
     if order_sequence <= reservation.order_sequence:
         return reservation
     after = _AFTER.get((reservation.status, ended), reservation.status)
     events = reservation.events
-    if ended is Ended.PAID and was_given_up(reservation):
+    if ended is Ended.PAID and was_abandoned(reservation):
         if all(free[line.product_id] >= line.quantity for line in reservation.lines):
             after = ReservationStatus.COMMITTED
         else:
@@ -195,20 +196,20 @@ def settle(
     )
 
 
-def was_given_up(reservation: StoredReservation) -> bool:
-    """Whether the hold was released because nobody wanted it, and not by an event of its order."""
+def was_abandoned(reservation: StoredReservation) -> bool:
+    """Return whether `reservation` was released as abandoned, and not by an event of its order."""
     return reservation.status is ReservationStatus.RELEASED and reservation.order_sequence == 0
 
 
-def give_up(reservation: StoredReservation) -> StoredReservation:
-    """Return a hold that nobody will pay for as released; others stay as they are."""
+def release_abandoned(reservation: StoredReservation) -> StoredReservation:
+    """Return a HELD reservation that nobody will pay for as RELEASED; others stay unchanged."""
     if reservation.status is not ReservationStatus.HELD:
         return reservation
     return msgspec.structs.replace(reservation, status=ReservationStatus.RELEASED)
 
 
 def stock_moves(before: ReservationStatus, after: ReservationStatus) -> dict[str, int]:
-    """Return how each number of a product's stock changes per reserved piece."""
+    """Return how the product's stock numbers change for each piece of the reservation."""
     where = {
         ReservationStatus.HELD: "reserved",
         ReservationStatus.COMMITTED: "sold",

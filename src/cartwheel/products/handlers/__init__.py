@@ -1,1 +1,1 @@
-"""What products does on each message: a file per use case."""
+"""The handlers of products, one file per use case."""

@@ -1,4 +1,4 @@
-"""Putting products up, and showing them."""
+"""Creating, changing and reading products."""
 
 from cartwheel.contracts.idempotency import IdempotencyKeyReused
 from cartwheel.contracts.identity import Actor, require_admin

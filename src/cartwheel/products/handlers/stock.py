@@ -1,4 +1,4 @@
-"""Holding stock for orders, and what becomes of it."""
+"""Reserving stock for orders, then selling or releasing it."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -17,7 +17,7 @@ from cartwheel.kernel.errors import Refusal
 from cartwheel.products.domain.stock import Ended
 from cartwheel.products.ports import Reservations
 
-HOLDS_AT_ONCE = 100
+RELEASE_BATCH_SIZE = 100
 ACTOR = Actor.service("products")
 _WANTED = (OrderStatus.AWAITING_PAYMENT, OrderStatus.PAID)
 
@@ -31,14 +31,14 @@ async def reserve_stock(
         outcome
         if isinstance(outcome, Refusal)
         else Reservation(order_id=outcome.id, body_hash=outcome.body_hash, lines=outcome.lines)
-        for outcome in await reservations.hold(requests, now=now)
+        for outcome in await reservations.reserve(requests, now=now)
     ]
 
 
 async def commit_stock(
     events: list[CloudEvent[OrderPaid]], *, reservations: Reservations, now: Clock = utc_now
 ) -> list[None]:
-    """A paid order's pieces are sold."""
+    """Count the pieces of paid orders as sold."""
     await reservations.settle(
         [(event.subject, Ended.PAID, event.sequence) for event in events], now=now
     )
@@ -51,20 +51,20 @@ async def release_stock(
     reservations: Reservations,
     now: Clock = utc_now,
 ) -> list[None]:
-    """The pieces of a rejected or canceled order are free again."""
+    """Make the pieces of rejected and canceled orders available again."""
     await reservations.settle(
         [(event.subject, Ended.CLOSED, event.sequence) for event in events], now=now
     )
     return [None] * len(events)
 
 
-async def give_up_holds(
+async def release_abandoned(
     *, reservations: Reservations, bus: Bus, older_than: timedelta, now: Clock = utc_now
 ) -> None:
-    """Release what is held for orders that were never stored, or are closed.
+    """Release reservations whose order was never stored or is closed.
 
-    A hold does not end by the clock: orders is asked about old ones, and one that is still to be
-    paid keeps its goods, and is asked about again when as much time has passed.
+    A reservation does not simply time out. Orders is asked about old ones. If the order still
+    awaits its payment, it keeps its stock, and is asked about again after the same time.
     """
     held = reservations.held(longer_than=older_than)
 
@@ -72,8 +72,8 @@ async def give_up_holds(
         states = await bus.request(GetOrderStatuses(order_ids=order_ids, actor=ACTOR))
         wanted = {state.order_id for state in states if state.status in _WANTED}
         if idle := [order_id for order_id in order_ids if order_id not in wanted]:
-            await reservations.give_up(idle, now=now)
+            await reservations.release_abandoned(idle, now=now)
         if wanted:
             await held.look_again(list(wanted), at=now() + older_than)
 
-    await in_batches("release abandoned reservations", held, ask, now=now, size=HOLDS_AT_ONCE)
+    await in_batches("release abandoned reservations", held, ask, now=now, size=RELEASE_BATCH_SIZE)

@@ -1,4 +1,4 @@
-"""The catalogue in MongoDB: collection `products`, each with its stock."""
+"""The catalogue in MongoDB: collection `products`. Each product's document has its stock."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVarTuple
@@ -65,7 +65,7 @@ class MongoCatalogue:
 
     async def save(self, product: Product, /, *, expected: Product) -> bool:
         changes = state(product)
-        # Sales change the stock meanwhile, and are none of the catalogue's versions.
+        # Sales change the stock at any time, without a new version of the product.
         del changes["stock"]
         new = _happened(product)
         update = UpdateOne(
@@ -98,7 +98,7 @@ def _happened(product: Product) -> Document:
 
 
 def _taken(fault: WriteError) -> Exception:
-    """Return what `fault` means to whoever named the product."""
+    """Return the refusal that `fault` means to the client."""
     key: dict[str, Any] = (fault.details or {}).get("keyPattern", {})
     if "sku" in key:
         return SkuTaken("another product has this sku", errors=[FieldError("sku", "taken")])

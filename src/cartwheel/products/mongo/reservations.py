@@ -1,4 +1,4 @@
-"""Stock held for orders, in MongoDB: collection `reservations`, together with `products`."""
+"""Reservations in MongoDB: collection `reservations`, written together with `products`."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,11 +32,11 @@ from cartwheel.products.domain.stock import Ended, Goods, ReservationStatus, Sto
 _GOODS = dict.fromkeys(Goods.__struct_fields__, 1)
 
 BATCH_RUNS = 5
-"""How often a batch is decided anew because another process stored one of its requests."""
+"""How many times a batch is tried while other processes store requests that are in it."""
 
 
 class MongoReservations:
-    """Stock changes only here, always in one transaction with the reservation that it is for."""
+    """Stock changes only here, and always in one transaction with the reservation it is for."""
 
     def __init__(self, client: Client, database: Database, outboxes: Outboxes) -> None:
         self._client = client
@@ -44,7 +44,7 @@ class MongoReservations:
         self._products = database["products"]
         self._reservations = database["reservations"]
 
-    async def hold(
+    async def reserve(
         self, requests: Sequence[ReserveStock], *, now: Clock
     ) -> list[StoredReservation | Refusal]:
         async def decide(session: AsyncClientSession) -> list[StoredReservation | Refusal]:
@@ -78,8 +78,8 @@ class MongoReservations:
             try:
                 return await self._in_transaction(decide)
             except DuplicateKeyError:
-                # Another process has just stored one of these requests, which aborted all of
-                # them. The next run finds it.
+                # Another process has just stored one of these requests, which aborted the whole
+                # batch. The next run finds it.
                 continue
         return await self._in_transaction(decide)
 
@@ -100,10 +100,10 @@ class MongoReservations:
 
         self._tell_of(await self._in_transaction(apply))
 
-    async def give_up(self, order_ids: Sequence[str], *, now: Clock) -> None:
+    async def release_abandoned(self, order_ids: Sequence[str], *, now: Clock) -> None:
         async def apply(session: AsyncClientSession) -> list[StoredReservation]:
             before = await self._reserved(order_ids, session)
-            after = {order_id: stock.give_up(old) for order_id, old in before.items()}
+            after = {order_id: stock.release_abandoned(old) for order_id, old in before.items()}
             return await self._store(before, after, session, now)
 
         self._tell_of(await self._in_transaction(apply))
@@ -126,11 +126,11 @@ class MongoReservations:
     async def _free(
         self, reservations: Iterable[StoredReservation], session: AsyncClientSession
     ) -> dict[str, int]:
-        """Return how many pieces are available of the products whose hold was given up."""
+        """Return the available pieces of the products in abandoned reservations."""
         wanted = {
             line.product_id
             for reservation in reservations
-            if stock.was_given_up(reservation)
+            if stock.was_abandoned(reservation)
             for line in reservation.lines
         }
         if not wanted:
@@ -147,7 +147,7 @@ class MongoReservations:
         session: AsyncClientSession,
         now: Clock,
     ) -> list[StoredReservation]:
-        """Write what has changed, and the stock that goes with it; return it."""
+        """Store the changed reservations and their stock; return those reservations."""
         changed = [new for order_id, new in after.items() if new is not before[order_id]]
         if not changed:
             return changed
@@ -168,7 +168,7 @@ class MongoReservations:
         session: AsyncClientSession,
         moves: Iterable[tuple[StoredReservation, dict[str, int]]],
     ) -> None:
-        """Change the stock of each reservation's products by so much per reserved piece."""
+        """Change the stock of each reservation's products by `per_piece` for each piece."""
         totals: dict[str, Counter[str]] = {}
         for reservation, per_piece in moves:
             for line in reservation.lines:
@@ -187,7 +187,7 @@ class MongoReservations:
         """Return what `work` returns, committed.
 
         Raises:
-            Contention: conflicts with others did not end before the deadline.
+            Contention: other transactions kept conflicting until the deadline.
         """
         conflict: PyMongoError | None = None
 
@@ -196,17 +196,18 @@ class MongoReservations:
             try:
                 done = await work(session)
             except PyMongoError as error:
-                # A timeout may be the deadline, met in the midst of conflicts; that there is no
-                # primary is an outage.
+                # A timeout may be the deadline, reached during conflicts. A missing primary,
+                # however, is an outage.
                 if not error.timeout or isinstance(error, ServerSelectionTimeoutError):
                     conflict = error if is_contention(error) else None
                 raise
-            conflict = None  # what the commit meets from here on may have been done
+            conflict = None  # an error from here on leaves open whether the commit happened
             return done
 
         async with self._client.start_session() as session:
-            # The driver runs it again on a conflict, at once and then after growing random pauses
-            # until the deadline. It repeats only the commit when its result is unknown.
+            # On a conflict the driver runs `work` again: at once, then after growing random
+            # pauses, until the deadline. If the result of a commit is unknown, it repeats only
+            # the commit.
             try:
                 return await session.with_transaction(
                     note_conflicts,

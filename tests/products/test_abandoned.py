@@ -83,7 +83,7 @@ async def orders(client: Client, database: Database) -> AsyncGenerator[OrdersSid
 
 
 async def sweep(products: Products, orders: OrdersSide, at: datetime = LATER) -> None:
-    await stock_handlers.give_up_holds(
+    await stock_handlers.release_abandoned(
         reservations=products.reservations, bus=orders.bus, now=lambda: at, older_than=OLD
     )
 
@@ -99,10 +99,10 @@ async def held(products: Products, product_id: str, quantity: int = 3) -> Reserv
     return answer
 
 
-async def given_up(products: Products, product_id: str, quantity: int = 3) -> str:
+async def abandoned(products: Products, product_id: str, quantity: int = 3) -> str:
     """Return the id of an order whose hold was given up."""
     order_id = await hold(products, product_id, quantity)
-    await products.reservations.give_up([order_id], now=now)
+    await products.reservations.release_abandoned([order_id], now=now)
     return order_id
 
 
@@ -235,7 +235,7 @@ async def test_what_is_kept_does_not_hide_what_is_not(
     products: Products, orders: OrdersSide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Orders is asked about a few at a time."""
-    monkeypatch.setattr(stock_handlers, "HOLDS_AT_ONCE", 2)
+    monkeypatch.setattr(stock_handlers, "RELEASE_BATCH_SIZE", 2)
     mug = await products.stocked(20)
     for number in range(10):
         reservation = await held(products, mug, 1)
@@ -262,7 +262,7 @@ async def test_two_processes_that_give_up_at_once_free_each_piece_once(
 
 async def test_a_paid_order_takes_its_pieces_anew(products: Products) -> None:
     mug = await products.stocked(10)
-    order = await given_up(products, mug)
+    order = await abandoned(products, mug)
 
     await take(products, paid(order), paid(order))
 
@@ -274,7 +274,7 @@ async def test_a_paid_order_whose_pieces_are_gone_is_told_of_once_in_the_same_wr
     products: Products,
 ) -> None:
     mug = await products.stocked(4)
-    order = await given_up(products, mug)
+    order = await abandoned(products, mug)
     await hold(products, mug, 2)
 
     await take(products, *[paid(order)] * 10)
@@ -291,7 +291,7 @@ async def test_the_cancellation_that_follows_a_shortage_frees_nothing_again(
     products: Products,
 ) -> None:
     mug = await products.stocked(4)
-    order = await given_up(products, mug)
+    order = await abandoned(products, mug)
     await hold(products, mug, 2)
 
     await take(products, paid(order, 2), canceled(order, 3), canceled(order, 3), paid(order, 2))
@@ -303,7 +303,7 @@ async def test_of_two_paid_orders_in_one_batch_the_last_pieces_go_to_the_first(
     products: Products,
 ) -> None:
     mug = await products.stocked(5)
-    first, second = await given_up(products, mug), await given_up(products, mug)
+    first, second = await abandoned(products, mug), await abandoned(products, mug)
 
     await stock_handlers.commit_stock(
         [paid(first), paid(second)], reservations=products.reservations, now=now
@@ -318,7 +318,7 @@ async def test_pieces_taken_anew_while_others_reserve_are_never_promised_twice(
     products: Products, client: Client
 ) -> None:
     mug = await products.stocked(6)
-    orders = [await given_up(products, mug) for _ in range(4)]
+    orders = [await abandoned(products, mug) for _ in range(4)]
     other = products._replace(reservations=MongoReservations(client, products.database, Outboxes()))
 
     await asyncio.gather(
