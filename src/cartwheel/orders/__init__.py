@@ -1,1 +1,1 @@
-"""Orders: what was bought by whom, for how much, and how far it has come."""
+"""Orders: who bought what, for how much, and the order's status."""

@@ -1,4 +1,4 @@
-"""What orders does: message -> handler."""
+"""The orders service: message -> handler."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager

@@ -1,11 +1,11 @@
 """The rules of an order. Pure: values in, a new order or a refusal out.
 
-    (new) ──► AWAITING_PAYMENT ──captured──► PAID ──admin, or goods are gone──► CANCELED
+    (new) ──► AWAITING_PAYMENT ──captured──► PAID ──admin, or out of stock──► CANCELED
                     ├──third decline──► REJECTED
                     └──owner, admin, deadline──► CANCELED
 
-A transition that has happened already changes nothing: events are repeated. Money captured for an
-order that does not want it (any more) is given back, once per payment.
+A transition that has already happened changes nothing, because events may be redelivered. Money
+captured for an order that is not waiting for it is refunded, once per payment.
 """
 
 from collections.abc import Sequence
@@ -52,17 +52,17 @@ from cartwheel.kernel import Change, Event
 from cartwheel.kernel.errors import FieldError
 
 PAYMENT_DEADLINE = timedelta(minutes=15)
-"""How long an order waits to be paid, unless the deployment says otherwise."""
+"""How long an order waits for its payment, unless the deployment sets another time."""
 
 MAX_ATTEMPTS = 3
-"""The payment declined by this number ends the order."""
+"""The order is rejected when this many payments have been declined."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """An order. `events` and their `change` are what it has not been stored with yet.
+    """An order. Its `events`, and the `change` that made them, are not stored yet.
 
-    `declined_payments` used up an attempt each; `failed_payments` never reached an issuer;
-    `begun_payments` are those that were to be waited for.
+    Each of `declined_payments` used up an attempt. `failed_payments` never reached an issuer.
+    `begun_payments` were left waiting, as a payment in cash is.
     """
 
     id: str
@@ -122,7 +122,7 @@ def place(
     at: datetime,
     pay_within: timedelta = PAYMENT_DEADLINE,
 ) -> Order:
-    """Return the order that `request` asks for, with what is held for it at the prices held."""
+    """Return the order that `request` asks for, with the reserved lines and their prices."""
     lines = [
         Line(
             product_id=line.product_id,
@@ -163,11 +163,11 @@ def total_of(lines: Sequence[Line]) -> Money:
 
 
 def payable(order: Order, address: ShippingAddress | None) -> PayableOrder:
-    """Return what a payment that brings `address` has to pay.
+    """Return what has to be paid, and where the goods go: to `address` if the payment brings one.
 
     Raises:
-        InvalidTransition: the order does not await payment.
-        AddressRequired: there is no address to send the goods to.
+        InvalidTransition: the order is not awaiting payment.
+        AddressRequired: neither the order nor the payment has a shipping address.
     """
     if order.status is not OrderStatus.AWAITING_PAYMENT:
         raise InvalidTransition(f"the order is {order.status} and cannot be paid")
@@ -185,10 +185,10 @@ def payable(order: Order, address: ShippingAddress | None) -> PayableOrder:
 
 
 def payment_begun(order: Order, begun: PaymentPending, change: Change) -> Order:
-    """Return `order` waiting as long as its method takes: for cash, until somebody delivers.
+    """Return `order` waiting for as long as the payment method takes; cash has no deadline.
 
-    An order that has ended meanwhile says that it is not waiting: otherwise nobody would ever end
-    that payment.
+    If the order has ended in the meantime, it emits `OrderPaymentUnwanted`. Without that event the
+    payment would stay open forever.
     """
     known = (
         *order.begun_payments,
@@ -210,7 +210,7 @@ def payment_begun(order: Order, begun: PaymentPending, change: Change) -> Order:
 
 
 def pay(order: Order, captured: PaymentCaptured, change: Change) -> Order:
-    """Return `order` as PAID; or, if it wants no payment or not this sum, with a refund due."""
+    """Return `order` as PAID, or with a refund due if it is not waiting for this payment."""
     payment_id, amount = captured.payment_id, captured.amount
     if payment_id in (order.paid_by, *order.refunds_due):
         return order
@@ -229,15 +229,15 @@ def pay(order: Order, captured: PaymentCaptured, change: Change) -> Order:
 
 
 def payment_declined(order: Order, declined: PaymentDeclined, change: Change) -> Order:
-    """Return `order` with one more declined payment, as REJECTED if that was the last it may have.
+    """Return `order` with one more declined payment; the last permitted one makes it REJECTED.
 
-    A failure that does not count (nobody asked the issuer) only lets the customer know.
+    A failure that never reached the issuer does not count as an attempt. The customer is told.
     """
     payment_id, reason = declined.payment_id, declined.failure.message
     known = (*order.declined_payments, *order.failed_payments)
     if order.status is not OrderStatus.AWAITING_PAYMENT or payment_id in known:
         return order
-    if not order.begun_payments:  # cash that is awaited was begun after the decline
+    if not order.begun_payments:  # pending cash was begun after the decline, and has no deadline
         order = _sent_to(declined.shipping_address, order)
     if declined.counts:
         counted = [*order.declined_payments, payment_id]
@@ -261,14 +261,14 @@ def cancel_as_asked(order: Order, request: CancelOrder, change: Change) -> Order
 
     Raises:
         OrderNotFound: the actor is neither.
-        ReasonRequired: an admin does not say why.
-        InvalidTransition: it is too late for that.
+        ReasonRequired: an admin gives no reason.
+        InvalidTransition: the order can no longer be canceled.
     """
     actor = request.actor
     owner = order.user.id == actor.user_id
     if not owner and not actor.admin:
         raise OrderNotFound("there is no such order")
-    # Whoever acts as an admin says why: on others' orders, and on what only admins may cancel.
+    # An admin must give a reason for another user's order, and for one that only admins may cancel.
     as_admin = not owner or (actor.admin and order.status is OrderStatus.PAID)
     if as_admin and not request.reason:
         raise ReasonRequired(
@@ -279,10 +279,10 @@ def cancel_as_asked(order: Order, request: CancelOrder, change: Change) -> Order
 
 
 def cancel(order: Order, change: Change, *, reason: str, by_admin: bool = False) -> Order:
-    """Return `order` as CANCELED; a paid one, which only an admin may cancel, with a refund due.
+    """Return `order` as CANCELED. Only an admin may cancel a paid one; a refund is then due.
 
     Raises:
-        InvalidTransition: it is too late for that.
+        InvalidTransition: the order can no longer be canceled.
     """
     if order.status is OrderStatus.CANCELED:
         return order
@@ -300,7 +300,7 @@ def cancel(order: Order, change: Change, *, reason: str, by_admin: bool = False)
 
 
 def expire(order: Order, change: Change) -> Order:
-    """Return `order` as CANCELED if it has waited for its payment too long."""
+    """Return `order` as CANCELED if its payment deadline has passed."""
     if order.status is not OrderStatus.AWAITING_PAYMENT:
         return order
     if order.expires_at is None or order.expires_at > change.at:
@@ -309,14 +309,14 @@ def expire(order: Order, change: Change) -> Order:
 
 
 def out_of_stock(order: Order, change: Change) -> Order:
-    """Return a paid `order` whose goods are gone as CANCELED; others need none."""
+    """Return a paid `order` as CANCELED; an order in any other status needs no stock."""
     if order.status is not OrderStatus.PAID:
         return order
     return cancel(order, change, reason="The goods are sold out.", by_admin=True)
 
 
 def refunded(order: Order, refund: PaymentRefunded, change: Change) -> Order:
-    """Return `order` knowing that the money of one of its payments was given back."""
+    """Return `order` with one of its payments recorded as refunded."""
     payment_id = refund.payment_id
     if payment_id in order.refunded_payments:
         return order
@@ -326,7 +326,7 @@ def refunded(order: Order, refund: PaymentRefunded, change: Change) -> Order:
 
 
 def _sent_to(address: ShippingAddress | None, order: Order) -> Order:
-    """Return `order` with the address that a payment has brought, if it has."""
+    """Return `order` with the payment's shipping address, if the payment has one."""
     return msgspec.structs.replace(order, shipping_address=address) if address else order
 
 

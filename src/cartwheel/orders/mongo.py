@@ -55,7 +55,7 @@ async def _index_due(database: Database) -> None:
 
 
 async def _drop_request_ids(database: Database) -> None:
-    # An order bears the id that its request's reservation has given it: that keeps a second out.
+    # The request's reservation gives the order its `_id`, which is unique: no second index needed.
     await drop_index(database["orders"], "request_id")
 
 
@@ -77,13 +77,13 @@ class MongoOrders(Aggregates[Order]):
     async def add(self, order: Order) -> Created[Order]:
         if await self.insert(order):
             return Created(made=order)
-        # It was stored before, by another process or another attempt: that is the answer.
+        # Another process or an earlier attempt stored it: that order is the answer.
         stored = await self.find(order.id)
         if stored is None:
-            # A new primary does not show it yet; or another order has the number, one in 10^15.
+            # A new primary does not show the order yet; or its number is taken (1 in 10^15).
             raise OutcomeUnknown(f"order {order.id} is perhaps stored, and not to be seen yet")
-        # Another number tells another attempt: this one may have been stored before its answer was
-        # lost.
+        # Each attempt draws a number. The same number means that this attempt stored the order
+        # and lost the answer; another number means that an earlier attempt did.
         return Created(made=stored, replayed=stored.number != order.number)
 
     async def page(self, request: ListOrders) -> Page[OrderView]:
@@ -113,7 +113,7 @@ class MongoOrders(Aggregates[Order]):
 
 
 def _entries(order: Order) -> dict[str, list[Document]]:
-    """Return what an order's new events add to its timeline."""
+    """Return the timeline entries of an order's new events."""
     by = order.change.by if order.change else "orders"
     return {
         "timeline": [

@@ -1,4 +1,4 @@
-"""What the handlers need of the outside."""
+"""The ports: what the handlers need from outside."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVarTuple
@@ -12,7 +12,7 @@ Facts = TypeVarTuple("Facts")
 
 class Orders(Protocol):
     async def add(self, order: Order) -> Created[Order]:
-        """Store a new order; return it, or in its place what its request made before."""
+        """Store a new order and return it. If its request has made one before, return that one."""
         ...
 
     async def get(self, order_id: str, /) -> Order:
@@ -29,10 +29,10 @@ class Orders(Protocol):
         *facts: *Facts,
         by: Change,
     ) -> Order:
-        """Read, decide and store, again until nobody else has changed it in between.
+        """Read, decide and store; start again if somebody else stored a change in between.
 
         Raises:
-            OrderNotFound; and what `decide` raises.
+            OrderNotFound: there is no such order. Also whatever `decide` raises.
         """
         ...
 

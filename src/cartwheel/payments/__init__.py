@@ -1,1 +1,1 @@
-"""Payments: who paid what for which order, by which provider, and how it ended."""
+"""Payments: who paid how much for which order, through which provider, and the outcome."""

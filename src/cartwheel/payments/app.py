@@ -1,4 +1,4 @@
-"""What payments does: message -> handler."""
+"""The payments service: message -> handler."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager

@@ -1,11 +1,11 @@
 """The rules of a payment. Pure: values in, a new payment or a refusal out.
 
     (new) ──► AWAITING_PAYMENT ──captured, or an admin has the cash──► PAID ──► REFUNDED
-                    └──declined, voided, or another sum captured──► REJECTED
+                    └──declined, voided, or another amount captured──► REJECTED
 
-Only its amount, captured by its provider, makes a payment PAID. Other money, and money that arrives
-for a REJECTED payment, is stored together with its refund. A refund's id is derived from its
-payment's, so that whatever asks for it, it happens once.
+A payment becomes PAID only when its own provider captures exactly its amount. Any other captured
+money, and money captured for a REJECTED payment, is stored together with its refund. A refund's id
+is derived from the payment's id, so it happens once, whoever asks for it.
 """
 
 from collections.abc import Sequence
@@ -40,10 +40,10 @@ from cartwheel.kernel import Change, Event
 from cartwheel.providers.port import Captured, Declined, Outcome, Verdict, Voided
 
 LONGEST_CODE, LONGEST_MESSAGE = 64, 300
-"""Characters of a provider's reason that are kept."""
+"""How many characters of a provider's reason are stored."""
 
 LONGEST_BRAND, LAST_DIGITS = 30, 4
-"""Characters that are kept of what a provider tells of a card."""
+"""How many characters of each card detail from a provider are stored."""
 
 PROCESSING_ERROR = Failure(
     code="processing_error",
@@ -60,14 +60,13 @@ TOKEN_REFUSED = Failure(
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment. `live` ones (awaited or paid) exclude any other for the same order.
+    """A payment. An order has at most one `live` payment: one that is awaited or paid.
 
-    `attempt` tells which of the order's attempts it is; a voided or refunded one has given its own
-    back.
-    `card` is what the provider tells of it with the verdict.
-    `captured` is what its provider has taken for it; older payments do not tell.
-    `shipping_address` is the one that came with it; each of its events takes it to the order.
-    `events` and their `change` are what the payment has not been stored with yet.
+    `attempt` counts the order's attempts. A voided or refunded payment has none.
+    `card` comes from the provider, with the verdict.
+    `captured` is the amount that the provider took. Payments stored before this field lack it.
+    `shipping_address` came with the payment. Each of its events takes the address to the order.
+    `events`, and the `change` that made them, are not stored yet.
     """
 
     id: str
@@ -122,8 +121,10 @@ def begin(
     provider: str,
     at: datetime,
 ) -> Payment:
-    """Return a payment of all that the order costs, still to be made: the attempt that follows the
-    declines which `payable` counts."""
+    """Return a new payment of the order's total.
+
+    Its attempt number follows the declines that `payable` counts.
+    """
     by_card = isinstance(request.method, CardToken)
     method = Method.CARD if by_card else Method.CASH_ON_DELIVERY
     payment = Payment(
@@ -147,7 +148,7 @@ def begin(
         created_at=at,
         updated_at=at,
     )
-    # A card's verdict follows at once; only a payment that is left waiting concerns the order.
+    # A card's verdict follows at once. The order needs to know only of payments left waiting.
     pending = PaymentPending(
         payment_id=payment_id,
         order_id=payable.order_id,
@@ -161,13 +162,14 @@ def begin(
 def after_declines(
     declined: Sequence[Payment], request: CreatePayment, payable: PayableOrder
 ) -> tuple[CreatePayment, PayableOrder]:
-    """Return what to begin after a payment was kept out by declines that orders had not heard of.
+    """Return what to begin after declines unknown to orders kept a payment from being stored.
 
-    Orders had not heard of their address either, so the last one's counts if the request has none.
+    Orders does not know the address of those payments either. If the request has no address, the
+    last declined payment's is used.
 
     Raises:
-        InvalidTransition: the order has had all its attempts.
-        PaymentInProgress: orders had heard of all declines, so a live payment kept it out.
+        InvalidTransition: the order has used all its attempts.
+        PaymentInProgress: orders knew all declines, so it was a live payment that was in the way.
     """
     if len(declined) >= payable.attempts:
         raise InvalidTransition("too many payments of this order were declined")
@@ -186,10 +188,10 @@ CANCELED_ORDER = Failure(code="order_canceled", message="The order was canceled.
 def settle(
     payment: Payment, outcome: Outcome, change: Change, *, voided_as: Failure = PROCESSING_ERROR
 ) -> Payment:
-    """Return `payment` as its own provider says it ended; unchanged if it has ended already.
+    """Return `payment` with its own provider's verdict; unchanged if it has ended already.
 
-    Money that is not the payment's amount, or was captured after the payment had been rejected, is
-    to be refunded.
+    Money that differs from the payment's amount, or that was captured after the payment was
+    rejected, becomes a refund.
     """
     told = msgspec.structs.replace(
         payment,
@@ -218,7 +220,7 @@ def settle(
             rejected = _rejected(payment, AMOUNT_MISMATCH, counts=False, change=change)
             return refund_due(rejected, money, "wrong sum", change)
         case Declined(code=code, message=message):
-            # A provider's words go into mail and logs.
+            # A provider's text is shown in mail and logs, so control characters are removed.
             why = Failure(
                 code=text.one_line(code, longest=LONGEST_CODE),
                 message=text.one_line(message, longest=LONGEST_MESSAGE),
@@ -229,10 +231,10 @@ def settle(
 
 
 def refuse_token(payment: Payment, change: Change) -> Payment:
-    """Return `payment` as REJECTED because its provider does not take the token.
+    """Return `payment` as REJECTED because its provider refuses the token.
 
-    It is as if it had never begun: it uses up no attempt, and the order and the customer's mail do
-    not hear of it. It is kept so that money which a provider takes all the same is refunded.
+    It counts as never begun: it uses no attempt, and neither the order nor a mail mentions it. It
+    stays stored so that money which the provider captures despite the refusal is refunded.
     """
     if payment.status is not PaymentStatus.AWAITING_PAYMENT:
         return payment
@@ -240,15 +242,15 @@ def refuse_token(payment: Payment, change: Change) -> Payment:
 
 
 def was_token_refused(payment: Payment) -> bool:
-    """Return whether the provider refused the token itself. (A declined card is an attempt.)"""
+    """Return whether the provider refused the token, which, unlike a decline, is no attempt."""
     refused = payment.failure is not None and payment.failure.code == TOKEN_REFUSED.code
     return refused and payment.attempt is None
 
 
 def settle_by_provider(payment: Payment, outcome: Outcome, change: Change) -> Payment:
-    """Return `payment` as the provider that the change is made by says it ended.
+    """Return `payment` with the verdict of the provider that `change.by` names.
 
-    Money that another provider than its own has captured never pays it, and is to be refunded.
+    Money captured by a provider other than the payment's own never pays it, and is refunded.
     """
     if change.by == payment.provider:
         return settle(payment, outcome, change)
@@ -259,8 +261,10 @@ def settle_by_provider(payment: Payment, outcome: Outcome, change: Change) -> Pa
 
 
 def settle_as_told(payment: Payment, report: ReportVerdict, change: Change) -> Payment:
-    """Return `payment` as its provider reports that it ended; unchanged if the report does not
-    match it: such a report is not believed."""
+    """Return `payment` with the verdict that its provider reports.
+
+    A report that does not match the payment is not trusted, and changes nothing.
+    """
     if differing(payment, report):
         return payment
     verdict: Verdict = Voided()
@@ -273,16 +277,17 @@ def settle_as_told(payment: Payment, report: ReportVerdict, change: Change) -> P
 
 
 def expect_no_cash(payment: Payment, change: Change) -> Payment:
-    """Return a cash payment whose order has ended as REJECTED; others end by themselves."""
+    """Return a cash payment whose order has ended as REJECTED. Other payments end by themselves."""
     if payment.method is not Method.CASH_ON_DELIVERY:
         return payment
     return settle(payment, Outcome(Voided()), change, voided_as=CANCELED_ORDER)
 
 
 def differing(payment: Payment, report: ReportVerdict) -> list[str]:
-    """Return the names of what a provider reports otherwise than the payment has it.
+    """Return the names of the fields in which `report` differs from `payment`.
 
-    A reference counts where one is stored: the report may come before the answer to the charge.
+    The reference is compared only if the payment has one: a report may arrive before the answer
+    to the charge.
     """
     told = report.amount
     same = {
@@ -298,9 +303,9 @@ def differing(payment: Payment, report: ReportVerdict) -> list[str]:
 def refund_due(
     payment: Payment, amount: Money, reason: str, change: Change, *, provider: str | None = None
 ) -> Payment:
-    """Return `payment` with one refund to be carried out; unchanged if it has it already.
+    """Return `payment` with a refund due; unchanged if it has that refund already.
 
-    What another `provider` than the payment's own has captured is a refund of its own.
+    Money captured by a `provider` other than the payment's own gets a separate refund.
     """
     refund_id = payment.id.replace("pay_", "rfd_", 1) + (f"-{provider}" if provider else "")
     if any(refund.id == refund_id for refund in payment.refunds):
@@ -311,9 +316,9 @@ def refund_due(
 
 
 def refund_done(payment: Payment, refund_id: str, change: Change) -> Payment:
-    """Return `payment` with the refund carried out, as REFUNDED if all of its money went back.
+    """Return `payment` with the refund done, as REFUNDED if all of its money was refunded.
 
-    Its order hears of it, but not of money that never was the payment's.
+    An event tells the order, unless the money was never part of this payment.
     """
     refund = next(refund for refund in payment.refunds if refund.id == refund_id)
     if refund.status is RefundStatus.SUCCEEDED:
@@ -344,10 +349,10 @@ def refund_done(payment: Payment, refund_id: str, change: Change) -> Payment:
 
 
 def confirm_cash(payment: Payment, change: Change) -> Payment:
-    """Return a cash payment as PAID; unchanged if it is already.
+    """Return a cash payment as PAID; unchanged if it is PAID already.
 
     Raises:
-        NotConfirmable: it is not a cash payment, or no longer awaited.
+        NotConfirmable: the payment is not in cash, or is no longer awaited.
     """
     if payment.method is not Method.CASH_ON_DELIVERY:
         raise NotConfirmable(f"a payment by {payment.method} is confirmed by its provider")

@@ -106,7 +106,7 @@ class MongoPayments(Aggregates[Payment]):
         return await self.matching(query)
 
     async def disbelieved(self, payment_id: str) -> None:
-        # Beside the aggregate's own fields: the payment itself has not changed.
+        # The counter is not a field of the aggregate: the payment itself has not changed.
         await self.collection.update_one({"_id": payment_id}, {"$inc": {"webhooks_disbelieved": 1}})
 
     async def page(self, request: ListPayments) -> Page[PaymentView]:

@@ -1,4 +1,4 @@
-"""What the handlers need of the outside, beside `provider`."""
+"""The ports: what the handlers need from outside, apart from `provider`."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,8 +15,8 @@ class Payments(Protocol):
     async def add(self, payment: Payment) -> bool:
         """Store a new payment.
 
-        Return False if its request has made one, its order has a live one, or its attempt has been
-        used up meanwhile.
+        Return False if the same request has stored one already, the order has a live payment, or
+        the attempt number is taken.
         """
         ...
 
@@ -27,7 +27,7 @@ class Payments(Protocol):
     async def made_by(self, request_id: str) -> Payment | None: ...
 
     async def declined(self, order_id: str) -> list[Payment]:
-        """Return the order's payments that used up an attempt, the first attempt first."""
+        """Return the order's payments that used an attempt, in the order of the attempts."""
         ...
 
     async def change(
@@ -39,12 +39,12 @@ class Payments(Protocol):
         by: Change,
         known: Payment | None = None,
     ) -> Payment:
-        """Read, decide and store, again until nobody else has changed it in between.
+        """Read, decide and store; start again if somebody else stored a change in between.
 
-        `known`, the payment as it was last stored or read, spares the first reading.
+        `known`, the payment as last stored or read, saves the first read.
 
         Raises:
-            PaymentNotFound; and what `decide` raises.
+            PaymentNotFound: there is no such payment. Also whatever `decide` raises.
         """
         ...
 
@@ -55,13 +55,13 @@ class Payments(Protocol):
     async def page(self, request: ListPayments) -> Page[PaymentView]: ...
 
     async def awaited(self, order_id: str) -> list[Payment]:
-        """Return the order's payments that still await their verdict."""
+        """Return the order's payments that have no verdict yet."""
         ...
 
     def to_refund(self) -> Items:
-        """Return the payments that have a refund to be carried out."""
+        """Return the payments that have a refund due."""
         ...
 
     def undecided(self, provider: str, *, after: timedelta) -> Items:
-        """Return the provider's payments that still await their verdict `after` so long."""
+        """Return the provider's payments that are older than `after` and have no verdict."""
         ...

@@ -1,1 +1,1 @@
-"""What orders does on each message: a file per use case."""
+"""The handlers of orders, one file per use case."""

@@ -1,4 +1,4 @@
-"""The ways in which an order is given up, and its money given back."""
+"""Canceling, expiring and refunding an order."""
 
 from cartwheel.contracts.orders import CancelOrder, OrderView
 from cartwheel.contracts.payments import PaymentRefunded

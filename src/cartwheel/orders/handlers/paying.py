@@ -1,4 +1,4 @@
-"""An order while it is being paid."""
+"""What a payment does to its order."""
 
 from cartwheel.contracts.orders import GetPayableOrder, OrderNotFound, PayableOrder
 from cartwheel.contracts.payments import PaymentCaptured, PaymentDeclined, PaymentPending
@@ -26,7 +26,7 @@ def _payable(order: Order | None, request: GetPayableOrder) -> PayableOrder | Re
 
 
 def _payer(request: GetPayableOrder) -> str:
-    """Return who pays: an admin, too, pays their own orders only."""
+    """Return who pays. Admins, too, pay only for their own orders."""
     return request.actor.user_id if request.actor else request.user_id
 
 

@@ -17,8 +17,10 @@ ACTOR = Actor.service("orders")
 async def place_order(
     request: PlaceOrder, *, orders: Orders, bus: Bus, pay_within: timedelta, now: Clock = utc_now
 ) -> Created[OrderView]:
-    """Hold the stock, then store the order: under the same request id, both answer with what they
-    did the first time."""
+    """Reserve the stock, then store the order.
+
+    Both steps use the request id, so a repeat gets the answer of the first time.
+    """
     reservation = await bus.request(
         ReserveStock(
             request_id=request.request_id,

@@ -1,1 +1,1 @@
-"""What payments does on each message: a file per use case."""
+"""The handlers of payments, one file per use case."""

@@ -1,4 +1,4 @@
-"""Making a payment, and what others say became of it."""
+"""Making a payment, and recording the outcome that others report."""
 
 import asyncio
 
@@ -29,8 +29,8 @@ from cartwheel.payments.domain import Payment
 from cartwheel.payments.ports import Payments
 from cartwheel.providers.port import CardProvider, Charge, TokenRefused
 
-_LOOK_AGAIN_SECONDS = 0.1
-"""Seconds between two looks at a payment that the same request is making at this moment."""
+_POLL_SECONDS = 0.1
+"""How often to read a payment that a repeat of the same request is still making."""
 
 
 async def create_payment(
@@ -41,8 +41,11 @@ async def create_payment(
     bus: Bus,
     now: Clock = utc_now,
 ) -> Created[PaymentView]:
-    """Store a payment, then charge its card. Nothing is looked up first: unique indexes tell what
-    was there before, and only then is it read."""
+    """Store a payment, then charge its card.
+
+    Nothing is looked up first. Unique indexes report a payment that exists already, and only then
+    is it read.
+    """
     try:
         payable = await bus.request(
             GetPayableOrder(
@@ -53,7 +56,7 @@ async def create_payment(
             )
         )
     except (Refusal, Outage):
-        # An order that this very request has paid is not payable any more.
+        # The order may be unpayable because this very request has paid it already.
         earlier = await payments.made_by(request.request_id)
         if earlier is None:
             raise
@@ -87,7 +90,7 @@ async def _charge(
             Charge(payment_id=payment.id, amount=payment.amount, token=token)
         )
     except Outage as outage:
-        # Nothing is charged again to find out: `reconcile` asks the provider.
+        # Do not charge again to find out: `reconcile` asks the provider.
         raise OutcomeUnknown(f"{cards.name} did not answer: {outage}") from outage
     except TokenRefused:
         by = Change(by=cards.name, at=now())
@@ -101,11 +104,11 @@ async def _charge(
 async def _replay(
     payment: Payment, request: CreatePayment, payments: Payments
 ) -> Created[PaymentView]:
-    """Answer what the same request has made, or is making at this moment."""
+    """Answer with the payment that the same request has made or is still making."""
     if payment.body_hash != request.body_hash:
         raise IdempotencyKeyReused("this Idempotency-Key was used for another payment")
     while _is_running(payment) and time_left(at_most=10.0) > 1.0:
-        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
         payment = await payments.get(payment.id)
     if _is_running(payment):
         raise PaymentInProgress("this payment is still running")
@@ -117,7 +120,7 @@ def _is_running(payment: Payment) -> bool:
 
 
 def _answer(payment: Payment, *, replayed: bool = False) -> Created[PaymentView]:
-    """Raises CardTokenInvalid for a payment whose token the provider has not taken."""
+    """Return the answer; raise CardTokenInvalid if the provider refused the payment's token."""
     if domain.was_token_refused(payment):
         raise CardTokenInvalid(
             domain.TOKEN_REFUSED.message,
@@ -138,13 +141,13 @@ async def confirm_payment(
 async def report_verdict(
     request: ReportVerdict, *, payments: Payments, cards: CardProvider, now: Clock = utc_now
 ) -> None:
-    """A provider's webhook tells how a payment ended: perhaps late, repeated, or out of order.
+    """Record the outcome that a provider's webhook reports: late, repeated or out of order, too.
 
-    One that does not match its payment is not believed. It changes nothing by itself, and the
-    provider is asked, once, what has really happened.
+    A report that does not match its payment is not trusted and changes nothing by itself. Instead
+    the provider is asked, once, for the real outcome.
 
     Raises:
-        Forbidden: the actor is no service.
+        Forbidden: the actor is not a service.
         Unavailable: the provider does not answer; nothing was changed.
     """
     require_service(request.actor, "reports verdicts")

@@ -1,4 +1,4 @@
-"""Showing payments: the history."""
+"""Reading payments and their history."""
 
 import msgspec
 

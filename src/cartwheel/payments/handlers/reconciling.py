@@ -1,4 +1,4 @@
-"""Clearing up what was interrupted between the provider and us."""
+"""Finding the outcome of card payments that were interrupted."""
 
 from datetime import timedelta
 
@@ -9,20 +9,20 @@ from cartwheel.payments.ports import Payments
 from cartwheel.providers.port import CardProvider
 
 UNDECIDED_AFTER = timedelta(seconds=30)
-"""A card's verdict takes 10 s at most; a payment without one after this was interrupted."""
+"""A verdict takes at most 10 s. A payment that has none after this time was interrupted."""
 
 
 async def reconcile(*, payments: Payments, cards: CardProvider, now: Clock = utc_now) -> None:
-    """Clear up payments that were interrupted between the provider and us.
+    """Settle card payments whose verdict was lost or never arrived.
 
-    The provider is told to let nothing more happen, and says what has: taken money is kept, and
-    anything else is rejected without counting as an attempt.
+    The provider voids the payment, so that nothing more can happen, and answers what has happened.
+    Captured money stays a payment. Anything else is rejected and does not count as an attempt.
     """
 
     async def clear_up(payment_id: str) -> None:
         payment = await payments.get(payment_id)
         if payment.status is not PaymentStatus.AWAITING_PAYMENT:
-            return  # its verdict has come since the job looked
+            return  # the verdict arrived after the job found the payment
         outcome = await cards.cancel(payment.id)
         by = Change(by=cards.name, at=now())
         await payments.change(payment.id, domain.settle_by_provider, outcome, by=by, known=payment)

@@ -1,4 +1,4 @@
-"""Giving up what is not wanted any more, and giving money back."""
+"""Ending payments that their order does not want, and refunding money."""
 
 from cartwheel.contracts.orders import OrderCanceled, OrderPaymentUnwanted, OrderRefundDue
 from cartwheel.contracts.payments import Method, Refund, RefundStatus
@@ -12,8 +12,10 @@ from cartwheel.providers.port import CardProvider
 async def order_canceled(
     event: CloudEvent[OrderCanceled], *, payments: Payments, now: Clock = utc_now
 ) -> None:
-    """Cash is no longer expected. A card's charge that is under way ends by itself, and is refunded
-    if it ends well: orders sees to that."""
+    """Reject pending cash payments.
+
+    A card charge that is under way ends by itself. If it succeeds, orders asks for a refund.
+    """
     by = Change.caused_by(event, at=now())
     for payment in await payments.awaited(event.data.order.id):
         await payments.change(payment.id, domain.expect_no_cash, by=by)
@@ -22,7 +24,7 @@ async def order_canceled(
 async def order_payment_unwanted(
     event: CloudEvent[OrderPaymentUnwanted], *, payments: Payments, now: Clock = utc_now
 ) -> None:
-    """The payment was begun just as its order ended, too late for `order_canceled` to find it."""
+    """Reject a cash payment that began as its order ended, too late for `order_canceled`."""
     by = Change.caused_by(event, at=now())
     await payments.change(event.data.payment_id, domain.expect_no_cash, by=by)
 
@@ -30,7 +32,7 @@ async def order_payment_unwanted(
 async def order_refund_due(
     event: CloudEvent[OrderRefundDue], *, payments: Payments, now: Clock = utc_now
 ) -> None:
-    """Note the refund; `carry_out_refunds` makes it, however long the provider is away."""
+    """Store that a refund is due. `carry_out_refunds` makes it, even after a long outage."""
     due, by = event.data, Change.caused_by(event, at=now())
     await payments.change(due.payment_id, domain.refund_due, due.amount, due.reason, by=by)
 
@@ -38,9 +40,9 @@ async def order_refund_due(
 async def carry_out_refunds(
     *, payments: Payments, cards: CardProvider, now: Clock = utc_now
 ) -> None:
-    """Make the refunds that are due. Cash is given back by hand, which needs no provider.
+    """Make the refunds that are due. Cash is handed back in person and needs no provider.
 
-    What a provider has captured for a payment in cash goes back through that provider.
+    Money that a provider captured for a cash payment is refunded through that provider.
     """
 
     async def refund_all(payment_id: str) -> None:
@@ -51,7 +53,7 @@ async def carry_out_refunds(
                 try:
                     await _refund(payment, refund, payments, cards, now)
                 except Exception as error:
-                    failures.append(error)  # one that is refused keeps no other waiting
+                    failures.append(error)  # go on: one failing refund must not block the others
         if failures:
             raise failures[0]
 
