@@ -1,1 +1,1 @@
-"""An online shop's backend of microservices; `docs/architecture.md` is the way in."""
+"""The backend of an online shop, built from microservices. Start with `docs/architecture.md`."""

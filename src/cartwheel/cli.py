@@ -1,7 +1,7 @@
-"""The command line: a table of commands. Each one's work lives where its name says.
+"""The command line: a table of commands.
 
-What is imported here says how commands are typed. A command imports its work when it begins, so
-that `--help` and a mistyped option are answered at once.
+The modules imported here only declare arguments and options. A command imports its work when it
+starts, so `--help` and a mistyped option are answered at once.
 """
 
 import sys
@@ -16,7 +16,7 @@ try:
     from cartwheel.operations import commands as operations
     from cartwheel.operations.dead_letters.commands import dlq
     from cartwheel.operations.verify.command import verify
-except KeyboardInterrupt:  # importing takes a moment, and a Ctrl-C in it is no stack trace either
+except KeyboardInterrupt:  # imports take a moment: a Ctrl-C must not print a stack trace
     sys.exit(130)
 
 app = typer.Typer(
@@ -45,7 +45,7 @@ def cartwheel(
         ),
     ] = False,
 ) -> None:
-    """Run and look after Cartwheel, an online shop's backend."""
+    """Run and operate Cartwheel, the backend of an online shop."""
 
 
 app.command()(local.up)

@@ -1,5 +1,6 @@
-"""What services say to each other: one file per owner, and the only place where services meet.
+"""The messages between services, one file per owner. Services share nothing else.
 
-Whoever answers a request or publishes an event owns its message. Readers ignore fields that they
-do not know, so a field may be added (with a default) at any time; anything else is a new version.
+The service that answers a request or publishes an event owns that message. Readers ignore unknown
+fields, so an owner may add a field with a default at any time. Any other change needs a new
+version of the message.
 """

@@ -1,4 +1,4 @@
-"""Who is asking, and who is being served."""
+"""Who makes a request (the actor), and for which customer."""
 
 import hashlib
 import hmac
@@ -10,26 +10,26 @@ from cartwheel.kernel.errors import Forbidden
 LONGEST_NAME = 100
 _SERVICE = "service:"
 EMAIL_MARK = "custom:email_mark"
-"""The attribute by which a user of an emulator of Cognito has a verified address."""
+"""The attribute that marks a user's address as verified on an emulator of Cognito."""
 
 
 def email_mark(key: str, email: str) -> str:
-    """Return the mark of the verified address `email`, which only who knows `key` can make.
+    """Return the mark of the verified address `email`. Only the holder of `key` can make it.
 
-    AWS says itself which address is verified. The emulator does not, and lets its users write any
-    attribute: so what they cannot forge stands in for it.
+    AWS itself states whether an address is verified. The emulator does not, and its users may set
+    any attribute, so a mark that they cannot forge takes the place of that statement.
     """
-    # A user of the emulator may write what is no text into the address.
+    # A user of the emulator may set an address that is not valid Unicode.
     address = email.encode(errors="surrogatepass")
     return hmac.new(key.encode(), address, hashlib.sha256).hexdigest()
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks: the signed-in user, as the gateway verified them, an operator, or a service.
+    """Who makes a request: a user whom the gateway has verified, an operator, or a service.
 
-    Every request that not everybody may make carries its actor, and the service that owns the data
-    decides. Where a request has the field as optional, senders of an earlier version leave it out:
-    they have decided themselves, and the request is answered as it was then.
+    Every restricted request carries its actor, and the service that owns the data decides. In some
+    requests the field is optional, because senders of an earlier version leave it out. Those have
+    checked the permission themselves, so the request is answered without a check.
     """
 
     user_id: str
@@ -37,7 +37,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def service(cls, name: str) -> "Actor":
-        """Return the service `name`, which acts for itself: it is no admin."""
+        """Return the service `name`, acting for itself. It is not an admin."""
         return cls(user_id=f"{_SERVICE}{name}")
 
     @property
@@ -46,25 +46,35 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def require_admin(actor: Actor | None, to_do: str) -> None:
-    """Raises Forbidden: the actor, if the request names one, is no admin."""
+    """Check that the actor, if the request names one, is an admin.
+
+    Raises:
+        Forbidden: it is not.
+    """
     if actor is not None and not actor.admin:
         raise Forbidden(f"only an admin {to_do}")
 
 
 def require_service(actor: Actor | None, to_do: str) -> None:
-    """Raises Forbidden: the actor, if the request names one, is no service."""
+    """Check that the actor, if the request names one, is a service.
+
+    Raises:
+        Forbidden: it is not.
+    """
     if actor is not None and not actor.is_service:
         raise Forbidden(f"only a service {to_do}")
 
 
 def whose(actor: Actor | None, user_id: str | None) -> str | None:
-    """Return the user whose things a list may show, None for everybody's: those of `user_id` for
-    an admin, and for others their own."""
+    """Return the user whose entries a list may show; None means all users.
+
+    An admin sees those of `user_id`. Everybody else sees only their own.
+    """
     return user_id if actor is None or actor.admin else actor.user_id
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    """A customer as their order remembers them."""
+    """The customer, as stored in the order."""
 
     id: str
     name: str

@@ -1,26 +1,26 @@
-"""Mail addresses, as far as they can be judged without asking anybody."""
+"""Checks of mail addresses that need no DNS query."""
 
 from email_validator import EmailNotValidError, validate_email
 
 
 class InvalidMailAddress(ValueError):
-    """No mail can be sent there; the message says why, without control characters."""
+    """No mail can be sent to the address. The message says why, without control characters."""
 
 
 def for_mail(address: str) -> str:
-    """Return `address` as SES takes it: in ASCII, a domain of other letters in punycode (RFC 3492).
+    """Return `address` in the form that SES accepts: ASCII, the domain in punycode (RFC 3492).
 
-    SES knows no addresses with other letters before the @
+    SES accepts only ASCII before the @
     (https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_Destination.html).
 
     Raises:
-        InvalidMailAddress: it is none, is too long, or has a name or comment with it.
+        InvalidMailAddress: it is not an address, is too long, or contains a name or a comment.
     """
     try:
         checked = validate_email(
             address,
             check_deliverability=False,  # no DNS
-            test_environment=True,  # `.test` is a domain like any other
+            test_environment=True,  # accept `.test` domains
             allow_smtputf8=False,
             strict=True,
         )

@@ -5,13 +5,13 @@ from typing import Annotated
 import msgspec
 
 MAX_AMOUNT = 10**12
-"""Larger amounts are typing errors; sums of a thousand lines of them still fit in 64 bits."""
+"""Larger amounts are typing errors. The sum of a thousand such lines still fits into 64 bits."""
 
 Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$(?!\n)", examples=["USD"])]
 
 
 class CurrencyMismatch(ValueError):
-    """Amounts of two currencies were added or compared."""
+    """Amounts in different currencies were added or compared."""
 
 
 class Money(msgspec.Struct, frozen=True):

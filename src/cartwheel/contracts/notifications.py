@@ -1,4 +1,4 @@
-"""What notifications answers and publishes: which mail went to whom, and why."""
+"""The requests and events of notifications: mail, its recipients and its reasons."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -15,13 +15,13 @@ class MailNotFound(NotFound):
 
 
 class MailNotFailed(Conflict):
-    """Only a FAILED mail that nobody is sending at this moment is sent again."""
+    """Only a FAILED mail that is not being sent at the moment can be sent again."""
 
     code = "mail_not_failed"
 
 
 class MailNotSent(Conflict):
-    """SES did not take it this time either: it stays FAILED."""
+    """SES did not accept the mail this time either. It stays FAILED."""
 
     code = "mail_not_sent"
 
@@ -33,18 +33,19 @@ class MailStatus(StrEnum):
 
 
 class Resend(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody (`by`, such as `alice@laptop`) asked for a FAILED mail to be sent again."""
+    """A request by somebody (`by`, such as `alice@laptop`) to send a FAILED mail again."""
 
     by: str
     at: datetime
 
 
 class MailView(msgspec.Struct, frozen=True, kw_only=True):
-    """One mail: `reason` is the event it tells of.
+    """One mail. `reason` is the event that it reports.
 
-    `sends` counts how often SES was asked. Above 1, the process died between SES's yes and our note
-    of it, SES could not be reached or failed, or somebody had the mail sent again (`resends`): the
-    customer may have got it more than once. `failures` are those of SES on this very mail.
+    `sends` counts the calls to SES. It is above 1 if the process died before it stored that SES
+    accepted the mail, if SES was down or failed, or if somebody had the mail sent again
+    (`resends`). The customer may then have received it more than once. `failures` counts SES's
+    failures on this mail while SES itself was up.
     """
 
     id: str
@@ -78,7 +79,7 @@ class ListMail(Request[Page[MailView]], frozen=True, kw_only=True):
 
 @request("resend_mail", service="notifications", coalesced=False)
 class ResendMail(Request[MailView], frozen=True, kw_only=True):
-    """Sends a FAILED mail again; answered when SES has taken it. For admins.
+    """Send a FAILED mail again; answered when SES has accepted it. For admins.
 
     Raises:
         MailNotFound, MailNotFailed, MailNotSent

@@ -1,4 +1,4 @@
-"""What orders answers and publishes: orders, their timeline, and what is to be paid."""
+"""The requests and events of orders: orders, their timelines, and the amounts to pay."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -26,7 +26,7 @@ class FulfillmentStatus(StrEnum):
 
 
 class ShippingAddress(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the goods go. What clients may send as one is for the gateway to say."""
+    """Where the goods are sent. The gateway limits what clients may send as an address."""
 
     name: str
     street: str
@@ -37,7 +37,7 @@ class ShippingAddress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """A line as it was when the order was placed; later price changes do not touch it."""
+    """A line as it was when the order was placed. Later price changes do not affect it."""
 
     product_id: str
     name: str
@@ -46,7 +46,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
-    """What changes the total beside the lines: shipping, tax, discount."""
+    """An amount other than a line that changes the total: shipping, tax or a discount."""
 
     kind: str
     label: str
@@ -59,7 +59,7 @@ class Fulfillment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderView(msgspec.Struct, frozen=True, kw_only=True):
-    """An order as clients see it; `expires_at` is when an unpaid one is given up."""
+    """An order as clients see it. An unpaid order is canceled at `expires_at`."""
 
     id: str
     number: str
@@ -78,7 +78,7 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened to an order: `by` is a user id or the service that did it."""
+    """Something that happened to an order. `by` is a user id or the name of a service."""
 
     type: str
     at: datetime
@@ -91,26 +91,26 @@ class OrderNotFound(NotFound):
 
 
 class InvalidTransition(Conflict):
-    """The order's status does not allow what was asked."""
+    """The order's status does not allow the requested change."""
 
     code = "invalid_transition"
 
 
 class AddressRequired(Invalid):
-    """The order has no shipping address yet, and the payment brings none."""
+    """Neither the order nor the payment has a shipping address."""
 
     code = "address_required"
 
 
 class ReasonRequired(Invalid):
-    """Whoever cancels somebody else's order says why."""
+    """An admin who cancels an order must give a reason."""
 
     code = "reason_required"
 
 
 @request("place_order", service="orders")
 class PlaceOrder(Request[Created[OrderView]], frozen=True, kw_only=True):
-    """Repeatable: `request_id` with the same `body_hash` answers the order placed first."""
+    """Place an order. Repeatable: the same `request_id` and `body_hash` return the first order."""
 
     request_id: str
     body_hash: str
@@ -121,7 +121,7 @@ class PlaceOrder(Request[Created[OrderView]], frozen=True, kw_only=True):
 
 @request("get_order", service="orders", read=True)
 class GetOrder(Request[OrderView], frozen=True, kw_only=True):
-    """Somebody else's order is `OrderNotFound`, except for an admin."""
+    """Get an order. Somebody else's order is `OrderNotFound`, except for an admin."""
 
     order_id: str
     actor: Actor
@@ -129,7 +129,7 @@ class GetOrder(Request[OrderView], frozen=True, kw_only=True):
 
 @request("list_orders", service="orders", read=True)
 class ListOrders(Request[Page[OrderView]], frozen=True, kw_only=True):
-    """Newest first; an admin's of `user_id`, or everybody's, and for others their own."""
+    """List orders, newest first. Admins see all, or those of `user_id`; others see their own."""
 
     limit: int
     cursor: str | None = None
@@ -140,16 +140,17 @@ class ListOrders(Request[Page[OrderView]], frozen=True, kw_only=True):
 
 @request("get_timeline", service="orders", read=True)
 class GetTimeline(Request[list[TimelineEntry]], frozen=True, kw_only=True):
-    """What happened to an order, oldest first."""
+    """Get the timeline of an order, oldest entry first."""
 
     order_id: str
     actor: Actor
 
 
 class PayableOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What an order costs, and how many declined payments end it.
+    """The amount to pay for an order, and the number of declined payments that end it.
 
-    `declines` are those that orders has heard of. There may be more: payments tells a moment later.
+    `declines` counts those that orders knows of. There may be more, because the events of payments
+    arrive a moment later.
     """
 
     order_id: str
@@ -160,11 +161,15 @@ class PayableOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 @request("get_payable_order", service="orders", read=True)
 class GetPayableOrder(Request[PayableOrder], frozen=True, kw_only=True):
-    """What is to be paid for the actor's own order (`user_id` is the same, for older readers).
+    """Get the amount to pay for the actor's own order. `user_id` repeats it for older readers.
 
-    Refuses with `OrderNotFound`, `InvalidTransition` unless it awaits payment, or `AddressRequired`
-    if it has no address and the payment brings no `shipping_address`. That one is not stored here:
-    it comes with the payment's events.
+    The payment's `shipping_address` is not stored by this request. It comes with the payment's
+    events.
+
+    Raises:
+        OrderNotFound: there is no such order, or it is somebody else's.
+        InvalidTransition: the order is not awaiting payment.
+        AddressRequired: neither the order nor the payment has a shipping address.
     """
 
     order_id: str
@@ -175,9 +180,10 @@ class GetPayableOrder(Request[PayableOrder], frozen=True, kw_only=True):
 
 @request("cancel_order", service="orders")
 class CancelOrder(Request[OrderView], frozen=True, kw_only=True):
-    """Gives an order up: the owner one that awaits payment, an admin a paid one too, saying why.
+    """Cancel an order. Its owner may cancel it while it awaits payment; an admin, with a reason,
+    also when it is paid.
 
-    Repeatable: a canceled order stays as it is. Money that was taken is given back.
+    Repeatable: a canceled order stays unchanged. Captured money is refunded.
     """
 
     order_id: str
@@ -192,15 +198,14 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True):
 
 @request("get_order_statuses", service="orders", read=True)
 class GetOrderStatuses(Request[list[OrderState]], frozen=True, kw_only=True):
-    """How far orders have come, in any order; those that do not exist are left out. For
-    services."""
+    """Get the status of orders, in no particular order. Unknown ids are left out. For services."""
 
     order_ids: list[str]
     actor: Actor | None = None
 
 
 class OrderSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The order as it was at the event, so that consumers need ask nobody."""
+    """The order at the time of the event, so that consumers need no further request."""
 
     id: str
     number: str
@@ -211,7 +216,7 @@ class OrderSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 @event("order.placed.v1")
 class OrderPlaced(Event, frozen=True, kw_only=True):
-    """An order is stored and its stock is held."""
+    """An order was stored, and its stock is reserved."""
 
     order: OrderSnapshot
 
@@ -226,7 +231,7 @@ class OrderPaid(Event, frozen=True, kw_only=True):
 
 @event("order.payment_failed.v1", consumers=("notifications",))
 class OrderPaymentFailed(Event, frozen=True, kw_only=True):
-    """A payment was declined and another may be tried."""
+    """A payment was declined, and the customer may try another."""
 
     order: OrderSnapshot
     payment_id: str
@@ -236,7 +241,7 @@ class OrderPaymentFailed(Event, frozen=True, kw_only=True):
 
 @event("order.rejected.v1", consumers=("products", "notifications"))
 class OrderRejected(Event, frozen=True, kw_only=True):
-    """The last payment that may be tried was declined."""
+    """The last permitted payment attempt was declined."""
 
     order: OrderSnapshot
     reason: str
@@ -244,7 +249,7 @@ class OrderRejected(Event, frozen=True, kw_only=True):
 
 @event("order.canceled.v1", consumers=("products", "payments", "notifications"))
 class OrderCanceled(Event, frozen=True, kw_only=True):
-    """The order was given up: by its owner, an admin, the deadline, or for want of goods."""
+    """The order was canceled: by its owner, an admin or the deadline, or for lack of stock."""
 
     order: OrderSnapshot
     reason: str
@@ -253,7 +258,7 @@ class OrderCanceled(Event, frozen=True, kw_only=True):
 
 @event("order.refund_due.v1", consumers=("payments",))
 class OrderRefundDue(Event, frozen=True, kw_only=True):
-    """Money was captured that the order does not want. Once per payment."""
+    """Money was captured that the order was not waiting for. Published once per payment."""
 
     order_id: str
     payment_id: str
@@ -263,7 +268,10 @@ class OrderRefundDue(Event, frozen=True, kw_only=True):
 
 @event("order.payment_unwanted.v1", consumers=("payments",))
 class OrderPaymentUnwanted(Event, frozen=True, kw_only=True):
-    """A payment is awaited that the order had ended before it learned of. Once per payment."""
+    """A pending payment is not needed: the order ended before it learned of the payment.
+
+    Published once per payment.
+    """
 
     order_id: str
     payment_id: str
@@ -272,7 +280,7 @@ class OrderPaymentUnwanted(Event, frozen=True, kw_only=True):
 
 @event("order.refunded.v1", consumers=("notifications",))
 class OrderRefunded(Event, frozen=True, kw_only=True):
-    """The money of one of the order's payments was given back."""
+    """One of the order's payments was refunded."""
 
     order: OrderSnapshot
     payment_id: str

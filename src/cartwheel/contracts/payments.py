@@ -1,4 +1,4 @@
-"""What payments answers and publishes: payments, their history, and the providers' verdicts."""
+"""The requests and events of payments: payments, their history, and the providers' verdicts."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -25,15 +25,17 @@ class Method(StrEnum):
 
 
 class CardSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is kept of a card."""
+    """The only card details that are stored."""
 
     brand: str
     last4: str
 
 
 def read_card(told: object) -> CardSummary | None:
-    """Return the card that a provider tells of. It is only for showing, so where it cannot be read
-    it is None, and the verdict beside it counts all the same."""
+    """Return the card that a provider describes, or None if the description cannot be read.
+
+    The card is only displayed, so an unreadable one must not stop the verdict that it came with.
+    """
     try:
         return msgspec.convert(told, CardSummary)
     except msgspec.ValidationError:
@@ -41,7 +43,7 @@ def read_card(told: object) -> CardSummary | None:
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a payment was rejected: the provider's code, and words for the customer."""
+    """Why a payment was rejected: the provider's code, and a message for the customer."""
 
     code: str
     message: str
@@ -53,9 +55,9 @@ class RefundStatus(StrEnum):
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
-    """Money on its way back; PENDING until the provider has confirmed it.
+    """A refund. It is PENDING until the provider has confirmed it.
 
-    `provider` is who has captured the money, where that is not the payment's own provider.
+    `provider` names the provider that captured the money, if it is not the payment's own.
     """
 
     id: str
@@ -66,7 +68,7 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PaymentEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened to a payment."""
+    """Something that happened to a payment."""
 
     type: str
     at: datetime
@@ -95,7 +97,7 @@ class PaymentNotFound(NotFound):
 
 
 class PaymentInProgress(Conflict):
-    """The order already has a payment that is running, waiting or done."""
+    """The order already has a payment that is in progress, pending or complete."""
 
     code = "payment_in_progress"
 
@@ -113,7 +115,7 @@ class NotConfirmable(Conflict):
 
 
 class CardToken(msgspec.Struct, frozen=True, kw_only=True, tag="card", tag_field="type"):
-    """A card, by the token that its provider made of it for the customer."""
+    """A card, named by the token that the provider gave to the customer."""
 
     token: str
 
@@ -121,17 +123,17 @@ class CardToken(msgspec.Struct, frozen=True, kw_only=True, tag="card", tag_field
 class CashOnDelivery(
     msgspec.Struct, frozen=True, kw_only=True, tag="cash_on_delivery", tag_field="type"
 ):
-    """Paid to whoever delivers; an admin confirms it."""
+    """The customer pays in cash on delivery, and an admin confirms it."""
 
 
 @request("create_payment", service="payments", coalesced=False)
 class CreatePayment(Request[Created[PaymentView]], frozen=True, kw_only=True):
-    """Pays an order. The amount is always the order's.
+    """Pay an order. The amount is always the order's total.
 
-    Repeatable: `request_id` with the same `body_hash` answers the payment made first, or refuses
-    with `PaymentInProgress` while that one is still running. A decline is an answer, not a refusal;
-    a token that the provider does not take is `CardTokenInvalid`, and uses up no attempt.
-    `payment_id` names a new payment; payments makes an id where an older gateway gives none.
+    Repeatable: the same `request_id` and `body_hash` return the first payment, or
+    `PaymentInProgress` while that is still running. A decline is an answer, not a refusal. A token
+    that the provider refuses is `CardTokenInvalid`, and does not count as an attempt.
+    `payment_id` is the new payment's id. If an older gateway sends none, payments makes one.
     """
 
     request_id: str
@@ -145,7 +147,7 @@ class CreatePayment(Request[Created[PaymentView]], frozen=True, kw_only=True):
 
 @request("confirm_payment", service="payments")
 class ConfirmPayment(Request[PaymentView], frozen=True, kw_only=True):
-    """An admin has the cash. Repeatable: a payment that is confirmed already is answered."""
+    """Confirm that the cash was received. Repeatable: a confirmed payment stays as it is."""
 
     payment_id: str
     actor: Actor
@@ -153,10 +155,10 @@ class ConfirmPayment(Request[PaymentView], frozen=True, kw_only=True):
 
 @request("report_verdict", service="payments")
 class ReportVerdict(Request[None], frozen=True, kw_only=True):
-    """A provider's webhook, its signature checked, says how a payment ended. Repeatable.
+    """Report the outcome of a payment from a webhook with a valid signature. Repeatable.
 
-    It is believed only if it matches the payment; a field left out does not match. Otherwise the
-    provider is asked what has really happened. `card` is for showing only.
+    The report is trusted only if it matches the payment; a missing field does not match. Otherwise
+    the provider is asked for the real outcome. `card` is only displayed.
     """
 
     provider: str
@@ -172,7 +174,7 @@ class ReportVerdict(Request[None], frozen=True, kw_only=True):
 
 @request("get_payment", service="payments", read=True)
 class GetPayment(Request[PaymentView], frozen=True, kw_only=True):
-    """Somebody else's payment is `PaymentNotFound`, except for an admin."""
+    """Get a payment. Somebody else's payment is `PaymentNotFound`, except for an admin."""
 
     payment_id: str
     actor: Actor
@@ -180,8 +182,7 @@ class GetPayment(Request[PaymentView], frozen=True, kw_only=True):
 
 @request("list_payments", service="payments", read=True)
 class ListPayments(Request[Page[PaymentView]], frozen=True, kw_only=True):
-    """The payment history, newest first; an admin's of `user_id`, or everybody's, and for others
-    their own."""
+    """List payments, newest first. Admins see all, or those of `user_id`; others see their own."""
 
     limit: int
     cursor: str | None = None
@@ -195,8 +196,8 @@ class ListPayments(Request[Page[PaymentView]], frozen=True, kw_only=True):
 class PaymentPending(Event, frozen=True, kw_only=True):
     """A payment was begun whose verdict will come later.
 
-    `shipping_address` is where the payment says the goods go. It is None where the order says so;
-    and where an older version began the payment, since that had orders store the address first.
+    `shipping_address` is the payment's own. It is None if the order's address is used, or if an
+    older version began the payment: that version had orders store the address first.
     """
 
     payment_id: str
@@ -207,7 +208,7 @@ class PaymentPending(Event, frozen=True, kw_only=True):
 
 @event("payment.captured.v1", consumers=("orders",))
 class PaymentCaptured(Event, frozen=True, kw_only=True):
-    """The money was taken. `shipping_address` is as in `PaymentPending`."""
+    """The money was captured. `shipping_address` is as in `PaymentPending`."""
 
     payment_id: str
     order_id: str
@@ -217,8 +218,9 @@ class PaymentCaptured(Event, frozen=True, kw_only=True):
 
 @event("payment.declined.v1", consumers=("orders",))
 class PaymentDeclined(Event, frozen=True, kw_only=True):
-    """No money was taken. `counts` tells an issuer's no from a failure on the way to the issuer.
+    """No money was captured.
 
+    `counts` is true if the issuer declined, and false if the payment never reached the issuer.
     `shipping_address` is as in `PaymentPending`.
     """
 
@@ -231,7 +233,7 @@ class PaymentDeclined(Event, frozen=True, kw_only=True):
 
 @event("payment.refunded.v1", consumers=("orders",))
 class PaymentRefunded(Event, frozen=True, kw_only=True):
-    """The provider has given money back."""
+    """The provider has refunded money."""
 
     payment_id: str
     order_id: str

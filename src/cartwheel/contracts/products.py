@@ -1,4 +1,4 @@
-"""What products answers and publishes: the catalogue, its stock, and stock held for orders."""
+"""The requests and events of products: the catalogue, its stock, and reservations for orders."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -34,8 +34,10 @@ class ProductStatus(StrEnum):
 
 
 class Stock(msgspec.Struct, frozen=True, kw_only=True):
-    """Pieces: free to order, held for unpaid orders, and sold. Together they never change but by
-    an adjustment."""
+    """Numbers of pieces: free to order, reserved for unpaid orders, and sold.
+
+    Only a stock adjustment changes their sum.
+    """
 
     available: int
     reserved: int = 0
@@ -75,7 +77,7 @@ class SkuTaken(Conflict):
 
 
 class ProductChanged(Stale):
-    """The product is no longer at the version that the change was made for."""
+    """The product is no longer at the version that the request names."""
 
     code = "product_changed"
 
@@ -101,21 +103,23 @@ class MixedCurrencies(Invalid):
 
 
 class InsufficientStock(Conflict):
-    """Fewer pieces are free than an order asks for."""
+    """Fewer pieces are available than the order asks for."""
 
     code = "insufficient_stock"
 
 
 class OrderTooLarge(Invalid):
-    """An order's total is beyond `money.MAX_AMOUNT`."""
+    """An order's total is above `money.MAX_AMOUNT`."""
 
     code = "order_too_large"
 
 
 @request("create_product", service="products")
 class CreateProduct(Request[Created[ProductView]], frozen=True, kw_only=True):
-    """Repeatable: `request_id` with the same `body_hash` answers the product made first. For
-    admins."""
+    """Create a product. For admins.
+
+    Repeatable: the same `request_id` and `body_hash` return the product made first.
+    """
 
     request_id: str
     body_hash: str
@@ -132,8 +136,11 @@ class CreateProduct(Request[Created[ProductView]], frozen=True, kw_only=True):
 
 @request("update_product", service="products")
 class UpdateProduct(Request[ProductView], frozen=True, kw_only=True):
-    """Changes the given fields; `if_version` refuses with `ProductChanged` if it is stale. For
-    admins."""
+    """Change the given fields. For admins.
+
+    Raises:
+        ProductChanged: the product is no longer at `if_version`.
+    """
 
     product_id: str
     if_version: int | None = None
@@ -148,7 +155,7 @@ class UpdateProduct(Request[ProductView], frozen=True, kw_only=True):
 
 @request("archive_product", service="products")
 class ArchiveProduct(Request[ProductView], frozen=True, kw_only=True):
-    """Takes a product out of the catalogue; nothing changes if it is out already. For admins."""
+    """Take a product out of the catalogue; an archived one stays unchanged. For admins."""
 
     product_id: str
     actor: Actor | None = None
@@ -161,21 +168,21 @@ class GetProduct(Request[ProductView], frozen=True, kw_only=True):
 
 @request("list_products", service="products", read=True)
 class ListProducts(Request[Page[ProductView]], frozen=True, kw_only=True):
-    """Active products, newest first."""
+    """List active products, newest first."""
 
     limit: int
     cursor: str | None = None
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """So many pieces of a product."""
+    """A quantity of one product."""
 
     product_id: str
     quantity: Quantity
 
 
 class ReservedLine(msgspec.Struct, frozen=True, kw_only=True):
-    """What is held, at the name and price it had when it was first asked for."""
+    """A reserved quantity, with the product's name and price at the first request."""
 
     product_id: str
     name: str
@@ -184,7 +191,7 @@ class ReservedLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
-    """Stock held for one order; `body_hash` is that of the request which made it."""
+    """Stock reserved for one order. `body_hash` is the hash of the request that made it."""
 
     order_id: str
     body_hash: str
@@ -193,10 +200,10 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
 
 @request("reserve_stock", service="products")
 class ReserveStock(Request[Reservation], frozen=True, kw_only=True):
-    """Holds every item or nothing.
+    """Reserve all items or none.
 
-    Repeatable: a `request_id` seen before answers the stored reservation, with the order id and
-    the prices it was made with, whatever this request says.
+    Repeatable: a known `request_id` returns the stored reservation, with its own order id and
+    prices, whatever this request contains.
     """
 
     request_id: str
@@ -223,7 +230,7 @@ class ProductArchived(Event, frozen=True, kw_only=True):
 
 @event("stock.shortage.v1", consumers=("orders",))
 class StockShortage(Event, frozen=True, kw_only=True):
-    """A paid order's goods were released before it was paid, and are gone."""
+    """A paid order has no stock: its reservation was released before the payment."""
 
     order_id: str
 
