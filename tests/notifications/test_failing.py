@@ -44,7 +44,7 @@ def after(minutes: float) -> Clock:
     return lambda: AT + timedelta(minutes=minutes)
 
 
-async def given_up(notifications: Notifications, script: ScriptedSes) -> CloudEvent[Told]:
+async def dead_lettered(notifications: Notifications, script: ScriptedSes) -> CloudEvent[Told]:
     """Return the event of a mail that is FAILED and dead-lettered."""
     event = a_mail_that_fails(script)
     await fails(notifications, event, 0, 1, 2, 3, 4)
@@ -153,7 +153,7 @@ async def test_a_mail_that_was_given_up_is_tried_once_more_when_its_event_is_rep
     scripted: Notifications, script: ScriptedSes
 ) -> None:
     """Or comes again because the process died before the event was dead-lettered."""
-    event = await given_up(scripted, script)
+    event = await dead_lettered(scripted, script)
 
     with pytest.raises(DeadLetter):
         await scripted.tell(event, at=after(11))
@@ -172,7 +172,7 @@ async def test_a_mail_that_was_given_up_is_tried_once_more_when_its_event_is_rep
 async def test_a_replay_that_is_refused_ends_it(
     scripted: Notifications, script: ScriptedSes
 ) -> None:
-    event = await given_up(scripted, script)
+    event = await dead_lettered(scripted, script)
     script.script[event.data.order.user.email] = REFUSED
 
     await scripted.tell(event)
@@ -184,7 +184,7 @@ async def test_a_replay_that_is_refused_ends_it(
     assert script.taken == []
 
 
-@pytest.mark.parametrize("fail", [refused, given_up])
+@pytest.mark.parametrize("fail", [refused, dead_lettered])
 async def test_a_failed_mail_is_sent_again_as_it_was_and_who_asked_for_it_is_noted(
     scripted: Notifications, script: ScriptedSes, fail: Fail
 ) -> None:
@@ -213,7 +213,7 @@ async def test_a_failed_mail_is_sent_again_as_it_was_and_who_asked_for_it_is_not
 async def test_the_event_of_a_mail_that_was_sent_again_sends_nothing(
     scripted: Notifications, script: ScriptedSes
 ) -> None:
-    event = await given_up(scripted, script)
+    event = await dead_lettered(scripted, script)
     mended(script)
     await scripted.resend(event)
 
@@ -293,7 +293,7 @@ async def test_a_replay_during_a_resend_waits_for_how_that_ends(
     scripted: Notifications, script: ScriptedSes
 ) -> None:
     """Done at once, it would be out of the dead letters although the resend may fail."""
-    event = await given_up(scripted, script)
+    event = await dead_lettered(scripted, script)
     await scripted.mails.claim_failed(event.id, by="alice@laptop", now=now)
 
     with pytest.raises(StillSending):

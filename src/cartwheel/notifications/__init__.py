@@ -1,1 +1,1 @@
-"""Mail to customers: which went to whom, and why."""
+"""Mail to customers: what was sent, to whom, and why."""

@@ -1,4 +1,4 @@
-"""What notifications does: message -> handler."""
+"""The notifications service: message -> handler."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -12,10 +12,11 @@ from cartwheel.notifications.ses import open_ses
 from cartwheel.notifications.settings import Settings
 
 CLAIMS_GATHER_SECONDS = 0.2
-"""By which a mail on an idle system is later than it could be."""
+"""How long claims are gathered into one write. On an idle system it delays a mail by this time."""
 
 NOTES_GATHER_SECONDS = 0.05
-"""Until a mail that SES has taken is noted, the death of the process means a second mail."""
+"""How long results are gathered into one write. If the process dies before the result of a sent
+mail is stored, the mail is sent a second time."""
 
 
 @asynccontextmanager

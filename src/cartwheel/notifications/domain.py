@@ -1,6 +1,6 @@
-"""What a mail says: a template per event, in text and HTML, under `templates/`.
+"""The content of mail, and how often it may fail.
 
-And how often it may fail.
+Each event has a template in text and one in HTML, under `templates/`.
 """
 
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ from cartwheel.contracts.orders import (
 )
 
 Told = OrderPaid | OrderPaymentFailed | OrderRejected | OrderCanceled | OrderRefunded
-"""Events that customers are told of."""
+"""The events that customers get mail about."""
 
 TOLD: tuple[type[Told], ...] = get_args(Told)
 
@@ -38,12 +38,12 @@ _SUBJECTS: dict[type[Told], str] = {
 
 ENOUGH = 6
 FOR_AT_LEAST = timedelta(minutes=10)
-"""A mail that has failed so often, and for so long, is given up. Both: a bad minute of SES is not
-the mail's fault, and neither is one failure now and one tomorrow."""
+"""A mail becomes FAILED after this many failures over at least this time. Both conditions matter:
+neither a bad minute of SES nor a few failures spread over days is the mail's fault."""
 
 
 class Mail(msgspec.Struct, frozen=True, kw_only=True):
-    """`html` is empty where it was not kept: in mails that failed before it was."""
+    """A mail. `html` is empty in FAILED mail that was stored before its HTML was kept."""
 
     to: str
     subject: str
@@ -52,7 +52,7 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failures(msgspec.Struct, frozen=True, kw_only=True):
-    """How often SES has failed on a mail while SES itself was well, and since when."""
+    """How often, and since when, SES has failed on a mail while SES itself was up."""
 
     count: int = 0
     since: datetime | None = None
@@ -61,12 +61,12 @@ class Failures(msgspec.Struct, frozen=True, kw_only=True):
         return Failures(count=self.count + 1, since=self.since or at)
 
     def are_enough(self, *, at: datetime) -> bool:
-        """Return whether the mail is given up."""
+        """Return whether to stop trying to send the mail."""
         return self.count >= ENOUGH and self.since is not None and at - self.since >= FOR_AT_LEAST
 
 
 def render(event: Told) -> Mail:
-    """Return the mail that tells the order's customer of `event`."""
+    """Return the mail that tells the customer about `event`."""
     order: OrderSnapshot = event.order
     template = event.type.removesuffix(".v1")
     values = {"order": order, "event": event}
@@ -80,19 +80,19 @@ def render(event: Told) -> Mail:
 
 @lru_cache(maxsize=10_000)
 def _money(money: Money) -> str:
-    """Return for example `$19.99`; each currency has its own number of decimals."""
+    """Return, for example, `$19.99`. The currency determines the number of decimals."""
     amount = Decimal(money.amount).scaleb(-get_currency_precision(money.currency))
     text = format_currency(amount, money.currency, locale="en_US")
-    # CLDR parts a code from the digits (`currencySpacing`); Babel writes KWD4.248.
+    # CLDR puts a space between a code and the digits (`currencySpacing`). Babel writes KWD4.248.
     return text.replace(money.currency, f"{money.currency}\u00a0")
 
 
-# Customers choose their names: in HTML they are escaped.
+# Customers choose their own names, so HTML templates escape them.
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("cartwheel.notifications"),
     autoescape=jinja2.select_autoescape(["html"]),
     undefined=jinja2.StrictUndefined,
-    auto_reload=False,  # otherwise each mail looks at its files' dates
+    auto_reload=False,  # do not check the templates' dates for every mail
     trim_blocks=True,
     lstrip_blocks=True,
 )

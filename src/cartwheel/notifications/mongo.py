@@ -1,4 +1,4 @@
-"""What was sent to whom, and why, in MongoDB, database `notifications`."""
+"""Mail in MongoDB, database `notifications`: what was sent, to whom, and why."""
 
 from collections.abc import Sequence
 
@@ -40,7 +40,7 @@ from cartwheel.notifications.ports import FailedMail, StillSending
 
 COLLECTIONS = (Collection("mail", outbox=True),)
 CLAIM_SECONDS = 30
-"""Seconds after which a mail that was being sent may be claimed by another process."""
+"""Seconds after which another process may claim a mail that was being sent."""
 
 _UNCLAIMED: Document = {"$lt": ["$claimed_until", "$$NOW"]}
 _CLAIMED: Document = {"$add": ["$$NOW", CLAIM_SECONDS * 1000]}
@@ -65,13 +65,14 @@ MIGRATIONS = (_create_indexes, _index_numbers)
 
 
 class MongoMails:
-    """A mail bears the id of the event that it tells of: one mail per event.
+    """A mail has the id of the event that it reports, so there is one mail per event.
 
-    SENDING, its event comes again until it is SENT or FAILED. FAILED, its event is done
-    (`dead_lettered` false: SES refused it) or in the dead letters (true: SES kept failing on it).
+    While a mail is SENDING, its event is redelivered until the mail is SENT or FAILED. When it is
+    FAILED, its event is done (`dead_lettered` false: SES refused the mail) or is a dead letter
+    (true: SES kept failing on the mail).
 
-    `claims` may gather for long. `notes` of how the sending ended may not: the longer a sent mail
-    is not noted, the more of them go out twice when the process dies.
+    `claims` may be gathered for long. `notes`, the results of sending, may not: the longer they
+    wait, the more mail is sent twice when the process dies.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class MongoMails:
     async def claim(self, event: CloudEvent[Told], mail: Mail, *, now: Clock) -> Failures | None:
         token = new_id("claim")
         sending = {"$eq": ["$status", MailStatus.SENDING.value]}
-        given_up = {
+        dead_lettered = {
             "$and": [
                 {"$eq": ["$status", MailStatus.FAILED.value]},
                 {"$eq": ["$dead_lettered", True]},
@@ -99,7 +100,7 @@ class MongoMails:
         claimable = {
             "$or": [
                 {"$eq": [{"$type": "$status"}, "missing"]},
-                {"$and": [{"$or": [sending, given_up]}, _UNCLAIMED]},
+                {"$and": [{"$or": [sending, dead_lettered]}, _UNCLAIMED]},
             ]
         }
         claimed: Document = {
@@ -134,7 +135,7 @@ class MongoMails:
     async def _claim(
         self, claims: list[tuple[str, Document]]
     ) -> Sequence[Document | Exception | None]:
-        """Claim mails; return None for a new one, else whose it is now, and how far it has got."""
+        """Claim mails; return None for a new one, otherwise its current claimant and state."""
         written = await write_all(
             self._mail,
             [UpdateOne({"_id": event_id}, [{"$set": mine}], True) for event_id, mine in claims],
@@ -163,7 +164,7 @@ class MongoMails:
     ) -> None:
         await self._failed(event, mail, failure, {"dead_lettered": False}, now)
 
-    async def given_up(
+    async def dead_lettered(
         self, event: CloudEvent[Told], mail: Mail, failure: str, failures: Failures, *, now: Clock
     ) -> None:
         state = {"dead_lettered": True, **_counted(failures)}
@@ -173,7 +174,7 @@ class MongoMails:
         self, event: CloudEvent[Told], mail: Mail, failure: str, more: Document, now: Clock
     ) -> None:
         told = NotificationFailed(order_id=event.data.order.id, reason=event.type, failure=failure)
-        # Only a mail that failed is ever sent from here, so only its HTML is kept.
+        # Only FAILED mail can be sent again from the database, so only its HTML is kept.
         state = {"status": MailStatus.FAILED, "failure": failure, "html": mail.html, **more}
         change = Change.caused_by(event, at=now())
         await self._ended(event.id, MailStatus.SENDING, state, told, change)
@@ -186,11 +187,11 @@ class MongoMails:
         told: Event,
         change: Change,
     ) -> None:
-        """Turn a mail that is still of `status` into `state`, and tell of it."""
+        """Set `state` on a mail that still has `status`, and publish the event of the result."""
         [published] = to_publish(
             [told], source="notifications", subject=mail_id, after=0, change=change
         )
-        # A FAILED mail without a number is from before they were kept, and has had one event.
+        # A FAILED mail without a sequence number predates those numbers, and has had one event.
         before = {"$cond": [{"$eq": ["$status", MailStatus.FAILED.value]}, 1, 0]}
         number = {"$add": [{"$ifNull": ["$sequence", before]}, 1]}
         numbered = {"$mergeObjects": [{"$literal": published}, {"sequence": number}]}
@@ -281,7 +282,7 @@ class MongoMails:
 
 
 def _literally(values: Document) -> Document:
-    """Return `values` for an update that computes: what looks like a field's name is none."""
+    """Return `values` for an update pipeline, so that no value is read as a field's name."""
     return {name: {"$literal": value} for name, value in values.items()}
 
 

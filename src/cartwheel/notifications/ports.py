@@ -1,4 +1,4 @@
-"""What the handlers need of the outside."""
+"""The ports: what the handlers need from outside."""
 
 from typing import Protocol
 
@@ -11,20 +11,22 @@ from cartwheel.notifications.domain import Failures, Mail, Told
 
 
 class MailRefused(Exception):
-    """The mail will never be sent; the message says why."""
+    """The mail can never be sent. The message says why."""
 
 
 class MailFailed(Exception):
-    """The sender failed on this mail, and is well itself; it may or may not have been sent."""
+    """The sender works, but failed on this mail. It may or may not have sent it."""
 
 
 class StillSending(RetryLater):
-    """Another copy is sending this very mail, or died doing so a moment ago."""
+    """Another replica is sending this mail, or died a moment ago while sending it."""
 
 
 class FailedMail(msgspec.Struct, frozen=True, kw_only=True):
-    """A FAILED mail as it is kept, and who has it sent again; `reason` is the type of the event it
-    tells of."""
+    """A stored FAILED mail, and who has it sent again.
+
+    `reason` is the type of the event that the mail reports.
+    """
 
     id: str
     by: str
@@ -35,18 +37,22 @@ class FailedMail(msgspec.Struct, frozen=True, kw_only=True):
 
 class Sender(Protocol):
     async def send(self, mail: Mail) -> str:
-        """Return the sender's id for the mail; raises MailRefused or MailFailed."""
+        """Send `mail`; return the sender's id for it.
+
+        Raises:
+            MailRefused, MailFailed
+        """
         ...
 
 
 class Mails(Protocol):
     async def claim(self, event: CloudEvent[Told], mail: Mail, *, now: Clock) -> Failures | None:
-        """Note that `mail` is about to be sent; return None if it has been sent or refused.
+        """Store that `mail` is about to be sent; return None if it was sent or refused already.
 
-        A mail that was given up may be claimed by its event, which somebody has replayed.
+        If the mail's event was dead-lettered, a replay of the event may claim the mail again.
 
         Raises:
-            StillSending: somebody else has claimed it and may be at work on it.
+            StillSending: another replica has claimed it and may be sending it.
         """
         ...
 
@@ -57,19 +63,19 @@ class Mails(Protocol):
     ) -> None: ...
 
     async def failed(self, event: CloudEvent[Told], failures: Failures) -> None:
-        """Note the failures, and let the mail be claimed again at once."""
+        """Store the failures, and release the mail so that it can be claimed again at once."""
         ...
 
-    async def given_up(
+    async def dead_lettered(
         self, event: CloudEvent[Told], mail: Mail, failure: str, failures: Failures, *, now: Clock
     ) -> None: ...
 
     async def release(self, mail_id: str) -> None:
-        """Let the mail be claimed again at once: it was not sent."""
+        """Release a mail that was not sent, so that it can be claimed again at once."""
         ...
 
     async def claim_failed(self, mail_id: str, *, by: str, now: Clock) -> FailedMail:
-        """Note that `by` has a FAILED mail sent again. It stays FAILED until it is `resent`.
+        """Store that `by` is having a FAILED mail sent again. It stays FAILED until `resent`.
 
         Raises:
             MailNotFound, MailNotFailed

@@ -1,4 +1,4 @@
-"""Mail goes out by Amazon SES (https://docs.aws.amazon.com/ses/latest/APIReference-V2/)."""
+"""Sending mail with Amazon SES (https://docs.aws.amazon.com/ses/latest/APIReference-V2/)."""
 
 import asyncio
 import re
@@ -19,22 +19,22 @@ from cartwheel.notifications.domain import Mail
 from cartwheel.notifications.ports import MailFailed, MailRefused
 
 AT_ONCE = PREFETCH
-"""Calls in flight: as many as the consumer has events in hand, so that no mail waits for a slow
-one. SES's own limit per account is told by throttling, which we wait out."""
+"""Calls in flight: one for each event that the consumer prefetches, so no mail waits for a slow
+one. SES enforces its limit per account by throttling; throttled mail is retried."""
 
 EACH_STEP_SECONDS = 5.0
-"""Seconds to connect, and as many for the answer."""
+"""Seconds allowed to connect, and again for the answer."""
 
 SEND = "/v2/email/outbound-emails"
 ACCOUNT = "/v2/email/account"
 
 PROBE_WITHIN_SECONDS = 3.0
 WELL_FOR_SECONDS = 5.0
-"""Seconds for which a good probe answers for SES. SES allows about one a second."""
+"""Seconds for which a successful probe is trusted. SES allows about one a second."""
 
 OUTAGES = frozenset(
     {
-        # The account may not send now, or not so fast.
+        # The account may not send at all, or not this fast.
         "AccountSendingPaused",
         "AccountSuspended",
         "LimitExceeded",
@@ -57,17 +57,17 @@ OUTAGES = frozenset(
         "RequestTimeTooSkewed",
         "SignatureDoesNotMatch",
         "UnrecognizedClient",
-        # The account's set-up is wrong: a domain, or the configuration set.
+        # The account is misconfigured: a domain or the configuration set.
         "MailFromDomainNotVerified",
         "NotFound",
     }
 )
-"""Errors that every mail would meet, without the suffix `Exception`, which comes and goes."""
+"""Errors that would affect every mail. Names lack the suffix `Exception`, which varies."""
 
 OUTAGE_STATUSES = frozenset({401, 403, 404, 429})
 
 REFUSALS = frozenset({"BadRequest", "MessageRejected"})
-"""Errors of this one mail, unless their text names the sender."""
+"""Errors that concern one mail only, unless their text names the sender."""
 
 
 class _Sent(msgspec.Struct, frozen=True, rename="pascal"):
@@ -75,7 +75,7 @@ class _Sent(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class _Said(msgspec.Struct, frozen=True):
-    """What an error says of itself. AWS spells the names in more than one way."""
+    """The body of an error. AWS spells the field names in more than one way."""
 
     kind: str | None = msgspec.field(name="__type", default=None)
     code: str | None = None
@@ -92,12 +92,12 @@ class Ses:
         self._well_until = 0.0
 
     async def send(self, mail: Mail) -> str:
-        """Hand `mail` to SES, once; return SES's id for it. A repeat sends it again.
+        """Hand `mail` to SES once; return SES's id for it. A repeat sends the mail again.
 
         Raises:
-            MailRefused: SES will not send this mail, now or later.
-            MailFailed: SES failed on this mail, and is well itself. It may have sent the mail.
-            Unavailable: SES is down, or would send no mail at all now.
+            MailRefused: SES will never send this mail.
+            MailFailed: SES works, but failed on this mail. It may have sent the mail.
+            Unavailable: SES is down, or sends no mail at all at the moment.
         """
         body = {"Text": {"Data": mail.text, "Charset": "UTF-8"}}
         if mail.html:
@@ -126,15 +126,15 @@ class Ses:
         code, text = read_error(answer)
         kind = code.removesuffix("Exception")
         if kind in OUTAGES or answer.status in OUTAGE_STATUSES:
-            raise Unavailable(f"SES takes no mail now: {code}")
+            raise Unavailable(f"SES accepts no mail at the moment: {code}")
         if kind in REFUSALS:
             if _names_sender(text, self._sender, mail.to):
-                raise Unavailable(f"SES does not take the sender: {code}")
+                raise Unavailable(f"SES refuses the sender: {code}")
             raise MailRefused(code)
         return code
 
     async def probe(self) -> None:
-        """Return if SES answers and knows us.
+        """Check that SES answers and accepts the credentials.
 
         Raises:
             Unavailable, TimedOut, OutcomeUnknown: it does not.
@@ -148,7 +148,7 @@ class Ses:
             raise Unavailable(f"the answer is not SES's: {error}") from error
 
     async def _look(self, failed: list[Mail]) -> list[None]:
-        """Return if SES is well, which is asked once for all mails that have just failed."""
+        """Check that SES works. One probe serves all mail that has just failed."""
         if time.monotonic() > self._well_until:
             try:
                 async with asyncio.timeout(PROBE_WITHIN_SECONDS):
@@ -162,13 +162,13 @@ class Ses:
 
 
 def read_error(answer: Answer) -> tuple[str, str]:
-    """Return code and text of an error, as botocore reads them; without a code it is the status.
+    """Return code and text of an error, read as botocore does. Without a code, use the status.
 
     Source: https://smithy.io/2.0/aws/protocols/aws-restjson1-protocol.html#operation-error-serialization
     """
     try:
         said = msgspec.json.decode(answer.body, type=_Said)
-    except msgspec.DecodeError:  # nothing, or a page of whatever stands in between
+    except msgspec.DecodeError:  # an empty body, or a page from a proxy
         said = _Said()
     code = answer.headers.get("x-amzn-ErrorType") or said.code or said.other_code or said.kind
     name = (code or str(answer.status)).partition(":")[0].rpartition("#")[2]
@@ -176,10 +176,10 @@ def read_error(answer: Answer) -> tuple[str, str]:
 
 
 def _names_sender(text: str, sender: str, recipient: str) -> bool:
-    """Return whether `text` names the sender's address or domain as what is at fault.
+    """Return whether `text` blames the sender's address or domain.
 
-    The recipient is cut out first: customers choose it, and one that contains the sender's address
-    must not stop everybody's mail.
+    The recipient is cut out first. Customers choose it, and a recipient that contains the sender's
+    address must not stop everybody's mail.
     """
     address = parseaddr(sender)[1].casefold()
     domain = address.rpartition("@")[2]
@@ -189,7 +189,7 @@ def _names_sender(text: str, sender: str, recipient: str) -> bool:
 
 
 def _recipient(mail: Mail) -> str:
-    """Return whom `mail` goes to. Orders from before addresses were checked may name anything."""
+    """Return the recipient of `mail`. Orders that predate the address check may name anything."""
     try:
         return mail_address.for_mail(mail.to)
     except mail_address.InvalidMailAddress as error:
@@ -198,6 +198,6 @@ def _recipient(mail: Mail) -> str:
 
 @asynccontextmanager
 async def open_ses(*, sender: str, timeout: float = EACH_STEP_SECONDS) -> AsyncGenerator[Ses]:
-    """Yield SES by the ordinary AWS settings; `AWS_ENDPOINT_URL` names an emulator."""
+    """Yield SES, configured by the usual AWS settings. `AWS_ENDPOINT_URL` may name an emulator."""
     async with open_aws("sesv2", timeout=timeout, at_once=AT_ONCE) as api:
         yield Ses(api, sender=sender)

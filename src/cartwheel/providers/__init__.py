@@ -1,5 +1,5 @@
-"""Payment providers: the port that payments uses, and a package for each provider.
+"""Payment providers: the port that payments uses, and one package per provider.
 
-A provider's package is the only place that knows its wire format: `client` charges and refunds, for
-payments; `webhook` checks and reads what the provider reports, for the gateway.
+Only a provider's package knows its wire format. Its `client` charges and refunds for payments. Its
+`webhook` checks and reads the provider's reports for the gateway.
 """

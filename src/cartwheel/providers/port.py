@@ -1,4 +1,4 @@
-"""The port to whoever moves the money, and what they say of it."""
+"""The port to payment providers, and the verdicts that they give."""
 
 from typing import ClassVar, Protocol
 
@@ -9,7 +9,7 @@ from cartwheel.contracts.payments import CardSummary
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
-    """What to take from whom: `token` stands for a card that only the provider has seen."""
+    """What to charge. `token` stands for a card that only the provider has seen."""
 
     payment_id: str
     amount: Money
@@ -17,29 +17,29 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Captured(msgspec.Struct, frozen=True):
-    """The money was taken: `amount`, whatever was asked for."""
+    """The provider captured `amount`, which may differ from the requested amount."""
 
     amount: Money
 
 
 class Declined(msgspec.Struct, frozen=True, kw_only=True):
-    """The card's issuer said no; `code` is the provider's, `message` is for the customer."""
+    """The card's issuer declined. `code` is the provider's; `message` is for the customer."""
 
     code: str
     message: str
 
 
 class Voided(msgspec.Struct, frozen=True):
-    """No money was taken, and none will be for this payment id."""
+    """No money was captured, and none ever will be for this payment id."""
 
 
 Verdict = Captured | Declined | Voided
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How a payment ended at its provider, and what may be shown of the card, if there was one.
+    """How a payment ended at its provider, and the card details that may be shown, if any.
 
-    `reference` is the provider's own id of it, if any.
+    `reference` is the provider's own id for the payment, if it has one.
     """
 
     verdict: Verdict
@@ -52,38 +52,37 @@ class TokenRefused(Exception):
 
 
 class CardProvider(Protocol):
-    """Charges cards. Every verb may be repeated: the payment id is the idempotency key.
+    """Charges cards. Every method may be repeated: the payment id is the idempotency key.
 
-    All raise `kernel.errors.Unavailable` or `TimedOut` when the provider does not answer. After
-    that the outcome is unknown, and only `cancel` or `look_up` may be used to find out: never
-    another charge.
+    Every method raises `kernel.errors.Unavailable` or `TimedOut` if the provider does not answer.
+    The outcome is then unknown. Find it out with `cancel` or `look_up`, never with another charge.
     """
 
     name: ClassVar[str]
 
     async def charge(self, charge: Charge) -> Outcome:
-        """Take the money.
+        """Charge the card.
 
         Raises:
-            TokenRefused: nothing has happened under this payment id.
+            TokenRefused: the provider refuses the token; nothing has happened for this payment id.
         """
         ...
 
     async def cancel(self, payment_id: str) -> Outcome:
-        """Make sure that nothing more happens under this payment id, and say what has.
+        """Make sure that nothing more happens for this payment id, and return the outcome.
 
-        A charge that is through stays (`Captured`, `Declined`); one that the provider has never
+        A completed charge stands (`Captured` or `Declined`). A charge that the provider has never
         seen, and that may still be on its way, is refused from now on (`Voided`).
         """
         ...
 
     async def look_up(self, payment_id: str) -> Outcome | None:
-        """Say what has really happened under this payment id, and change nothing.
+        """Return the real outcome for this payment id, and change nothing.
 
-        None: nothing has, though it still may.
+        None means that nothing has happened so far, though it still may.
         """
         ...
 
     async def refund(self, payment_id: str, refund_id: str, amount: Money) -> None:
-        """Give back `amount` of a captured charge. Under one `refund_id` it happens once."""
+        """Refund `amount` of a captured charge, once per `refund_id`."""
         ...

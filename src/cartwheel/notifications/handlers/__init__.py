@@ -1,1 +1,1 @@
-"""What notifications does on each message: a file per use case."""
+"""The handlers of notifications, one file per use case."""

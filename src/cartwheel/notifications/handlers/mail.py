@@ -1,4 +1,4 @@
-"""Showing what was sent, and sending again what failed."""
+"""Listing mail, and sending FAILED mail again."""
 
 from cartwheel.contracts.identity import require_admin
 from cartwheel.contracts.notifications import ListMail, MailNotSent, MailView, ResendMail
@@ -9,7 +9,7 @@ from cartwheel.notifications.ports import MailFailed, MailRefused, Mails, Sender
 async def resend_mail(
     request: ResendMail, *, mails: Mails, sender: Sender, now: Clock = utc_now
 ) -> MailView:
-    """Send a FAILED mail again. Wherever the process dies, the mail is FAILED still, or SENT.
+    """Send a FAILED mail again. If the process dies at any point, the mail is still FAILED or SENT.
 
     Raises:
         MailNotFound, MailNotFailed, MailNotSent

@@ -1,4 +1,4 @@
-"""Telling customers what has become of their orders."""
+"""Sending the mail that an order's event calls for."""
 
 from cartwheel.kernel import Clock, CloudEvent, utc_now
 from cartwheel.kernel.errors import DeadLetter, RetryLater
@@ -9,11 +9,11 @@ from cartwheel.notifications.ports import MailFailed, MailRefused, Mails, Sender
 async def tell_customer(
     event: CloudEvent[Told], *, mails: Mails, sender: Sender, now: Clock = utc_now
 ) -> None:
-    """Send the mail for `event`, once; a second time only if the process died in between.
+    """Send the mail for `event` once. It is sent again only if the process dies while sending.
 
     Raises:
-        RetryLater: the sender failed on this mail, not for the last time.
-        DeadLetter: it has failed often enough, and is FAILED.
+        RetryLater: the sender failed on this mail, which will be tried again.
+        DeadLetter: the sender has failed often enough, and the mail is FAILED.
     """
     mail = render(event.data)
     failures = await mails.claim(event, mail, now=now)
@@ -27,9 +27,9 @@ async def tell_customer(
         failures = failures.and_one(at=now())
         story = f"SES failed on this mail {failures.count} times since {failures.since}: {failed}"
         if failures.are_enough(at=now()):
-            # The note comes first. If the process dies before the event is dead-lettered, the event
-            # comes again, and the mail is tried once more.
-            await mails.given_up(event, mail, str(failed), failures, now=now)
+            # Store FAILED first. If the process dies before the event is dead-lettered, the event
+            # is redelivered, and the mail is tried once more.
+            await mails.dead_lettered(event, mail, str(failed), failures, now=now)
             raise DeadLetter(story) from failed
         await mails.failed(event, failures)
         raise RetryLater(story) from failed

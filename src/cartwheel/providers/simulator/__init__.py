@@ -1,1 +1,1 @@
-"""The payment simulator, as its customers see it."""
+"""The client side of the payment simulator."""

@@ -1,4 +1,4 @@
-"""Charging cards through the payment simulator."""
+"""Charging cards with the payment simulator."""
 
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
@@ -29,7 +29,7 @@ _USED = "payment_method_unexpected_state"
 
 
 class _Refused(UnexpectedAnswer):
-    """The simulator does not do what it was asked; `code` is its reason, `param` the field."""
+    """The simulator refused a request. `code` is its reason, `param` the field at fault."""
 
     def __init__(self, said: str, error: "_Error") -> None:
         super().__init__(said)
@@ -38,12 +38,12 @@ class _Refused(UnexpectedAnswer):
 
 
 class SimulatorCards:
-    """A `CardProvider`; every verb may be repeated and raises `Unavailable` or `TimedOut`."""
+    """A `CardProvider`: methods may be repeated, and raise `Unavailable` or `TimedOut`."""
 
     name: ClassVar[str] = "simulator"
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
-        """Take a session with base URL, API key and timeout: see `open_simulator`."""
+        """Use a session with base URL, API key and timeout, as `open_simulator` makes it."""
         self._session = session
 
     async def charge(self, charge: Charge) -> Outcome:
@@ -102,7 +102,7 @@ class SimulatorCards:
 
 @contextlib.asynccontextmanager
 async def open_simulator(url: str, api_key: str) -> AsyncGenerator[SimulatorCards]:
-    """Keep connections to the simulator at `url`, for example `http://127.0.0.1:8900`."""
+    """Yield a client of the simulator at `url`, for example `http://127.0.0.1:8900`."""
     connecting = http_client.connect(url, api_key=api_key, answer_within=ANSWER_WITHIN_SECONDS)
     async with connecting as session:
         yield SimulatorCards(session)

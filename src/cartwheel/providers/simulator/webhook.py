@@ -1,4 +1,4 @@
-"""What the payment simulator reports: is a webhook really its own, and what does it tell?"""
+"""The payment simulator's webhooks: checking their signature and reading them."""
 
 import hashlib
 import hmac
@@ -26,7 +26,7 @@ class _Webhook(msgspec.Struct, frozen=True):
 
 
 class _Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """How a payment ended, as the simulator tells it; other fields are of no interest here."""
+    """How a payment ended, as the simulator reports it. Other fields are ignored."""
 
     type: str
     payment_id: _Id
@@ -45,7 +45,7 @@ class _Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SHAPE = _Verdict
-"""Of a webhook that tells how a payment ended."""
+"""The shape of a webhook that reports the outcome of a payment."""
 
 _webhooks = msgspec.json.Decoder(_Webhook)
 _verdicts = msgspec.json.Decoder(_Verdict)
@@ -60,12 +60,12 @@ class BadSignature(Unauthenticated):
 def read(
     body: bytes, headers: Mapping[str, str], *, secret: str, now: datetime
 ) -> ReportVerdict | None:
-    """Return how a payment ended, as a webhook of the simulator tells it; None if it tells of
-    something else.
+    """Return the outcome that a webhook of the simulator reports; None if it reports another event.
 
     Raises:
-        Unauthenticated: it is not signed; BadSignature if it is not by who knows `secret`.
-        msgspec.DecodeError, UnicodeDecodeError, RecursionError: it is signed, and not understood.
+        Unauthenticated: the webhook is not signed.
+        BadSignature: it was not signed with `secret`.
+        msgspec.DecodeError, UnicodeDecodeError, RecursionError: it is signed, but cannot be read.
     """
     signature = headers.get("simulator-signature")
     if signature is None:
@@ -89,10 +89,11 @@ def read(
 def verify_signature(
     secret: str, header: str, body: bytes, *, now: datetime, tolerance: float = TOLERANCE_SECONDS
 ) -> None:
-    """Check that `body` was signed by who knows `secret`, at most `tolerance` seconds ago.
+    """Check that `body` was signed with `secret` at most `tolerance` seconds ago.
 
-    `header` is `Simulator-Signature: t=<Unix seconds>,v1=<HMAC-SHA256 of "t.body" in hex>`, in
-    Stripe's scheme; one of several `v1` is enough, so that a secret can be changed.
+    `header` is `Simulator-Signature: t=<Unix seconds>,v1=<HMAC-SHA256 of "t.body" in hex>`, as in
+    Stripe's scheme. If there are several `v1`, one valid signature is enough, so that the secret
+    can be rotated.
 
     Raises:
         BadSignature: it was not.
