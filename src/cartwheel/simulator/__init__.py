@@ -1,4 +1,4 @@
-"""A payment provider one can misuse: Stripe's manners, a durable ledger, faults on demand.
+"""A payment provider for tests: an API like Stripe's, a durable ledger, and faults on demand.
 
-It is the outside witness of what was really charged, and shares no state with the services.
+It shares no state with the services, so its ledger is independent evidence of what was charged.
 """

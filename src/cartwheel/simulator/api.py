@@ -1,4 +1,4 @@
-"""The HTTP API, after Stripe's PaymentIntents. `docs/simulator.md` describes it."""
+"""The HTTP API, modeled on Stripe's PaymentIntents. `docs/simulator.md` describes it."""
 
 import hmac
 import traceback
@@ -14,10 +14,10 @@ from cartwheel.kernel import log
 from cartwheel.simulator import ledger
 from cartwheel.simulator.cards import recognise
 from cartwheel.simulator.errors import ApiError, BadRequest, Forbidden, Unauthorized
-from cartwheel.simulator.faults import Fault, Faults, Step, answered, webhook_manner
+from cartwheel.simulator.faults import Fault, Faults, Step, answered, webhook_delivery
 from cartwheel.simulator.group_commit import GroupCommit
 from cartwheel.simulator.objects import Entries, Id, NewIntent, NewPaymentMethod, NewRefund
-from cartwheel.simulator.outbox import NEVER, PROPERLY, Manner
+from cartwheel.simulator.outbox import NOT_AT_ALL, ONCE, Delivery
 from cartwheel.simulator.webhooks import Webhooks
 
 Body = TypeVar("Body")
@@ -28,11 +28,11 @@ MAX_PAGE = 1000
 MAX_KEY = 255
 
 
-class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the routes work with; without `webhooks` none are sent.
+class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
+    """The dependencies of the routes. If `webhooks` is None, no webhooks are sent.
 
-    `publishable_key` is for the pages of shops, which anybody can read: it makes payment methods,
-    and opens nothing else.
+    `publishable_key` is used in the shop's public pages. It can make payment methods, and nothing
+    else.
     """
 
     ledger: GroupCommit
@@ -43,10 +43,10 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PAYMENT_METHODS = "/v1/payment_methods"
-"""The one address for browsers, and for the publishable key."""
+"""The only path that browsers call, and the only one that accepts the publishable key."""
 
 _FOR_PAGES = {"Access-Control-Allow-Origin": "*"}
-"""No cookie is read, so it makes no difference whose page asks."""
+"""No cookie is read, so a page of any origin may call."""
 
 _PREFLIGHT = {
     **_FOR_PAGES,
@@ -55,12 +55,12 @@ _PREFLIGHT = {
     "Access-Control-Max-Age": "86400",
 }
 
-PARTS = web.AppKey("parts", Parts)
+DEPENDENCIES = web.AppKey("dependencies", Dependencies)
 
 
-def make_app(parts: Parts) -> web.Application:
+def make_app(dependencies: Dependencies) -> web.Application:
     app = web.Application(middlewares=[_open_to_pages, _guard], client_max_size=MAX_BODY)
-    app[PARTS] = parts
+    app[DEPENDENCIES] = dependencies
     app.add_routes(
         [
             web.post(PAYMENT_METHODS, create_payment_method),
@@ -83,70 +83,76 @@ async def create_payment_method(request: web.Request) -> web.Response:
     sent = _decode(await request.read(), NewPaymentMethod).card
     now = _now()
     card = recognise(sent.number, sent.exp_month, sent.exp_year, sent.cvc, today=now.date())
-    return _answer(await request.app[PARTS].ledger.do(partial(ledger.save_card, card=card, at=now)))
+    return _answer(
+        await request.app[DEPENDENCIES].ledger.do(partial(ledger.save_card, card=card, at=now))
+    )
 
 
 async def create_intent(request: web.Request) -> web.Response:
     key = request.headers.get("Idempotency-Key", "")
     if not 1 <= len(key) <= MAX_KEY:
         raise BadRequest("idempotency_key_missing", "Send an Idempotency-Key of 1 to 255 bytes.")
-    parts = request.app[PARTS]
+    dependencies = request.app[DEPENDENCIES]
     new = _decode(await request.read(), NewIntent)
 
-    async def make(webhook: Manner) -> web.Response:
+    async def make(webhook: Delivery) -> web.Response:
         work = (
             partial(ledger.charge, key=key, new=new, at=_now(), webhook=webhook)
             if new.confirm
             else partial(ledger.create_intent, key=key, new=new, at=_now())
         )
-        intent, replayed = await parts.ledger.do(work)
+        intent, replayed = await dependencies.ledger.do(work)
         answer = _answer(intent)
         if replayed:
             answer.headers["Idempotent-Replayed"] = "true"
         return answer
 
     if not new.confirm:
-        return await make(NEVER)
-    return await _confirming(request, parts.faults.take(Step.CONFIRM, new.payment_id), make)
+        return await make(NOT_AT_ALL)
+    return await _confirming(request, dependencies.faults.take(Step.CONFIRM, new.payment_id), make)
 
 
 async def get_intent(request: web.Request) -> web.Response:
     intent_id = _path_id(request)
     return _answer(
-        await request.app[PARTS].ledger.do(partial(ledger.find_intent, intent_id=intent_id))
+        await request.app[DEPENDENCIES].ledger.do(partial(ledger.find_intent, intent_id=intent_id))
     )
 
 
 async def get_payment(request: web.Request) -> web.Response:
     payment_id = _path_id(request)
     return _answer(
-        await request.app[PARTS].ledger.do(partial(ledger.find_payment, payment_id=payment_id))
+        await request.app[DEPENDENCIES].ledger.do(
+            partial(ledger.find_payment, payment_id=payment_id)
+        )
     )
 
 
 async def confirm_intent(request: web.Request) -> web.Response:
-    parts = request.app[PARTS]
+    dependencies = request.app[DEPENDENCIES]
     intent_id = _path_id(request)
     fault = None
-    if parts.faults.pending:  # otherwise spare the look-up
-        intent = await parts.ledger.do(partial(ledger.find_intent, intent_id=intent_id))
-        fault = parts.faults.take(Step.CONFIRM, intent.payment_id)
+    if dependencies.faults.pending:  # otherwise the lookup is not needed
+        intent = await dependencies.ledger.do(partial(ledger.find_intent, intent_id=intent_id))
+        fault = dependencies.faults.take(Step.CONFIRM, intent.payment_id)
 
-    async def confirm(webhook: Manner) -> web.Response:
+    async def confirm(webhook: Delivery) -> web.Response:
         work = partial(ledger.confirm, intent_id=intent_id, at=_now(), webhook=webhook)
-        return _answer(await parts.ledger.do(work))
+        return _answer(await dependencies.ledger.do(work))
 
     return await _confirming(request, fault, confirm)
 
 
 async def _confirming(
-    request: web.Request, fault: Fault | None, confirm: Callable[[Manner], Awaitable[web.Response]]
+    request: web.Request,
+    fault: Fault | None,
+    confirm: Callable[[Delivery], Awaitable[web.Response]],
 ) -> web.Response:
-    """Confirm, do wrong what `fault` says, and have the verdict's webhook sent."""
-    webhooks = request.app[PARTS].webhooks
+    """Confirm with the given `fault`, and have the verdict's webhook sent."""
+    webhooks = request.app[DEPENDENCIES].webhooks
 
     async def charge() -> web.Response:
-        answer = await confirm(webhook_manner(fault) if webhooks else NEVER)
+        answer = await confirm(webhook_delivery(fault) if webhooks else NOT_AT_ALL)
         if webhooks:
             webhooks.wake()
         return answer
@@ -155,34 +161,34 @@ async def _confirming(
 
 
 async def cancel_payment(request: web.Request) -> web.Response:
-    parts = request.app[PARTS]
+    dependencies = request.app[DEPENDENCIES]
     payment_id = _path_id(request)
-    webhook = PROPERLY if parts.webhooks else NEVER
+    webhook = ONCE if dependencies.webhooks else NOT_AT_ALL
 
     async def cancel() -> web.Response:
         work = partial(ledger.cancel, payment_id=payment_id, at=_now(), webhook=webhook)
-        intent = await parts.ledger.do(work)
-        if parts.webhooks:
-            parts.webhooks.wake()
+        intent = await dependencies.ledger.do(work)
+        if dependencies.webhooks:
+            dependencies.webhooks.wake()
         return _answer(intent)
 
-    return await answered(parts.faults.take(Step.CANCEL, payment_id), request, cancel)
+    return await answered(dependencies.faults.take(Step.CANCEL, payment_id), request, cancel)
 
 
 async def create_refund(request: web.Request) -> web.Response:
-    parts = request.app[PARTS]
+    dependencies = request.app[DEPENDENCIES]
     new = _decode(await request.read(), NewRefund)
 
     async def refund() -> web.Response:
-        return _answer(await parts.ledger.do(partial(ledger.refund, new=new, at=_now())))
+        return _answer(await dependencies.ledger.do(partial(ledger.refund, new=new, at=_now())))
 
-    return await answered(parts.faults.take(Step.REFUND, new.payment_id), request, refund)
+    return await answered(dependencies.faults.take(Step.REFUND, new.payment_id), request, refund)
 
 
 async def read_ledger(request: web.Request) -> web.Response:
     after = _number(request, "after", default=0, least=0, most=2**63 - 1)
     limit = _number(request, "limit", default=100, least=1, most=MAX_PAGE)
-    found = await request.app[PARTS].ledger.do(
+    found = await request.app[DEPENDENCIES].ledger.do(
         partial(ledger.entries, after=after, limit=limit + 1)
     )
     page = found[:limit]
@@ -191,22 +197,22 @@ async def read_ledger(request: web.Request) -> web.Response:
 
 async def add_fault(request: web.Request) -> web.Response:
     fault = _decode(await request.read(), Fault)
-    request.app[PARTS].faults.add(fault)
+    request.app[DEPENDENCIES].faults.add(fault)
     return _answer(fault, status=201)
 
 
 async def list_faults(request: web.Request) -> web.Response:
-    return _answer({"data": request.app[PARTS].faults.pending})
+    return _answer({"data": request.app[DEPENDENCIES].faults.pending})
 
 
 async def clear_faults(request: web.Request) -> web.Response:
-    request.app[PARTS].faults.clear()
+    request.app[DEPENDENCIES].faults.clear()
     return web.Response(status=204)
 
 
 @web.middleware
 async def _open_to_pages(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Let pages of any origin make payment methods, and read the answer (CORS; Fetch, §3.2)."""
+    """Let pages of any origin make payment methods and read the answer (CORS; Fetch, §3.2)."""
     if request.path != PAYMENT_METHODS:
         return await handler(request)
     if request.method == "OPTIONS":
@@ -218,7 +224,7 @@ async def _open_to_pages(request: web.Request, handler: _Handler) -> web.StreamR
 
 @web.middleware
 async def _guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Let in who has the key; turn errors into answers."""
+    """Check the key, and turn errors into answers."""
     try:
         _admit(request)
         return await handler(request)
@@ -227,23 +233,27 @@ async def _guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         return _error(error.status, error.reason.lower().replace(" ", "_"), error.reason)
     except Exception as error:
-        # Only where it happened, never the values at hand: they may be a card's.
+        # Log only where it happened, never any values: they may be card data.
         where = traceback.format_tb(error.__traceback__)[-1]
         log.error("request failed", error=type(error).__name__, where=where)
         return _error(500, "api_error", "Something went wrong.")
 
 
 def _admit(request: web.Request) -> None:
-    """Raises Unauthorized without a key, Forbidden with the one that is for something else.
+    """Check that the request has the right key.
 
-    A shop's server has the secret key and no business with card numbers: that key makes no payment
-    methods.
+    The secret key cannot make payment methods, because the shop's server that has it must never
+    handle card numbers.
+
+    Raises:
+        Unauthorized: there is no valid key.
+        Forbidden: the key is for other routes.
     """
-    parts = request.app[PARTS]
+    dependencies = request.app[DEPENDENCIES]
     given = request.headers.get("Authorization", "").encode(errors="replace")
     secret, publishable = (
         hmac.compare_digest(given, b"Bearer " + key.encode())
-        for key in (parts.api_key, parts.publishable_key)
+        for key in (dependencies.api_key, dependencies.publishable_key)
     )
     if not (secret or publishable):
         raise Unauthorized("unauthorized", "Send a key as a bearer token.")
@@ -257,8 +267,8 @@ def _decode(body: bytes, kind: type[Body]) -> Body:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        # msgspec names the field and the rule. It quotes the input only for unknown enum members,
-        # and a card has no enum.
+        # The message of msgspec names the field and the rule. It quotes input only for unknown
+        # enum members, and card data has no enum.
         message = str(error) if isinstance(error, msgspec.ValidationError) else "Malformed JSON."
         param = message.rsplit("`$.", 1)[1].rstrip("`") if "`$." in message else None
         raise BadRequest("parameter_invalid", message, param) from None

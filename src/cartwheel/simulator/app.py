@@ -14,7 +14,7 @@ from aiohttp import web
 from cartwheel.kernel import log
 from cartwheel.kernel.lowlevel import CannotListen, configure, listen, notify
 from cartwheel.kernel.settings import read_or_exit
-from cartwheel.simulator.api import Parts, make_app
+from cartwheel.simulator.api import Dependencies, make_app
 from cartwheel.simulator.faults import Faults
 from cartwheel.simulator.group_commit import GroupCommit
 from cartwheel.simulator.schema import MIGRATIONS
@@ -22,7 +22,7 @@ from cartwheel.simulator.settings import Settings
 from cartwheel.simulator.webhooks import Webhooks
 
 STOP_WITHIN_SECONDS = 1.0
-"""Seconds that requests in hand get to finish; one made late by a fault is cut off."""
+"""Seconds that running requests get to finish. A request delayed by a fault is cut off."""
 
 
 async def run(settings: Settings) -> None:
@@ -34,14 +34,14 @@ async def run(settings: Settings) -> None:
     store = GroupCommit(Path(settings.simulator_ledger), MIGRATIONS)
     try:
         async with _sending_webhooks(store, settings) as webhooks:
-            parts = Parts(
+            dependencies = Dependencies(
                 ledger=store,
                 faults=Faults(),
                 webhooks=webhooks,
                 api_key=settings.simulator_api_key,
                 publishable_key=settings.simulator_publishable_key,
             )
-            async with _serving(parts, listener):
+            async with _serving(dependencies, listener):
                 notify("READY=1")
                 await stop.wait()
                 notify("STOPPING=1")
@@ -59,22 +59,24 @@ async def _sending_webhooks(
     webhooks = Webhooks(
         store, url=settings.simulator_webhook_url, secret=settings.simulator_webhook_secret
     )
-    # If sending breaks down (a full disk, say), the group ends the process: better a restart than
-    # a simulator that keeps silent about charges.
+    # If sending fails (because the disk is full, say), the task group ends the process. A restart
+    # is better than a simulator that charges without sending webhooks.
     async with asyncio.TaskGroup() as group:
         sending = group.create_task(webhooks.run())
         yield webhooks
-        sending.cancel()  # what is on its way is sent again after the next start
+        sending.cancel()  # webhooks in flight are sent again after the next start
 
 
 @contextlib.asynccontextmanager
-async def _serving(parts: Parts, listener: socket.socket) -> AsyncGenerator[None]:
-    runner = web.AppRunner(make_app(parts), access_log=None, shutdown_timeout=STOP_WITHIN_SECONDS)
+async def _serving(dependencies: Dependencies, listener: socket.socket) -> AsyncGenerator[None]:
+    runner = web.AppRunner(
+        make_app(dependencies), access_log=None, shutdown_timeout=STOP_WITHIN_SECONDS
+    )
     await runner.setup()
     try:
         await web.SockSite(runner, listener).start()
         host, port = runner.addresses[0][:2]
-        log.info("listening", host=host, port=port, webhooks=parts.webhooks is not None)
+        log.info("listening", host=host, port=port, webhooks=dependencies.webhooks is not None)
         yield
     finally:
         await runner.cleanup()

@@ -1,8 +1,7 @@
-"""The test cards, and what can be told about a card without asking its issuer.
+"""The test cards, and the checks of a card that need no issuer.
 
 Numbers, names and codes are Stripe's (https://docs.stripe.com/testing). Any other number that
-passes the Luhn check becomes a payment method, but is declined when charged: it may be somebody's
-real card.
+passes the Luhn check becomes a payment method, but its charges are declined: it may be a real card.
 """
 
 import re
@@ -14,7 +13,7 @@ from cartwheel.simulator.errors import CardError
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Why an issuer said no; the message may be shown to the customer."""
+    """Why an issuer declined. The message may be shown to the customer."""
 
     code: str
     message: str
@@ -47,7 +46,7 @@ READY_MADE = {
     "pm_card_chargeDeclinedExpiredCard": "4000000000000069",
     "pm_card_chargeDeclinedIncorrectCvc": "4000000000000127",
 }
-"""Payment methods that are there from the start, for tests, and which card each stands for."""
+"""Payment methods for tests that exist from the start, and the card that each stands for."""
 
 UNKNOWN_CARD = "test_mode_live_card"
 MESSAGES = {
@@ -70,7 +69,7 @@ MAX_YEARS_AHEAD = 50
 
 
 class KnownCard(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of a card. `decline_code` is how its charges will end; `None`: they succeed."""
+    """The stored data of a card. Its charges end with `decline_code`; `None` means success."""
 
     brand: str
     last4: str
@@ -78,11 +77,11 @@ class KnownCard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def recognise(number: str, exp_month: int, exp_year: int, cvc: str, *, today: date) -> KnownCard:
-    """Check a card's data and keep only what may be kept. Spaces and dashes don't matter.
+    """Check a card's data and return only what may be stored. Spaces and dashes are ignored.
 
     Raises:
-        CardError: with Stripe's codes `incorrect_number`, `invalid_expiry_month`,
-            `invalid_expiry_year`, `invalid_cvc`; the message repeats nothing of the card.
+        CardError: has one of Stripe's codes `incorrect_number`, `invalid_expiry_month`,
+            `invalid_expiry_year` and `invalid_cvc`. The message contains no card data.
     """
     digits = number.replace(" ", "").replace("-", "")
     if not re.fullmatch(r"[0-9]{12,19}", digits) or not passes_luhn(digits):
@@ -97,7 +96,7 @@ def recognise(number: str, exp_month: int, exp_year: int, cvc: str, *, today: da
 
 
 def ready_made(token: str) -> KnownCard | None:
-    """Return the card that a ready-made payment method stands for; None if `token` is none."""
+    """Return the card of a ready-made payment method; None if `token` does not name one."""
     digits = READY_MADE.get(token)
     return _known(digits) if digits else None
 
@@ -108,7 +107,10 @@ def _known(digits: str) -> KnownCard:
 
 
 def passes_luhn(digits: str) -> bool:
-    """ISO/IEC 7812-1: double every second digit from the right, sum all digits, divide by ten."""
+    """Return whether `digits` pass the Luhn check (ISO/IEC 7812-1).
+
+    Double every second digit from the right; the sum of all digits must be a multiple of ten.
+    """
     total = sum(int(digit) for digit in digits[-1::-2])
     total += sum(sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
     return total % 10 == 0

@@ -1,4 +1,4 @@
-"""What the simulator answers instead of doing what it was asked, in Stripe's shape.
+"""The error answers of the simulator, in Stripe's format.
 
 {"error": {"code": "incorrect_number", "message": "…", "param": "number"}}
 """
@@ -7,9 +7,9 @@ from typing import ClassVar
 
 
 class ApiError(Exception):
-    """Base: `status` is HTTP's, `code` is stable, `param` names the field at fault, if it was one.
+    """Base class. `status` is the HTTP status, `code` is stable, `param` names the field at fault.
 
-    The message is for people and never repeats what was sent: that may be a card number.
+    The message is for people. It never repeats the input, which may be a card number.
     """
 
     status: ClassVar[int] = 400
@@ -30,13 +30,13 @@ class Unauthorized(ApiError):
 
 
 class Forbidden(ApiError):
-    """The key is known, and not for this."""
+    """The key is known, but not for this route."""
 
     status = 403
 
 
 class CardError(ApiError):
-    """The card's data cannot be right, so there is nothing to ask an issuer about."""
+    """The card's data is invalid, so no issuer is asked."""
 
     status = 402
 
@@ -49,6 +49,6 @@ class Missing(ApiError):
 
 
 class Contradiction(ApiError):
-    """It was asked before with other content, or what has happened does not allow it."""
+    """The request contradicts an earlier one, or the payment's state does not allow it."""
 
     status = 409

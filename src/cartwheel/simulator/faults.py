@@ -1,7 +1,6 @@
-"""Misbehaviour on demand: what to do wrong at the next confirmations, refunds or cancellations,
-or at those of one payment.
+"""Faults on demand, at the next confirmations, refunds or cancellations of any or one payment.
 
-Faults live in memory: a restart of the simulator forgets them, never what was charged.
+Faults are kept in memory. A restart of the simulator forgets them, but never a charge.
 """
 
 import asyncio
@@ -13,29 +12,32 @@ import msgspec
 from aiohttp import web
 
 from cartwheel.simulator.objects import Id
-from cartwheel.simulator.outbox import NEVER, PROPERLY, Manner
+from cartwheel.simulator.outbox import NOT_AT_ALL, ONCE, Delivery
 
 
 class Step(StrEnum):
-    """What the client asks for, and a fault spoils."""
+    """The client's request at which a fault occurs."""
 
     CONFIRM = "confirm"
-    """A charge: a confirmation, or an intent that is made and confirmed in one call."""
+    """A charge: a confirmation, or an intent that is created and confirmed in one call."""
     REFUND = "refund"
     CANCEL = "cancel"
 
 
 class FaultKind(StrEnum):
-    """At a refund or a cancellation, read that for "charge". Those have no webhooks to spoil."""
+    """What goes wrong. At a refund or a cancellation, "charge" stands for that step.
+
+    The faults of webhooks apply to charges only.
+    """
 
     ANSWER_LATE = "answer_late"
-    """Charge at once, answer `seconds` later."""
+    """Charge at once, and answer `seconds` later."""
     CHARGE_LATE = "charge_late"
-    """Charge `seconds` later (unless canceled meanwhile), then answer."""
+    """Charge `seconds` later (unless it is canceled in the meantime), then answer."""
     DROP = "drop"
     """Close the connection without charging."""
     CHARGE_THEN_DROP = "charge_then_drop"
-    """Charge, then close the connection without an answer."""
+    """Charge, then close the connection without answering."""
     ERROR = "error"
     """Answer 500 without charging."""
     CHARGE_THEN_ERROR = "charge_then_error"
@@ -45,7 +47,7 @@ class FaultKind(StrEnum):
     WEBHOOK_TWICE = "webhook_twice"
     """Send the same event twice."""
     WEBHOOK_OUT_OF_ORDER = "webhook_out_of_order"
-    """Send the webhook after a younger one, or after `seconds` if there is none."""
+    """Send the webhook after a newer one, or after `seconds` if there is none."""
     WEBHOOK_NEVER = "webhook_never"
     """Send no webhook."""
 
@@ -54,8 +56,10 @@ _OF_WEBHOOKS = frozenset(kind for kind in FaultKind if kind.startswith("webhook_
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """To be done `count` times (None: until the faults are cleared): at any step `on`, or at those
-    of `payment_id` only."""
+    """A fault that occurs `count` times at step `on`, of any payment or of `payment_id` only.
+
+    If `count` is None, it occurs until the faults are cleared.
+    """
 
     kind: FaultKind
     on: Step = Step.CONFIRM
@@ -69,7 +73,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Faults:
-    """The faults still to be done, oldest first."""
+    """The faults still to come, oldest first."""
 
     def __init__(self) -> None:
         self.pending: list[Fault] = []
@@ -81,7 +85,7 @@ class Faults:
         self.pending.clear()
 
     def take(self, on: Step, payment_id: str) -> Fault | None:
-        """Return what to do wrong at this step, and count it as done."""
+        """Return the fault for this step, if any, and count it as used."""
         for place, fault in enumerate(self.pending):
             if fault.on is on and fault.payment_id in (None, payment_id):
                 if fault.count == 1:
@@ -92,24 +96,24 @@ class Faults:
         return None
 
 
-def webhook_manner(fault: Fault | None) -> Manner:
+def webhook_delivery(fault: Fault | None) -> Delivery:
     match fault:
         case Fault(kind=FaultKind.WEBHOOK_LATE):
-            return Manner(delay=fault.seconds)
+            return Delivery(delay=fault.seconds)
         case Fault(kind=FaultKind.WEBHOOK_TWICE):
-            return Manner(copies=2)
+            return Delivery(copies=2)
         case Fault(kind=FaultKind.WEBHOOK_OUT_OF_ORDER):
-            return Manner(delay=fault.seconds, held=True)
+            return Delivery(delay=fault.seconds, held=True)
         case Fault(kind=FaultKind.WEBHOOK_NEVER):
-            return NEVER
+            return NOT_AT_ALL
         case _:
-            return PROPERLY
+            return ONCE
 
 
 async def answered(
     fault: Fault | None, request: web.Request, do: Callable[[], Awaitable[web.Response]]
 ) -> web.Response:
-    """Answer `request` as `fault` says, or properly; `do` does what ought to be done."""
+    """Answer `request` with `fault`, if there is one. `do` carries out the request."""
     kind = fault.kind if fault else None
     seconds = fault.seconds if fault else 0
     if kind is FaultKind.CHARGE_LATE:
@@ -131,7 +135,7 @@ async def answered(
 def _hang_up(request: web.Request) -> web.Response:
     if request.transport is not None:
         request.transport.abort()
-    return web.Response()  # goes nowhere: the connection is gone
+    return web.Response()  # never sent: the connection is closed
 
 
 def _error() -> web.Response:

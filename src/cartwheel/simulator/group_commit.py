@@ -1,6 +1,6 @@
-"""SQLite behind one thread, where everything waiting at the moment shares one durable commit.
+"""SQLite in one thread, with group commit: all waiting work shares one durable commit.
 
-A commit costs a disk flush, whatever it holds. So a `Batcher` gathers work while one is under way,
+A commit costs one disk flush, however much it writes. A `Batcher` gathers work during a commit,
 and the event loop never waits for the disk.
 """
 
@@ -20,14 +20,14 @@ Work = Callable[[sqlite3.Connection], Any]
 
 
 class GroupCommit:
-    """`await ledger.do(work)` runs `work(connection)` and returns once its writes are on disk.
+    """`await ledger.do(work)` runs `work(connection)` and returns when its writes are on disk.
 
-    If `work` raises, its own writes are undone and the exception is the caller's; neighbours in
-    the group don't notice. A caller that is canceled meanwhile does not take its writes back.
+    If `work` raises, only its own writes are rolled back, and its caller gets the exception. If
+    the caller is canceled, the writes still happen.
     """
 
     def __init__(self, path: Path, migrations: Sequence[str]) -> None:
-        """Open the file at `path`, and run those of the `migrations` that it has not had yet."""
+        """Open the file at `path`, and run the `migrations` that it has not had yet."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._database = self._thread.submit(_open, path, migrations).result()
@@ -37,7 +37,7 @@ class GroupCommit:
         return await self._batcher.submit(work)
 
     async def close(self) -> None:
-        """Finish what is waiting, then close the database."""
+        """Finish the waiting work, then close the database."""
         await self._batcher.idle()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._database.close)
         self._thread.shutdown()
@@ -59,7 +59,7 @@ def _open(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
 
 
 def _commit(database: sqlite3.Connection, works: list[Work]) -> list[Any]:
-    """Return each work's result, or in its place the exception it raised."""
+    """Return, for each of `works`, its result or the exception that it raised."""
     results: list[Any] = []
     database.execute("BEGIN IMMEDIATE")
     try:

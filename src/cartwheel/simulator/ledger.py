@@ -1,7 +1,8 @@
-"""The ledger: every charge, decline, cancellation and refund, one line each, never changed.
+"""The ledger: one immutable line for every charge, decline, cancellation and refund.
 
-A payment's state is not stored but read from its lines. Each verb runs inside `GroupCommit.do`,
-and `schema` keeps the two promises: one verdict per payment, and nothing forgotten.
+A payment's state is not stored; it is derived from its lines. Each function runs inside
+`GroupCommit.do`. The constraints in `schema` guarantee that a payment has one verdict and that
+no line is ever lost.
 """
 
 import secrets
@@ -44,20 +45,20 @@ _VERDICT = "SELECT kind, code, message FROM entries WHERE payment_id = ? AND kin
 
 
 def save_card(db: sqlite3.Connection, card: KnownCard, at: datetime) -> PaymentMethod:
-    # Random, not by time as other ids: whoever knows it may pay with the card.
+    # Random, unlike other ids, which contain the time: whoever knows this id may charge the card.
     return _save_card(db, f"pm_{secrets.token_hex(16)}", card, at)
 
 
 def create_intent(
     db: sqlite3.Connection, key: str, new: NewIntent, at: datetime
 ) -> tuple[Intent, bool]:
-    """Announce a payment; the flag says that it is a replay of `key`'s first answer.
+    """Create an intent. The flag tells whether this is a replay of the first answer for `key`.
 
-    A payment id that was canceled beforehand is born canceled.
+    If the payment id was canceled beforehand, the new intent is canceled from the start.
 
     Raises:
-        Contradiction: `key` came with another body, or `payment_id` with another key.
-        BadRequest: the payment method is unknown, or used up.
+        Contradiction: `key` was sent with another body, or `payment_id` with another key.
+        BadRequest: the payment method is unknown or used up.
     """
     row = db.execute(
         "SELECT intents.id, created_as, brand, last4, payment_id, amount, currency, token,"
@@ -85,9 +86,9 @@ def create_intent(
 
 
 def charge(
-    db: sqlite3.Connection, key: str, new: NewIntent, at: datetime, webhook: outbox.Manner
+    db: sqlite3.Connection, key: str, new: NewIntent, at: datetime, webhook: outbox.Delivery
 ) -> tuple[Intent, bool]:
-    """Announce a payment and confirm it in one. Raises as `create_intent` does."""
+    """Create an intent and confirm it. Raises what `create_intent` raises."""
     intent, replayed = create_intent(db, key, new, at)
     return confirm(db, str(intent.id), at, webhook), replayed
 
@@ -98,10 +99,10 @@ def find_intent(db: sqlite3.Connection, intent_id: str) -> Intent:
 
 
 def find_payment(db: sqlite3.Connection, payment_id: str) -> Intent:
-    """Return what has become of a payment, perhaps before an intent was made for it.
+    """Return a payment's state. The payment may have been canceled before it had an intent.
 
     Raises:
-        Missing: nothing is known of it.
+        Missing: the payment id is unknown.
     """
     try:
         return _read(db, "payment_id", payment_id)[0]
@@ -111,14 +112,16 @@ def find_payment(db: sqlite3.Connection, payment_id: str) -> Intent:
         return Intent(payment_id=payment_id, status=Status.CANCELED)
 
 
-def confirm(db: sqlite3.Connection, intent_id: str, at: datetime, webhook: outbox.Manner) -> Intent:
-    """Charge an intent, or decline it. Repeating it answers what has happened, and changes nothing.
+def confirm(
+    db: sqlite3.Connection, intent_id: str, at: datetime, webhook: outbox.Delivery
+) -> Intent:
+    """Charge an intent or decline it. A repeat returns the first outcome and changes nothing.
 
-    Either uses up the payment method.
+    Both outcomes use up the payment method.
 
     Raises:
         Missing: there is no such intent.
-        BadRequest: another intent has used up its payment method since it was announced.
+        BadRequest: another intent has used up the payment method since this one was created.
     """
     intent, token, decline_code = _read(db, "id", intent_id)
     if intent.status is not Status.REQUIRES_CONFIRMATION:
@@ -132,11 +135,13 @@ def confirm(db: sqlite3.Connection, intent_id: str, at: datetime, webhook: outbo
     return intent
 
 
-def cancel(db: sqlite3.Connection, payment_id: str, at: datetime, webhook: outbox.Manner) -> Intent:
-    """Make sure nothing more happens under `payment_id`, and say what has. May be repeated.
+def cancel(
+    db: sqlite3.Connection, payment_id: str, at: datetime, webhook: outbox.Delivery
+) -> Intent:
+    """Make sure that nothing more happens for `payment_id`; return the outcome. May be repeated.
 
-    An id never seen gets a tombstone: an intent made for it later is born canceled. That is not
-    announced by webhook, as there was no intent to tell of.
+    An unknown id gets a tombstone: an intent that is created for it later is canceled from the
+    start. No webhook is sent for that, because there is no intent.
     """
     try:
         intent = find_payment(db, payment_id)
@@ -152,11 +157,11 @@ def cancel(db: sqlite3.Connection, payment_id: str, at: datetime, webhook: outbo
 
 
 def refund(db: sqlite3.Connection, new: NewRefund, at: datetime) -> Refund:
-    """Give money back. May be repeated: `refund_id` is the idempotency key.
+    """Refund money. May be repeated: `refund_id` is the idempotency key.
 
     Raises:
-        Contradiction: `refund_id` came with another body, nothing was captured, or it is more
-            than what is left of the capture.
+        Contradiction: `refund_id` was sent with another body, nothing was captured, or the amount
+            is more than what is left of the capture.
     """
     known = db.execute(
         "SELECT payment_id, amount, currency FROM entries WHERE refund_id = ?", (new.refund_id,)
@@ -216,7 +221,11 @@ def _save_card(db: sqlite3.Connection, token: str, card: KnownCard, at: datetime
 
 
 def _find_unused(db: sqlite3.Connection, token: str, at: datetime) -> Card:
-    """Raises BadRequest if the payment method is unknown or used up."""
+    """Return the card of an unused payment method.
+
+    Raises:
+        BadRequest: the payment method is unknown or used up.
+    """
     row = db.execute("SELECT brand, last4, used_by FROM tokens WHERE id = ?", (token,)).fetchone()
     if row:
         if row[2]:
@@ -262,7 +271,7 @@ def _refund(new: NewRefund, currency: str) -> Refund:
 def _read(
     db: sqlite3.Connection, column: Literal["id", "payment_id"], value: str
 ) -> tuple[Intent, str, str | None]:
-    """Return the intent as it stands, its payment method, and how its card ends a charge."""
+    """Return the intent's current state, its payment method, and how its card's charges end."""
     row = db.execute(_INTENT_BY[column], (value,)).fetchone()
     if not row:
         raise Missing("payment intent")

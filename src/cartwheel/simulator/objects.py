@@ -1,4 +1,4 @@
-"""What goes over the simulator's API: the requests it reads and the objects it answers."""
+"""The requests and answers of the simulator's API."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -15,7 +15,7 @@ Amount = Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)]
 
 
 class NewCard(msgspec.Struct, frozen=True, kw_only=True):
-    """A card's data, checked by `cards.recognise`; lives only as long as the request."""
+    """A card's data, checked by `cards.recognise`. It is never stored."""
 
     number: Annotated[str, msgspec.Meta(max_length=40)]
     exp_month: int
@@ -24,13 +24,13 @@ class NewCard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewPaymentMethod(msgspec.Struct, frozen=True, kw_only=True):
-    # A pattern: of an enum's unknown member msgspec would repeat what was sent.
+    # A pattern, not an enum: for an unknown enum member, msgspec's message repeats the input.
     type: Annotated[str, msgspec.Meta(pattern="^card$", max_length=4)]
     card: NewCard
 
 
 class NewIntent(msgspec.Struct, frozen=True, kw_only=True):
-    """`token` is a payment method's id. With `confirm`, it is charged at once."""
+    """A new intent. `token` is the id of a payment method; with `confirm` it is charged at once."""
 
     payment_id: Id
     amount: Amount
@@ -46,7 +46,7 @@ class NewRefund(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Card(msgspec.Struct, frozen=True):
-    """What may be shown of a card."""
+    """The card details that may be shown."""
 
     brand: str
     last4: str
@@ -66,7 +66,7 @@ class Status(StrEnum):
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A payment as it stands. A tombstone, canceled before it was ever made, is only an id."""
+    """A payment's current state. A tombstone, canceled before it was created, has only an id."""
 
     payment_id: str
     status: Status
@@ -86,7 +86,7 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Kind(StrEnum):
-    """What a line of the ledger remembers."""
+    """What a line of the ledger records."""
 
     CHARGE = "charge"
     DECLINE = "decline"
@@ -95,7 +95,7 @@ class Kind(StrEnum):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of the ledger; `id` grows by time, so `?after=` it continues a reading."""
+    """One line of the ledger. Ids increase, so `?after=<id>` continues after this line."""
 
     id: int
     at: datetime
@@ -108,7 +108,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Entries(msgspec.Struct, frozen=True, kw_only=True):
-    """`next_after` reads on; `None` when this was the end."""
+    """A page of the ledger. `next_after` continues it; `None` means that this is the last page."""
 
     data: list[Entry]
     next_after: int | None

@@ -1,6 +1,7 @@
-"""Webhooks not yet delivered, stored in the same commit as the verdict they tell of.
+"""Webhooks to be delivered, stored in the same commit as the verdict that they report.
 
-Times are Unix seconds. A row leaves when it is delivered; one given up stays, with no due time.
+Times are Unix seconds. A row is deleted when its webhook is delivered. After the last attempt, the
+row stays, without a due time.
 """
 
 import sqlite3
@@ -30,10 +31,10 @@ TYPES = {
 }
 
 
-class Manner(msgspec.Struct, frozen=True, kw_only=True):
-    """How a webhook is sent: how often, after how many seconds, whether behind a younger one.
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """How to send a webhook: how often, after how many seconds, and whether after a newer one.
 
-    A held one goes out when a younger one has been delivered, or after `delay` if none is.
+    A `held` webhook is sent when a newer one has been delivered, or after `delay` if there is none.
     """
 
     copies: int = 1
@@ -41,8 +42,8 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True):
     held: bool = False
 
 
-PROPERLY = Manner()
-NEVER = Manner(copies=0)
+ONCE = Delivery()
+NOT_AT_ALL = Delivery(copies=0)
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -53,24 +54,24 @@ class Pending(msgspec.Struct, frozen=True):
     attempts: int
 
 
-def announce(db: sqlite3.Connection, intent: Intent, manner: Manner, now: float) -> None:
-    """Store the webhook for `intent`'s verdict; copies of it carry the same event id."""
-    if not manner.copies:
+def announce(db: sqlite3.Connection, intent: Intent, delivery: Delivery, now: float) -> None:
+    """Store the webhook for `intent`'s verdict. All copies of it have the same event id."""
+    if not delivery.copies:
         return
     event = msgspec.to_builtins(intent) | {
         "id": new_id("evt"),
         "type": TYPES[intent.status],
         "payment_intent": intent.id,
     }
-    row = (msgspec.json.encode(event), now, now + manner.delay, manner.held)
+    row = (msgspec.json.encode(event), now, now + delivery.delay, delivery.held)
     db.executemany(
         "INSERT INTO webhooks (body, created_at, due_at, held) VALUES (?, ?, ?, ?)",
-        [row] * manner.copies,
+        [row] * delivery.copies,
     )
 
 
 def earliest(db: sqlite3.Connection, limit: int) -> list[Pending]:
-    """Return the rows that are due first, due already or not."""
+    """Return the rows with the earliest due times, whether due yet or not."""
     rows = db.execute(
         "SELECT id, body, created_at, due_at, attempts FROM webhooks"
         " WHERE due_at IS NOT NULL ORDER BY due_at LIMIT ?",
@@ -87,7 +88,7 @@ def delivered(db: sqlite3.Connection, webhook_id: int, now: float) -> None:
 
 
 def failed(db: sqlite3.Connection, webhook_id: int, due_at: float | None) -> None:
-    """Count the attempt; try again at `due_at`, or never again."""
+    """Count the attempt. Try again at `due_at`; if that is None, never."""
     db.execute(
         "UPDATE webhooks SET attempts = attempts + 1, due_at = ? WHERE id = ?", (due_at, webhook_id)
     )

@@ -1,7 +1,7 @@
 """The ledger's tables.
 
-That a payment has at most one verdict (charged, declined or canceled) is a unique index, so no
-mistake in the code above it can charge twice; that nothing is forgotten are two triggers.
+A unique index allows each payment one verdict (charged, declined or canceled), so no bug in the
+code can charge twice. Two triggers prevent changing and deleting lines.
 """
 
 from cartwheel.simulator import outbox
@@ -45,11 +45,11 @@ CREATE TRIGGER IF NOT EXISTS entries_never_go BEFORE DELETE ON entries
 """
     + outbox.SCHEMA
 )
-# NULL in intents that are older: nobody knows any more how their key was first used.
+# NULL in older intents, for which it is not known how their key was first used.
 _CONFIRM = "ALTER TABLE intents ADD COLUMN confirm INTEGER;"
 
-# The payment that has used up a payment method; ready-made ones are never used up.
+# The payment that has used up the payment method. Ready-made methods are never used up.
 _USED_BY = "ALTER TABLE tokens ADD COLUMN used_by TEXT;"
 
 MIGRATIONS = (_TABLES, _CONFIRM, _USED_BY)
-"""Only ever appended to: a ledger file outlives the code that made it."""
+"""Only append to this list: a ledger file outlives the code that created it."""

@@ -1,6 +1,6 @@
-"""Sending the outbox's webhooks: signed, several at a time, repeated until they are accepted.
+"""Sending the outbox's webhooks: signed, concurrently, and repeated until they are accepted.
 
-They are sent at least once and in no particular order, as Stripe's are:
+Like Stripe's, they are sent at least once and in no particular order:
 https://docs.stripe.com/webhooks#automatic-retries
 """
 
@@ -36,10 +36,10 @@ def sign(secret: str, body: bytes, now: float) -> str:
 
 
 def pause_before_retry(attempts: int, status: int | None, age: float) -> float | None:
-    """Return the seconds until the next attempt, or `None` to give up after three days.
+    """Return the seconds until the next attempt, or `None` after three days to stop trying.
 
-    1, 2, 4 … seconds, up to an hour. A 4xx (a route that is absent, a secret that differs) needs
-    somebody to change something, so it is not asked more than once a minute.
+    The pauses are 1, 2, 4 … seconds, up to an hour. After a 4xx (a missing route or another secret)
+    somebody has to change the configuration, so the pause is at least a minute.
     """
     if age > GIVE_UP_AFTER:
         return None
@@ -50,7 +50,7 @@ def pause_before_retry(attempts: int, status: int | None, age: float) -> float |
 
 
 class Webhooks:
-    """Delivers what the outbox holds to `url` for as long as `run` runs."""
+    """Delivers the outbox's webhooks to `url` for as long as `run` runs."""
 
     def __init__(self, ledger: GroupCommit, *, url: str, secret: str) -> None:
         self._ledger = ledger
@@ -60,7 +60,7 @@ class Webhooks:
         self._in_flight: set[int] = set()
 
     def wake(self) -> None:
-        """Look into the outbox now: something was put there."""
+        """Read the outbox now, because a webhook was added."""
         self._woken.set()
 
     async def run(self) -> None:
@@ -81,9 +81,9 @@ class Webhooks:
     async def _start_due(
         self, session: aiohttp.ClientSession, deliveries: asyncio.TaskGroup
     ) -> float | None:
-        """Start what is due, as far as there is room; return the seconds until more is."""
-        # Those in flight are among the earliest rows until they are done, so asking for as many
-        # as may be in flight fills every free place.
+        """Start due deliveries, up to the limit; return the seconds until the next is due."""
+        # Rows in flight are among the earliest until they are done. So a read of `CONCURRENCY`
+        # rows is enough to fill every free place.
         rows = await self._ledger.do(partial(outbox.earliest, limit=CONCURRENCY))
         now = time.time()
         for row in rows:
@@ -103,7 +103,7 @@ class Webhooks:
                 await self._ledger.do(partial(outbox.delivered, webhook_id=row.id, now=now))
                 return
             pause = pause_before_retry(row.attempts, status, now - row.created_at)
-            # Some earlier than others, so that those that failed together don't return together.
+            # Jitter: webhooks that failed together must not be retried together.
             due = None if pause is None else now + pause * random.uniform(0.75, 1)  # noqa: S311  no secret
             await self._ledger.do(partial(outbox.failed, webhook_id=row.id, due_at=due))
             tell = log.error if due is None else log.info
@@ -113,10 +113,10 @@ class Webhooks:
             self.wake()
 
     async def _post(self, session: aiohttp.ClientSession, body: bytes) -> int | None:
-        """Return the status of the answer, `None` if there was none."""
+        """Return the status of the answer; `None` if there was no answer."""
         headers = {
             "Content-Type": "application/json",
-            # Signed at each attempt: the receiver refuses old timestamps, against replays.
+            # Sign each attempt: the receiver refuses old timestamps as replays.
             "Simulator-Signature": sign(self._secret, body, time.time()),
         }
         try:
