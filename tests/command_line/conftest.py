@@ -1,4 +1,4 @@
-"""The command line without a system to reach."""
+"""The command line without a running system."""
 
 import os
 import pty
@@ -26,7 +26,7 @@ class Ran(msgspec.Struct, frozen=True):
 
 
 class Terminal:
-    """Where commands are typed that reach no system, but for what the test sets."""
+    """Runs commands that reach no system, apart from the variables that the test sets."""
 
     def __init__(self, folder: Path) -> None:
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
@@ -45,7 +45,7 @@ class Terminal:
         return Ran(ran.returncode, ran.stdout, ran.stderr)
 
     def show(self, *arguments: str, **given: str) -> str:
-        """Run a command on a terminal; return what is drawn there, with its control sequences."""
+        """Run a command on a terminal; return its output with control sequences."""
         ours, theirs = pty.openpty()
         with open(ours, "rb", buffering=0) as screen:
             with open(theirs, "wb", buffering=0) as end:
@@ -57,13 +57,13 @@ class Terminal:
                     stderr=end,
                     timeout=60,
                 )
-            # Small enough to wait in the terminal until it is read.
+            # The output is small enough to stay in the terminal's buffer until it is read.
             return screen.read(65_536).decode()
 
     def start(self, *arguments: str, **given: str) -> "subprocess.Popen[str]":
-        """Start a command in a group of its own, as a shell does, to be interrupted later.
+        """Start a command in its own process group, as a shell does, to be interrupted later.
 
-        What it asks is not answered.
+        Its questions are not answered.
         """
         return subprocess.Popen(  # noqa: S603 our own command
             [*CARTWHEEL, *arguments],
@@ -78,14 +78,14 @@ class Terminal:
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Generator[Terminal]:
-    # A shell script that runs the tests in the background has them, and all they start, ignore it.
+    # If a shell script runs the tests in the background, they and their children ignore SIGINT.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield Terminal(tmp_path)
     signal.signal(signal.SIGINT, before)
 
 
 def all_commands() -> list[str]:
-    """Return each command and group as it is typed after `cartwheel`, the empty one first."""
+    """Return each command and group, as typed after `cartwheel`. The empty one comes first."""
 
     def under(group: TyperGroup, typed: str) -> Iterator[str]:
         yield typed

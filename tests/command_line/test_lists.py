@@ -1,4 +1,4 @@
-"""Lists as people see them: on terminals of any width, piped, and empty."""
+"""The output of lists: on terminals of any width, in pipes, and empty."""
 
 import io
 from collections.abc import AsyncIterator, Sequence
@@ -15,7 +15,7 @@ from cartwheel.operations import mail as mails
 from cartwheel.operations import typed
 from cartwheel.operations.dead_letters import display
 from cartwheel.operations.dead_letters.audit import Action, Line
-from cartwheel.operations.dead_letters.parked import Parked
+from cartwheel.operations.dead_letters.dead_letter import DeadLetter
 
 AT = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 LONG_ADDRESS = f"{'a.customer.with.a.long.name' * 2}@{'mail.example.' * 5}com"
@@ -30,7 +30,7 @@ def screen(request: pytest.FixtureRequest) -> Console:
 
 @pytest.fixture
 def pipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Console:
-    """Where a command prints whose output is piped."""
+    """The console of a command whose output is piped."""
     monkeypatch.setenv("COLUMNS", "80")
     return typed.output()
 
@@ -58,8 +58,8 @@ def a_mail(to: str = LONG_ADDRESS, failure: str | None = None) -> MailView:
     )
 
 
-def a_letter() -> Parked:
-    return Parked(
+def a_letter() -> DeadLetter:
+    return DeadLetter(
         service="notifications",
         id=new_id("evt"),
         type="order.payment_failed.v1",
@@ -127,14 +127,16 @@ def test_a_wide_terminal_shows_a_table_and_a_narrow_one_an_entry_for_each_mail()
     assert row.rstrip().endswith(mail.id)
 
 
-def test_a_piped_list_has_an_item_a_line(pipe: Console, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_piped_list_has_one_line_per_item(
+    pipe: Console, capsys: pytest.CaptureFixture[str]
+) -> None:
     listed = [a_mail(failure="SES says\nno, " * 50), a_mail()]
     mails.show_list(Page(data=listed), pipe)
     _, _, *rows = capsys.readouterr().out.splitlines()
     assert [row.split()[-1] for row in rows] == [mail.id for mail in listed]
 
 
-async def test_piped_dead_letters_have_a_line_each(
+async def test_piped_dead_letters_have_one_line_each(
     pipe: Console, capsys: pytest.CaptureFixture[str]
 ) -> None:
     letters = [a_letter(), a_letter()]
@@ -176,7 +178,7 @@ async def test_pieces_of_a_long_list_line_up() -> None:
 
 async def test_an_empty_audit_is_a_sentence(screen: Console) -> None:
     await display.show_audit(each(list[Line]()), screen)
-    assert printed(screen) == "Nothing was replayed or dropped.\n"
+    assert printed(screen) == "Nothing was replayed or dropped so far.\n"
 
 
 @pytest.mark.parametrize(
@@ -195,6 +197,6 @@ def test_an_empty_list_of_mail_is_a_sentence(
     assert printed(screen) == f"{said}\n"
 
 
-def test_what_is_listed_cannot_move_the_cursor(screen: Console) -> None:
+def test_listed_text_cannot_move_the_cursor(screen: Console) -> None:
     mails.show_list(Page(data=[a_mail(failure="\x1b[2Jno\r\x07")]), screen)
     assert not set("\x1b\r\x07") & set(printed(screen))

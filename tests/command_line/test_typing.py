@@ -1,4 +1,4 @@
-"""What a person meets who types `cartwheel`: help, the version, mistakes, Ctrl-C."""
+"""The `cartwheel` command as people type it: help, the version, mistakes, Ctrl-C."""
 
 import socket
 import time
@@ -44,7 +44,7 @@ def test_no_help_and_no_version_imports_a_driver(terminal: Terminal) -> None:
 def test_help_takes_less_than_0_4_s_of_cpu(terminal: Terminal) -> None:
     program = (PYTHON, "-c", _CPU)
     took = [float(terminal.run("--help", program=program).errors) for _ in range(5)]
-    # The least of them: what the machine does beside it counts as well, in caches and in clocks.
+    # Take the smallest value: other load on the machine slows the command down.
     assert min(took) < 0.4
 
 
@@ -89,11 +89,11 @@ def test_a_wrong_option_is_named(typed: str, named: str) -> None:
     assert named in ran.stderr.splitlines()[-1]
 
 
-def test_ctrl_c_ends_a_command_without_a_word(terminal: Terminal) -> None:
+def test_ctrl_c_ends_a_command_silently(terminal: Terminal) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"amqp://127.0.0.1:{mute.getsockname()[1]}/"
         typed = terminal.start("mail", RABBITMQ_URL=url)
-        with mute.accept()[0]:  # and never a word: the command waits
+        with mute.accept()[0]:  # the server never answers, so the command waits
             ran = ctrl_c(typed)
     assert (ran.status, ran.output, ran.errors) == (130, "", "")
 
@@ -104,7 +104,7 @@ def test_ctrl_c_at_a_question_ends_the_command_and_nothing_is_done(
     typed = terminal.start("reset")
     assert typed.stdout is not None
     asked = typed.stdout.read(len("Delete all of this?"))
-    # Python takes no notice of one that comes between the question and the reading of the answer.
+    # Python ignores a Ctrl-C between printing the question and reading the answer.
     time.sleep(1)
 
     ran = ctrl_c(typed)
@@ -116,7 +116,7 @@ def test_ctrl_c_at_a_question_ends_the_command_and_nothing_is_done(
 
 
 @pytest.mark.parametrize("module", ["uuid_utils", "pymongo"], ids=["to type", "to run"])
-def test_ctrl_c_while_a_command_is_imported_ends_it_without_a_word(
+def test_ctrl_c_during_imports_ends_a_command_silently(
     terminal: Terminal, tmp_path: Path, module: str
 ) -> None:
     typed = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(60)"
@@ -125,7 +125,7 @@ def test_ctrl_c_while_a_command_is_imported_ends_it_without_a_word(
     assert (ran.status, ran.output, ran.errors) == (130, "", "")
 
 
-def test_what_went_wrong_is_one_line_and_no_output(terminal: Terminal) -> None:
+def test_an_error_is_one_line_on_stderr(terminal: Terminal) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens
         url = f"amqp://127.0.0.1:{taken.getsockname()[1]}/"

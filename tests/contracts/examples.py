@@ -1,4 +1,4 @@
-"""A fixed example of every message, with every field filled at least once."""
+"""A fixed example of every message. Each field is filled at least once."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -297,7 +297,7 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
         [SENT],
     ),
 }
-"""Requests, and what they are answered with."""
+"""Requests and their answers."""
 
 EVENTS: dict[type[Event], list[Event]] = {
     products.ProductCreated: [products.ProductCreated(product=PRODUCT)],

@@ -1,13 +1,13 @@
 """Messages keep their shape, so that processes of two versions understand each other.
 
-`golden/` holds each message as released code writes it. Whatever code comes later must still read
-that, and write at least the same. A new message, or a new optional field, is taken up by
+`golden/` has each message as released code writes it. Later code must still read these files and
+write at least the same fields. To add a new message or a new optional field, run
 
     UPDATE_GOLDEN=1 make test ARGS=tests/contracts
 
-which writes what has been added and nothing else: a field that is gone, renamed or of another type
-stays red. Such a change is a new message (`order.paid.v2`) beside the old one; only what was never
-released may have its file deleted, and written anew.
+It writes additions only: the test still fails if a field is missing, renamed or of another type.
+Such a change needs a new message (`order.paid.v2`) beside the old one. Only the file of a message
+that was never released may be deleted and written again.
 """
 
 import os
@@ -37,7 +37,7 @@ Message = tuple[str, Any, list[Any]]
 
 
 def emptied(value: Any) -> Any:
-    """Return `value` without anything that may be left out."""
+    """Return `value` without its optional fields."""
     if isinstance(value, list):
         return [emptied(item) for item in cast("list[Any]", value)]
     if not isinstance(value, msgspec.Struct):
@@ -51,7 +51,7 @@ def emptied(value: Any) -> Any:
 
 
 def allows_none(kind: Any) -> bool:
-    if isinstance(kind, TypeVar):  # of a generic type: nothing is known of it here
+    if isinstance(kind, TypeVar):  # the parameter of a generic type is unknown here
         return False
     try:
         msgspec.convert(None, kind)
@@ -78,7 +78,7 @@ every_message = pytest.mark.parametrize(
 
 
 def golden(name: str, written: list[Any]) -> list[Any]:
-    """Return what the golden file holds; under UPDATE_GOLDEN, add to it what is new."""
+    """Return the content of the golden file. With UPDATE_GOLDEN, add new messages and fields."""
     path = GOLDEN / f"{name}.json"
     if not path.exists() and os.environ.get("UPDATE_GOLDEN"):
         write(path, written)
@@ -95,7 +95,7 @@ def write(path: Path, content: Any) -> None:
 
 
 def lost(before: object, after: object, path: str = "$") -> list[str]:
-    """Return where `after` lacks something of `before`, or has it otherwise."""
+    """Return the paths at which `after` lacks a value of `before`, or has a different one."""
     same = type(before) is type(after) and before == after
     if isinstance(before, dict) and isinstance(after, dict):
         old, new = cast("dict[str, Any]", before), cast("dict[str, Any]", after)
@@ -112,7 +112,7 @@ def lost(before: object, after: object, path: str = "$") -> list[str]:
 
 
 def from_a_later_version(content: Any) -> Any:
-    """Return `content` with a field more in each of its objects."""
+    """Return `content` with an additional field in each of its objects."""
     if isinstance(content, list):
         return [from_a_later_version(item) for item in cast("list[Any]", content)]
     if not isinstance(content, dict):
@@ -147,7 +147,7 @@ def test_a_message_is_written_as_before(name: str, kind: Any, examples: list[Any
     held = golden(name, written)
 
     assert not lost(held, written), "incompatible: readers of an older version miss this"
-    assert held == written, "something was added: UPDATE_GOLDEN=1 takes it up"
+    assert held == written, "something was added: run with UPDATE_GOLDEN=1"
 
 
 @every_message
@@ -194,15 +194,15 @@ def test_no_two_messages_share_a_name() -> None:
     assert len({name for name, _, _ in MESSAGES}) == len(MESSAGES)
 
 
-def test_no_golden_file_is_left_of_a_message_that_is_gone() -> None:
+def test_every_golden_file_has_a_message() -> None:
     assert {path.stem for path in GOLDEN.iterdir()} == {name for name, _, _ in MESSAGES} | {
         "routes",
         "refusals",
     }
 
 
-def test_services_and_consumers_stay_who_they_are() -> None:
-    """Who answers a request and who must get an event is declared at RabbitMQ, too."""
+def test_services_and_consumers_stay_the_same() -> None:
+    """RabbitMQ's queues and bindings depend on who answers a request and who consumes an event."""
     routes: dict[str, list[str]] = {kind.type: [kind.service] for kind in REQUESTS}
     routes |= {kind.type: sorted(kind.consumers) for kind in EVENTS}
 
@@ -213,7 +213,7 @@ def test_services_and_consumers_stay_who_they_are() -> None:
 
 
 def test_a_refusal_keeps_its_code_and_kind() -> None:
-    """Clients act on the code; callers too old to know it act on the kind."""
+    """Clients act on the code. Callers that are too old to know the code act on the kind."""
     refusals = {
         kind.code: msgspec.json.decode(wire.write_refusal(kind("no")))["kind"]
         for module in MODULES
@@ -237,7 +237,7 @@ def test_a_refusal_keeps_its_code_and_kind() -> None:
         ({"id": "x", "total": {"amount": True}}, ["$.total.amount"]),
     ],
 )
-def test_what_goes_missing_is_named(after: dict[str, Any], where: list[str]) -> None:
+def test_missing_and_changed_values_are_named(after: dict[str, Any], where: list[str]) -> None:
     before = {"id": "x", "total": {"amount": 1}}
 
     assert lost(before, after) == where

@@ -1,4 +1,4 @@
-"""Which addresses mail is sent to."""
+"""The addresses that mail may be sent to."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from cartwheel.contracts.mail_address import InvalidMailAddress, for_mail
         ("ada@bücher.de", "ada@xn--bcher-kva.de"),
     ],
 )
-def test_an_address_is_taken_as_mail_takes_it(address: str, sent_to: str) -> None:
+def test_an_address_is_converted_to_the_form_that_ses_accepts(address: str, sent_to: str) -> None:
     assert for_mail(address) == sent_to
 
 
@@ -42,7 +42,7 @@ def test_an_address_is_taken_as_mail_takes_it(address: str, sent_to: str) -> Non
         "ada@\ud800.com",
     ],
 )
-def test_what_is_no_address_is_refused_in_printable_words(address: str) -> None:
+def test_an_invalid_address_is_refused_with_printable_text(address: str) -> None:
     with pytest.raises(InvalidMailAddress) as refused:
         for_mail(address)
 

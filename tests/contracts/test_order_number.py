@@ -1,4 +1,4 @@
-"""Numbers that are read out on the phone, and typed in by who hears them."""
+"""Order numbers, which one person reads out on the phone and another types."""
 
 import pytest
 
@@ -18,5 +18,5 @@ def test_case_hyphen_and_letters_that_look_like_digits_do_not_matter(heard: str)
 
 
 @pytest.mark.parametrize("typed", ["", "K7QM0-XWD1", "K7QM0-XWD1AB", "K7QM0-XWD1U", "ord_0123456"])
-def test_what_is_no_number_is_none(typed: str) -> None:
+def test_text_that_is_not_a_number_is_none(typed: str) -> None:
     assert read_number(typed) is None

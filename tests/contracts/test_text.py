@@ -1,4 +1,4 @@
-"""What text may consist of, and what becomes of text that was not checked."""
+"""The characters that text may have, and the cleaning of unchecked text."""
 
 import json
 import unicodedata
@@ -29,14 +29,14 @@ def takes(kind: object, value: str) -> bool:
 
 @pytest.mark.parametrize("control", ["\0", "\x07", "\x1b", "\x7f", "\x85", "\x9b", "\u2028", *BIDI])
 @pytest.mark.parametrize("around", ["{}Ada", "A{}da", "Ada{}"])
-def test_no_text_has_control_characters_wherever_they_stand(control: str, around: str) -> None:
+def test_text_with_a_control_character_anywhere_is_refused(control: str, around: str) -> None:
     assert not takes(Line, around.format(control))
     assert not takes(Lines, around.format(control))
     assert not takes(Url, f"https://example.com/{around.format(control)}")
 
 
 @pytest.mark.parametrize("line_break", ["\n", "\r\n", "\t"])
-def test_only_text_of_several_lines_has_line_breaks_and_tabs(line_break: str) -> None:
+def test_only_text_of_several_lines_may_have_line_breaks_and_tabs(line_break: str) -> None:
     assert takes(Lines, f"one{line_break}two{line_break}")
     assert not takes(Line, f"one{line_break}two")
     assert not takes(Line, f"one{line_break}")
@@ -44,7 +44,7 @@ def test_only_text_of_several_lines_has_line_breaks_and_tabs(line_break: str) ->
 
 
 @pytest.mark.parametrize("nothing", ["", " ", "\u200b", "\u00a0", "\ufeff\u200d", "\u2060 \u3000"])
-def test_a_line_has_something_to_see(nothing: str) -> None:
+def test_a_line_has_a_visible_character(nothing: str) -> None:
     assert not takes(Line, nothing)
     assert takes(Lines, nothing)
 
@@ -52,7 +52,7 @@ def test_a_line_has_something_to_see(nothing: str) -> None:
 @pytest.mark.parametrize(
     "name", ["Ada Lovelace", "Zoë", "김연아", "عمر", "می‌خواهم", "O'Brien <o>", "👩‍🚀", " Ada ", "x"]
 )
-def test_names_of_all_the_world_are_lines(name: str) -> None:
+def test_names_from_all_over_the_world_are_lines(name: str) -> None:
     assert takes(Line, name)
     assert text.one_line(name, longest=100) == name.strip()
 
@@ -67,7 +67,7 @@ def test_names_of_all_the_world_are_lines(name: str) -> None:
         "https://cdn.example?x=[1]",
     ],
 )
-def test_addresses_of_the_web_are_urls(url: str) -> None:
+def test_web_addresses_are_urls(url: str) -> None:
     assert takes(Url, url)
 
 
@@ -87,12 +87,12 @@ def test_addresses_of_the_web_are_urls(url: str) -> None:
         " https://example.com",
     ],
 )
-def test_what_is_no_address_of_the_web_is_no_url(url: str) -> None:
+def test_text_that_is_not_a_web_address_is_not_a_url(url: str) -> None:
     assert not takes(Url, url)
 
 
 @given(st.text())
-def test_whatever_it_is_made_into_a_line_that_is_taken(anything: str) -> None:
+def test_any_text_can_be_made_into_an_accepted_line(anything: str) -> None:
     line = text.one_line(anything, longest=20)
 
     assert len(line) <= 20
@@ -100,7 +100,7 @@ def test_whatever_it_is_made_into_a_line_that_is_taken(anything: str) -> None:
     assert not any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in line)
 
 
-def test_a_name_made_to_mislead_becomes_one_short_line() -> None:
+def test_a_misleading_name_becomes_one_short_line() -> None:
     name = "Ada\r\nBcc: all@example.com\x1b[2J\u202e" + "VISIT " * 1000
 
     line = text.one_line(name, longest=60)
@@ -108,7 +108,7 @@ def test_a_name_made_to_mislead_becomes_one_short_line() -> None:
     assert line == "Ada Bcc: all@example.com [2J VISIT VISIT VISIT VISIT VISIT V"
 
 
-def test_a_line_is_checked_in_time_that_grows_with_its_length_only() -> None:
+def test_checking_a_line_takes_time_proportional_to_its_length() -> None:
     assert takes(Line, "x" + " " * 200_000)
     assert not takes(Line, " " * 200_000)
     assert not takes(Url, "https://" + "a" * 200_000 + "@")

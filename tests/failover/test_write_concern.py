@@ -22,7 +22,7 @@ from cartwheel.notifications import domain as mails
 from cartwheel.notifications.mongo import MIGRATIONS as NOTIFICATIONS
 from cartwheel.notifications.mongo import MongoMails
 from cartwheel.operations.dead_letters.audit import Action, Audit
-from cartwheel.operations.dead_letters.parked import Parked
+from cartwheel.operations.dead_letters.dead_letter import DeadLetter
 from cartwheel.orders.mongo import MIGRATIONS as ORDERS
 from cartwheel.orders.mongo import MongoOrders
 from cartwheel.payments.mongo import MIGRATIONS as PAYMENTS
@@ -175,7 +175,7 @@ async def finishing_a_line_of_the_audit(stores: Stores) -> None:
         await stores.audit.finish(lines)
 
 
-LETTER = Parked(
+LETTER = DeadLetter(
     service="orders",
     id="evt_1",
     type=None,

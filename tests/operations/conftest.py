@@ -1,4 +1,4 @@
-"""Services of the tests' own with queues of their own, and people who have bought something."""
+"""A service and queues of the tests' own, and orders to verify."""
 
 import secrets
 from collections.abc import AsyncGenerator
@@ -35,7 +35,7 @@ async def rabbitmq(system: System) -> AsyncGenerator[AbstractConnection]:
 
 @pytest.fixture
 async def channel(rabbitmq: AbstractConnection) -> AsyncGenerator[AbstractChannel]:
-    """A channel to look at queues with; the tests' queues exist and are empty."""
+    """A channel for reading queues. The tests' queues exist and are empty."""
     async with rabbitmq.channel() as opened:
         await topology.declare(opened, services=[SERVICE], events=[])
         for name in topology.queues(SERVICE):
@@ -44,7 +44,7 @@ async def channel(rabbitmq: AbstractConnection) -> AsyncGenerator[AbstractChanne
 
 
 class Bought(msgspec.Struct, frozen=True, kw_only=True):
-    """What the session's system has stored when all is well: ids of orders, and their product."""
+    """Ids of correct orders in the session's system, and of their product."""
 
     product: str
     paid: str
@@ -61,7 +61,7 @@ class Bought(msgspec.Struct, frozen=True, kw_only=True):
 
 @pytest.fixture(scope="session")
 async def bought(system: System) -> Bought:
-    """Four orders: paid by card, paid in cash, rejected, and canceled after it was paid by card."""
+    """Four orders: paid by card, paid in cash, rejected, and canceled after a card payment."""
     async with open_shop(system.url) as shop:
         admin, customer = await shop.admin(), await shop.sign_up()
         product = await Shelf(admin).put_up(stock=10)
@@ -91,7 +91,7 @@ async def bought(system: System) -> Bought:
 
 @pytest.fixture
 async def copies(client: Client, bought: Bought) -> AsyncGenerator[Databases]:
-    """Databases of the test's own, with copies of what was bought, to be tampered with."""
+    """Databases of the test's own, with copies of the orders to tamper with."""
     originals = Databases.named(client)
     prefix = f"test_{secrets.token_hex(4)}_"
     copied = Databases.named(client, prefix)

@@ -1,4 +1,4 @@
-"""Parked events, and the service that they are parked for."""
+"""Dead-lettered events, and the service that they are for."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -15,7 +15,7 @@ from cartwheel.kernel.operating import ATTEMPTS, topology, wire
 from cartwheel.kernel.testing import Consumer, StoredEvent
 from cartwheel.operations.dead_letters import actions, listing
 from cartwheel.operations.dead_letters.audit import Action, Audit, Line
-from cartwheel.operations.dead_letters.parked import Parked
+from cartwheel.operations.dead_letters.dead_letter import DeadLetter
 from cartwheel.operations.dead_letters.queue import as_published
 
 from ..kernel.messages import Happened
@@ -38,14 +38,14 @@ def happened(number: int, id: str | None = None) -> StoredEvent:
     )
 
 
-async def park(channel: AbstractChannel, *numbers: int, **headers: Any) -> None:
-    """Park events the way a consumer does."""
+async def dead_letter(channel: AbstractChannel, *numbers: int, **headers: Any) -> None:
+    """Dead-letter events in the way a consumer does."""
     told = {"reason": "by zero", "stack": "Traceback …", ATTEMPTS: 4, "origin": EVENTS}
 
     def message(number: int) -> Message:
-        parked = as_published(wire.write_event(happened(number)))
-        parked.headers.update({**told, **headers})
-        return parked
+        letter = as_published(wire.write_event(happened(number)))
+        letter.headers.update({**told, **headers})
+        return letter
 
     publish = channel.default_exchange.publish
     await asyncio.gather(*(publish(message(number), DEAD) for number in numbers))
@@ -57,7 +57,7 @@ async def count(channel: AbstractChannel, name: str) -> int:
 
 
 async def holds(channel: AbstractChannel, name: str, number: int) -> None:
-    """Wait until a queue holds so many: what is given back takes a moment."""
+    """Wait until a queue has this many messages: requeuing takes a moment."""
 
     async def look() -> None:
         assert await count(channel, name) == number
@@ -65,14 +65,14 @@ async def holds(channel: AbstractChannel, name: str, number: int) -> None:
     await eventually(look, within=5)
 
 
-async def everything_parked(rabbitmq: AbstractConnection, limit: int = 0) -> list[Parked]:
-    pieces = [some async for some in listing.parked(rabbitmq, [SERVICE], limit=limit)]
+async def all_dead_letters(rabbitmq: AbstractConnection, limit: int = 0) -> list[DeadLetter]:
+    pieces = [some async for some in listing.dead_letters(rabbitmq, [SERVICE], limit=limit)]
     return [each for some in pieces for each in some]
 
 
 @asynccontextmanager
 async def consuming(url: str, handled: list[int], *, broken: bool = False) -> AsyncGenerator[None]:
-    """Run the tests' service; while it is `broken` it handles nothing."""
+    """Run the tests' service. A `broken` one fails on every event."""
 
     async def handle(event: CloudEvent[Happened]) -> None:
         if broken:
@@ -80,7 +80,7 @@ async def consuming(url: str, handled: list[int], *, broken: bool = False) -> As
         handled.append(event.data.number)
 
     async def probe() -> None:
-        """Everything is there."""
+        """All dependencies are up."""
 
     connection = Connection(url, process="tests")
     connection.add(Consumer(SERVICE, [on(Happened, handle)], probe=probe))
@@ -92,7 +92,7 @@ async def consuming(url: str, handled: list[int], *, broken: bool = False) -> As
 
 
 async def ids_in(channel: AbstractChannel, name: str) -> set[str]:
-    """Take all messages of a queue; return their ids."""
+    """Consume all messages of a queue; return their ids."""
     taken = await channel.get_queue(name)
     ids: set[str] = set()
     while (message := await taken.get(fail=False, no_ack=True)) is not None:
@@ -101,10 +101,10 @@ async def ids_in(channel: AbstractChannel, name: str) -> set[str]:
 
 
 def nobody(line: Line) -> None:
-    """Is told of every action, and does not care."""
+    """Ignore the audit line."""
 
 
 async def replay(rabbitmq: AbstractConnection, audit: Audit, *ids: str) -> frozenset[str]:
     return await actions.act(
-        rabbitmq, [SERVICE], frozenset(ids), action=Action.REPLAY, audit=audit, told=nobody
+        rabbitmq, [SERVICE], frozenset(ids), action=Action.REPLAY, audit=audit, on_done=nobody
     )

@@ -1,4 +1,4 @@
-"""An order and what belongs to it, as the services store them when all is well."""
+"""A correct order with its documents, as the services store them."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ TEN_DAYS_AGO = NOW - timedelta(days=10)
 TOTAL = Money(1999, "USD")
 PATIENCE = Patience(
     grace=timedelta(seconds=60),
-    orphaned_hold=timedelta(minutes=12),
+    orphaned_reservation=timedelta(minutes=12),
     stuck_after=timedelta(hours=24),
 )
 
@@ -89,7 +89,7 @@ def mail(reason: str = "order.paid.v1", id: str = "evt_1", **changes: Any) -> Ma
 
 
 def mails_about(order: Order) -> tuple[Mail, ...]:
-    """Return a mail for each of the order's events that deserve one."""
+    """Return a mail for each of the order's events that call for one."""
     deserving = [entry.type for entry in order.timeline if entry.type in mails.DESERVING]
     return tuple(mail(reason, f"evt_{number}") for number, reason in enumerate(deserving, start=1))
 
@@ -116,7 +116,7 @@ def unpublished(sequence: int, at: datetime = LONG_AGO) -> Unpublished:
 
 
 def paid(**changes: Any) -> Case:
-    """Return a paid order with all that belongs to it."""
+    """Return a paid order with all its documents."""
     case = Case(
         order_id="ord_1",
         order=order(),
@@ -133,5 +133,5 @@ def wrong(case: Case) -> list[Violation]:
 
 
 def told(violations: Sequence[Violation]) -> list[tuple[int, tuple[str, ...]]]:
-    """Return the promises broken, each with the ids concerned."""
+    """Return the broken promises, each with the ids of the documents."""
     return [(each.promise, each.ids) for each in violations]

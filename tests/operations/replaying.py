@@ -1,4 +1,4 @@
-"""A process that replays everything that is parked for a service, to be killed while it does."""
+"""A process that replays all dead letters of a service. A test kills it on the way."""
 
 import asyncio
 import sys
@@ -19,7 +19,7 @@ async def main(service: str, rabbitmq_url: str, mongodb_uri: str, database: str)
         queue.reach(rabbitmq_url) as connection,
     ):
         audit = Audit(mongodb.database(client, database))
-        await actions.replay_all(connection, [service], rate=500, audit=audit, told=say)
+        await actions.replay_all(connection, [service], rate=500, audit=audit, on_done=say)
 
 
 if __name__ == "__main__":

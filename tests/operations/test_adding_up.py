@@ -1,4 +1,4 @@
-"""The stock that `cartwheel verify` adds up, while there is much of it and while it is sold."""
+"""The totals of stock in `cartwheel verify`: with many products, and during sales."""
 
 import asyncio
 from contextlib import suppress
@@ -18,7 +18,7 @@ async def test_adding_up_may_take_longer_than_a_moment_stays_readable(
     products = copies.products["products"]
     product = await products.find_one({"_id": bought.product})
     assert product is not None
-    # More than the server sends at a time.
+    # More than one batch of the server.
     await products.insert_many([{**product, "_id": f"prd_{number}"} for number in range(300)])
 
     seen: list[str] = []

@@ -1,4 +1,4 @@
-"""`cartwheel dlq`: what is parked can be seen, explained, replayed and dropped; never lost."""
+"""`cartwheel dlq`: dead letters are listed, explained, replayed and dropped, and never lost."""
 
 import msgspec
 import pytest
@@ -21,41 +21,41 @@ from .conftest import SERVICE
 from .letters import (
     DEAD,
     EVENTS,
+    all_dead_letters,
     consuming,
     count,
-    everything_parked,
+    dead_letter,
     happened,
     holds,
     nobody,
-    park,
     replay,
 )
 
 
-async def test_listing_tells_why_and_leaves_everything_parked(
+async def test_a_list_gives_the_reasons_and_leaves_every_dead_letter_in_its_queue(
     rabbitmq: AbstractConnection, channel: AbstractChannel
 ) -> None:
-    await park(channel, *range(1200))
+    await dead_letter(channel, *range(1200))
 
-    parked = await everything_parked(rabbitmq)
+    letters = await all_dead_letters(rabbitmq)
 
-    assert sorted(each.id for each in parked) == sorted(f"evt_{n}" for n in range(1200))
-    assert {(each.reason, each.attempts, each.type) for each in parked} == {
+    assert sorted(each.id for each in letters) == sorted(f"evt_{n}" for n in range(1200))
+    assert {(each.reason, each.attempts, each.type) for each in letters} == {
         ("by zero", 4, Happened.type)
     }
-    assert parked[0].subject == f"thing_{parked[0].id.removeprefix('evt_')}"
+    assert letters[0].subject == f"thing_{letters[0].id.removeprefix('evt_')}"
     await holds(channel, DEAD, 1200)
 
 
-async def test_a_list_takes_no_more_in_hand_than_it_shows(
+async def test_a_list_fetches_no_more_than_it_shows(
     rabbitmq: AbstractConnection, channel: AbstractChannel
 ) -> None:
-    await park(channel, *range(20))
-    assert len(await everything_parked(rabbitmq, limit=5)) == 5
+    await dead_letter(channel, *range(20))
+    assert len(await all_dead_letters(rabbitmq, limit=5)) == 5
     await holds(channel, DEAD, 20)
 
 
-async def test_what_a_consumer_parks_is_explained_replayed_after_a_fix_and_done(
+async def test_a_dead_lettered_event_is_explained_and_after_a_fix_replayed_and_handled(
     system: System, rabbitmq: AbstractConnection, channel: AbstractChannel, audit: Audit
 ) -> None:
     url = system.environment["RABBITMQ_URL"]
@@ -65,10 +65,10 @@ async def test_what_a_consumer_parks_is_explained_replayed_after_a_fix_and_done(
         await channel.default_exchange.publish(poison, EVENTS)
         await holds(channel, DEAD, 1)
 
-    (parked,) = await actions.find(rabbitmq, [SERVICE], frozenset({"evt_7"}))
-    assert (parked.reason, parked.attempts, parked.replayed) == ("by zero", 4, 0)
-    assert "ZeroDivisionError" in (parked.stack or "")
-    assert parked.payload == {"number": 7}
+    (letter,) = await actions.find(rabbitmq, [SERVICE], frozenset({"evt_7"}))
+    assert (letter.reason, letter.attempts, letter.replayed) == ("by zero", 4, 0)
+    assert "ZeroDivisionError" in (letter.stack or "")
+    assert letter.payload == {"number": 7}
     await holds(channel, DEAD, 1)
 
     assert await replay(rabbitmq, audit, "evt_7") == {"evt_7"}
@@ -82,7 +82,7 @@ async def test_what_a_consumer_parks_is_explained_replayed_after_a_fix_and_done(
     await holds(channel, DEAD, 0)
 
 
-async def test_a_message_that_killed_its_reader_too_often_is_explained(
+async def test_a_message_that_crashed_its_consumer_too_often_is_explained(
     rabbitmq: AbstractConnection, channel: AbstractChannel
 ) -> None:
     await channel.default_exchange.publish(as_published(wire.write_event(happened(1))), EVENTS)
@@ -91,41 +91,41 @@ async def test_a_message_that_killed_its_reader_too_often_is_explained(
         await message.reject(requeue=True)
     await holds(channel, DEAD, 1)
 
-    (parked,) = await everything_parked(rabbitmq)
+    (letter,) = await all_dead_letters(rabbitmq)
 
-    assert parked.reason == "killed its reader 21 times, so RabbitMQ took it away"
-    assert parked.attempts == topology.DELIVERY_LIMIT + 1
-    assert parked.since is not None
-    assert (parked.id, parked.subject) == ("evt_1", "thing_1")
+    assert letter.reason == "crashed its consumer 21 times, so RabbitMQ dead-lettered it"
+    assert letter.attempts == topology.DELIVERY_LIMIT + 1
+    assert letter.since is not None
+    assert (letter.id, letter.subject) == ("evt_1", "thing_1")
 
 
-async def test_what_is_no_event_at_all_can_be_named_and_dropped(
+async def test_a_message_that_is_not_an_event_has_an_id_and_can_be_dropped(
     rabbitmq: AbstractConnection, channel: AbstractChannel, audit: Audit
 ) -> None:
     await channel.default_exchange.publish(Message(b"\xff\xfe"), DEAD)
-    (parked,) = await everything_parked(rabbitmq)
-    assert parked.reason == "unknown: it came without a reason"
-    assert parked.payload == "//4="
-    await holds(channel, DEAD, 1)  # RabbitMQ takes back what was looked at a moment later
+    (letter,) = await all_dead_letters(rabbitmq)
+    assert letter.reason == "unknown: the message has no reason"
+    assert letter.payload == "//4="
+    await holds(channel, DEAD, 1)  # RabbitMQ requeues the fetched message a moment later
 
     dropped = await actions.act(
         rabbitmq,
         [SERVICE],
-        frozenset({parked.id}),
+        frozenset({letter.id}),
         action=Action.DROP,
         why="noise",
         audit=audit,
-        told=nobody,
+        on_done=nobody,
     )
 
-    assert dropped == {parked.id}
+    assert dropped == {letter.id}
     await holds(channel, DEAD, 0)
 
 
-async def test_an_operator_sees_replays_and_drops_what_the_system_has_parked(
+async def test_an_operator_lists_replays_and_drops_dead_letters_of_the_system(
     system: System, channel: AbstractChannel
 ) -> None:
-    """The whole way on a running service: notifications cannot read this event."""
+    """End to end on a running service: notifications cannot read this event."""
     id, dead = new_id("evt"), topology.dead_queue("notifications")
     unreadable = Message(
         b"no json",
@@ -152,7 +152,7 @@ async def test_an_operator_sees_replays_and_drops_what_the_system_has_parked(
 
     replayed = await cartwheel(system, "dlq", "replay", id, "evt_none")
     assert msgspec.json.decode(replayed.output)["event_id"] == id
-    assert replayed.errors == "✗ nothing is parked as evt_none (see `cartwheel dlq list`)\n"
+    assert replayed.errors == "✗ no dead letter evt_none (see `cartwheel dlq list`)\n"
     assert replayed.status == 1
     await holds(channel, dead, before + 1)
 
@@ -179,5 +179,5 @@ async def test_an_operator_sees_replays_and_drops_what_the_system_has_parked(
     ],
     ids=" ".join,
 )
-def test_what_is_asked_wrongly_is_not_done(arguments: list[str]) -> None:
+def test_a_command_with_wrong_arguments_does_nothing(arguments: list[str]) -> None:
     assert CliRunner().invoke(dlq, arguments).exit_code == 2

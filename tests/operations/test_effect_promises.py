@@ -1,4 +1,4 @@
-"""What counts as a broken promise about stock, events and mail (2, 5, 6 and 7)."""
+"""The violations of the promises about stock, events and mail (2, 5, 6 and 7)."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -39,14 +39,14 @@ def added_up(held: int = 0, committed: int = 0) -> Reserved:
     return Reserved(product_id="prd_1", held=held, committed=committed)
 
 
-def test_stock_that_adds_up_is_well() -> None:
+def test_stock_that_adds_up_is_no_violation() -> None:
     assert stock.check(product(5, 3, 2), added_up(3, 2)) == []
 
 
 def test_a_piece_too_many_or_too_few_is_found() -> None:
     (violation,) = stock.check(product(6, 3, 2), added_up(3, 2))
     assert told([violation]) == [(2, ("prd_1",))]
-    assert "began with 10 pieces and now has 11" in violation.sentence
+    assert "began with 10 pieces, but now has 11" in violation.sentence
 
 
 def test_oversold_stock_is_found() -> None:
@@ -54,11 +54,11 @@ def test_oversold_stock_is_found() -> None:
     assert violation.sentence == "product prd_1 has -1 pieces available"
 
 
-def test_stock_that_its_reservations_do_not_bear_out_is_found() -> None:
+def test_stock_that_differs_from_its_reservations_is_found() -> None:
     sentences = [each.sentence for each in stock.check(product(5, 3, 2), added_up(2, 3))]
     assert sentences == [
-        "product prd_1 has 3 pieces reserved, and its reservations 2",
-        "product prd_1 has 2 pieces sold, and its reservations 3",
+        "product prd_1 has 3 pieces reserved, but its reservations 2",
+        "product prd_1 has 2 pieces sold, but its reservations 3",
     ]
 
 
@@ -73,7 +73,7 @@ def test_stock_reserved_of_a_product_that_does_not_exist_is_found() -> None:
         ("PAID", "RELEASED"),
         ("REJECTED", "HELD"),
         ("REJECTED", "COMMITTED"),
-        ("REJECTED", "RETURNED"),  # it was never paid, so nothing of it was ever sold
+        ("REJECTED", "RETURNED"),  # it was never paid, so its stock was never sold
         ("CANCELED", "COMMITTED"),
         ("AWAITING_PAYMENT", "COMMITTED"),
     ],
@@ -87,12 +87,12 @@ def test_an_order_without_a_reservation_is_found() -> None:
     assert told(wrong(paid(reservation=None))) == [(5, ("ord_1",))]
 
 
-def test_a_reservation_of_other_pieces_than_ordered_is_found() -> None:
+def test_a_reservation_of_other_items_than_ordered_is_found() -> None:
     other = (Line(product_id="prd_1", quantity=3),)
     assert told(wrong(paid(reservation=reservation(lines=other)))) == [(5, ("ord_1",))]
 
 
-def test_a_reservation_that_knows_more_than_its_order_is_found() -> None:
+def test_a_reservation_that_is_ahead_of_its_order_is_found() -> None:
     assert told(wrong(paid(reservation=reservation(order_sequence=3)))) == [(5, ("ord_1",))]
 
 
@@ -108,25 +108,25 @@ def awaiting(expires_at: datetime | None, *payments: Payment) -> Case:
 AWAITED_CASH = payment("AWAITING_PAYMENT", "pay_2", provider="cash")
 
 
-def test_an_order_that_nobody_gives_up_after_its_deadline_is_found() -> None:
+def test_an_order_that_is_not_canceled_after_its_deadline_is_found() -> None:
     assert told(wrong(awaiting(LONG_AGO))) == [(5, ("ord_1",))]
     assert wrong(awaiting(NOW - timedelta(seconds=80))) == []
     assert wrong(awaiting(None, AWAITED_CASH)) == []
 
 
-def test_an_order_that_waits_for_ever_for_nobody_is_found() -> None:
+def test_an_order_that_waits_forever_for_no_payment_is_found() -> None:
     assert told(wrong(awaiting(None))) == [(5, ("ord_1",))]
     assert told(wrong(awaiting(None, payment("REJECTED", provider="cash")))) == [(5, ("ord_1",))]
     assert told(wrong(awaiting(None, payment("AWAITING_PAYMENT")))) == [(5, ("ord_1",))]
 
 
-def test_cash_that_its_order_does_not_know_of_is_found() -> None:
+def test_pending_cash_that_its_order_does_not_know_is_found() -> None:
     soon = NOW + timedelta(minutes=5)
     assert told(wrong(awaiting(soon, AWAITED_CASH))) == [(5, ("ord_1", "pay_2"))]
     assert wrong(awaiting(soon, payment("AWAITING_PAYMENT"))) == []
 
 
-def test_stock_held_for_no_order_is_found_when_the_sweeper_should_have_come() -> None:
+def test_stock_reserved_for_no_order_is_found_after_the_sweep_should_have_released_it() -> None:
     held = Case(order_id="ord_1", reservation=reservation("HELD", held_at=LONG_AGO))
     assert told(wrong(held)) == [(5, ("ord_1",))]
     fresh = NOW - timedelta(minutes=11)
@@ -137,11 +137,11 @@ def test_stock_sold_to_no_order_is_found() -> None:
     assert told(wrong(Case(order_id="ord_1", reservation=reservation()))) == [(5, ("ord_1",))]
 
 
-def test_an_event_that_is_missing_in_the_timeline_is_found() -> None:
+def test_an_event_missing_from_the_timeline_is_found() -> None:
     assert told(wrong(paid(order=order(sequence=3)))) == [(5, ("ord_1",))]
 
 
-def test_timeline_entries_that_are_no_events_do_not_count() -> None:
+def test_timeline_entries_that_are_not_events_do_not_count() -> None:
     events = ("order.placed.v1", "address changed", "order.paid.v1")
     assert wrong(paid(order=order("PAID", *events, sequence=2))) == []
 
@@ -171,13 +171,13 @@ def test_a_decline_counted_twice_is_found() -> None:
     assert told(wrong(case)) == [(5, ("ord_1", "pay_2"))]
 
 
-def test_a_decline_that_never_was_is_found() -> None:
+def test_a_decline_that_never_happened_is_found() -> None:
     case = paid(order=order(declined_payments=("pay_1",)))
     assert told(wrong(case)) == [(5, ("ord_1", "pay_1"))]
 
 
 def unheard(rejected: Payment) -> Case:
-    """Return an order that has not heard of a payment."""
+    """Return an order that does not know of a payment."""
     return Case(
         order_id="ord_1",
         order=order("AWAITING_PAYMENT"),
@@ -186,12 +186,12 @@ def unheard(rejected: Payment) -> Case:
     )
 
 
-def test_a_decline_that_its_order_has_not_heard_of_is_found() -> None:
+def test_a_decline_that_its_order_does_not_know_is_found() -> None:
     declined = payment("REJECTED", attempt=1)
     assert told(wrong(unheard(declined))) == [(5, ("ord_1", "pay_1"))]
 
 
-def test_of_a_token_that_the_provider_did_not_take_its_order_hears_nothing() -> None:
+def test_an_order_need_not_know_of_a_refused_token() -> None:
     failed = payment("REJECTED", failure=domain.PROCESSING_ERROR)
     refused = payment("REJECTED", failure=domain.TOKEN_REFUSED)
     assert told(wrong(unheard(failed))) == [(5, ("ord_1", "pay_1"))]
@@ -207,7 +207,7 @@ def test_of_a_token_that_the_provider_did_not_take_its_order_hears_nothing() -> 
     ],
     ids=["not of the refund", "of the refund twice", "not of the capture"],
 )
-def test_a_refund_that_its_order_does_not_know_once_is_found(known: dict[str, Any]) -> None:
+def test_a_refund_that_its_order_does_not_know_exactly_once_is_found(known: dict[str, Any]) -> None:
     case = paid(
         order=order("CANCELED", **known),
         reservation=reservation("RETURNED"),
@@ -218,7 +218,7 @@ def test_a_refund_that_its_order_does_not_know_once_is_found(known: dict[str, An
     assert told(wrong(case)) == [(5, ("ord_1", "pay_1"))]
 
 
-def test_a_refund_that_its_order_knows_and_payments_has_not_made_is_found() -> None:
+def test_a_refund_that_only_the_order_knows_is_found() -> None:
     assert told(wrong(paid(order=order(refunded_payments=("pay_1",))))) == [(5, ("ord_1", "pay_1"))]
 
 
@@ -227,7 +227,7 @@ def test_payments_for_an_order_that_does_not_exist_are_found() -> None:
     assert told(wrong(case)) == [(5, ("ord_1", "pay_1"))]
 
 
-def test_an_event_that_nobody_was_told_of_is_found() -> None:
+def test_an_event_without_its_mail_is_found() -> None:
     assert told(wrong(paid(mails=()))) == [(6, ("ord_1",))]
 
 
@@ -235,7 +235,7 @@ def test_a_mail_that_is_still_being_sent_is_found() -> None:
     assert told(wrong(paid(mails=(mail(status="SENDING"),)))) == [(6, ("ord_1", "evt_1"))]
 
 
-def test_a_mail_that_is_being_sent_is_no_violation_for_a_day_and_excuses_nothing_else() -> None:
+def test_a_mail_being_sent_is_no_violation_for_a_day_and_excuses_nothing_else() -> None:
     soon = NOW + timedelta(seconds=20)
     sending = mail(status="SENDING", claimed_until=soon, created_at=NOW - timedelta(hours=2))
     assert wrong(paid(mails=(sending,))) == []
@@ -245,7 +245,7 @@ def test_a_mail_that_is_being_sent_is_no_violation_for_a_day_and_excuses_nothing
     assert told(wrong(paid(mails=(for_ten_days,)))) == [(6, ("ord_1", "evt_1"))]
 
 
-def test_a_mail_too_many_is_found() -> None:
+def test_a_second_mail_about_one_event_is_found() -> None:
     case = paid(mails=(mail(), mail(id="evt_2")))
     assert told(wrong(case)) == [(7, ("ord_1", "evt_1", "evt_2"))]
 
@@ -271,7 +271,7 @@ def test_a_mail_that_may_have_been_sent_twice_is_no_violation() -> None:
     assert wrong(paid(mails=(mail(sends=2),))) == []
 
 
-def test_nothing_is_in_flight_about_an_old_order_with_nothing_left_to_do() -> None:
+def test_an_old_order_with_no_events_left_to_publish_is_not_in_flight() -> None:
     assert not in_flight(paid(), PATIENCE, NOW)
 
 
@@ -292,23 +292,23 @@ def test_nothing_is_in_flight_about_an_old_order_with_nothing_left_to_do() -> No
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_what_is_young_or_unpublished_is_in_flight(
+def test_recent_and_unpublished_changes_are_in_flight(
     changes: dict[str, object],
 ) -> None:
     assert in_flight(paid(**changes), PATIENCE, NOW)
 
 
-def test_what_is_unpublished_for_a_day_is_not_in_flight_any_more() -> None:
+def test_an_event_unpublished_for_a_day_is_no_longer_in_flight() -> None:
     held_up = order(updated_at=TEN_DAYS_AGO, outbox=(unpublished(2, TEN_DAYS_AGO),))
     assert not in_flight(paid(order=held_up), PATIENCE, NOW)
 
 
-def test_a_time_that_is_yet_to_come_excuses_nothing() -> None:
+def test_a_time_in_the_future_excuses_nothing() -> None:
     ahead = order(updated_at=NOW + timedelta(days=10))
     assert not in_flight(paid(order=ahead), PATIENCE, NOW)
     assert stuck(Case(order_id="ord_1", order=ahead), PATIENCE, NOW)
 
 
-def test_a_case_is_stuck_when_nothing_of_it_was_written_for_a_day() -> None:
+def test_a_case_is_stuck_when_nothing_was_written_about_it_for_a_day() -> None:
     assert stuck(Case(order_id="ord_1", order=order(updated_at=TEN_DAYS_AGO)), PATIENCE, NOW)
     assert not stuck(Case(order_id="ord_1", order=order(updated_at=LONG_AGO)), PATIENCE, NOW)

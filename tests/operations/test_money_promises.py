@@ -1,4 +1,4 @@
-"""What counts as a broken promise about money (3 and 4)."""
+"""The violations of the promises about money (3 and 4)."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,18 +28,18 @@ from .papers import (
 )
 
 LATE = payment("REJECTED", "pay_2")
-"""A second payment, which the order does not want."""
+"""A second payment that the order is not waiting for."""
 
 
 def the_only(case: Case) -> Violation:
-    """Return what is wrong with the money of `case`, which is one thing."""
+    """Return the only violation about the money of `case`."""
     violations = money.check(case, PATIENCE, NOW)
     assert len(violations) == 1, violations
     return violations[0]
 
 
 def closed(status: str = "CANCELED", **changes: object) -> Case:
-    """Return an order that wants no money, and has had that of `pay_1`."""
+    """Return a closed order whose payment `pay_1` was captured."""
     return paid(
         **{
             "order": order(status, refunds_due=("pay_1",)),
@@ -50,7 +50,7 @@ def closed(status: str = "CANCELED", **changes: object) -> Case:
     )
 
 
-def test_a_paid_order_with_its_capture_is_well() -> None:
+def test_a_paid_order_with_its_capture_is_no_violation() -> None:
     assert wrong(paid()) == []
 
 
@@ -67,7 +67,7 @@ def test_a_paid_order_may_be_refunded_in_part() -> None:
     assert wrong(case) == []
 
 
-def test_a_late_capture_that_was_given_back_is_well() -> None:
+def test_a_late_capture_that_was_refunded_is_no_violation() -> None:
     late = payment("REJECTED", "pay_2", refunds=(refund(),))
     ledger = (charge(), charge("pay_2"), refunded("pay_2"))
     told_of_it = order(refunded_payments=("pay_2",))
@@ -79,13 +79,13 @@ def test_a_late_capture_may_wait_for_its_refund() -> None:
     assert wrong(paid(payments=(payment(), late), ledger=(charge(), charge("pay_2")))) == []
 
 
-def test_a_refund_that_the_ledger_has_is_not_counted_twice_while_it_is_pending_here() -> None:
+def test_a_refund_in_the_ledger_is_not_counted_twice_while_payments_has_it_pending() -> None:
     late = payment("REJECTED", "pay_2", refunds=(refund("PENDING"),))
     ledger = (charge(), charge("pay_2"), refunded("pay_2"))
     assert wrong(paid(payments=(payment(), late), ledger=ledger)) == []
 
 
-def test_a_canceled_order_with_its_money_given_back_is_well() -> None:
+def test_a_canceled_order_with_its_money_refunded_is_no_violation() -> None:
     back = payment("REFUNDED", refunds=(refund(),))
     told_of_it = order("CANCELED", refunds_due=("pay_1",), refunded_payments=("pay_1",))
     case = closed(order=told_of_it, payments=(back,), ledger=(charge(), refunded()))
@@ -100,10 +100,10 @@ def test_money_kept_for_an_order_that_is_not_paid_is_found(status: str) -> None:
 def test_cash_kept_for_an_order_that_is_not_paid_is_found() -> None:
     violation = the_only(closed(payments=(payment(provider="cash"),), ledger=()))
     assert violation.promise == 3
-    assert "is CANCELED, and the money of payment pay_1 is kept" in violation.sentence
+    assert "is CANCELED, but the money of payment pay_1 is kept" in violation.sentence
 
 
-def test_a_paid_order_whose_money_was_given_back_is_found() -> None:
+def test_a_paid_order_whose_money_was_refunded_is_found() -> None:
     back = payment("REFUNDED", refunds=(refund(),))
     violation = the_only(paid(payments=(back,), ledger=(charge(), refunded())))
     assert told([violation]) == [(3, ("ord_1", "pay_1"))]
@@ -114,7 +114,7 @@ def test_a_paid_order_without_any_payment_is_found() -> None:
     assert told([the_only(paid(payments=(), ledger=()))]) == [(3, ("ord_1", "pay_1"))]
 
 
-def test_an_order_paid_by_another_payment_than_it_says_is_found() -> None:
+def test_an_order_that_names_the_wrong_payment_is_found() -> None:
     violation = the_only(paid(order=order(paid_by="pay_9")))
     assert "PAID by pay_9" in violation.sentence
 
@@ -148,25 +148,25 @@ def test_a_paid_payment_that_the_ledger_does_not_know_is_found() -> None:
 
 def test_a_charge_that_payments_still_awaits_is_found() -> None:
     case = closed("AWAITING_PAYMENT", payments=(payment("AWAITING_PAYMENT"),))
-    assert any("was captured, and yet is AWAITING_PAYMENT" in each.sentence for each in wrong(case))
+    assert any("was captured, but is AWAITING_PAYMENT" in each.sentence for each in wrong(case))
 
 
 def test_a_charge_that_payments_has_rejected_is_found() -> None:
     violation = the_only(paid(payments=(payment("REJECTED"),)))
-    assert "was captured, and yet is REJECTED" in violation.sentence
+    assert "was captured, but is REJECTED" in violation.sentence
 
 
 def test_a_charge_of_another_amount_is_found() -> None:
     violation = the_only(paid(ledger=(charge(amount=1998),)))
-    assert "is of 1999 USD, but 1998 USD were charged" in violation.sentence
+    assert "is for 1999 USD, but 1998 USD was charged" in violation.sentence
 
 
 def test_a_charge_in_another_currency_is_found() -> None:
     violation = the_only(paid(ledger=(charge(currency="EUR"),)))
-    assert "is of 1999 USD, but 1999 EUR were charged" in violation.sentence
+    assert "is for 1999 USD, but 1999 EUR was charged" in violation.sentence
 
 
-def test_a_charge_of_another_amount_that_goes_back_is_well() -> None:
+def test_a_charge_of_another_amount_that_is_refunded_is_no_violation() -> None:
     case = closed(
         payments=(
             payment("REJECTED", captured=Money(1, "USD"), refunds=(refund("PENDING", amount=1),)),
@@ -176,9 +176,9 @@ def test_a_charge_of_another_amount_that_goes_back_is_well() -> None:
     assert wrong(case) == []
 
 
-def test_a_charge_by_card_for_a_payment_in_cash_is_found_unless_it_goes_back() -> None:
+def test_a_card_charge_for_a_cash_payment_is_found_unless_it_is_refunded() -> None:
     violation = the_only(paid(payments=(payment(provider="cash"),), ledger=(charge(amount=1),)))
-    assert "is by cash, but simulator has charged 1 for it and keeps them" in violation.sentence
+    assert "is by cash, but simulator charged 1 for it and keeps the money" in violation.sentence
 
     given_back = refund(amount=1, provider="simulator")
     well = paid(
@@ -188,13 +188,13 @@ def test_a_charge_by_card_for_a_payment_in_cash_is_found_unless_it_goes_back() -
     assert wrong(well) == []
 
 
-def test_a_refund_by_another_provider_that_its_ledger_has_not_is_found() -> None:
+def test_another_providers_refund_that_is_not_in_its_ledger_is_found() -> None:
     claimed = refund(amount=1, provider="simulator")
     case = paid(payments=(payment(provider="cash", refunds=(claimed,)),), ledger=())
-    assert any("which the ledger has not" in each.sentence for each in wrong(case))
+    assert any("but the ledger does not" in each.sentence for each in wrong(case))
 
 
-def test_a_verdict_that_has_not_come_in_a_day_is_found() -> None:
+def test_a_verdict_missing_for_a_day_is_found() -> None:
     def undecided(at: datetime, **changes: Any) -> Case:
         given = payment("AWAITING_PAYMENT", updated_at=at, **changes)
         return closed(order=order("CANCELED"), payments=(given,), ledger=())
@@ -202,10 +202,10 @@ def test_a_verdict_that_has_not_come_in_a_day_is_found() -> None:
     assert wrong(undecided(NOW - timedelta(hours=23))) == []
     violation = the_only(undecided(TEN_DAYS_AGO))
     assert told([violation]) == [(3, ("ord_1", "pay_1"))]
-    assert "has waited for its verdict since 2026-11-12 12:00:00" in violation.sentence
+    assert "has been waiting for its verdict since 2026-11-12 12:00:00" in violation.sentence
 
 
-def test_a_refund_that_was_not_made_in_a_day_is_found_with_what_its_provider_says() -> None:
+def test_a_refund_not_made_within_a_day_is_found_with_its_providers_error() -> None:
     def due(at: datetime, **changes: Any) -> Case:
         refunds = (refund("PENDING"),)
         return closed(payments=(payment(updated_at=at, refunds=refunds, **changes),))
@@ -217,7 +217,7 @@ def test_a_refund_that_was_not_made_in_a_day_is_found_with_what_its_provider_say
     assert "after 2881 failures: 'UnexpectedAnswer: 400'" in sentence
 
 
-def test_a_refund_on_its_way_excuses_nothing_else_of_its_order() -> None:
+def test_a_pending_refund_excuses_nothing_else_about_its_order() -> None:
     late = payment("REJECTED", "pay_2", refunds=(refund("PENDING"),))
     case = paid(
         reservation=reservation("HELD"),
@@ -228,12 +228,12 @@ def test_a_refund_on_its_way_excuses_nothing_else_of_its_order() -> None:
     assert not in_flight(case, PATIENCE, NOW)
 
 
-def test_a_refund_made_and_not_noted_yet_is_well() -> None:
+def test_a_refund_that_is_made_but_not_recorded_yet_is_no_violation() -> None:
     case = closed(payments=(payment(refunds=(refund("PENDING"),)),), ledger=(charge(), refunded()))
     assert wrong(case) == []
 
 
-def test_cash_that_is_still_awaited_for_a_closed_order_is_found() -> None:
+def test_cash_still_pending_for_a_closed_order_is_found() -> None:
     awaited = payment("AWAITING_PAYMENT", provider="cash")
     violation = the_only(closed(order=order("CANCELED"), payments=(awaited,), ledger=()))
     assert told([violation]) == [(3, ("ord_1", "pay_1"))]
@@ -242,35 +242,35 @@ def test_cash_that_is_still_awaited_for_a_closed_order_is_found() -> None:
 
 def test_a_payment_of_another_amount_than_its_order_is_found() -> None:
     case = paid(order=order(total=Money(2000, "USD")))
-    assert "its order of 2000 USD" in the_only(case).sentence
+    assert "its order for 2000 USD" in the_only(case).sentence
 
 
 def test_a_refund_that_the_provider_never_made_is_found() -> None:
     back = payment(refunds=(refund(amount=500),))
-    assert "rfd_1, which the ledger has not" in the_only(paid(payments=(back,))).sentence
+    assert "rfd_1, but the ledger does not" in the_only(paid(payments=(back,))).sentence
 
 
 def test_a_refund_that_payments_does_not_know_is_found() -> None:
     violation = the_only(paid(ledger=(charge(), refunded(amount=500))))
-    assert "has no refund rfd_1" in violation.sentence
+    assert "lacks refund rfd_1" in violation.sentence
 
 
-def test_giving_back_more_than_was_captured_is_found() -> None:
+def test_refunding_more_than_was_captured_is_found() -> None:
     refunds = (refund(amount=1500), refund("PENDING", amount=1500, id="rfd_2"))
     case = paid(payments=(payment(refunds=refunds),), ledger=(charge(), refunded(amount=1500)))
-    assert any("gives back 1001 more" in each.sentence for each in wrong(case))
+    assert any("refunds 1001 more" in each.sentence for each in wrong(case))
 
 
-def test_a_refunded_payment_of_which_something_is_kept_is_found() -> None:
+def test_a_refunded_payment_that_is_partly_kept_is_found() -> None:
     part = payment("REFUNDED", refunds=(refund(amount=500),))
     case = paid(payments=(part,), ledger=(charge(), refunded(amount=500)))
-    assert any("1499 of it are kept" in each.sentence for each in wrong(case))
+    assert any("1499 of it is kept" in each.sentence for each in wrong(case))
 
 
-def test_a_payment_that_is_still_paid_after_all_was_given_back_is_found() -> None:
+def test_a_payment_still_paid_after_a_full_refund_is_found() -> None:
     back = payment(refunds=(refund(),))
     case = paid(payments=(back,), ledger=(charge(), refunded()))
-    assert any("all of it was given back" in each.sentence for each in wrong(case))
+    assert any("all of it was refunded" in each.sentence for each in wrong(case))
 
 
 def test_money_kept_for_an_order_that_does_not_exist_is_found() -> None:

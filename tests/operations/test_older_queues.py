@@ -1,4 +1,4 @@
-"""Queues that only the version before uses: kept while anybody does, and then deleted."""
+"""Queues that only the previous version uses: kept while they are in use, then deleted."""
 
 from collections.abc import AsyncGenerator
 
@@ -17,7 +17,7 @@ NAME = topology.shared_request_queue("orders")
 
 @pytest.fixture
 async def older(rabbitmq: AbstractConnection) -> AsyncGenerator[AbstractQueue]:
-    """A queue as the version before has declared it."""
+    """A queue as the previous version declared it."""
     async with rabbitmq.channel() as channel:
         yield await channel.declare_queue(
             NAME, durable=True, arguments={"x-message-ttl": 60_000, "x-queue-type": "classic"}
@@ -34,7 +34,7 @@ async def is_there(rabbitmq: AbstractConnection) -> bool:
     return True
 
 
-async def test_one_that_nobody_uses_is_deleted_and_a_dry_run_says_so(
+async def test_an_unused_queue_is_deleted_and_a_dry_run_says_so(
     system: System, rabbitmq: AbstractConnection, older: AbstractQueue
 ) -> None:
     tried = await cartwheel(system, "setup", "--dry-run")
@@ -47,7 +47,7 @@ async def test_one_that_nobody_uses_is_deleted_and_a_dry_run_says_so(
     assert NAME not in (await cartwheel(system, "setup")).output
 
 
-async def test_one_that_is_read_or_holds_something_is_kept_until_it_is_said_that_all_is_replaced(
+async def test_a_queue_with_a_consumer_or_messages_is_kept_until_drop_older_is_given(
     system: System, rabbitmq: AbstractConnection, older: AbstractQueue
 ) -> None:
     async with rabbitmq.channel() as channel:

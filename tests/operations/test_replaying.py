@@ -1,4 +1,4 @@
-"""Replaying and dropping what is parked: never lost, wherever it is cut short."""
+"""Replaying and dropping dead letters: none is lost, wherever the tool is interrupted."""
 
 import asyncio
 import sys
@@ -22,22 +22,22 @@ from .conftest import SERVICE
 from .letters import (
     DEAD,
     EVENTS,
+    all_dead_letters,
     consuming,
     count,
-    everything_parked,
+    dead_letter,
     happened,
     holds,
     ids_in,
     nobody,
-    park,
     replay,
 )
 
 
-async def test_replay_begins_anew_and_counts_how_often(
+async def test_a_replay_resets_the_attempts_and_counts_the_replays(
     rabbitmq: AbstractConnection, channel: AbstractChannel, audit: Audit
 ) -> None:
-    await park(channel, 1, 2, replayed=1)
+    await dead_letter(channel, 1, 2, replayed=1)
 
     await replay(rabbitmq, audit, "evt_1")
 
@@ -52,7 +52,7 @@ async def test_replay_begins_anew_and_counts_how_often(
     await holds(channel, DEAD, 1)
 
 
-async def test_a_replayed_event_that_is_parked_again_is_not_replayed_twice_in_one_go(
+async def test_one_run_replays_an_event_that_is_dead_lettered_again_only_once(
     system: System, rabbitmq: AbstractConnection, channel: AbstractChannel, audit: Audit
 ) -> None:
     unreadable = Message(b"no json", headers=headers_of(happened(1)))
@@ -61,31 +61,31 @@ async def test_a_replayed_event_that_is_parked_again_is_not_replayed_twice_in_on
     lines: list[Line] = []
     async with consuming(system.environment["RABBITMQ_URL"], []):
         replayed = await actions.replay_all(
-            rabbitmq, [SERVICE], rate=5, audit=audit, told=lines.append
+            rabbitmq, [SERVICE], rate=5, audit=audit, on_done=lines.append
         )
         await holds(channel, DEAD, 3)
 
     assert replayed == len(lines) == 3
-    assert [each.replayed for each in await everything_parked(rabbitmq)] == [1, 1, 1]
+    assert [each.replayed for each in await all_dead_letters(rabbitmq)] == [1, 1, 1]
 
 
 async def test_replaying_all_keeps_to_its_rate(
     rabbitmq: AbstractConnection, channel: AbstractChannel, audit: Audit
 ) -> None:
-    await park(channel, *range(30))
+    await dead_letter(channel, *range(30))
     began = asyncio.get_running_loop().time()
 
-    await actions.replay_all(rabbitmq, [SERVICE], rate=20, audit=audit, told=nobody)
+    await actions.replay_all(rabbitmq, [SERVICE], rate=20, audit=audit, on_done=nobody)
 
     assert 1.2 < asyncio.get_running_loop().time() - began < 5
     await holds(channel, EVENTS, 30)
     assert await count(channel, DEAD) == 0
 
 
-async def test_an_event_that_rabbitmq_does_not_take_stays_parked(
+async def test_an_event_that_rabbitmq_refuses_stays_dead_lettered(
     rabbitmq: AbstractConnection, channel: AbstractChannel, audit: Audit
 ) -> None:
-    await park(channel, 1)
+    await dead_letter(channel, 1)
     await channel.queue_delete(EVENTS)
 
     with pytest.raises(PublishError):
@@ -99,7 +99,7 @@ async def test_an_event_that_rabbitmq_does_not_take_stays_parked(
 async def test_killing_the_tool_while_it_replays_loses_nothing(
     system: System, channel: AbstractChannel, database: Database
 ) -> None:
-    await park(channel, *range(400))
+    await dead_letter(channel, *range(400))
     environment = system.environment
     tool = await asyncio.create_subprocess_exec(
         *(sys.executable, replaying.__file__, SERVICE),
@@ -114,8 +114,8 @@ async def test_killing_the_tool_while_it_replays_loses_nothing(
     await tool.communicate()
 
     async def all_there() -> set[str]:
-        replayed, parked = await count(channel, EVENTS), await count(channel, DEAD)
-        assert replayed + parked >= 400
+        replayed, dead = await count(channel, EVENTS), await count(channel, DEAD)
+        assert replayed + dead >= 400
         assert 100 <= replayed < 400
         return await ids_in(channel, EVENTS) | await ids_in(channel, DEAD)
 
@@ -123,7 +123,7 @@ async def test_killing_the_tool_while_it_replays_loses_nothing(
 
 
 class Interrupted(Exception):
-    """The tool dies here."""
+    """The tool dies at this point."""
 
 
 class DiesBeforeFinishing(Audit):
@@ -131,10 +131,10 @@ class DiesBeforeFinishing(Audit):
         raise Interrupted
 
 
-async def test_nothing_is_done_without_a_line_in_the_audit(
+async def test_every_action_has_an_audit_line(
     rabbitmq: AbstractConnection, channel: AbstractChannel, database: Database
 ) -> None:
-    await park(channel, 1)
+    await dead_letter(channel, 1)
     with pytest.raises(Interrupted):
         await replay(rabbitmq, DiesBeforeFinishing(database), "evt_1")
 
@@ -142,10 +142,10 @@ async def test_nothing_is_done_without_a_line_in_the_audit(
     assert (line.event_id, line.action, line.done) == ("evt_1", Action.REPLAY, False)
 
 
-async def test_the_audit_keeps_what_was_dropped(
+async def test_the_audit_keeps_dropped_messages(
     rabbitmq: AbstractConnection, channel: AbstractChannel, audit: Audit
 ) -> None:
-    await park(channel, 5)
+    await dead_letter(channel, 5)
     told: list[Line] = []
     await actions.act(
         rabbitmq,
@@ -154,7 +154,7 @@ async def test_the_audit_keeps_what_was_dropped(
         action=Action.DROP,
         why="a test",
         audit=audit,
-        told=told.append,
+        on_done=told.append,
     )
 
     lines = [line async for line in audit.newest(0)]

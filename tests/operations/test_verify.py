@@ -1,6 +1,6 @@
-"""`cartwheel verify` over real databases, the real ledger and real queues.
+"""`cartwheel verify` with real databases, the real ledger and real queues.
 
-Nothing is tampered with but copies: other tests' orders live in the system's own databases.
+Tests tamper only with copies, because the system's databases also have other tests' orders.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from cartwheel.kernel.operating import topology
 from cartwheel.local.up import System
-from cartwheel.operations.dead_letters.parked import Parked
+from cartwheel.operations.dead_letters.dead_letter import DeadLetter
 from cartwheel.operations.verify import passes
 from cartwheel.operations.verify.ledger import LedgerSettings
 from cartwheel.operations.verify.noticed import Noticed, Some
@@ -30,23 +30,23 @@ from ..journeys.command_line import cartwheel
 from .conftest import SERVICE, Bought
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
-IMPATIENT = Patience(grace=timedelta(0), orphaned_hold=timedelta(0))
+IMPATIENT = Patience(grace=timedelta(0), orphaned_reservation=timedelta(0))
 
 
 class OfNotifications(Queues):
-    """The tests' own queues, standing for those of notifications, which really are empty."""
+    """The tests' own queues, in place of those of notifications, which are empty."""
 
     async def never_empty(self, duration: timedelta) -> frozenset[str]:
         busy = await super().never_empty(duration)
         return frozenset({"notifications"}) if busy else busy
 
-    async def parked_events(self) -> AsyncIterator[list[Parked]]:
-        async for some in super().parked_events():
+    async def dead_letters(self) -> AsyncIterator[list[DeadLetter]]:
+        async for some in super().dead_letters():
             yield [msgspec.structs.replace(each, service="notifications") for each in some]
 
 
 class Verifier:
-    """Verifies the copies; tells only of what concerns them, as the ledger is everybody's."""
+    """Verifies the copies. It reports only violations about them: all tests share the ledger."""
 
     def __init__(self, system: System, databases: Databases, rabbitmq: AbstractConnection) -> None:
         environment = system.environment
@@ -109,7 +109,7 @@ async def test_the_running_system_keeps_its_promises(system: System, bought: Bou
     assert told["noticed"]["needing_a_person"] == {"count": 0, "first": []}
 
 
-async def test_copies_of_what_is_well_are_well(verify: Verifier, bought: Bought) -> None:
+async def test_copies_of_correct_orders_have_no_violation(verify: Verifier, bought: Bought) -> None:
     assert await verify(everything(bought)) == ([], Excused())
 
 
@@ -170,7 +170,7 @@ BROKEN: dict[str, tuple[Tamper, set[tuple[int, str]]]] = {
         _reservation(status="HELD"),
         {(2, "product"), (5, "paid")},
     ),
-    "paid, and given up": (_order(status="CANCELED", paid_by=None), {(3, "payment"), (5, "paid")}),
+    "paid, and canceled": (_order(status="CANCELED", paid_by=None), {(3, "payment"), (5, "paid")}),
     "charged, and rejected": (_payment(status="REJECTED", live=False), {(3, "payment")}),
     "another amount": (_payment(**{"amount.amount": 1}), {(3, "payment")}),
     "charged, unknown to us": (
@@ -248,7 +248,7 @@ async def test_each_kind_of_broken_promise_is_found(
     assert expected <= told, found
 
 
-async def test_stock_sold_of_a_product_that_is_gone_is_found_and_confuses_no_other(
+async def test_stock_sold_of_a_missing_product_is_found_and_affects_no_other_product(
     verify: Verifier, bought: Bought
 ) -> None:
     await verify.databases.products["reservations"].update_one(
@@ -258,12 +258,12 @@ async def test_stock_sold_of_a_product_that_is_gone_is_found_and_confuses_no_oth
     found, _ = await verify({"prd_0", bought.product})
 
     assert [each.sentence for each in found if each.promise == 2] == [
-        "product prd_0 is reserved for orders but does not exist",
-        f"product {bought.product} has 4 pieces sold, and its reservations 2",
+        "product prd_0 is reserved for orders, but does not exist",
+        f"product {bought.product} has 4 pieces sold, but its reservations 2",
     ]
 
 
-async def test_what_is_younger_than_the_grace_period_is_in_flight(
+async def test_a_mismatch_within_the_grace_period_is_in_flight(
     verify: Verifier, bought: Bought
 ) -> None:
     await _reservation(status="HELD")(verify.databases, bought)
@@ -274,7 +274,7 @@ async def test_what_is_younger_than_the_grace_period_is_in_flight(
     assert excused.in_flight >= 1
 
 
-async def test_what_comes_right_between_the_two_looks_is_not_mentioned(
+async def test_a_mismatch_that_resolves_between_the_two_looks_is_not_reported(
     verify: Verifier, bought: Bought
 ) -> None:
     await _order(status="AWAITING_PAYMENT")(verify.databases, bought)
@@ -285,7 +285,7 @@ async def test_what_comes_right_between_the_two_looks_is_not_mentioned(
     assert await verifying == ([], Excused())
 
 
-async def test_an_effect_is_in_flight_while_events_wait_for_the_service_that_lacks_it(
+async def test_a_missing_effect_is_in_flight_while_its_service_has_events_waiting(
     verify: Verifier, bought: Bought, channel: AbstractChannel
 ) -> None:
     await verify.databases.notifications["mail"].delete_one({"order_id": bought.paid})
@@ -303,7 +303,7 @@ async def test_an_effect_is_in_flight_while_events_wait_for_the_service_that_lac
     assert excused == Excused()
 
 
-async def test_what_is_stuck_is_not_excused_by_events_that_wait(
+async def test_waiting_events_do_not_excuse_a_stuck_order(
     verify: Verifier, bought: Bought, channel: AbstractChannel
 ) -> None:
     await verify.databases.notifications["mail"].delete_one({"order_id": bought.paid})
@@ -321,7 +321,7 @@ async def test_what_is_stuck_is_not_excused_by_events_that_wait(
     assert excused == Excused()
 
 
-async def test_an_effect_that_waits_for_a_parked_event_is_counted_as_that(
+async def test_a_missing_effect_of_a_dead_lettered_event_is_counted_separately(
     verify: Verifier, bought: Bought, channel: AbstractChannel
 ) -> None:
     await verify.databases.notifications["mail"].delete_one({"order_id": bought.paid})
@@ -329,11 +329,11 @@ async def test_an_effect_that_waits_for_a_parked_event_is_counted_as_that(
     await channel.default_exchange.publish(_event(bought.paid), dead)
 
     found, excused = await verify({bought.paid}, services=(SERVICE,), queues=OfNotifications)
-    assert (found, excused) == ([], Excused(parked=1))
+    assert (found, excused) == ([], Excused(dead_lettered=1))
     assert (await channel.declare_queue(dead, passive=True)).declaration_result.message_count == 1
 
 
-async def test_a_parked_event_excuses_only_what_its_own_service_would_put_right(
+async def test_a_dead_lettered_event_excuses_only_mismatches_that_its_service_would_resolve(
     verify: Verifier, bought: Bought, channel: AbstractChannel
 ) -> None:
     await verify.databases.notifications["mail"].delete_one({"order_id": bought.paid})
@@ -343,10 +343,10 @@ async def test_a_parked_event_excuses_only_what_its_own_service_would_put_right(
     found, excused = await verify({bought.paid}, services=(SERVICE,), queues=OfNotifications)
 
     assert [each.promise for each in found] == [5]
-    assert excused == Excused(parked=1)
+    assert excused == Excused(dead_lettered=1)
 
 
-async def test_a_refused_mail_is_told_although_its_event_is_parked(
+async def test_a_refused_mail_is_reported_although_its_event_is_dead_lettered(
     verify: Verifier, bought: Bought, channel: AbstractChannel
 ) -> None:
     await verify.databases.notifications["mail"].update_one(
@@ -359,9 +359,7 @@ async def test_a_refused_mail_is_told_although_its_event_is_parked(
     assert [each.promise for each in found] == [7]
 
 
-async def test_what_is_worth_knowing_is_noticed_on_the_way(
-    verify: Verifier, bought: Bought
-) -> None:
+async def test_other_findings_are_gathered_on_the_way(verify: Verifier, bought: Bought) -> None:
     mails = verify.databases.notifications["mail"]
     by_alice = {"by": "alice@laptop", "at": LONG_AGO}
     ids = [mail["_id"] async for mail in mails.find().sort("_id", 1)]

@@ -83,7 +83,7 @@ async def test_by_hand_it_takes_the_commands_that_are_printed(shop: Shop) -> Non
     again = await shop.setup("--dry-run", **by_api(shop))
 
     assert told.status == 0, told.errors
-    assert "does not do it over HTTP; rabbitmq-queues is not on PATH" in told.output
+    assert "cannot do this with its management API; rabbitmq-queues is not on PATH" in told.output
     assert [command.split()[:2] for command in commands] == 2 * [["rabbitmq-queues", "grow"]]
     # The API spreads the leaders by itself, once there are members to lead.
     assert "spread the leaders" in then.output
@@ -97,7 +97,7 @@ async def test_where_nothing_can_look_the_commands_to_look_are_printed(shop: Sho
     ran = await shop.setup(RABBITMQ_NODENAME=shop.brokers.node("one"))
 
     assert ran.status == 0, ran.errors
-    assert "! RabbitMQ's nodes and members cannot be seen: rabbitmqctl is not on PATH" in ran.output
+    assert "! RabbitMQ's nodes and members cannot be read: rabbitmqctl is not on PATH" in ran.output
     assert f"    rabbitmqctl list_queues --vhost {shop.vhost} name members" in ran.output
 
 
@@ -241,7 +241,7 @@ async def test_the_management_api_of_another_cluster_is_refused(
     )
 
     assert ran.status == 1
-    assert "RABBITMQ_MANAGEMENT_URL is of the cluster tests-" in ran.errors
+    assert "RABBITMQ_MANAGEMENT_URL points to the cluster tests-" in ran.errors
 
 
 async def test_the_next_management_url_is_taken_where_one_is_down(shop: Shop) -> None:

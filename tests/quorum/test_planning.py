@@ -68,12 +68,12 @@ def test_a_queue_without_a_majority_is_only_told_of() -> None:
 def test_a_queue_that_is_not_listed_is_told_of() -> None:
     seen = Cluster({"a": True, "b": True}, (queue("q1", "a", "b"),), unlisted=("q2",))
 
-    assert troubles(seen) == ["not there, or without a leader: q2"]
+    assert troubles(seen) == ["missing, or without a leader: q2"]
 
 
 def test_a_member_that_does_not_answer_on_a_running_node_is_told_of() -> None:
     assert troubles(cluster(queue("q1", *ALL, online=("a", "b")))) == [
-        "c runs, but its member does not answer: q1"
+        "c is running, but its member does not answer: q1"
     ]
 
 

@@ -1,4 +1,4 @@
-"""The real process on a real port with a real ledger, and somebody who receives its webhooks."""
+"""The real process on a real port with a real ledger, and a receiver of its webhooks."""
 
 import asyncio
 import contextlib
@@ -26,13 +26,13 @@ Answer = tuple[int, Any]
 
 
 def card(number: str = "4242424242424242", **otherwise: object) -> dict[str, Any]:
-    """Return what makes a payment method of a card."""
+    """Return the body of a request that makes a payment method of a card."""
     good = {"number": number, "exp_month": 12, "exp_year": 2034, "cvc": "123"}
     return {"type": "card", "card": {**good, **otherwise}}
 
 
 class Simulator:
-    """A simulator process; `await start()` returns when it has said that it is ready."""
+    """A simulator process. `await start()` returns when the process has reported it is ready."""
 
     def __init__(self, folder: Path, webhook_url: str | None = None) -> None:
         self.folder = folder
@@ -79,13 +79,13 @@ class Simulator:
         )
 
     async def kill(self) -> None:
-        """As `kill -9` does: it gets no chance to write anything."""
+        """End the process like `kill -9`: it gets no chance to write anything."""
         assert self._process
         self._process.kill()
         await self._gone()
 
     async def stop(self) -> int:
-        """Ask it to stop as systemd would; return its exit status."""
+        """Stop the process as systemd does; return its exit status."""
         assert self._process
         if self._process.returncode is None:
             self._process.terminate()
@@ -120,7 +120,7 @@ class Simulator:
         return made["id"]
 
     async def intent(self, payment_id: str, number: str = "4242424242424242") -> str:
-        """Announce a charge of 19.99 USD; return the intent's id."""
+        """Create an intent of 19.99 USD; return its id."""
         status, intent = await self.announce(payment_id, await self.token(number))
         assert status == 200, intent
         return intent["id"]
@@ -144,7 +144,7 @@ class Simulator:
 
 
 class Receiver:
-    """Receives webhooks; `answers` are the statuses given to a payment's next ones, else 200."""
+    """Receives webhooks. `answers` are the statuses for a payment's next ones; otherwise 200."""
 
     def __init__(self) -> None:
         self.received: list[tuple[str, bytes, Any]] = []
@@ -158,7 +158,7 @@ class Receiver:
         self.received.append((request.headers["Simulator-Signature"], body, event))
         self._arrived.set()
         waiting = self.answers.get(event["payment_id"])
-        elsewhere = {"Location": self.url}  # whoever follows a redirect delivers one too many
+        elsewhere = {"Location": self.url}  # a sender that follows redirects delivers one too many
         return web.Response(status=waiting.pop(0) if waiting else 200, headers=elsewhere)
 
     def events(self, *payment_ids: str) -> list[Any]:
@@ -189,7 +189,7 @@ async def receiver() -> AsyncGenerator[Receiver]:
 async def simulator(
     tmp_path_factory: pytest.TempPathFactory, receiver: Receiver
 ) -> AsyncGenerator[Simulator]:
-    """One that all tests share; they keep apart by payment id."""
+    """A simulator that all tests share. Each uses its own payment ids."""
     simulator = Simulator(tmp_path_factory.mktemp("simulator"), receiver.url)
     await simulator.start()
     yield simulator
@@ -200,7 +200,7 @@ async def simulator(
 async def own_simulator(
     tmp_path: Path,
 ) -> AsyncGenerator[Callable[[str | None], Simulator]]:
-    """Makes simulators, not yet started, that a test may kill and start again."""
+    """Makes simulators that a test starts, and may kill and start again."""
     made: list[Simulator] = []
 
     def make(webhook_url: str | None = None) -> Simulator:
@@ -225,7 +225,7 @@ def payment_id() -> str:
 
 @pytest.fixture
 async def silent_port() -> AsyncGenerator[int]:
-    """A port that takes connections and never answers."""
+    """A port that accepts connections and never answers."""
 
     async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):

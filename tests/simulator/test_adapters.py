@@ -46,7 +46,7 @@ async def test_a_declined_card_is_a_verdict_not_an_exception(
     assert await cards.cancel(payment_id) == outcome
 
 
-async def test_a_charge_that_comes_after_its_cancellation_is_void(
+async def test_a_charge_after_its_cancellation_is_void(
     cards: SimulatorCards, payment_id: str, simulator: Simulator
 ) -> None:
     assert await cards.cancel(payment_id) == Outcome(Voided())
@@ -58,7 +58,7 @@ async def test_a_charge_that_comes_after_its_cancellation_is_void(
     assert [entry["kind"] for entry in await simulator.entries(payment_id)] == ["cancellation"]
 
 
-async def test_looking_a_payment_up_tells_its_verdict_and_prevents_nothing(
+async def test_a_lookup_returns_the_verdict_and_prevents_nothing(
     cards: SimulatorCards, payment_id: str, simulator: Simulator
 ) -> None:
     assert await cards.look_up(payment_id) is None
@@ -75,7 +75,7 @@ async def test_looking_a_payment_up_tells_its_verdict_and_prevents_nothing(
     assert await cards.look_up(another) == charged
 
 
-async def test_looking_up_a_payment_canceled_before_it_was_made_tells_that_it_is_void(
+async def test_a_lookup_of_a_payment_canceled_before_it_was_made_returns_void(
     cards: SimulatorCards, payment_id: str
 ) -> None:
     await cards.cancel(payment_id)
@@ -99,7 +99,7 @@ async def test_no_answer_is_an_outage_and_canceling_finds_the_truth(
     assert (await cards.cancel(payment_id)).verdict == Captured(PRICE)
 
 
-async def test_nobody_there_is_an_outage(unused_tcp_port: int) -> None:
+async def test_a_refused_connection_is_an_outage(unused_tcp_port: int) -> None:
     async with open_simulator(f"http://127.0.0.1:{unused_tcp_port}", API_KEY) as cards:
         with pytest.raises(Unavailable):
             await cards.cancel("pay_1")
@@ -114,7 +114,9 @@ async def test_silence_is_a_timeout(silent_port: int, monkeypatch: pytest.Monkey
             await cards.cancel("pay_1")
 
 
-async def test_a_wrong_key_is_nobodys_refusal(simulator: Simulator, payment_id: str) -> None:
+async def test_a_wrong_key_is_an_error_and_no_refusal(
+    simulator: Simulator, payment_id: str
+) -> None:
     wrong = "sk_wrong"
     async with open_simulator(simulator.url, wrong) as cards:
         with pytest.raises(UnexpectedAnswer, match="401 unauthorized") as charging:
@@ -137,7 +139,7 @@ async def test_an_unknown_token_is_refused_and_nothing_has_happened(
 
 
 @pytest.mark.parametrize("number", ["4242424242424242", "4000000000000002"])
-async def test_a_token_pays_once_and_its_own_payment_is_answered_again(
+async def test_a_token_pays_once_and_a_repeat_of_its_payment_gets_the_same_answer(
     cards: SimulatorCards, simulator: Simulator, payment_id: str, number: str
 ) -> None:
     token, another = await simulator.token(number), new_id("pay")
@@ -151,7 +153,7 @@ async def test_a_token_pays_once_and_its_own_payment_is_answered_again(
     assert await simulator.entries(another) == []
 
 
-async def test_the_verdict_tells_what_may_be_shown_of_the_card(
+async def test_the_verdict_has_the_card_details_that_may_be_shown(
     cards: SimulatorCards, payment_id: str
 ) -> None:
     outcome = await cards.charge(charge_of(payment_id, "pm_card_amex"))

@@ -60,7 +60,7 @@ def test_a_test_card_behaves_as_stripe_says(
         ("378282246310005", "123", 12, 2034, "cvc"),
     ],
 )
-def test_a_card_that_cannot_be_right_is_refused_by_field(
+def test_an_invalid_card_is_refused_with_the_field(
     number: str, cvc: str, month: int, year: int, param: str
 ) -> None:
     with pytest.raises(CardError) as refused:
@@ -107,7 +107,7 @@ def test_a_card_is_good_until_the_end_of_its_month() -> None:
         ("2721000000000000", "unknown"),
     ],
 )
-def test_the_first_digits_tell_the_brand(number: str, brand: str) -> None:
+def test_the_first_digits_determine_the_brand(number: str, brand: str) -> None:
     assert brand_of(number) == brand
 
 

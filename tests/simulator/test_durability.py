@@ -11,7 +11,7 @@ from cartwheel.kernel import new_id
 from .conftest import Simulator
 
 
-async def test_what_was_answered_survives_a_kill(
+async def test_answered_charges_survive_a_kill(
     own_simulator: Callable[[], Simulator], payment_id: str
 ) -> None:
     simulator = own_simulator()
@@ -26,7 +26,7 @@ async def test_what_was_answered_survives_a_kill(
     assert [entry["kind"] for entry in await simulator.entries(payment_id)] == ["charge"]
 
 
-async def test_a_kill_in_full_swing_loses_nothing_answered_and_charges_nothing_twice(
+async def test_a_kill_under_load_loses_no_answered_charge_and_charges_nothing_twice(
     own_simulator: Callable[[], Simulator],
 ) -> None:
     simulator = own_simulator()
@@ -76,11 +76,11 @@ async def test_the_ledger_only_grows(simulator: Simulator, payment_id: str) -> N
     assert len(await simulator.entries(payment_id)) == 1
 
 
-async def test_a_ledger_of_an_older_version_is_taken_over(
+async def test_a_ledger_of_an_older_version_is_migrated(
     own_simulator: Callable[[], Simulator], payment_id: str
 ) -> None:
-    """It lacks the columns that tell how an intent's key was first used, and which payment has used
-    up a payment method."""
+    """It lacks two columns: how an intent's key was first used, and which payment has used up a
+    payment method."""
     simulator = own_simulator()
     await simulator.start()
     token = await simulator.token()
@@ -98,7 +98,7 @@ async def test_a_ledger_of_an_older_version_is_taken_over(
     assert (await simulator.confirm(announced[1]["id"]))[1]["status"] == "succeeded"
 
 
-async def test_it_stops_when_asked_though_an_answer_is_late(
+async def test_it_stops_on_request_even_while_an_answer_is_delayed(
     own_simulator: Callable[[], Simulator], payment_id: str
 ) -> None:
     simulator = own_simulator()

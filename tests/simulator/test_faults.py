@@ -79,7 +79,7 @@ async def test_a_late_answer_comes_after_the_charge(simulator: Simulator, paymen
     assert time.monotonic() - asked >= 1.5
 
 
-async def test_a_cancellation_forestalls_a_late_charge(
+async def test_a_cancellation_prevents_a_delayed_charge(
     simulator: Simulator, payment_id: str
 ) -> None:
     intent_id = await simulator.intent(payment_id)
@@ -94,9 +94,7 @@ async def test_a_cancellation_forestalls_a_late_charge(
     assert [entry["kind"] for entry in await simulator.entries(payment_id)] == ["cancellation"]
 
 
-async def test_a_fault_lasts_for_so_many_confirmations(
-    simulator: Simulator, payment_id: str
-) -> None:
+async def test_a_fault_occurs_count_times(simulator: Simulator, payment_id: str) -> None:
     intent_id = await simulator.intent(payment_id)
     await simulator.post("/v1/faults", {"kind": "error", "count": 2})
 
@@ -105,7 +103,7 @@ async def test_a_fault_lasts_for_so_many_confirmations(
     assert statuses == [500, 500, 200]
 
 
-async def test_a_fault_for_one_payment_spares_the_others(
+async def test_a_fault_of_one_payment_does_not_affect_others(
     simulator: Simulator, payment_id: str
 ) -> None:
     other = new_id("pay")
@@ -153,7 +151,7 @@ async def test_a_cancellation_is_answered_late(simulator: Simulator, payment_id:
     assert time.monotonic() - asked >= 0.3
 
 
-async def test_a_fault_spoils_no_other_step(simulator: Simulator, payment_id: str) -> None:
+async def test_a_fault_affects_no_other_step(simulator: Simulator, payment_id: str) -> None:
     await ask_for(simulator, "error", payment_id, on="cancel")
 
     await paid(simulator, payment_id)
@@ -179,13 +177,13 @@ async def test_a_fault_without_a_count_lasts_until_it_is_removed(
     assert (spoilt, spared, after) == ([500, 500, 500], 200, 200)
 
 
-async def test_a_webhook_fault_goes_with_a_confirmation_only(simulator: Simulator) -> None:
+async def test_a_webhook_fault_needs_a_confirmation(simulator: Simulator) -> None:
     status, _ = await simulator.post("/v1/faults", {"kind": "webhook_late", "on": "refund"})
 
     assert status == 400
 
 
-async def test_a_webhook_comes_twice_as_the_same_event(
+async def test_a_webhook_is_sent_twice_as_the_same_event(
     simulator: Simulator, receiver: Receiver, payment_id: str
 ) -> None:
     await ask_for(simulator, "webhook_twice", payment_id)
@@ -196,7 +194,7 @@ async def test_a_webhook_comes_twice_as_the_same_event(
     assert one == two
 
 
-async def test_a_webhook_comes_late(
+async def test_a_webhook_is_sent_late(
     simulator: Simulator, receiver: Receiver, payment_id: str
 ) -> None:
     await ask_for(simulator, "webhook_late", payment_id)
@@ -209,7 +207,7 @@ async def test_a_webhook_comes_late(
     assert time.monotonic() - asked > 0.29
 
 
-async def test_a_webhook_comes_after_a_younger_one(
+async def test_a_webhook_is_sent_after_a_newer_one(
     simulator: Simulator, receiver: Receiver, payment_id: str
 ) -> None:
     younger = new_id("pay")
@@ -222,7 +220,7 @@ async def test_a_webhook_comes_after_a_younger_one(
     assert [event["payment_id"] for event in events] == [younger, payment_id]
 
 
-async def test_a_webhook_never_comes(
+async def test_a_webhook_is_never_sent(
     simulator: Simulator, receiver: Receiver, payment_id: str
 ) -> None:
     younger = new_id("pay")

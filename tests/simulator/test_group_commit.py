@@ -32,7 +32,7 @@ def stored(db: sqlite3.Connection) -> set[str]:
     return {word for (word,) in db.execute("SELECT word FROM words")}
 
 
-async def test_everything_waiting_is_stored_and_answered(store: GroupCommit) -> None:
+async def test_all_waiting_work_is_stored_and_answered(store: GroupCommit) -> None:
     words = [str(number) for number in range(500)]
 
     answers = await asyncio.gather(*[store.do(partial(add_one, word=word)) for word in words])
@@ -41,7 +41,7 @@ async def test_everything_waiting_is_stored_and_answered(store: GroupCommit) -> 
     assert await store.do(stored) == set(words)
 
 
-async def test_one_that_fails_leaves_nothing_and_harms_nobody(store: GroupCommit) -> None:
+async def test_failing_work_is_rolled_back_and_affects_no_other(store: GroupCommit) -> None:
     def fail(db: sqlite3.Connection) -> None:
         add(db, "half done")
         raise LookupError("changed my mind")
@@ -60,7 +60,7 @@ async def test_one_that_fails_leaves_nothing_and_harms_nobody(store: GroupCommit
     assert await store.do(stored) == {"first", "last"}
 
 
-async def test_a_caller_that_gives_up_does_not_take_its_write_back(store: GroupCommit) -> None:
+async def test_a_canceled_callers_write_still_happens(store: GroupCommit) -> None:
     writing = asyncio.create_task(store.do(lambda db: add(db, "kept")))
     await asyncio.sleep(0)
     writing.cancel()
@@ -71,7 +71,7 @@ async def test_a_caller_that_gives_up_does_not_take_its_write_back(store: GroupC
     assert await store.do(stored) == {"kept"}
 
 
-async def test_closing_finishes_what_is_waiting(tmp_path: Path) -> None:
+async def test_closing_finishes_the_waiting_work(tmp_path: Path) -> None:
     path = tmp_path / "words.sqlite"
     store = GroupCommit(path, MIGRATIONS)
     writing = [asyncio.create_task(store.do(partial(add_one, word=word))) for word in "abc"]

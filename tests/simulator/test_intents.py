@@ -12,7 +12,7 @@ BROKE = "4000000000009995"
 
 
 async def described(simulator: Simulator, payment_id: str) -> dict[str, object]:
-    """Return what an intent is made of."""
+    """Return the body of a request for an intent."""
     return {
         "payment_id": payment_id,
         "amount": 5,
@@ -43,7 +43,7 @@ async def test_an_intent_alone_charges_nothing(simulator: Simulator, payment_id:
 @pytest.mark.parametrize(
     ("number", "code"), [(DECLINED, "card_declined"), (BROKE, "insufficient_funds")]
 )
-async def test_a_card_that_does_not_pay_is_declined_with_the_reason(
+async def test_a_bad_card_is_declined_with_the_reason(
     simulator: Simulator, payment_id: str, number: str, code: str
 ) -> None:
     intent_id = await simulator.intent(payment_id, number)
@@ -119,7 +119,7 @@ async def test_the_same_key_with_another_body_is_a_conflict(
     assert await simulator.entries(payment_id) == []
 
 
-async def test_a_charge_is_not_announced_anew_under_its_key(
+async def test_the_key_of_a_charge_cannot_be_used_for_an_intent_without_confirmation(
     simulator: Simulator, payment_id: str
 ) -> None:
     new = await described(simulator, payment_id)
@@ -166,7 +166,7 @@ async def test_a_canceled_intent_is_never_charged(simulator: Simulator, payment_
     assert [entry["kind"] for entry in await simulator.entries(payment_id)] == ["cancellation"]
 
 
-async def test_a_payment_never_seen_is_canceled_for_good(
+async def test_an_unknown_payment_is_canceled_for_good(
     simulator: Simulator, payment_id: str
 ) -> None:
     for _ in range(2):
@@ -183,7 +183,7 @@ async def test_a_payment_never_seen_is_canceled_for_good(
 @pytest.mark.parametrize(
     ("number", "status"), [("4242424242424242", "succeeded"), (DECLINED, "failed")]
 )
-async def test_canceling_what_is_through_tells_what_became_of_it(
+async def test_canceling_a_completed_payment_returns_its_outcome(
     simulator: Simulator, payment_id: str, number: str, status: str
 ) -> None:
     await simulator.confirm(await simulator.intent(payment_id, number))
@@ -197,7 +197,7 @@ async def test_canceling_what_is_through_tells_what_became_of_it(
 @pytest.mark.parametrize(
     ("number", "status"), [("4242424242424242", "succeeded"), (DECLINED, "failed")]
 )
-async def test_a_payment_is_found_by_its_own_id_as_it_stands(
+async def test_a_payments_current_state_is_found_by_its_id(
     simulator: Simulator, payment_id: str, number: str, status: str
 ) -> None:
     intent_id = await simulator.intent(payment_id, number)
@@ -211,7 +211,7 @@ async def test_a_payment_is_found_by_its_own_id_as_it_stands(
     assert confirmed["status"] == status
 
 
-async def test_looking_at_a_payment_changes_nothing(simulator: Simulator, payment_id: str) -> None:
+async def test_reading_a_payment_changes_nothing(simulator: Simulator, payment_id: str) -> None:
     unseen, answer = await simulator.call("GET", f"/v1/payments/{payment_id}")
     assert (unseen, answer["error"]["code"]) == (404, "resource_missing")
 
@@ -262,7 +262,7 @@ async def test_refunds_are_repeatable_and_never_exceed_the_capture(
     assert kinds == ["charge", "refund"]
 
 
-async def test_what_was_not_captured_cannot_be_refunded(
+async def test_a_payment_without_a_capture_cannot_be_refunded(
     simulator: Simulator, payment_id: str
 ) -> None:
     await simulator.confirm(await simulator.intent(payment_id, DECLINED))
@@ -298,7 +298,7 @@ async def test_nobody_gets_in_without_the_key(simulator: Simulator, key: str) ->
         ("PUT", "/v1/refunds", None, 405, "method_not_allowed"),
     ],
 )
-async def test_nonsense_is_refused(
+async def test_a_malformed_request_is_refused(
     simulator: Simulator, method: str, path: str, content: object, status: int, code: str
 ) -> None:
     answer = await simulator.call(method, path, content)

@@ -8,7 +8,7 @@ from cartwheel.kernel.lowlevel import notify
 
 
 @pytest.mark.parametrize("kind", ["file", "abstract"])
-def test_whoever_started_the_process_is_told(
+def test_readiness_is_reported_to_the_starter_of_the_process(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = str(tmp_path / "socket") if kind == "file" else "@" + new_id("test")
@@ -23,7 +23,7 @@ def test_whoever_started_the_process_is_told(
 
 
 @pytest.mark.parametrize("address", ["", "/nobody/listens/here"])
-def test_nobody_listening_is_no_error(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_listener_is_no_error(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", address)
 
     notify("READY=1")

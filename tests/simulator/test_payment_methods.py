@@ -1,4 +1,4 @@
-"""Payment methods: what stands for a card, made by a page of the shop with a publishable key."""
+"""Payment methods: they stand for cards; the shop's page makes them with a publishable key."""
 
 import asyncio
 from typing import Any
@@ -46,7 +46,7 @@ async def test_a_card_becomes_a_payment_method_that_shows_brand_and_last_digits(
         ({"cvc": "12"}, "invalid_cvc", "cvc"),
     ],
 )
-async def test_a_card_that_cannot_be_right_is_refused_by_field(
+async def test_an_invalid_card_is_refused_with_the_field(
     simulator: Simulator, wrong: dict[str, Any], code: str, param: str
 ) -> None:
     status, answer = await simulator.tokenize(card(**wrong))
@@ -68,7 +68,7 @@ async def test_a_card_that_cannot_be_right_is_refused_by_field(
         (b" " * 20_000, 413, "request_entity_too_large"),
     ],
 )
-async def test_nonsense_is_refused(
+async def test_a_malformed_request_is_refused(
     simulator: Simulator, content: object, status: int, code: str
 ) -> None:
     answer = await simulator.tokenize(content)
@@ -104,21 +104,23 @@ async def test_the_publishable_key_opens_nothing_else(
 
 
 async def test_the_secret_key_makes_no_payment_method(simulator: Simulator) -> None:
-    """Whoever has it is a server, through which no card number should go."""
+    """A server has that key, and no card number should pass through a server."""
     status, answer = await simulator.post(PATH, card(), Authorization=f"Bearer {API_KEY}")
 
     assert (status, answer["error"]["code"]) == (403, "publishable_key_required")
 
 
 @pytest.mark.parametrize("key", ["", "Bearer ", "Bearer pk_other", f"Basic {PUBLISHABLE_KEY}"])
-async def test_without_a_key_there_is_none(simulator: Simulator, key: str) -> None:
+async def test_without_a_valid_key_no_payment_method_is_made(
+    simulator: Simulator, key: str
+) -> None:
     status, answer = await simulator.post(PATH, card(), Authorization=key)
 
     assert (status, answer["error"]["code"]) == (401, "unauthorized")
 
 
 async def test_a_page_of_any_origin_may_ask_and_read_the_answer(simulator: Simulator) -> None:
-    """As a browser does it: https://fetch.spec.whatwg.org/#http-cors-protocol"""
+    """The requests are a browser's: https://fetch.spec.whatwg.org/#http-cors-protocol"""
     asking = {
         "Origin": SHOP,
         "Access-Control-Request-Method": "POST",
@@ -181,7 +183,7 @@ async def test_of_many_charges_at_once_by_one_payment_method_one_is_made(
     assert sorted(status for status, _ in answers) == [200] + [400] * 19
 
 
-async def test_of_two_announced_by_one_payment_method_one_is_charged(
+async def test_of_two_intents_with_one_payment_method_one_is_charged(
     simulator: Simulator,
 ) -> None:
     token = await simulator.token()

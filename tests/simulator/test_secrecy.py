@@ -1,4 +1,4 @@
-"""Card numbers and CVCs are in the memory of the simulator's request, and nowhere else."""
+"""Card numbers and CVCs exist only in memory, for the time of a request to the simulator."""
 
 import re
 import sqlite3
@@ -60,7 +60,7 @@ async def test_card_data_is_in_no_file_of_the_simulator(
     assert b"card_declined" in b"".join(file.read_bytes() for file in files if file.is_file())
 
 
-async def test_answers_to_bad_cards_repeat_nothing_of_them(simulator: Simulator) -> None:
+async def test_answers_to_bad_cards_contain_no_card_data(simulator: Simulator) -> None:
     for content in (
         card_of("4111111111111112", cvc="987"),
         card_of(cvc="98765"),

@@ -23,7 +23,7 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
         ("4000000000000002", "payment_intent.payment_failed"),
     ],
 )
-async def test_a_verdict_is_told_by_a_signed_webhook(
+async def test_a_verdict_is_reported_by_a_signed_webhook(
     simulator: Simulator, receiver: Receiver, payment_id: str, number: str, kind: str
 ) -> None:
     await simulator.confirm(await simulator.intent(payment_id, number))
@@ -39,7 +39,7 @@ async def test_a_verdict_is_told_by_a_signed_webhook(
     assert ("failure" in event) == (kind == "payment_intent.payment_failed")
 
 
-async def test_a_cancellation_is_told_too(
+async def test_a_cancellation_is_reported_too(
     simulator: Simulator, receiver: Receiver, payment_id: str
 ) -> None:
     await simulator.intent(payment_id)
@@ -50,7 +50,7 @@ async def test_a_cancellation_is_told_too(
     assert event["type"] == "payment_intent.canceled"
 
 
-async def test_repeating_a_confirmation_tells_nothing_more(
+async def test_repeating_a_confirmation_sends_no_further_webhook(
     simulator: Simulator, receiver: Receiver, payment_id: str
 ) -> None:
     intent_id = await simulator.intent(payment_id)
@@ -117,12 +117,12 @@ def test_pauses_grow_to_an_hour() -> None:
     assert pauses == [1, 2, 4, 1024, 3600, 3600]
 
 
-def test_an_absent_route_is_asked_once_a_minute_at_most() -> None:
+def test_a_missing_route_is_tried_at_most_once_a_minute() -> None:
     assert pause_before_retry(0, 404, age=0) == 60
     assert pause_before_retry(0, 503, age=0) == 1
 
 
-def test_after_three_days_a_webhook_is_given_up() -> None:
+def test_a_webhook_is_not_retried_after_three_days() -> None:
     assert pause_before_retry(80, 503, age=GIVE_UP_AFTER + 1) is None
 
 

@@ -1,1 +1,1 @@
-"""What operators do to a running system: set it up, look at it, try it."""
+"""The operators' commands for a running system: set up, inspect and try it."""

@@ -1,4 +1,4 @@
-"""`cartwheel admin`: who may do what, in Cognito."""
+"""`cartwheel admin`: the users' permissions, which Cognito stores."""
 
 from typing import Any
 
@@ -12,16 +12,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotGranted(Exception):
-    """Cognito did not do it; the message says why."""
+    """Cognito did not grant the permission. The message says why."""
 
 
 async def grant(email: str, settings: Settings) -> None:
-    """Put the user into the admin group; it shows in tokens from their next log-in on. Repeatable.
+    """Put the user into the admin group. Tokens show it from the next login on. Repeatable.
 
     Raises:
-        NotGranted: nobody has signed up as `email`, or Cognito is away or will not.
+        NotGranted: nobody has signed up as `email`, or Cognito is down or refuses.
     """
-    # Here, because it takes as long to import as everything else, and most commands do without.
+    # Imported here because this import is slow, and most commands do not need it.
     from aiobotocore.session import AioSession
     from botocore.exceptions import BotoCoreError, ClientError
 

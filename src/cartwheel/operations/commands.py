@@ -1,6 +1,6 @@
-"""`cartwheel setup`, `demo`, `mail` and `admin`, as typed by a person.
+"""The command line of `cartwheel setup`, `demo`, `mail` and `admin`.
 
-Each command imports its work when it begins: `--help` does without.
+Each command imports its work when it starts, so `--help` does not load it.
 """
 
 from typing import Annotated
@@ -17,20 +17,21 @@ from cartwheel.services import SERVICES
 
 def setup(
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be done.")
+        bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")
     ] = False,
     drop_older: Annotated[
         bool,
         typer.Option(
             "--drop-older",
-            help="Delete the queues that only the version before uses: after an upgrade.",
+            help="After an upgrade, delete the queues that only the previous version uses.",
         ),
     ] = False,
 ) -> None:
-    """Declare queues and exchanges, make indexes, migrate data. May be repeated at any time.
+    """Declare queues and exchanges, create indexes, migrate data. May be repeated at any time.
 
-    Where RabbitMQ is a cluster: give each queue its members on three nodes, drop those on forgotten
-    nodes, and spread the leaders. That needs RABBITMQ_MANAGEMENT_URL, or rabbitmqctl on PATH.
+    On a RabbitMQ cluster, it also gives each queue members on three nodes, removes members on
+    forgotten nodes, and spreads the leaders. That needs RABBITMQ_MANAGEMENT_URL, or rabbitmqctl on
+    PATH.
     """
     from cartwheel.operations import setup as preparation
     from cartwheel.operations import shown_setup
@@ -44,13 +45,13 @@ def setup(
 
 def demo(
     admin_email: Annotated[
-        str, typer.Option(help="Who creates the products.", envvar="DEMO_ADMIN_EMAIL")
+        str, typer.Option(help="The admin who creates the products.", envvar="DEMO_ADMIN_EMAIL")
     ] = ADMIN,
     admin_password: Annotated[
         str, typer.Option(help="Their password.", envvar="DEMO_ADMIN_PASSWORD", show_default=False)
     ] = PASSWORD,
 ) -> None:
-    """Sign up, order, pay and get the mail, on the running system. Shows each step."""
+    """Sign up, place an order, pay, and get the mail on the running system, step by step."""
     from cartwheel.operations import demo as trial
 
     settings = typed.settings(trial.Settings)
@@ -58,17 +59,17 @@ def demo(
     typed.run(work, trial.DemoFailed)
 
 
-mail = typer.Typer(help="See which mail went to whom, and why; send again what has failed.")
+mail = typer.Typer(help="List the mail that was sent, and send failed mail again.")
 
 
 def _order(given: str | None) -> str | None:
-    """Return an order's number as it is written, or its id."""
+    """Return the order's number in its normal form, or the order's id."""
     if given is None or given.startswith("ord_"):
         return given
     number = read_number(given)
     if number is None:
         raise typer.BadParameter(
-            f"{given} is neither an order's number (such as K7QM3-XWD9A) nor its id (ord_…)"
+            f"{given} is neither an order number (such as K7QM3-XWD9A) nor an order id (ord_…)"
         )
     return number
 
@@ -78,14 +79,16 @@ def list_(
     context: typer.Context,
     order: Annotated[
         str | None,
-        typer.Option(metavar="NUMBER|ID", help="Only about this order.", callback=_order),
+        typer.Option(metavar="NUMBER|ID", help="Only mail about this order.", callback=_order),
     ] = None,
-    to: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Only to this address.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 20,
-    whole: Annotated[bool, typer.Option("--whole", help="Show what they say.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    to: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Only mail to this address.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="The largest number to list.")] = 20,
+    whole: Annotated[bool, typer.Option("--whole", help="Show the text of each mail.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """List which mail went to whom, and why; or send again what has failed."""
+    """List the mail that was sent, to whom, and why; or send failed mail again."""
     if context.invoked_subcommand is not None:
         return
     from cartwheel.operations import mail as mails
@@ -106,22 +109,24 @@ def list_(
 
 @mail.command()
 def resend(
-    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="As in the list.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="The id, as `mail` lists it.")],
 ) -> None:
-    """Send FAILED mails again, once the cause is fixed."""
+    """Send FAILED mail again, after the cause is fixed."""
     from cartwheel.operations import mail as mails
 
     settings = typed.settings(BusSettings)
     typed.run(mails.resent(settings, ids), mails.NotAllSent)
 
 
-admin = typer.Typer(no_args_is_help=True, help="Say who may do what.")
+admin = typer.Typer(no_args_is_help=True, help="Manage the users' permissions.")
 
 
 @admin.command()
-def grant(email: Annotated[str, typer.Argument(help="Of somebody who has signed up.")]) -> None:
-    """Put a user into the admin group. They log in again to get a token that says so."""
+def grant(
+    email: Annotated[str, typer.Argument(help="The address of a user who has signed up.")],
+) -> None:
+    """Make a user an admin. They must log in again to get a token that shows it."""
     from cartwheel.operations import admin as admins
 
     typed.run(admins.grant(email, typed.settings(admins.Settings)), admins.NotGranted)
-    typed.say_done(f"{email} is an admin from the next log-in on")
+    typed.say_done(f"{email} is an admin from the next login on")

@@ -1,7 +1,7 @@
-"""What `cartwheel setup` declares: what is missing, and what was declared otherwise.
+"""Checks of the queues and exchanges that `cartwheel setup` declares.
 
-Whether a queue is there is asked without declaring it (AMQP: passive). Whether one that is there
-has our arguments, only declaring it again tells, which changes nothing.
+A passive declaration (AMQP) shows whether a queue exists. Only an active one shows whether an
+existing queue has our arguments; on an existing queue it changes nothing.
 """
 
 import re
@@ -22,10 +22,10 @@ _VALUE = re.compile(r"the value '([^']*)' of type '\w+'")
 
 
 async def missing(connection: AbstractConnection, services: Iterable[str]) -> list[str]:
-    """Return the exchanges and queues that are not there, such as `queue events.orders`.
+    """Return the missing exchanges and queues, such as `queue events.orders`.
 
     Raises:
-        ChannelPreconditionFailed: one is there with other arguments; see `otherwise`.
+        ChannelPreconditionFailed: one exists with other arguments; see `otherwise`.
     """
     found: list[str] = []
     async with connection.channel() as channel:
@@ -44,8 +44,10 @@ async def missing(connection: AbstractConnection, services: Iterable[str]) -> li
 
 
 class Older(msgspec.Struct, frozen=True):
-    """Queues that only the version before uses: those that were deleted, and those that a process
-    still takes from, or that hold something."""
+    """Queues that only the previous version uses.
+
+    `used` ones still have a consumer or messages; the others were deleted.
+    """
 
     deleted: tuple[str, ...] = ()
     used: tuple[str, ...] = ()
@@ -54,9 +56,9 @@ class Older(msgspec.Struct, frozen=True):
 async def delete_older(
     connection: AbstractConnection, services: Iterable[str], *, used_too: bool, dry_run: bool
 ) -> Older:
-    """Delete the queues of the version before that nobody uses; with `used_too`, all of them.
+    """Delete the previous version's queues that are not in use; with `used_too`, all of them.
 
-    A dry run only says which.
+    A dry run only returns which.
     """
     deleted: list[str] = []
     used: list[str] = []
@@ -73,13 +75,13 @@ async def delete_older(
             deleted.append(name)
         except ChannelNotFoundEntity:
             continue
-        except ChannelPreconditionFailed:  # somebody has come meanwhile
+        except ChannelPreconditionFailed:  # a consumer or a message arrived in the meantime
             used.append(name)
     return Older(tuple(deleted), tuple(used))
 
 
 async def _is_there(connection: AbstractConnection, *, queue: str = "", exchange: str = "") -> bool:
-    # A channel each: RabbitMQ closes it where there is no such thing.
+    # One channel per check: RabbitMQ closes the channel if the queue or exchange is missing.
     try:
         async with connection.channel() as channel:
             if queue:
@@ -92,10 +94,10 @@ async def _is_there(connection: AbstractConnection, *, queue: str = "", exchange
 
 
 def otherwise(error: ChannelPreconditionFailed) -> Unusable:
-    """Return what to say of a queue that exists with other arguments than ours."""
+    """Return the error for a queue that exists with other arguments than ours."""
     found = _INEQUIVALENT.search(str(error))
     if found is None:
-        return Unusable(f"RabbitMQ refuses what is declared: {error}")
+        return Unusable(f"RabbitMQ refuses the declaration: {error}")
     ours, theirs = (_VALUE.sub(r"\1", found[name]) for name in ("ours", "theirs"))
     name = found["name"]
     how = (

@@ -1,4 +1,4 @@
-"""`cartwheel demo`: the main job against a running system, as a customer would do it."""
+"""`cartwheel demo`: a purchase on a running system, as a customer would make it."""
 
 import asyncio
 import secrets
@@ -20,7 +20,7 @@ from cartwheel.operations.reaching import BusSettings, NotRunning
 Result = TypeVar("Result")
 
 PATIENCE_SECONDS = 30.0
-"""How long to wait for what follows by events: the order turns PAID, the mail goes out."""
+"""How long to wait for the effects of events: the order becomes PAID, the mail is sent."""
 
 ADDRESS = {
     "name": "Grace Hopper",
@@ -43,11 +43,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DemoFailed(Exception):
-    """A step did not come out as it should; the message is what came back."""
+    """A step failed. The message is the answer."""
 
 
 class _Api:
-    """An API as a client sees it; every step is shown with what came back."""
+    """A client of an API that prints each step and its answer."""
 
     def __init__(self, http: aiohttp.ClientSession, below: str, console: Console) -> None:
         self._http = http
@@ -55,7 +55,7 @@ class _Api:
         self._console = console
 
     async def get(self, path: str, token: str) -> Any:
-        """Ask without showing it."""
+        """Send a GET request without printing it."""
         headers = {"Authorization": f"Bearer {token}"}
         async with self._http.get(f"{self._below}{path}", headers=headers) as response:
             return await response.json(content_type=None)
@@ -70,7 +70,11 @@ class _Api:
         token: str | None = None,
         show: Callable[[Any], str],
     ) -> Any:
-        """Send a request and show it. Raises DemoFailed unless the answer is a success."""
+        """Send a request and print it.
+
+        Raises:
+            DemoFailed: the answer is not a success.
+        """
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         if method == "POST":
             headers["Idempotency-Key"] = secrets.token_hex(16)
@@ -92,7 +96,7 @@ class _Api:
 
 
 async def demo(settings: Settings, *, admin: tuple[str, str], console: Console) -> None:
-    """Sign up, order, pay, and see it through.
+    """Sign up, place an order, pay, and wait for the mail.
 
     Raises:
         DemoFailed: a step failed.
@@ -121,7 +125,7 @@ async def demo(settings: Settings, *, admin: tuple[str, str], console: Console) 
 async def _buy(
     shop: _Api, provider: _Api, settings: Settings, admin: tuple[str, str], console: Console
 ) -> dict[str, Any]:
-    """Do the main job, step by step; return the order, PAID."""
+    """Make a purchase, step by step; return the PAID order."""
     tag = secrets.token_hex(3)
     token = await _sign_up(shop, tag, settings, console)
     products = await _create_products(shop, tag, admin)
@@ -139,7 +143,7 @@ async def _buy(
 
 
 async def _sign_up(shop: _Api, tag: str, settings: Settings, console: Console) -> str:
-    """Make an account; return its access token."""
+    """Create an account; return its access token."""
     customer = {"email": f"demo-{tag}@example.com", "password": f"Demo-{secrets.token_hex(8)}"}
     await shop.step(
         "Sign up",
@@ -213,7 +217,7 @@ async def _place_order(shop: _Api, products: list[dict[str, Any]], token: str) -
 
 
 async def _make_card_token(provider: _Api, publishable_key: str) -> str:
-    # As the page of a shop does it: the card goes to its provider, and never to the shop.
+    # As in a shop's page: the card is sent to the provider, never to the shop.
     made = await provider.step(
         "Make a token of the card, at its provider",
         "POST",
@@ -243,7 +247,7 @@ async def _pay(shop: _Api, order: dict[str, Any], card_token: str, token: str) -
 
 
 async def _see_paid(shop: _Api, order: dict[str, Any], token: str) -> dict[str, Any]:
-    """Return the order once it is PAID: a moment after its payment, by an event."""
+    """Return the order when it is PAID. An event makes it so a moment after the payment."""
     path = f"/orders/{order['id']}"
 
     async def paid() -> bool | None:
@@ -267,7 +271,7 @@ async def _mail_for(order_id: str, settings: Settings) -> MailView | None:
 
 
 async def _eventually(look: Callable[[], Awaitable[Result | None]], otherwise: str) -> Result:
-    """Look again until there is something, for PATIENCE_SECONDS."""
+    """Poll until there is a result, for PATIENCE_SECONDS."""
     until = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < until:
         if (found := await look()) is not None:

@@ -1,4 +1,4 @@
-"""`cartwheel mail`: what was sent to whom, and why; and sending again what has failed."""
+"""`cartwheel mail`: list the mail that was sent, to whom and why, and send failed mail again."""
 
 import asyncio
 import socket
@@ -32,7 +32,7 @@ _COLUMNS = (
 async def listed(
     settings: BusSettings, *, limit: int, order: str | None = None, to: str | None = None
 ) -> Page[MailView]:
-    """Return the newest mail, about the order of this number or id, to this address."""
+    """Return the newest mail about the order with this number or id, and to this address."""
     number = read_number(order) if order else None
     order_id = None if number else order
     async with _bus(settings) as asks:
@@ -43,7 +43,7 @@ async def listed(
 
 @asynccontextmanager
 async def _bus(settings: BusSettings) -> AsyncGenerator[RpcClient]:
-    """Yield a bus to ask services on.
+    """Yield a bus for requests to services.
 
     Raises:
         NotRunning: RabbitMQ does not answer.
@@ -65,14 +65,14 @@ async def _bus(settings: BusSettings) -> AsyncGenerator[RpcClient]:
 
 
 class NotAllSent(Exception):
-    """Some mails were not sent again; what is said of each is printed already."""
+    """Some mails were not sent again. Their errors are printed already."""
 
 
 async def resent(settings: BusSettings, ids: Sequence[str]) -> None:
-    """Have each of these mails sent again; one that cannot be does not keep the others from it.
+    """Have each of these mails sent again. A failure does not stop the others.
 
     Raises:
-        NotAllSent: after all were tried.
+        NotAllSent: some failed; all were tried.
     """
     actor = _operator()
     each = list(dict.fromkeys(ids))
@@ -92,7 +92,7 @@ async def resent(settings: BusSettings, ids: Sequence[str]) -> None:
 
 
 def _operator() -> Actor:
-    """Return who has typed the command, as an admin."""
+    """Return the user who runs the command, as an admin."""
     return Actor(user_id=f"{typed.user()}@{socket.gethostname()}", admin=True)
 
 
@@ -111,7 +111,7 @@ def show_list(page: Page[MailView], console: Console) -> None:
     console.print(f"{count} mail{'s' if count > 1 else ''}, newest first", highlight=False)
     tables.show(_COLUMNS, [_row(mail) for mail in page.data], console)
     if page.next_cursor:
-        console.print("There are older ones; --limit shows more.", highlight=False)
+        console.print("There is older mail. A higher --limit shows more.", highlight=False)
 
 
 def _row(mail: MailView) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Reaching the system: by the environment, or the instance that runs from this folder."""
+"""Finding the running system: from the environment, or the instance started in this folder."""
 
 import os
 
@@ -11,7 +11,7 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 
 
 class NotRunning(Exception):
-    """There is nothing to reach."""
+    """The system, or a dependency of it, does not answer."""
 
 
 class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,9 +20,9 @@ class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def use_running_instance() -> None:
-    """Complete this process's environment by the running instance's; what is set already wins.
+    """Add the running instance's environment to this process's. Variables already set win.
 
-    Where none runs, by the running cluster's.
+    If no instance is running, use the running cluster's environment.
     """
     found = instance.environment(instance.folder())
     for name, value in (found or instance.environment(instance.cluster_folder())).items():

@@ -1,7 +1,7 @@
 """`cartwheel setup`: queues, exchanges, indexes and migrations, before any process starts.
 
-Where RabbitMQ is a cluster, it then looks after the members of the queues. A dry run only says
-what would be done.
+On a RabbitMQ cluster it also maintains the members of the queues. A dry run only reports what
+would be done.
 """
 
 from collections.abc import Callable
@@ -30,9 +30,11 @@ class Settings(ClusterSettings, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What was done, or in a dry run would be: how many migrations, by database; what became of
-    the queues' members, and of those of the version before. `missing` is what a dry run would
-    declare, and `unseen` what it cannot see."""
+    """What was done or, in a dry run, would be done.
+
+    It has the number of migrations per database, the changes to the queues' members, and the queues
+    of the previous version. `missing` is what a dry run would declare, `unseen` what it cannot see.
+    """
 
     migrations: dict[str, int]
     queues: Tended
@@ -48,16 +50,16 @@ async def setup(
     drop_older: bool = False,
     doing: Callable[[str], AbstractContextManager[object]],
 ) -> Outcome:
-    """Declare and migrate everything, and look after the queues' members. Repeatable.
+    """Declare and migrate everything, and maintain the queues' members. Repeatable.
 
     Args:
-        dry_run: only say what would be done.
-        drop_older: delete the queues that only the version before uses, also if one is in use.
-        doing: shows a text for as long as something takes.
+        dry_run: only report what would be done.
+        drop_older: delete the queues that only the previous version uses, even those in use.
+        doing: shows a text while a step runs.
 
     Raises:
-        Unusable: RabbitMQ, its management API or MongoDB does not take part, and nothing is done;
-            or a queue was declared with other arguments, and the rest is not done.
+        Unusable: RabbitMQ, its management API or MongoDB cannot be used, and nothing is done; or a
+            queue exists with other arguments, and the remaining steps are not done.
     """
     await check_rabbitmq(settings.rabbitmq_url, settings.amqp_client)
     for each in settings.databases.distinct():

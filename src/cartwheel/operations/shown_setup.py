@@ -1,4 +1,4 @@
-"""What `cartwheel setup` prints: a short list, and the commands that are left to its operator."""
+"""The output of `cartwheel setup`: a short list, and the commands that the operator has to run."""
 
 import shlex
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def _about_older(older: Older, *, dry_run: bool) -> Iterator[str]:
         yield f"{'would delete' if dry_run else 'deleted'} queue {name} of an older version"
     if older.used:
         yield (
-            f"{', '.join(older.used)}: kept for processes of an older version. Once all of them "
+            f"{', '.join(older.used)}: kept for processes of an older version. When all of them "
             "are replaced, run `cartwheel setup --drop-older`"
         )
 
@@ -44,6 +44,6 @@ def _about_members(queues: Tended) -> Iterator[str]:
     for trouble in queues.troubles:
         yield f"! {trouble}"
     if queues.commands:
-        yield "Run this where RabbitMQ runs, as its user, and then `cartwheel setup` again:"
+        yield "Run this on RabbitMQ's machine, as its user, and then `cartwheel setup` again:"
     for command in queues.commands:
         yield f"    {shlex.join(command)}"

@@ -1,7 +1,7 @@
-"""Lists for people: a table where it fits, else an entry for each item.
+"""Lists for people: a table if it fits on the screen, otherwise one entry per item.
 
-What people copy (ids, addresses) is never broken; only prose is folded. Into a pipe or a file, a
-line is an item.
+Only prose is wrapped. Text that people copy (ids, addresses) is never broken. In a pipe or a file,
+each item is one line.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from rich.text import Text
 from cartwheel.contracts import text
 
 _READABLE = 20
-"""Columns of the screen below which folded prose is not readable any more."""
+"""In fewer columns than this, wrapped prose is unreadable."""
 
 _GAP = 2
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column of a list; `prose` may be folded.
+    """A column of a list. `prose` may be wrapped.
 
-    `width` is how wide it is at least: of a long list, pieces that are printed one after the other
-    line up.
+    `width` is the least width. It makes the columns line up in a long list, which is printed in
+    pieces.
     """
 
     name: str
@@ -39,8 +39,8 @@ def show(
     *,
     header: bool = True,
 ) -> None:
-    """Print `rows`; `header` is False for a piece that goes on with a table."""
-    # What is listed may come from anybody, and nobody moves a terminal's cursor from here.
+    """Print `rows`. `header` is False for a piece that continues a table."""
+    # The text may come from anybody. It must not contain terminal control sequences.
     cells = [[text.one_line(cell, longest=len(cell)) for cell in row] for row in rows]
     if _least_width(columns, cells) <= console.width:
         console.print(_table(columns, cells, header))
@@ -81,7 +81,7 @@ def _show_entries(
     for row in rows:
         for name, cell in zip(_names(columns), row, strict=True):
             told = Text.assemble((name.ljust(longest), "bold"), " " * _GAP, cell)
-            # The terminal folds what is too long, and gives it back whole when it is copied.
+            # The terminal wraps long lines, and copies them as one line.
             console.print(told, soft_wrap=True)
         console.print()
 

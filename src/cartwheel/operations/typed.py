@@ -1,5 +1,4 @@
-"""What every command typed by a person shares: settings, a name, what it prints, and one line for
-what went wrong."""
+"""What all commands share: settings, output, the user's name, and errors as one line."""
 
 import asyncio
 import os
@@ -20,17 +19,17 @@ Result = TypeVar("Result")
 Settings = TypeVar("Settings", bound=msgspec.Struct)
 
 _NO_LIMIT = 1_000_000
-"""Columns; wider than anything that is printed."""
+"""Columns: wider than any output."""
 
 
 def settings(kind: type[Settings], *, databases: Iterable[str] = ()) -> Settings:
-    """Return `kind` from the environment or the running instance; ends with status 2 otherwise.
+    """Return `kind` from the environment or the running instance; exit with 2 if it is not there.
 
     `databases` names the services whose databases the command uses.
     """
     from cartwheel.kernel.lowlevel import configure
 
-    # A command says itself what went wrong: no log gets into what it prints.
+    # A command prints its own errors. Log lines must not get into its output.
     configure("cartwheel", "CRITICAL")
     use_running_instance()
     try:
@@ -40,21 +39,20 @@ def settings(kind: type[Settings], *, databases: Iterable[str] = ()) -> Settings
         raise typer.Exit(2) from None
 
 
-def run(work: Coroutine[Any, Any, Result], *mendable: type[Exception], failed: int = 1) -> Result:
+def run(work: Coroutine[Any, Any, Result], *expected: type[Exception], failed: int = 1) -> Result:
     """Run a command's work.
 
-    What users can cause or mend (the `mendable` errors, and a part that is away) is one line and
-    the status `failed`.
+    For `expected` errors and outages of dependencies, print one line and exit with `failed`.
     """
     try:
         return asyncio.run(work)
-    except (NotRunning, Outage, OSError, *_of_the_drivers(), *mendable) as error:
+    except (NotRunning, Outage, OSError, *_of_the_drivers(), *expected) as error:
         complain(_sentence(error))
         raise typer.Exit(failed) from None
 
 
 def _of_the_drivers() -> tuple[type[Exception], ...]:
-    """Return what drivers raise; evaluated once something was raised, and imported then."""
+    """Return the drivers' errors. Python evaluates this, and so imports them, only on an error."""
     from aiormq.exceptions import AMQPError
 
     from cartwheel.kernel.servers import Unusable
@@ -63,8 +61,10 @@ def _of_the_drivers() -> tuple[type[Exception], ...]:
 
 
 def output() -> Console:
-    """Return where a command prints: as wide as the terminal; into a pipe or file, without limit,
-    so that nothing is broken there."""
+    """Return the console for a command's output.
+
+    It is as wide as the terminal. In a pipe or a file, it has no limit, so that no line is broken.
+    """
     console = Console()
     if not console.file.isatty():
         console.width = _NO_LIMIT
@@ -76,7 +76,7 @@ def say_done(text: str) -> None:
 
 
 def _sentence(error: Exception) -> str:
-    """Return what to say of `error`."""
+    """Return the text to print for `error`."""
     from aiormq.exceptions import AMQPError
 
     from cartwheel.kernel.servers import Unusable, why
@@ -94,9 +94,9 @@ def complain(text: str) -> None:
 
 
 def user() -> str:
-    """Return who typed the command, as the operating system knows them."""
+    """Return the name of the operating system's user who runs the command."""
     number = os.getuid()
     try:
         return pwd.getpwuid(number).pw_name
-    except KeyError:  # a container may run as a number without a name
+    except KeyError:  # a container may run as a user id without a name
         return str(number)

@@ -1,11 +1,11 @@
-"""`cartwheel dlq`: events that were parked, looked at, replayed or dropped.
+"""`cartwheel dlq`: list, show, replay and drop dead-lettered events.
 
-parked     one parked message, and why it lies there
-queue      taking parked messages in hand, and giving them back
-audit      who replayed or dropped what, when and why
-actions    replay and drop: nothing is gone before it is somewhere else
-listing    as much of what is parked as is asked for
-display    all of this for people and for programs
-work       what each command does, from connecting to its last line
-commands   as typed by a person
+dead_letter   one dead letter, and the reason for it
+queue         fetching dead letters, and requeuing those that were not acknowledged
+audit         who replayed or dropped what, when and why
+actions       replay and drop, without losing a message
+listing       the list of dead letters, up to the requested length
+display       output for people and for programs
+work          what each command does, from connecting to the last line of output
+commands      the command line
 """

@@ -1,9 +1,9 @@
-"""Replay and drop. Nothing is gone before it is somewhere else, wherever the tool is killed.
+"""Replaying and dropping dead letters. No message is lost, even if the tool is killed.
 
-replay   audit line, publish, wait for RabbitMQ's confirm, acknowledge what was parked.
-         Killed in between, the event is both replayed and parked: repeating it changes
-         nothing, as consumers apply an event once in effect.
-drop     audit line with the whole message, acknowledge.
+replay   Write the audit line, publish, wait for RabbitMQ's confirm, acknowledge the dead letter.
+         If the tool is killed in between, the event is replayed and still dead-lettered. A second
+         replay is harmless, because consumers apply an event once in effect.
+drop     Write the audit line with the whole message, acknowledge the dead letter.
 """
 
 import asyncio
@@ -15,28 +15,28 @@ from aio_pika.abc import AbstractConnection
 from cartwheel.kernel.operating import topology, wire
 from cartwheel.operations.dead_letters import queue
 from cartwheel.operations.dead_letters.audit import Action, Audit, Line
-from cartwheel.operations.dead_letters.parked import Parked
-from cartwheel.operations.dead_letters.queue import Letter, as_published
+from cartwheel.operations.dead_letters.dead_letter import DeadLetter
+from cartwheel.operations.dead_letters.queue import Fetched, as_published
 
 _CONFIRM_WITHIN = 10.0
 _TOGETHER = 50
-"""Messages that share one write of audit lines and wait for their confirms together."""
+"""Messages whose audit lines share one write, and whose confirms are awaited together."""
 
 _HELD_AT_MOST = 60.0
-"""Seconds for which a window's messages are in hand; RabbitMQ takes them back after 30 min."""
+"""Seconds for which a window's messages stay unacknowledged. RabbitMQ permits 30 minutes."""
 
-Told = Callable[[Line], None]
+OnDone = Callable[[Line], None]
 
 
 async def find(
     connection: AbstractConnection, services: Sequence[str], ids: frozenset[str]
-) -> list[Parked]:
-    """Return everything parked under `ids`, and give it back."""
-    found: list[Parked] = []
+) -> list[DeadLetter]:
+    """Return all dead letters with one of `ids`; they stay in their queues."""
+    found: list[DeadLetter] = []
     for service in services:
-        async with queue.in_hand(connection, service) as windows:
+        async with queue.fetching(connection, service) as windows:
             async for window in windows:
-                found += [letter.parked for letter in window if letter.parked.id in ids]
+                found += [each.letter for each in window if each.letter.id in ids]
     return found
 
 
@@ -48,16 +48,16 @@ async def act(
     action: Action,
     why: str | None = None,
     audit: Audit,
-    told: Told,
+    on_done: OnDone,
 ) -> frozenset[str]:
-    """Replay or drop everything parked under `ids`; return those of them that were found."""
+    """Replay or drop all dead letters with one of `ids`; return the ids that were found."""
     found: set[str] = set()
     for service in services:
-        async with queue.in_hand(connection, service) as windows:
+        async with queue.fetching(connection, service) as windows:
             async for window in windows:
-                letters = [letter for letter in window if letter.parked.id in ids]
-                found |= {letter.parked.id for letter in letters}
-                await _settle(letters, action, why, audit, told)
+                matching = [each for each in window if each.letter.id in ids]
+                found |= {each.letter.id for each in matching}
+                await _settle(matching, action, why, audit, on_done)
     return frozenset(found)
 
 
@@ -67,20 +67,22 @@ async def replay_all(
     *,
     rate: float,
     audit: Audit,
-    told: Told,
+    on_done: OnDone,
 ) -> int:
-    """Replay everything parked at this moment, `rate` a second at most; return how many."""
+    """Replay all current dead letters, at most `rate` a second; return their number."""
     window = min(queue.WINDOW, max(1, int(rate * _HELD_AT_MOST)))
     replayed = 0
     for service in services:
-        async with queue.in_hand(connection, service, window=window) as windows:
-            async for letters in _paced(windows, rate):
-                await _settle(letters, Action.REPLAY, None, audit, told)
-                replayed += len(letters)
+        async with queue.fetching(connection, service, window=window) as windows:
+            async for batch in _paced(windows, rate):
+                await _settle(batch, Action.REPLAY, None, audit, on_done)
+                replayed += len(batch)
     return replayed
 
 
-async def _paced(windows: AsyncIterator[list[Letter]], rate: float) -> AsyncIterator[list[Letter]]:
+async def _paced(
+    windows: AsyncIterator[list[Fetched]], rate: float
+) -> AsyncIterator[list[Fetched]]:
     together = max(1, min(_TOGETHER, int(rate / 5)))
     next_at = time.monotonic()
     async for window in windows:
@@ -92,34 +94,32 @@ async def _paced(windows: AsyncIterator[list[Letter]], rate: float) -> AsyncIter
 
 
 async def _settle(
-    letters: Sequence[Letter], action: Action, why: str | None, audit: Audit, told: Told
+    batch: Sequence[Fetched], action: Action, why: str | None, audit: Audit, on_done: OnDone
 ) -> None:
-    if not letters:
+    if not batch:
         return
-    lines = await audit.begin(action, [letter.parked for letter in letters], why=why)
+    lines = await audit.begin(action, [each.letter for each in batch], why=why)
     if action is Action.REPLAY:
-        outcomes = await asyncio.gather(
-            *(_publish(letter) for letter in letters), return_exceptions=True
-        )
+        outcomes = await asyncio.gather(*(_publish(each) for each in batch), return_exceptions=True)
     else:
-        outcomes = [None] * len(letters)
+        outcomes = [None] * len(batch)
     done: list[Line] = []
-    for letter, line, outcome in zip(letters, lines, outcomes, strict=True):
+    for each, line, outcome in zip(batch, lines, outcomes, strict=True):
         if outcome is None:
-            # Only now: what is acknowledged is nowhere else than where it was sent.
-            await letter.delivery.ack()
+            # Acknowledge last: from here on, the message exists only where it was published.
+            await each.delivery.ack()
             done.append(line)
     for line in await audit.finish(done):
-        told(line)
+        on_done(line)
     for outcome in outcomes:
         if outcome is not None:
             raise outcome
 
 
-async def _publish(letter: Letter) -> None:
+async def _publish(fetched: Fetched) -> None:
     """Send the message to its service's queue; when this returns, RabbitMQ has it on disk."""
-    message = wire.copy_of(letter.delivery, letter.parked.headers_to_replay())
+    message = wire.copy_of(fetched.delivery, fetched.letter.headers_to_replay())
     async with asyncio.timeout(_CONFIRM_WITHIN):
-        await letter.channel.default_exchange.publish(
-            as_published(message), topology.event_queue(letter.parked.service), mandatory=True
+        await fetched.channel.default_exchange.publish(
+            as_published(message), topology.event_queue(fetched.letter.service), mandatory=True
         )

@@ -1,8 +1,8 @@
 """Who replayed or dropped what, when and why: `dead_letter_audit` in the database `operations`.
 
-A line is stored before the act and marked `done` after it, so that nothing is done without a line.
-One that is not `done` is an act that a crash cut short: its message is still parked, unless it was
-the very last step that was missing. Of a dropped message the line keeps everything.
+A line is stored before the action and marked `done` after it, so every action has a line. If a
+line is not `done`, a crash interrupted the action: its message is still dead-lettered, unless only
+the last step is missing. The line of a dropped message contains the whole message.
 """
 
 import socket
@@ -16,7 +16,7 @@ import msgspec
 from cartwheel.kernel import new_id, utc_now
 from cartwheel.kernel.mongodb import Database, from_document, to_document
 from cartwheel.operations import typed
-from cartwheel.operations.dead_letters.parked import Parked
+from cartwheel.operations.dead_letters.dead_letter import DeadLetter
 
 _COLLECTION = "dead_letter_audit"
 
@@ -27,7 +27,7 @@ class Action(StrEnum):
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """`who` is a user of the operating system; `message` is kept of what was dropped."""
+    """One action. `who` is a user of the operating system. Only drops have a `message`."""
 
     id: str
     at: datetime
@@ -49,16 +49,16 @@ class Audit:
         self._lines = database[_COLLECTION]
 
     async def begin(
-        self, action: Action, letters: Sequence[Parked], *, why: str | None = None
+        self, action: Action, letters: Sequence[DeadLetter], *, why: str | None = None
     ) -> list[Line]:
-        """Store, and return, a line for each of `letters`."""
-        lines = [_line(action, parked, why) for parked in letters]
+        """Store and return a line for each of `letters`."""
+        lines = [_line(action, letter, why) for letter in letters]
         if lines:
             await self._lines.insert_many([to_document(line) for line in lines])
         return lines
 
     async def finish(self, lines: Sequence[Line]) -> list[Line]:
-        """Mark `lines` as done, and return them so."""
+        """Mark `lines` as done; return the changed lines."""
         ids = [line.id for line in lines]
         await self._lines.update_many({"_id": {"$in": ids}}, {"$set": {"done": True}})
         return [msgspec.structs.replace(line, done=True) for line in lines]
@@ -69,11 +69,11 @@ class Audit:
             yield from_document(document, Line)
 
 
-def _line(action: Action, parked: Parked, why: str | None) -> Line:
+def _line(action: Action, letter: DeadLetter, why: str | None) -> Line:
     kept: dict[str, Any] | None = None
     if action is Action.DROP:
         kept = msgspec.json.decode(
-            msgspec.json.encode({"headers": parked.headers, "payload": parked.payload})
+            msgspec.json.encode({"headers": letter.headers, "payload": letter.payload})
         )
     return Line(
         id=new_id("aud"),
@@ -81,11 +81,11 @@ def _line(action: Action, parked: Parked, why: str | None) -> Line:
         who=typed.user(),
         host=socket.gethostname(),
         action=action,
-        service=parked.service,
-        event_id=parked.id,
-        type=parked.type,
-        subject=parked.subject,
-        reason=parked.reason,
+        service=letter.service,
+        event_id=letter.id,
+        type=letter.type,
+        subject=letter.subject,
+        reason=letter.reason,
         why=why,
         message=kept,
     )

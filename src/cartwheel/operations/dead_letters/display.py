@@ -1,4 +1,4 @@
-"""Parked messages and audit lines, for people and for programs."""
+"""Output of dead letters and audit lines, for people and for programs."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from cartwheel.operations import tables
 from cartwheel.operations.dead_letters.audit import Action, Line
-from cartwheel.operations.dead_letters.parked import Parked
+from cartwheel.operations.dead_letters.dead_letter import DeadLetter
 from cartwheel.operations.tables import Column
 
 _LIST = (
@@ -34,54 +34,54 @@ _AUDIT = (
 )
 
 _PIECE = 200
-"""Rows that are laid out together: a list that is printed whole would fill the memory."""
+"""Rows that are laid out together. A long list is printed in pieces, to save memory."""
 
 
-def brief(parked: Parked) -> dict[str, Any]:
+def brief(letter: DeadLetter) -> dict[str, Any]:
     return {
-        "service": parked.service,
-        "id": parked.id,
-        "type": parked.type,
-        "subject": parked.subject,
-        "reason": parked.reason,
-        "attempts": parked.attempts,
-        "since": parked.since,
-        "happened": parked.happened,
-        "replayed": parked.replayed,
+        "service": letter.service,
+        "id": letter.id,
+        "type": letter.type,
+        "subject": letter.subject,
+        "reason": letter.reason,
+        "attempts": letter.attempts,
+        "since": letter.since,
+        "happened": letter.happened,
+        "replayed": letter.replayed,
     }
 
 
-def whole(parked: Parked) -> dict[str, Any]:
-    return {**brief(parked), "headers": parked.headers, "payload": parked.payload}
+def whole(letter: DeadLetter) -> dict[str, Any]:
+    return {**brief(letter), "headers": letter.headers, "payload": letter.payload}
 
 
 def as_json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def show_some(letters: Sequence[Parked], console: Console, *, header: bool) -> None:
-    """Print a piece of a list that goes on."""
+def show_some(letters: Sequence[DeadLetter], console: Console, *, header: bool) -> None:
+    """Print one piece of a longer list."""
     tables.show(_LIST, [_row(each) for each in letters], console, header=header)
 
 
-def _row(parked: Parked) -> tuple[str, ...]:
-    since = _time(parked.since) if parked.since else f"after {(parked.happened or '?')[:13]}"
-    tries = f"{parked.attempts}" + (f"+{parked.replayed}" if parked.replayed else "")
-    about = (parked.service, parked.id, parked.type or "?", parked.subject or "?")
-    return (*about, parked.reason, tries, since)
+def _row(letter: DeadLetter) -> tuple[str, ...]:
+    since = _time(letter.since) if letter.since else f"after {(letter.happened or '?')[:13]}"
+    tries = f"{letter.attempts}" + (f"+{letter.replayed}" if letter.replayed else "")
+    about = (letter.service, letter.id, letter.type or "?", letter.subject or "?")
+    return (*about, letter.reason, tries, since)
 
 
-def show_whole(parked: Parked, console: Console) -> None:
-    """Print it line by line, none of them broken: what is in it is copied."""
+def show_whole(letter: DeadLetter, console: Console) -> None:
+    """Print all fields. Lines are not wrapped, so that their text can be copied."""
     told = Text()
-    for name, value in brief(parked).items():
+    for name, value in brief(letter).items():
         told.append(f"{name}: ", style="bold")
         told.append(f"{value}\n")
-    headers = {name: value for name, value in parked.headers.items() if name != "stack"}
+    headers = {name: value for name, value in letter.headers.items() if name != "stack"}
     told.append("headers\n", style="bold").append(JSON(as_json(headers)).text).append("\n")
-    told.append("payload\n", style="bold").append(JSON(as_json(parked.payload)).text).append("\n")
-    if parked.stack:
-        told.append("stack\n", style="bold").append(parked.stack)
+    told.append("payload\n", style="bold").append(JSON(as_json(letter.payload)).text).append("\n")
+    if letter.stack:
+        told.append("stack\n", style="bold").append(letter.stack)
     console.print(told, soft_wrap=True)
 
 
@@ -100,11 +100,11 @@ async def show_audit(lines: AsyncIterator[Line], console: Console) -> None:
     if rows:
         tables.show(_AUDIT, rows, console, header=shown == 0)
     elif not shown:
-        console.print("Nothing was replayed or dropped.", highlight=False)
+        console.print("Nothing was replayed or dropped so far.", highlight=False)
 
 
 async def show_audit_json(lines: AsyncIterator[Line], console: Console) -> None:
-    """Print an array, an element a line; what was dropped is in it."""
+    """Print a JSON array, one element per line, with the dropped messages."""
     before = "["
     async for line in lines:
         console.out(before + as_json(line), highlight=False)
@@ -113,7 +113,7 @@ async def show_audit_json(lines: AsyncIterator[Line], console: Console) -> None:
 
 
 def say(line: Line, console: Console) -> None:
-    """Print an audit line as it is kept, but for the message."""
+    """Print an audit line without its message."""
     told = msgspec.to_builtins(msgspec.structs.replace(line, message=None))
     del told["message"]
     console.print(Text(as_json(told)), soft_wrap=True)

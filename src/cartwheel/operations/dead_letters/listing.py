@@ -1,4 +1,4 @@
-"""`cartwheel dlq list`: as much of it as is asked for, a window at a time."""
+"""`cartwheel dlq list`: the list of dead letters, read one window at a time."""
 
 from collections.abc import AsyncIterator, Sequence
 
@@ -6,20 +6,20 @@ from aio_pika.abc import AbstractConnection
 from rich.console import Console
 
 from cartwheel.operations.dead_letters import display, queue
-from cartwheel.operations.dead_letters.parked import Parked
+from cartwheel.operations.dead_letters.dead_letter import DeadLetter
 
 
-async def parked(
+async def dead_letters(
     connection: AbstractConnection, services: Sequence[str], *, limit: int
-) -> AsyncIterator[list[Parked]]:
-    """Yield the first `limit` parked messages by the window, and give them back; 0 for all."""
+) -> AsyncIterator[list[DeadLetter]]:
+    """Yield the first `limit` dead letters (0 for all), window by window. They stay queued."""
     left = limit or queue.EVERYTHING
     for service in services:
         if left == 0:
             return
-        async with queue.in_hand(connection, service, window=min(queue.WINDOW, left)) as windows:
-            async for letters in windows:
-                some = [letter.parked for letter in letters][:left]
+        async with queue.fetching(connection, service, window=min(queue.WINDOW, left)) as windows:
+            async for window in windows:
+                some = [each.letter for each in window][:left]
                 yield some
                 left -= len(some)
                 if left == 0:
@@ -31,22 +31,22 @@ async def show(
 ) -> None:
     counts = await queue.counts(connection, services)
     shown = 0
-    async for some in parked(connection, services, limit=limit):
+    async for some in dead_letters(connection, services, limit=limit):
         display.show_some(some, console, header=shown == 0)
         shown += len(some)
     total = sum(counts.values())
     each = ", ".join(f"{service} {count}" for service, count in counts.items() if count)
-    console.print(f"{total} parked" + (f" ({each})" if each else ""), highlight=False)
+    console.print(f"{total} dead-lettered" + (f" ({each})" if each else ""), highlight=False)
     if shown < total:
-        console.print(f"These are the first {shown}; --limit 0 shows all.", highlight=False)
+        console.print(f"These are the first {shown}. --limit 0 shows all.", highlight=False)
 
 
 async def show_json(
     connection: AbstractConnection, services: Sequence[str], *, limit: int, console: Console
 ) -> None:
-    """Print an array, an element a line."""
+    """Print a JSON array, one element per line."""
     before = "["
-    async for some in parked(connection, services, limit=limit):
+    async for some in dead_letters(connection, services, limit=limit):
         for each in some:
             console.out(before + display.as_json(display.brief(each)), highlight=False)
             before = ","

@@ -1,11 +1,11 @@
-"""Taking parked messages in hand, and giving them back.
+"""Fetching dead letters without removing them.
 
-A queue is looked into by taking its messages without acknowledging them; closing the channel gives
-back whatever was not acknowledged, and so does a crash. RabbitMQ counts that as a delivery and may
-change their order; `dead.*` queues have no delivery limit.
+To read a queue, fetch its messages and do not acknowledge them. RabbitMQ requeues unacknowledged
+messages when the channel closes or the tool crashes. It counts that as a delivery and may change
+the order of the messages. The `dead.*` queues have no delivery limit.
 
-Messages are taken in windows, each by a consumer of its own with room for no more: asking for one
-message after the other takes ten times as long, and all at once would fill the memory.
+Messages are fetched in windows, each with a consumer whose prefetch is the window's size. Fetching
+one message at a time takes ten times as long, and fetching all at once would fill the memory.
 """
 
 import asyncio
@@ -19,18 +19,18 @@ from aiormq.exceptions import AMQPError, ChannelNotFoundEntity
 
 from cartwheel.kernel.operating import Message, connect_any, topology
 from cartwheel.kernel.servers import why
-from cartwheel.operations.dead_letters import parked
-from cartwheel.operations.dead_letters.parked import Parked
+from cartwheel.operations.dead_letters import dead_letter
+from cartwheel.operations.dead_letters.dead_letter import DeadLetter
 from cartwheel.operations.reaching import NotRunning
 
 WINDOW = 500
-"""Messages in hand, in this process's memory."""
+"""Messages that are fetched, and kept in memory, at the same time."""
 
 EVERYTHING = 2**62
-"""More than any queue holds."""
+"""More messages than any queue has."""
 
 _IDLE = 2.0
-"""Seconds without a message after which somebody else must have taken the rest."""
+"""Seconds without a message, after which somebody else must have fetched the rest."""
 
 
 def as_published(message: Message) -> aio_pika.Message:
@@ -44,21 +44,23 @@ def as_published(message: Message) -> aio_pika.Message:
     )
 
 
-class Letter(msgspec.Struct, frozen=True):
-    """A parked message in hand; acknowledging `delivery` takes it out of the queue for good.
+class Fetched(msgspec.Struct, frozen=True):
+    """A fetched dead letter. Acknowledging `delivery` removes it from its queue for good.
 
-    `channel` confirms what is published on it, and returns what cannot be routed.
+    `channel` confirms published messages and returns unroutable ones.
     """
 
-    parked: Parked
+    letter: DeadLetter
     delivery: AbstractIncomingMessage
     channel: AbstractChannel
 
 
 @asynccontextmanager
 async def reach(rabbitmq_url: str) -> AsyncGenerator[AbstractConnection]:
-    """Raises:
-    NotRunning: RabbitMQ does not answer.
+    """Yield a connection to RabbitMQ.
+
+    Raises:
+        NotRunning: RabbitMQ does not answer.
     """
     try:
         connection = await connect_any(rabbitmq_url)
@@ -69,18 +71,19 @@ async def reach(rabbitmq_url: str) -> AsyncGenerator[AbstractConnection]:
 
 
 async def counts(connection: AbstractConnection, services: Iterable[str]) -> dict[str, int]:
-    """Return how many messages are parked for each service, without those in somebody's hand."""
+    """Return the number of dead letters of each service that nobody else has fetched."""
     async with connection.channel() as channel:
         return {service: await _count(channel, service) for service in services}
 
 
 @asynccontextmanager
-async def in_hand(
+async def fetching(
     connection: AbstractConnection, service: str, *, window: int = WINDOW
-) -> AsyncGenerator[AsyncIterator[list[Letter]]]:
-    """Yield windows of what is parked for `service`; what is not acknowledged is given back.
+) -> AsyncGenerator[AsyncIterator[list[Fetched]]]:
+    """Yield windows of the dead letters of `service`; those not acknowledged are requeued.
 
-    No more are taken than were there at first: what is replayed and parked again is not met twice.
+    At most the initial number of messages is fetched, so an event that is replayed and
+    dead-lettered again is not fetched twice.
     """
     async with connection.channel(publisher_confirms=True, on_return_raises=True) as channel:
         yield _windows(channel, service, window)
@@ -88,7 +91,7 @@ async def in_hand(
 
 async def _windows(
     channel: AbstractChannel, service: str, size: int
-) -> AsyncIterator[list[Letter]]:
+) -> AsyncIterator[list[Fetched]]:
     left = await _count(channel, service)
     queue = await channel.get_queue(topology.dead_queue(service), ensure=False)
     while left > 0:
@@ -96,12 +99,12 @@ async def _windows(
         await channel.set_qos(prefetch_count=wanted)
         arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         tag = await queue.consume(arrived.put)
-        window: list[Letter] = []
+        window: list[Fetched] = []
         try:
             for _ in range(wanted):
                 async with asyncio.timeout(_IDLE):
                     delivery = await arrived.get()
-                window.append(Letter(parked.read(service, delivery), delivery, channel))
+                window.append(Fetched(dead_letter.read(service, delivery), delivery, channel))
         except TimeoutError:
             pass
         await queue.cancel(tag)

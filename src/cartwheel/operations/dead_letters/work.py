@@ -1,4 +1,4 @@
-"""What the commands of `cartwheel dlq` do, from connecting to the last line they print."""
+"""The work of the `cartwheel dlq` commands, from connecting to the last line of output."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -11,7 +11,7 @@ from cartwheel.kernel.settings import DatabaseAddresses, DatabasePrefix
 from cartwheel.operations import typed
 from cartwheel.operations.dead_letters import actions, display, listing, queue
 from cartwheel.operations.dead_letters.audit import Action, Audit, Line
-from cartwheel.operations.dead_letters.parked import Parked
+from cartwheel.operations.dead_letters.dead_letter import DeadLetter
 from cartwheel.operations.reaching import BusSettings
 from cartwheel.services import OPERATIONS, SERVICES
 
@@ -21,28 +21,28 @@ class Settings(BusSettings, frozen=True, kw_only=True):
     mongodb_database_prefix: DatabasePrefix = ""
 
 
-class NotParked(Exception):
-    """Nothing is parked under the ids that the message names."""
+class NoSuchDeadLetter(Exception):
+    """There is no dead letter with the ids that the message names."""
 
 
 async def show_list(
     settings: BusSettings, services: Sequence[str], *, limit: int, json: bool
 ) -> None:
-    """Print the first `limit` parked messages; 0 for all."""
+    """Print the first `limit` dead letters; 0 for all."""
     show = listing.show_json if json else listing.show
     async with queue.reach(settings.rabbitmq_url) as connection:
         await show(connection, services, limit=limit, console=typed.output())
 
 
-async def find(settings: BusSettings, id: str) -> list[Parked]:
-    """Return everything parked under `id`.
+async def find(settings: BusSettings, id: str) -> list[DeadLetter]:
+    """Return all dead letters with this `id`.
 
     Raises:
-        NotParked: there is nothing.
+        NoSuchDeadLetter: there are none.
     """
     async with queue.reach(settings.rabbitmq_url) as connection:
         found = await actions.find(connection, SERVICES, frozenset({id}))
-    _check([id], {parked.id for parked in found})
+    _check([id], {letter.id for letter in found})
     return found
 
 
@@ -54,10 +54,10 @@ async def act(
     *,
     why: str | None = None,
 ) -> None:
-    """Replay or drop what is parked under `ids`, and tell of each.
+    """Replay or drop the dead letters with these `ids`, and print a line for each.
 
     Raises:
-        NotParked: under some there is nothing; what was found of the others is done.
+        NoSuchDeadLetter: some were not found. Those that were found are done.
     """
     console = typed.output()
     async with _reach(settings) as (connection, audit):
@@ -68,29 +68,31 @@ async def act(
             action=action,
             why=why,
             audit=audit,
-            told=lambda line: display.say(line, console),
+            on_done=lambda line: display.say(line, console),
         )
     _check(ids, found)
 
 
 async def replay_all(settings: Settings, services: Sequence[str], rate: float) -> None:
-    """Replay everything parked now, `rate` a second at most, and tell of each."""
+    """Replay all current dead letters, at most `rate` a second, and print a line for each."""
     console = typed.output()
     async with _reach(settings) as (connection, audit):
         total = sum((await queue.counts(connection, services)).values())
         with Progress(console=console, disable=not console.is_terminal) as progress:
             task = progress.add_task("replaying", total=total)
 
-            def told(line: Line) -> None:
+            def on_done(line: Line) -> None:
                 display.say(line, console)
                 progress.advance(task)
 
-            done = await actions.replay_all(connection, services, rate=rate, audit=audit, told=told)
+            done = await actions.replay_all(
+                connection, services, rate=rate, audit=audit, on_done=on_done
+            )
     console.print(f"replayed {done} of {total}", highlight=False)
 
 
 async def show_audit(settings: Settings, *, limit: int, json: bool) -> None:
-    """Print the newest lines; 0 for all."""
+    """Print the newest `limit` lines; 0 for all."""
     show = display.show_audit_json if json else display.show_audit
     async with _audit(settings) as audit:
         await show(audit.newest(limit), typed.output())
@@ -114,8 +116,10 @@ async def _audit(settings: Settings) -> AsyncGenerator[Audit]:
 
 
 def _check(ids: Sequence[str], found: set[str] | frozenset[str]) -> None:
-    """Raises:
-    NotParked: some of `ids` are not among `found`.
+    """Check that all `ids` were found.
+
+    Raises:
+        NoSuchDeadLetter: some were not.
     """
     if missing := [id for id in ids if id not in found]:
-        raise NotParked(f"nothing is parked as {', '.join(missing)} (see `cartwheel dlq list`)")
+        raise NoSuchDeadLetter(f"no dead letter {', '.join(missing)} (see `cartwheel dlq list`)")

@@ -1,13 +1,13 @@
-"""Quorum queues on a cluster of RabbitMQ nodes: they get their members, and leaders are spread.
+"""Quorum queues on a RabbitMQ cluster: each gets its members, and leaders are spread.
 
-cluster        what there is, as values
+cluster        the cluster's state, as values
 planning       what should be done, and what is wrong: pure
-access         how a cluster is looked at and changed
-steps          what can be done, in words and as commands of RabbitMQ's own tools
-management     looking and doing over the management API
-command_line   looking and doing by rabbitmqctl and rabbitmq-queues
-tending        look, plan, do, look again
+access         the port for reading and changing a cluster
+steps          the possible changes, in words and as commands of RabbitMQ's tools
+management     reading and changing with the management API
+command_line   reading and changing with rabbitmqctl and rabbitmq-queues
+tending        read, plan, change, read again
 
-RabbitMQ gives a quorum queue its members when it is declared, and changes them only when it is
-told to (https://www.rabbitmq.com/docs/quorum-queues#replica-management).
+RabbitMQ gives a quorum queue its members when the queue is declared, and changes them only on
+request (https://www.rabbitmq.com/docs/quorum-queues#replica-management).
 """

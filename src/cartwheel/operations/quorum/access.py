@@ -1,4 +1,4 @@
-"""How a cluster is looked at, and how steps are done there."""
+"""The port for reading a cluster's state and changing it."""
 
 from typing import Protocol
 
@@ -7,27 +7,28 @@ from cartwheel.operations.quorum.steps import Step
 
 
 class CannotLook(Exception):
-    """The cluster cannot be seen this way; the message says why, as a sentence."""
+    """The cluster's state cannot be read this way. The message is a sentence with the reason."""
 
 
 class CannotDo(Exception):
-    """A step cannot be done this way; the message says why, as a sentence."""
+    """A step cannot be done this way. The message is a sentence with the reason."""
 
 
 class Access(Protocol):
     async def look(self) -> Cluster:
-        """Return the cluster with our queues.
+        """Return the cluster's state with our queues.
 
         Raises:
-            CannotLook: it cannot be seen this way.
+            CannotLook: it cannot be read this way.
         """
         ...
 
     async def do(self, step: Step, *, at: str) -> None:
-        """Do `step`, asking the node `at` if one has to be asked. May be repeated; what it brings
-        shows in the next looks.
+        """Do `step`, through the node `at` if a node is needed. May be repeated.
+
+        The next reads show its effect.
 
         Raises:
-            CannotDo: some or all of it was not done.
+            CannotDo: the step, or some of it, was not done.
         """
         ...

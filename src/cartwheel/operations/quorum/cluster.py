@@ -1,4 +1,4 @@
-"""A cluster as it was seen at one moment."""
+"""The state of a cluster at one moment."""
 
 import math
 from collections import Counter
@@ -9,7 +9,7 @@ import msgspec
 
 
 class QuorumQueue(msgspec.Struct, frozen=True):
-    """Members are the nodes that hold a copy; `online` are those whose copy answers."""
+    """A quorum queue. `members` are the nodes with a replica; `online` ones answer."""
 
     name: str
     members: tuple[str, ...]
@@ -22,9 +22,9 @@ class QuorumQueue(msgspec.Struct, frozen=True):
 
 
 class Cluster(msgspec.Struct, frozen=True):
-    """`nodes` says of each node of the cluster whether it runs.
+    """A cluster. `nodes` tells for each node whether it is running.
 
-    `unlisted` queues are not there or, as `rabbitmqctl` does not list those, have no leader.
+    `unlisted` queues do not exist or have no leader; `rabbitmqctl` does not list those.
     """
 
     nodes: Mapping[str, bool]
@@ -38,19 +38,19 @@ class Cluster(msgspec.Struct, frozen=True):
 
     @property
     def leaders(self) -> dict[str, int]:
-        """How many queues each running node leads."""
+        """Return the number of queues that each running node leads."""
         led = Counter(queue.leader for queue in self.queues)
         return {name: led[name] for name in self.running}
 
     @property
     def most_leaders(self) -> int:
-        """How many queues one node may lead: its share and one more."""
+        """Return the number of queues that one node may lead: its share and one more."""
         online = {node for queue in self.queues for node in queue.online}
         return math.ceil(len(self.queues) / max(len(online), 1)) + 1
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """A queue as RabbitMQ lists it: what is not known is missing, or an empty text."""
+    """A queue as RabbitMQ lists it. Unknown values are missing or empty."""
 
     name: str
     members: Any = None
@@ -59,7 +59,7 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 def quorum_queues(listed: Iterable[Listed], ours: Collection[str]) -> tuple[QuorumQueue, ...]:
-    """Return those of `ours` that have members, by name."""
+    """Return those of `ours` that have members, sorted by name."""
     return tuple(
         QuorumQueue(
             name=each.name,

@@ -1,7 +1,7 @@
-"""`rabbitmqctl` and `rabbitmq-queues`, where they are on PATH and their cookie is at hand.
+"""Access with `rabbitmqctl` and `rabbitmq-queues`, if they are on PATH and have the cookie.
 
-They find node and cookie as they always do: RABBITMQ_NODENAME, and `~/.erlang.cookie` of the user
-that runs them (https://www.rabbitmq.com/docs/cli#erlang-cookie).
+The tools find node and cookie as usual: RABBITMQ_NODENAME, and `~/.erlang.cookie` of the user who
+runs them (https://www.rabbitmq.com/docs/cli#erlang-cookie).
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from cartwheel.operations.quorum.cluster import Cluster, Listed, quorum_queues, 
 from cartwheel.operations.quorum.steps import Command, Step, looking
 
 LIMIT_SECONDS = 300.0
-"""Seconds for one command: `grow` adds a member to one queue after the other."""
+"""Seconds for one command. `grow` takes long: it adds members queue by queue."""
 
 
 _JSON = ("--formatter", "json")
@@ -31,11 +31,11 @@ class _Status(msgspec.Struct):
 
 
 class _Failed(Exception):
-    """A command did not end well; the message says why."""
+    """A command failed. The message says why."""
 
 
 class CommandLine:
-    """Looks where the tools look by themselves; steps are done at a node that was seen."""
+    """Reads through the tools' default node; changes go through a node of the cluster."""
 
     def __init__(self, vhost: str, ours: Collection[str]) -> None:
         self._vhost = vhost
@@ -49,7 +49,7 @@ class CommandLine:
         except _Failed as error:
             raise CannotLook(str(error)) from None
         except msgspec.DecodeError:
-            raise CannotLook("rabbitmqctl prints what cannot be read") from None
+            raise CannotLook("the output of rabbitmqctl cannot be read") from None
         nodes = (*status.disk_nodes, *status.ram_nodes)
         return Cluster(
             nodes={name: name in status.running_nodes for name in nodes},
@@ -68,10 +68,10 @@ class CommandLine:
 
 
 async def _run(command: Command, *options: str) -> bytes:
-    """Run `command` of RabbitMQ's tools, and return what it prints.
+    """Run `command` of RabbitMQ's tools; return its output.
 
     Raises:
-        _Failed: it is not there, or does not end well.
+        _Failed: the tool is missing, or the command failed.
     """
     name, *arguments = command
     program = shutil.which(name)
@@ -88,7 +88,7 @@ async def _run(command: Command, *options: str) -> bytes:
         async with asyncio.timeout(LIMIT_SECONDS):
             output, errors = await process.communicate()
     except TimeoutError:
-        raise _Failed(f"{name} has not ended in {LIMIT_SECONDS:g} s") from None
+        raise _Failed(f"{name} did not end within {LIMIT_SECONDS:g} s") from None
     finally:
         kill_session(process)
         await process.wait()

@@ -1,7 +1,7 @@
-"""The management API of RabbitMQ (https://www.rabbitmq.com/docs/management#http-api).
+"""Access with RabbitMQ's management API (https://www.rabbitmq.com/docs/management#http-api).
 
-It shows the members of queues in all versions. RabbitMQ 4 adds and drops them over it, too; 3.10
-answers 405.
+All versions show the members of queues. RabbitMQ 4 can also add and remove members; 3.10 answers
+405.
 """
 
 import re
@@ -22,10 +22,10 @@ from cartwheel.operations.quorum.steps import Add, Drop, Spread, Step
 VARIABLE = "RABBITMQ_MANAGEMENT_URL"
 
 STEP_SECONDS = 60.0
-"""Seconds for one member: RabbitMQ itself gives up after 30."""
+"""Seconds for one member. RabbitMQ's own timeout is 30."""
 
 _MISSING = (404, 405)
-"""What versions answer that have no such address, or are told not to offer it."""
+"""The answers of versions without this API, and of servers where it is disabled."""
 
 _Decoded = TypeVar("_Decoded")
 
@@ -46,7 +46,7 @@ class _Binding(msgspec.Struct):
 
 
 class Management:
-    """Made by `reach`."""
+    """A client of the management API, made by `reach`."""
 
     def __init__(
         self, session: aiohttp.ClientSession, url: str, vhost: str, ours: Collection[str]
@@ -57,7 +57,7 @@ class Management:
         self._ours = ours
 
     async def check(self) -> None:
-        """Return if the API shows us the nodes.
+        """Check that the API shows the nodes.
 
         Raises:
             Unusable: it does not.
@@ -65,13 +65,15 @@ class Management:
         await self._get(list[_Node], "nodes")
 
     async def cluster_name(self) -> str:
-        """Raises:
-        Unusable: the API cannot be used.
+        """Return the cluster's name.
+
+        Raises:
+            Unusable: the API cannot be used.
         """
         return (await self._get(_Named, "cluster-name")).name
 
     async def bindings(self, exchange: str) -> set[tuple[str, str]]:
-        """Return queue and routing key of what is bound to `exchange`, which exists.
+        """Return queue and routing key of each binding of `exchange`, which must exist.
 
         Raises:
             Unusable: the API cannot be used.
@@ -85,7 +87,7 @@ class Management:
             nodes = await self._get(list[_Node], "nodes")
             queues = await self._get(
                 list[Listed],
-                # The statistics are up to 5 s old: a node that was killed still answers in them.
+                # Statistics are up to 5 s old. They still show a killed node as running.
                 f"queues/{_part(self._vhost)}?disable_stats=true",
             )
         except Unusable as error:
@@ -123,9 +125,9 @@ class Management:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise CannotDo(why(VARIABLE, self._url, error)) from error
         if status in _MISSING:
-            raise CannotDo("this RabbitMQ does not do it over HTTP")
+            raise CannotDo("this RabbitMQ cannot do this with its management API")
         if status == 401:
-            raise CannotDo(f"the user of {VARIABLE} is no administrator")
+            raise CannotDo(f"the user in {VARIABLE} is not an administrator")
         if status >= 300:
             raise CannotDo(f"RabbitMQ answers {status}: {body[:200]}")
 
@@ -140,7 +142,7 @@ class Management:
         if status in (401, 403):
             raise Unusable(
                 f"{points_to} refuses this user or password; the user needs the tag monitoring, "
-                "and to change queues administrator"
+                "and the tag administrator to change queues"
             )
         if status != 200:
             raise Unusable(f"{points_to} answers {status}")
@@ -152,12 +154,12 @@ class Management:
 
 @asynccontextmanager
 async def reach(urls: str, vhost: str, ours: Collection[str]) -> AsyncGenerator[Management]:
-    """Yield the first of `urls` that can be used.
+    """Yield a client of the first of `urls` that can be used.
 
     Raises:
-        Unusable: none can; the message is about the last one.
+        Unusable: none can be used. The message is about the last one.
     """
-    unusable = Unusable(f"{VARIABLE} names nothing")
+    unusable = Unusable(f"{VARIABLE} is empty")
     for given in re.split(r",(?=https?://)", urls):
         url = URL(given)
         who = aiohttp.encode_basic_auth(url.user or "", url.password or "", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What should be done to the queues of a cluster, and what only its operator can put right."""
+"""What to change about a cluster's queues, and what only its operator can fix."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from cartwheel.operations.quorum.cluster import Cluster, QuorumQueue
 from cartwheel.operations.quorum.steps import Add, Drop, Spread, which
 
 MEMBERS = 3
-"""Of a queue in a cluster of three nodes and more: it survives the loss of one."""
+"""The members of a queue in a cluster of at least three nodes: the queue survives losing one."""
 
 
 def wanted_members(cluster: Cluster) -> int:
@@ -15,7 +15,7 @@ def wanted_members(cluster: Cluster) -> int:
 
 
 def drops(cluster: Cluster) -> list[Drop]:
-    """Return the members to drop: a member on a forgotten node counts for the majority for ever."""
+    """Return the members to remove: one on a forgotten node counts toward the majority forever."""
     found = (
         (node, queue.name)
         for queue in _changeable(cluster)
@@ -26,7 +26,7 @@ def drops(cluster: Cluster) -> list[Drop]:
 
 
 def adds(cluster: Cluster) -> list[Add]:
-    """Return the members to add, each on the running node that has the fewest so far."""
+    """Return the members to add, each on the running node with the fewest members so far."""
     held = Counter(node for queue in cluster.queues for node in queue.members)
     found: list[tuple[str, str]] = []
     for queue in _changeable(cluster):
@@ -39,7 +39,7 @@ def adds(cluster: Cluster) -> list[Add]:
 
 
 def spreads(cluster: Cluster) -> list[Spread]:
-    """Return how leaders are to be spread, if one node has too many."""
+    """Return how to spread the leaders, if one node has too many."""
     node, led = max(cluster.leaders.items(), key=lambda each: each[1], default=("", 0))
     if led <= cluster.most_leaders:
         return []
@@ -47,7 +47,7 @@ def spreads(cluster: Cluster) -> list[Spread]:
 
 
 def silent(cluster: Cluster) -> list[tuple[str, tuple[str, ...]]]:
-    """Return the members that do not answer though their node runs, by node."""
+    """Return, by node, the members that do not answer although their node is running."""
     return _by_node(
         (node, queue.name)
         for queue in cluster.queues
@@ -57,17 +57,13 @@ def silent(cluster: Cluster) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def troubles(cluster: Cluster) -> list[str]:
-    """Return a sentence for each thing that is not as it should be."""
+    """Return a sentence for each problem."""
     wanted = wanted_members(cluster)
     too_few = [queue.name for queue in cluster.queues if len(queue.members) < wanted]
     down = sorted(set(cluster.nodes) - set(cluster.running))
     return [
         *(f"{node} is not running" for node in down),
-        *(
-            [f"not there, or without a leader: {which(cluster.unlisted)}"]
-            if cluster.unlisted
-            else []
-        ),
+        *([f"missing, or without a leader: {which(cluster.unlisted)}"] if cluster.unlisted else []),
         *(
             f"{queue.name} has lost its majority: only {len(queue.online)} of its members on "
             f"{', '.join(queue.members)} answer"
@@ -75,7 +71,7 @@ def troubles(cluster: Cluster) -> list[str]:
             if not queue.has_majority
         ),
         *(
-            f"{node} runs, but its member does not answer: {which(queues)}"
+            f"{node} is running, but its member does not answer: {which(queues)}"
             for node, queues in silent(cluster)
         ),
         *([f"fewer than {wanted} members: {which(too_few)}"] if too_few else []),
@@ -87,7 +83,7 @@ def troubles(cluster: Cluster) -> list[str]:
 
 
 def _changeable(cluster: Cluster) -> list[QuorumQueue]:
-    """Return the queues whose members can be changed: a majority has to agree."""
+    """Return the queues whose members can be changed, which needs a majority."""
     return [queue for queue in cluster.queues if queue.has_majority]
 
 

@@ -1,4 +1,4 @@
-"""Which ways there are to a cluster: the management API, RabbitMQ's own tools, or none."""
+"""Finding a way to access a cluster: the management API, RabbitMQ's own tools, or none."""
 
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -19,7 +19,7 @@ from cartwheel.services import SERVICES
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`rabbitmq_nodename` is read by RabbitMQ's tools, too: the node that they ask."""
+    """RabbitMQ's tools, too, read `rabbitmq_nodename`: the node that they connect to."""
 
     rabbitmq_url: AmqpUrl
     rabbitmq_management_url: ManagementUrls | None = None
@@ -27,7 +27,7 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Brokers:
-    """The RabbitMQ that the settings name. Made by `reach`."""
+    """The RabbitMQ in the settings. Made by `reach`."""
 
     def __init__(self, settings: ClusterSettings, api: Management | None) -> None:
         self._urls = each_url(settings.rabbitmq_url)
@@ -39,48 +39,52 @@ class Brokers:
         return self._api is not None
 
     async def check_name(self, cluster_name: str) -> None:
-        """Return if the management API is of the cluster that RABBITMQ_URL leads to.
+        """Check that the management API belongs to the cluster at RABBITMQ_URL.
 
         Raises:
-            Unusable: it is of another one.
+            Unusable: it belongs to another cluster.
         """
         if self._api is None:
             return
         managed = await self._api.cluster_name()
         if managed != cluster_name:
             raise Unusable(
-                f"{management.VARIABLE} is of the cluster {managed}, and RABBITMQ_URL leads to "
+                f"{management.VARIABLE} points to the cluster {managed}, but RABBITMQ_URL to "
                 f"{cluster_name}"
             )
 
     async def bindings(self) -> set[tuple[str, str]] | None:
-        """Return queue and routing key of what is bound to our exchange, or None: AMQP cannot see
-        it."""
+        """Return queue and routing key of each binding of our exchange.
+
+        Return None without the management API: AMQP does not show bindings.
+        """
         return None if self._api is None else await self._api.bindings(topology.EXCHANGE)
 
     async def tend(
         self, *, dry_run: bool, doing: Callable[[str], AbstractContextManager[object]]
     ) -> Tended:
-        """Look after our queues, where there is a cluster."""
+        """Maintain our queues, if there is a cluster."""
         accesses = tuple(self._accesses())
         if accesses:
             return await tend(accesses, vhost(self._urls[0]), dry_run=dry_run, doing=doing)
         if _is_loopback(self._urls[0]):  # `make up`, and the like: one node
             return Tended()
-        return Tended(state=f"RabbitMQ: not looked at as a cluster ({management.VARIABLE} not set)")
+        return Tended(state=f"RabbitMQ: cluster not checked ({management.VARIABLE} is not set)")
 
     def _accesses(self) -> Iterator[Access]:
         if self._api is not None:
             yield self._api
-        # Only then, as they take seconds to start.
+        # The tools come last, because they take seconds to start.
         if self._api is not None or self._tools:
             yield CommandLine(vhost(self._urls[0]), _ours())
 
 
 @asynccontextmanager
 async def reach(settings: ClusterSettings) -> AsyncGenerator[Brokers]:
-    """Raises:
-    Unusable: the management API that is named cannot be used.
+    """Yield the RabbitMQ in the settings.
+
+    Raises:
+        Unusable: the management API in the settings cannot be used.
     """
     if settings.rabbitmq_management_url is None:
         yield Brokers(settings, None)

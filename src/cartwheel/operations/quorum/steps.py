@@ -1,4 +1,4 @@
-"""What can be done to quorum queues: in words, and as the exact commands of RabbitMQ's tools."""
+"""The possible changes to quorum queues, in words and as exact commands of RabbitMQ's tools."""
 
 import re
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ Command = tuple[str, ...]
 Tense = Literal["to do", "doing", "done"]
 
 _NAMED = 3
-"""Queues that a line names."""
+"""How many queues a line names."""
 
 
 class Drop(msgspec.Struct, frozen=True):
-    """Take the members on `node`, which is no part of the cluster any more, out of `queues`."""
+    """Remove the members on `node`, which the cluster has forgotten, from `queues`."""
 
     node: str
     queues: tuple[str, ...]
@@ -45,7 +45,7 @@ class Add(msgspec.Struct, frozen=True):
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """Spread the leaders of `queues`, of which `node` has `led`."""
+    """Spread the leaders of `queues`; so far `node` leads `led` of them."""
 
     node: str
     led: int
@@ -64,7 +64,7 @@ Step = Drop | Add | Spread
 
 
 def looking(vhost: str) -> list[Command]:
-    """Return the commands that show what a cluster looks like."""
+    """Return the commands that show a cluster's state."""
     columns = ("name", "members", "online", "leader")
     return [
         ("rabbitmqctl", "cluster_status"),
@@ -73,7 +73,7 @@ def looking(vhost: str) -> list[Command]:
 
 
 def which(queues: Sequence[str]) -> str:
-    """Return `queues` in words; of many, the first ones are named."""
+    """Return `queues` in words. If there are many, only the first ones are named."""
     if len(queues) <= _NAMED:
         return ", ".join(queues)
     return f"{len(queues)} queues ({', '.join(queues[:_NAMED])}, …)"

@@ -1,7 +1,7 @@
-"""Look, plan, do, look again. Repeatable, safe beside a running system, and silent on one node.
+"""Read, plan, change, read again. Repeatable, safe on a running system, and silent on one node.
 
-A step that fails, or dies half-way, is planned anew by the next run: RabbitMQ adds no member
-twice, and drops none that is gone.
+If a step fails or is interrupted, the next run plans it again. That is harmless: RabbitMQ does not
+add a member twice, nor fail to remove one that is gone.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from cartwheel.operations.quorum.planning import adds, drops, silent, spreads, t
 from cartwheel.operations.quorum.steps import Command, Step, looking
 
 SHOWS_WITHIN_SECONDS = 15.0
-"""Seconds until what was done shows; RabbitMQ moves leaders in the background."""
+"""Seconds until a change is visible. RabbitMQ moves leaders in the background."""
 
 _LOOK_EVERY_SECONDS = 0.5
 
@@ -26,7 +26,7 @@ _Stage = Callable[[Cluster], Sequence[Step]]
 
 
 class Tended(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the queues: lines for people, and the commands that are left to them."""
+    """The result: lines for people, and the commands that they still have to run."""
 
     done: tuple[str, ...] = ()
     troubles: tuple[str, ...] = ()
@@ -43,14 +43,14 @@ async def tend(
 ) -> Tended:
     """Give the queues of `vhost` their members, spread their leaders, and return what was done.
 
-    The first of `accesses` that can look does; each step goes to the first one that can do it.
-    A dry run returns what would be done. `doing` shows a text for as long as a step takes.
+    The first of `accesses` that can read the cluster is used for that, and each step goes to the
+    first that can do it. A dry run returns what would be done. `doing` shows a text during a step.
     """
     try:
         access, cluster = await _first_look(accesses)
     except CannotLook as error:
         return Tended(
-            troubles=(f"RabbitMQ's nodes and members cannot be seen: {error}",),
+            troubles=(f"RabbitMQ's nodes and members cannot be read: {error}",),
             commands=tuple(looking(vhost)),
         )
     if len(cluster.nodes) == 1:
@@ -79,7 +79,7 @@ async def tend(
 
 
 class _Work:
-    """Does steps, and keeps account of them."""
+    """Does steps and records their results."""
 
     def __init__(self, accesses: Sequence[Access], vhost: str, doing: Doing) -> None:
         self._accesses = accesses
@@ -90,11 +90,13 @@ class _Work:
         self.commands: list[Command] = []
 
     async def do(self, step: Step, *, at: str) -> None:
-        """Do `step`, or note its commands. After one that was not done, none is done any more:
-        leaders cannot be spread over members that are not there."""
+        """Do `step`, or record its commands for the operator.
+
+        After a failed step, no further step is done: leaders cannot be spread over missing members.
+        """
         try:
             if self.commands:
-                raise CannotDo("the step before it comes first")
+                raise CannotDo("the step before it failed")
             with self._doing(step.told("doing")):
                 await self._by_the_first_that_can(step, at)
         except CannotDo as error:
@@ -127,7 +129,7 @@ async def _first_look(accesses: Sequence[Access]) -> tuple[Access, Cluster]:
 
 
 async def _settled(access: Access, stage: _Stage, cluster: Cluster, *, patient: bool) -> Cluster:
-    """Look until `stage` has nothing to do and all members answer; if not `patient`, once."""
+    """Read until `stage` has nothing to do and all members answer; only once if not `patient`."""
     end = time.monotonic() + (SHOWS_WITHIN_SECONDS if patient else 0.0)
     while True:
         await asyncio.sleep(_LOOK_EVERY_SECONDS)

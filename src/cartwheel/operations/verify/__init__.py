@@ -1,19 +1,19 @@
-"""`cartwheel verify`: the promises of docs/reliability.md, checked over what is stored.
+"""`cartwheel verify`: check all stored data against the promises of docs/reliability.md.
 
-records     what the services store, as far as the promises need it
-case        an order with everything that concerns it, and what speaks for its being in flight
-patience    for how long a disagreement may be work in flight
-stock       promise 2     pure checks, document in, violations out
+records     the stored fields that the promises need
+case        an order with all related documents, and whether work on it is in flight
+patience    how long a mismatch may be explained by work in flight
+stock       promise 2: pure checks, documents in, violations out
 money       promises 3 and 4
 effects     promise 5
 mails       promises 6 and 7
-reading     documents from the databases, a batch at a time
+reading     documents from the databases, in batches
 ledger      the provider's ledger
-spool       what has to be remembered while running, on disk
-queues      what is waiting or parked in RabbitMQ
-noticed     what is no violation, but worth knowing
-passes      the whole run: look at everything, wait, look again at what disagreed
-run         a run on the running system, from connecting to its sums
-report      what is said of it
-command     as typed by a person
+spool       the run's notes, on disk
+queues      waiting and dead-lettered events in RabbitMQ
+noticed     findings that are not violations
+passes      the whole run: check everything, wait, check the mismatches again
+run         a run on the running system, from connecting to the totals
+report      the output
+command     the command line
 """

@@ -1,4 +1,4 @@
-"""An order with everything that concerns it, and what speaks for its being in flight."""
+"""An order with all related documents, and whether work on it may be in flight."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from cartwheel.operations.verify.records import (
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it by `order_id`; anything may be missing. `ledger` is what the provider knows."""
+    """All documents about `order_id`. Any may be missing. `ledger` comes from the provider."""
 
     order_id: str
     order: Order | None = None
@@ -28,7 +28,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def subjects(self) -> set[str]:
-        """Return what events that concern this are about."""
+        """Return the possible subjects of events about this order."""
         return {self.order_id, *(payment.id for payment in self.payments)}
 
     def unpublished(self) -> Iterator[Unpublished]:
@@ -36,9 +36,9 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
             yield from owner.outbox if owner else ()
 
     def distance(self, now: datetime) -> timedelta:
-        """Return how far from `now` the nearest write about it is.
+        """Return the time between `now` and the nearest write about the order.
 
-        Nearest, rather than last: a clock that was ahead may have left times that are yet to come.
+        The nearest, not the last: a clock that ran ahead may have written times in the future.
         """
         times = [line.at for line in self.ledger] + [mail.created_at for mail in self.mails]
         times += [mail.sent_at for mail in self.mails if mail.sent_at]
@@ -50,11 +50,11 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def in_flight(case: Case, patience: Patience, now: datetime) -> bool:
-    """Return whether what disagrees in `case` may yet come right by itself."""
+    """Return whether the mismatches in `case` may still resolve by themselves."""
     young = case.distance(now) < patience.grace
     return young or any(now - event.time < patience.stuck_after for event in case.unpublished())
 
 
 def stuck(case: Case, patience: Patience, now: datetime) -> bool:
-    """Return whether `case` is too old for anything to be still on its way."""
+    """Return whether `case` is too old for any work to be in flight."""
     return case.distance(now) >= patience.stuck_after

@@ -1,4 +1,4 @@
-"""`cartwheel verify`, as typed by a person: 0 all is well, 1 violations, 2 it could not be done."""
+"""The command line of `cartwheel verify`. Exit status: 0 no violations, 1 violations, 2 failed."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -11,21 +11,21 @@ from cartwheel.services import SERVICES
 
 
 def verify(
-    json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
     grace: Annotated[
-        float, typer.Option(min=0, help="Seconds in which what is younger may still be in flight.")
+        float, typer.Option(min=0, help="Seconds during which recent changes may be in flight.")
     ] = Patience().grace.total_seconds(),
     again_after: Annotated[
-        float, typer.Option(min=0, help="Seconds until what disagrees is looked at again.")
+        float, typer.Option(min=0, help="Seconds until mismatches are checked again.")
     ] = 2.0,
     hold: Annotated[
-        float, typer.Option(min=0, help="Seconds for which stock may be held without an order.")
-    ] = Patience().orphaned_hold.total_seconds(),
+        float, typer.Option(min=0, help="Seconds that stock may be reserved without an order.")
+    ] = Patience().orphaned_reservation.total_seconds(),
     stuck_after: Annotated[
-        float, typer.Option(min=0, help="Seconds after which nothing is in flight any more.")
+        float, typer.Option(min=0, help="Seconds after which nothing counts as in flight.")
     ] = Patience().stuck_after.total_seconds(),
 ) -> None:
-    """Check that the promises hold for everything stored. Safe while the system runs."""
+    """Check all stored data against the promises. Safe while the system is running."""
     from cartwheel.operations.verify import run
     from cartwheel.operations.verify.records import Unreadable
     from cartwheel.operations.verify.report import JsonReport, Report
@@ -34,7 +34,7 @@ def verify(
     report = (JsonReport if json else Report)(typed.output())
     patience = Patience(
         grace=timedelta(seconds=grace),
-        orphaned_hold=timedelta(seconds=hold),
+        orphaned_reservation=timedelta(seconds=hold),
         stuck_after=timedelta(seconds=stuck_after),
     )
     work = run.verify(settings, patience, timedelta(seconds=again_after), report)

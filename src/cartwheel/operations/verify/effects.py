@@ -14,12 +14,12 @@ from cartwheel.operations.verify.records import Order, Payment, Reservation, Unp
 from cartwheel.operations.verify.violation import Violation
 
 _LATE = timedelta(seconds=30)
-"""After the deadline, and the grace period, an order that nobody has paid is canceled for sure."""
+"""This long after its deadline and the grace period, an unpaid order must be canceled."""
 
 _EVENT = re.compile(r"order\..+\.v\d+")
 _RESERVED: dict[str, frozenset[str]] = {
-    # Released although it awaits payment: the order came later than the sweeper waits for it. Once
-    # paid, the stock is reserved again, or the order is canceled.
+    # An order that awaits payment may have a RELEASED reservation: it was stored later than the
+    # sweep waits. When it is paid, its stock is reserved again, or the order is canceled.
     OrderStatus.AWAITING_PAYMENT: frozenset({"HELD", "RELEASED"}),
     OrderStatus.PAID: frozenset({"COMMITTED"}),
     OrderStatus.REJECTED: frozenset({"RELEASED"}),
@@ -57,7 +57,7 @@ def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
 def unpublished(
     outbox: Sequence[Unpublished], owner: str, patience: Patience, now: datetime
 ) -> list[Violation]:
-    """Return which events have been waiting to be published for longer than the grace period."""
+    """Return a violation for each event that has been unpublished longer than the grace period."""
     return [
         _wrong(f"{event.type} of {owner} is unpublished since {event.time:%F %T}", owner, event.id)
         for event in outbox
@@ -68,10 +68,10 @@ def unpublished(
 def outbox_is_the_end(
     outbox: Sequence[Unpublished], sequence: int, owner: str
 ) -> Iterator[Violation]:
-    """Events are published in order, so what is left are the last ones, without a gap."""
+    """Events are published in order, so the unpublished ones are the last, without a gap."""
     numbers = [event.sequence for event in outbox]
     if numbers != list(range(sequence - len(numbers) + 1, sequence + 1)):
-        sentence = f"{owner} has had {sequence} events; those left to publish are {numbers}"
+        sentence = f"{owner} has had {sequence} events, but those left to publish are {numbers}"
         yield _wrong(sentence, owner, *(event.id for event in outbox))
 
 
@@ -90,7 +90,7 @@ def _declines(order: Order, payments: Sequence[Payment]) -> Iterator[Violation]:
         if payment_id not in declined:
             sentence = f"order {order.id} counts payment {payment_id}, which was not declined"
             yield _wrong(sentence, order.id, payment_id)
-    if order.status == OrderStatus.AWAITING_PAYMENT:  # a later one is none of its business
+    if order.status == OrderStatus.AWAITING_PAYMENT:  # an ended order ignores later declines
         rejected = {
             payment.id
             for payment in payments
@@ -102,13 +102,13 @@ def _declines(order: Order, payments: Sequence[Payment]) -> Iterator[Violation]:
 
 
 def _knows_of_money(order: Order, payments: Sequence[Payment]) -> Iterator[Violation]:
-    """An order knows of each capture and each refund, once."""
+    """An order knows each capture and each refund once."""
     for payment in payments:
         captured = payment.status in {PaymentStatus.PAID, PaymentStatus.REFUNDED}
         if captured and payment.id not in {order.paid_by, *order.refunds_due}:
             sentence = f"order {order.id} does not know that payment {payment.id} was captured"
             yield _wrong(sentence, order.id, payment.id, awaits=("orders",))
-        # Money that another provider has captured and given back is none of the order's business.
+        # The order is not told about money that another provider captured and refunded.
         refunded = any(
             refund.status == RefundStatus.SUCCEEDED and refund.provider is None
             for refund in payment.refunds
@@ -117,7 +117,7 @@ def _knows_of_money(order: Order, payments: Sequence[Payment]) -> Iterator[Viola
             sentence = f"order {order.id} does not know that payment {payment.id} was refunded"
             yield _wrong(sentence, order.id, payment.id, awaits=("orders",))
         if not refunded and payment.id in order.refunded_payments:
-            sentence = f"order {order.id} knows of a refund of {payment.id}, which was not made"
+            sentence = f"order {order.id} records a refund of {payment.id} that was not made"
             yield _wrong(sentence, order.id, payment.id)
     for what, noted in (
         ("declined", order.declined_payments),
@@ -127,7 +127,7 @@ def _knows_of_money(order: Order, payments: Sequence[Payment]) -> Iterator[Viola
     ):
         for payment_id, count in Counter(noted).items():
             if count > 1:
-                sentence = f"order {order.id} notes {count} times that {payment_id} is {what}"
+                sentence = f"order {order.id} records {count} times that {payment_id} is {what}"
                 yield _wrong(sentence, order.id, payment_id)
 
 
@@ -140,7 +140,7 @@ def _overdue(order: Order, patience: Patience, now: datetime) -> Iterator[Violat
 
 
 def _waits_for_cash(order: Order, payments: Sequence[Payment]) -> Iterator[Violation]:
-    """Cash is waited for without a deadline, and nothing else is."""
+    """Only an order that waits for cash has no deadline."""
     if order.status != OrderStatus.AWAITING_PAYMENT:
         return
     cash = [payment for payment in payments if payment.live and payment.provider == CASH]
@@ -149,18 +149,18 @@ def _waits_for_cash(order: Order, payments: Sequence[Payment]) -> Iterator[Viola
         yield _wrong(sentence, order.id, awaits=("orders",))
     if order.expires_at is not None:
         for payment in cash:
-            sentence = f"order {order.id} does not know that payment {payment.id} is to come"
+            sentence = f"order {order.id} does not know that payment {payment.id} is pending"
             yield _wrong(sentence, order.id, payment.id, awaits=("orders",))
 
 
 def _agrees(order: Order, reservation: Reservation) -> Iterator[Violation]:
     if reservation.status not in _RESERVED.get(order.status, frozenset()):
-        sentence = f"order {order.id} is {order.status}, and its reservation {reservation.status}"
+        sentence = f"order {order.id} is {order.status}, but its reservation {reservation.status}"
         yield _wrong(sentence, order.id, awaits=("products", "orders"))
     if reservation.order_sequence > order.sequence:
         sentence = (
             f"the reservation of order {order.id} has seen event {reservation.order_sequence}, "
-            f"and the order itself only {order.sequence}"
+            f"but the order has published only {order.sequence}"
         )
         yield _wrong(sentence, order.id)
     ordered, held = (
@@ -168,17 +168,17 @@ def _agrees(order: Order, reservation: Reservation) -> Iterator[Violation]:
         for lines in (order.lines, reservation.lines)
     )
     if ordered != held:
-        yield _wrong(f"order {order.id} and its reservation are of different pieces", order.id)
+        yield _wrong(f"order {order.id} and its reservation have different items", order.id)
 
 
 def _orphaned(reservation: Reservation, patience: Patience, now: datetime) -> Iterator[Violation]:
     age = now - reservation.held_at
-    if reservation.status == "HELD" and age > patience.orphaned_hold:
-        sentence = f"stock is held since {reservation.held_at:%F %T} for {reservation.id}, no order"
+    missing = f"for order {reservation.id}, which does not exist"
+    if reservation.status == "HELD" and age > patience.orphaned_reservation:
+        sentence = f"stock has been reserved since {reservation.held_at:%F %T} {missing}"
         yield _wrong(sentence, reservation.id)
     if reservation.status in {"COMMITTED", "RETURNED"}:
-        sentence = f"stock is {reservation.status} for {reservation.id}, which is no order"
-        yield _wrong(sentence, reservation.id)
+        yield _wrong(f"stock is {reservation.status} {missing}", reservation.id)
 
 
 def _wrong(sentence: str, *ids: str, awaits: tuple[str, ...] = ()) -> Violation:

@@ -1,4 +1,4 @@
-"""The provider's ledger: the outside witness of what was really charged and given back."""
+"""The provider's ledger: independent evidence of what was really charged and refunded."""
 
 import aiohttp
 import msgspec
@@ -23,10 +23,10 @@ class _Page(msgspec.Struct):
 
 
 async def fetch(settings: LedgerSettings, spool: Spool) -> None:
-    """Put what the ledger has, and `spool` has not, into `spool`.
+    """Copy the ledger's lines that are not in `spool` yet into `spool`.
 
     Raises:
-        NotRunning: the provider does not answer, or not as it should.
+        NotRunning: the provider does not answer, or its answer is wrong.
     """
     headers = {"Authorization": f"Bearer {settings.simulator_api_key}"}
     timeout = aiohttp.ClientTimeout(total=_ANSWER_WITHIN_SECONDS)

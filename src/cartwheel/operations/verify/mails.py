@@ -1,6 +1,6 @@
-"""Promises 6 and 7: a mail for each event that deserves one, sent, and only one.
+"""Promises 6 and 7: exactly one mail is sent for each event that calls for one.
 
-A mail that SES refused is one that nobody got, until somebody has it sent again and SES takes it.
+A mail that SES refused counts as not sent, until somebody sends it again and SES accepts it.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from cartwheel.operations.verify.patience import Patience
 from cartwheel.operations.verify.violation import Violation
 
 DESERVING = frozenset(event.type for event in EVENTS if "notifications" in event.consumers)
-"""Events that customers are told of."""
+"""The events that customers get mail about."""
 
 
 def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
@@ -33,12 +33,12 @@ def _counts(case: Case) -> Iterator[Violation]:
         if told[reason] < happened[reason]:
             yield Violation(
                 promise=6,
-                sentence=f"{events}, and {told[reason]} mails tell of it",
+                sentence=f"{events}, but there are {told[reason]} mails about it",
                 ids=(case.order_id, *mails),
                 awaits=("notifications",),
             )
         elif told[reason] > happened[reason]:
-            sentence = f"{events}, but {told[reason]} mails tell of it"
+            sentence = f"{events}, but there are {told[reason]} mails about it"
             yield Violation(promise=7, sentence=sentence, ids=(case.order_id, *mails))
 
 
@@ -47,7 +47,7 @@ def _unsent(case: Case, patience: Patience, now: datetime) -> Iterator[Violation
         if mail.status == MailStatus.SENDING:
             young = now - mail.created_at < patience.stuck_after
             if young and mail.claimed_until and abs(now - mail.claimed_until) < patience.grace:
-                continue  # it is being sent at this moment
+                continue  # it is being sent right now
             yield Violation(
                 promise=6,
                 sentence=f"mail {mail.id} is neither sent nor refused",

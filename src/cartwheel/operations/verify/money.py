@@ -1,7 +1,7 @@
-"""Promises 3 and 4: a paid order keeps one capture of its total, any other one none.
+"""Promises 3 and 4: a paid order keeps one capture of its total; any other order keeps none.
 
-What was captured and given back is what the provider's ledger says. For money that no ledger
-tells of (cash), and for a provider whose ledger is not at hand, it is what payments says.
+The provider's ledger says what was captured and refunded. For cash, and for a provider whose ledger
+cannot be read, the data of payments is used.
 """
 
 from collections.abc import Iterator
@@ -17,17 +17,17 @@ from cartwheel.operations.verify.records import LedgerLine, Order, Payment, Refu
 from cartwheel.operations.verify.violation import Violation
 
 WITNESSED = "simulator"
-"""The provider whose ledger is at hand."""
+"""The provider whose ledger can be read."""
 
 CASH = "cash"
-"""The provider of payments that are made to whoever delivers, at any time."""
+"""The provider of payments in cash on delivery, which may arrive at any time."""
 
 _CAPTURED = frozenset({"PAID", "REFUNDED"})
 _LIVE = frozenset({"AWAITING_PAYMENT", "PAID"})
 
 
 class Takings(msgspec.Struct, frozen=True, kw_only=True):
-    """What came in by a payment, in minor units: all of it, and what is or will be given back."""
+    """The money of a payment, in minor units: captured, refunded, and due to be refunded."""
 
     payment: Payment
     captured: int
@@ -56,10 +56,8 @@ def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
 
 
 def unknown_to_payments(line: LedgerLine) -> Violation:
-    """Return that the provider moved money for a payment that payments has never heard of."""
-    sentence = (
-        f"the provider's ledger has a {line.kind} for payment {line.payment_id}, unknown here"
-    )
+    """Return the violation that the provider moved money for a payment unknown to payments."""
+    sentence = f"the provider's ledger has a {line.kind} for the unknown payment {line.payment_id}"
     return Violation(promise=3, sentence=sentence, ids=(line.payment_id,))
 
 
@@ -84,7 +82,7 @@ def _takings(payment: Payment, lines: list[LedgerLine]) -> Takings:
 
 
 def _moved(lines: list[LedgerLine]) -> tuple[int, int]:
-    """Return what the ledger says was charged, and what was given back."""
+    """Return the charged and the refunded amounts in the ledger."""
     charged = sum(line.amount for line in lines if line.kind == "charge")
     return charged, sum(line.amount for line in lines if line.kind == "refund")
 
@@ -108,19 +106,21 @@ def _charges(takings: Takings, lines: list[LedgerLine], case: Case) -> Iterator[
     for line in charges:
         differs = (line.amount, line.currency) != (payment.amount.amount, payment.amount.currency)
         if differs and takings.kept > 0:
-            told = f"{line.amount} {line.currency}"
-            yield _wrong(3, case, payment, f"is of {_told(payment)}, but {told} were charged")
+            charged = f"{line.amount} {line.currency}"
+            yield _wrong(3, case, payment, f"is for {_amount(payment)}, but {charged} was charged")
     if payment.status in _CAPTURED and not charges:
         yield _wrong(3, case, payment, f"is {payment.status}, but the ledger has no charge for it")
 
 
 def _strayed(payment: Payment, lines: list[LedgerLine], case: Case) -> Iterator[Violation]:
-    """What was charged for a payment that is another provider's is refunded."""
+    """A charge for another provider's payment must be refunded."""
     charged, refunded = _moved(lines)
     foreign = [each for each in payment.refunds if _maker(each, payment) == WITNESSED]
     kept = charged - refunded - _pending(foreign, lines)
     if kept > 0:
-        what = f"is by {payment.provider}, but {WITNESSED} has charged {kept} for it and keeps them"
+        what = (
+            f"is by {payment.provider}, but {WITNESSED} charged {kept} for it and keeps the money"
+        )
         yield _wrong(3, case, payment, what)
 
 
@@ -130,37 +130,37 @@ def _refunds(payment: Payment, lines: list[LedgerLine], case: Case) -> Iterator[
     for refund in payment.refunds:
         witnessed = refund.status == "SUCCEEDED" and _maker(refund, payment) == WITNESSED
         if witnessed and refunds.get(refund.id) != refund.amount.amount:
-            yield _wrong(3, case, payment, f"has refund {refund.id}, which the ledger has not")
+            yield _wrong(3, case, payment, f"has refund {refund.id}, but the ledger does not")
     for refund_id in refunds.keys() - known:
-        yield _wrong(3, case, payment, f"has no refund {refund_id}, which the ledger has")
+        yield _wrong(3, case, payment, f"lacks refund {refund_id}, but the ledger has it")
 
 
 def _of_itself(takings: Takings, case: Case) -> Iterator[Violation]:
     payment = takings.payment
     if takings.kept > 0 and payment.status not in _CAPTURED:
-        yield _wrong(3, case, payment, f"was captured, and yet is {payment.status} here")
+        yield _wrong(3, case, payment, f"was captured, but is {payment.status}")
     if takings.kept < 0:
-        yield _wrong(3, case, payment, f"gives back {-takings.kept} more than was captured")
+        yield _wrong(3, case, payment, f"refunds {-takings.kept} more than was captured")
     if payment.status == "REFUNDED" and takings.kept > 0:
-        yield _wrong(3, case, payment, f"is REFUNDED, but {takings.kept} of it are kept")
-    given_back = takings.captured and takings.refunded == takings.captured
-    noted = all(refund.status == "SUCCEEDED" for refund in payment.refunds)
-    if payment.status == "PAID" and given_back and noted:
-        yield _wrong(3, case, payment, "is PAID, but all of it was given back")
+        yield _wrong(3, case, payment, f"is REFUNDED, but {takings.kept} of it is kept")
+    all_refunded = takings.captured and takings.refunded == takings.captured
+    recorded = all(refund.status == "SUCCEEDED" for refund in payment.refunds)
+    if payment.status == "PAID" and all_refunded and recorded:
+        yield _wrong(3, case, payment, "is PAID, but all of it was refunded")
     if payment.live != (payment.status in _LIVE):
         live = "live" if payment.live else "not live"
-        yield _wrong(4, case, payment, f"is {payment.status} and yet {live}")
+        yield _wrong(4, case, payment, f"is {payment.status}, but {live}")
     if case.order and payment.amount != case.order.total:
         total = f"{case.order.total.amount} {case.order.total.currency}"
-        yield _wrong(3, case, payment, f"is of {_told(payment)}, and its order of {total}")
+        yield _wrong(3, case, payment, f"is for {_amount(payment)}, but its order for {total}")
 
 
 def _unfinished(
     payment: Payment, case: Case, patience: Patience, now: datetime
 ) -> Iterator[Violation]:
-    """The provider needs a day at most (`stuck_after`), and a closed order awaits no cash.
+    """A provider needs at most a day (`stuck_after`), and a closed order awaits no cash.
 
-    `updated_at` stays the same while a job tries again and again.
+    `updated_at` does not change while a job keeps retrying.
     """
     awaited = payment.status == PaymentStatus.AWAITING_PAYMENT
     order = case.order
@@ -168,7 +168,7 @@ def _unfinished(
     if awaited and in_cash and order and order.status != OrderStatus.AWAITING_PAYMENT:
         yield Violation(
             promise=3,
-            sentence=f"order {order.id} is {order.status}, and payment {payment.id} still awaited",
+            sentence=f"order {order.id} is {order.status}, but payment {payment.id} still pending",
             ids=(order.id, payment.id),
             awaits=("orders", "payments"),
         )
@@ -176,10 +176,10 @@ def _unfinished(
         return
     since = f"since {payment.updated_at:%F %T}{_why(payment)}"
     if awaited and not in_cash:
-        yield _wrong(3, case, payment, f"has waited for its verdict {since}")
+        yield _wrong(3, case, payment, f"has been waiting for its verdict {since}")
     for refund in payment.refunds:
         if refund.status == "PENDING":
-            yield _wrong(3, case, payment, f"awaits its refund {refund.id} {since}")
+            yield _wrong(3, case, payment, f"has been waiting for refund {refund.id} {since}")
 
 
 def _why(payment: Payment) -> str:
@@ -209,7 +209,7 @@ def _of_order(case: Case, takings: list[Takings]) -> Iterator[Violation]:
         for payment in kept:
             yield Violation(
                 promise=3,
-                sentence=f"order {order.id} is {order.status}, and the money of payment "
+                sentence=f"order {order.id} is {order.status}, but the money of payment "
                 f"{payment.id} is kept",
                 ids=(order.id, payment.id),
                 awaits=("orders", "payments"),
@@ -220,7 +220,7 @@ def _paid(order: Order, kept: list[Payment]) -> Iterator[Violation]:
     if not kept:
         yield Violation(
             promise=3,
-            sentence=f"order {order.id} is PAID, and no money is kept for it",
+            sentence=f"order {order.id} is PAID, but no money is kept for it",
             ids=(order.id, *([order.paid_by] if order.paid_by else [])),
             awaits=("orders",),
         )
@@ -235,5 +235,5 @@ def _wrong(promise: int, case: Case, payment: Payment, what: str) -> Violation:
     return Violation(promise=promise, sentence=sentence, ids=(case.order_id, payment.id))
 
 
-def _told(payment: Payment) -> str:
+def _amount(payment: Payment) -> str:
     return f"{payment.amount.amount} {payment.amount.currency}"

@@ -1,4 +1,4 @@
-"""What is no violation, but worth knowing; it is seen while every document is walked past."""
+"""Findings that are not violations, gathered while all documents are read."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ _NAMED = 10
 
 
 class Some(msgspec.Struct):
-    """How many there are, and the first ones."""
+    """The number of findings, and the first ones."""
 
     count: int = 0
     first: list[str] = msgspec.field(default_factory=list[str])
@@ -23,12 +23,12 @@ class Some(msgspec.Struct):
 
 
 class Noticed(msgspec.Struct):
-    """How many there are of each sort.
+    """The findings of each kind.
 
-    perhaps_sent_twice    mails that SES was asked for more than once, not counting resends
+    perhaps_sent_twice    mails that were handed to SES more than once, apart from resends
     resent                mails that somebody had sent again, and who
-    needing_a_person      what a background job has failed on for a day (`Patience.stuck_after`)
-    webhooks_disbelieved  payments about which a signed webhook said what does not match them
+    needing_a_person      items on which a job has failed for a day (`Patience.stuck_after`)
+    webhooks_disbelieved  payments that a signed webhook did not match
     """
 
     perhaps_sent_twice: Some = msgspec.field(default_factory=Some)

@@ -1,11 +1,11 @@
-"""The whole run: look at everything, wait a moment, look again at what disagreed.
+"""The whole run: check everything, wait a moment, and check the mismatches again.
 
-On a running system nearly everything that disagrees is work in flight: an event on its way, a
-verdict not yet stored. So nothing is a violation at first sight. At the second, a disagreement is
-still in flight if something about its order is younger than the grace period or has events to
-publish, or if the service that would put it right has had events waiting all the time. One that
-waits for a parked event is counted as such. After a day (`Patience.stuck_after`), waiting events
-excuse nothing any more.
+On a running system nearly every mismatch is work in flight: an event on its way, or a verdict that
+is not stored yet. So the first look reports no violations. At the second look, a mismatch is still
+in flight in three cases: a document about its order is younger than the grace period; such a
+document has events to publish; or the service that would resolve it has had events waiting all
+the time. A mismatch that waits for a dead-lettered event is counted separately. After a day
+(`Patience.stuck_after`), waiting events no longer excuse a mismatch.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -29,13 +29,13 @@ from cartwheel.operations.verify.violation import Violation
 
 Tell = Callable[[Violation], None]
 Progress = Callable[[str, int], None]
-"""Told what is being looked at, and how many of them have been since it was last told."""
+"""Gets the kind of documents being read, and how many were read since the last call."""
 
 _AT_ONCE = 200
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
-    """What is verified, and how patiently; `again_after` separates the two looks."""
+    """What is verified, and how patiently. The second look follows after `again_after`."""
 
     databases: Databases
     ledger: LedgerSettings
@@ -46,18 +46,18 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Excused(msgspec.Struct):
-    """How many disagreements are no violations: in flight, or waiting for a parked event."""
+    """Mismatches that are not violations: in flight, or waiting for a dead-lettered event."""
 
     in_flight: int = 0
-    parked: int = 0
+    dead_lettered: int = 0
 
 
 async def verify(world: World, *, tell: Tell, progress: Progress) -> tuple[Excused, Noticed]:
-    """Tell every violation; return what was excused, and what else was noticed.
+    """Report every violation to `tell`; return the excused mismatches and other findings.
 
     Raises:
-        NotRunning: a part does not answer.
-        records.Unreadable: a document is not what its service stores.
+        NotRunning: a dependency does not answer.
+        records.Unreadable: a document does not have the shape that its service stores.
     """
     await ledger.fetch(world.ledger, world.spool)
     noticed = await _first_look(world, progress)
@@ -66,8 +66,10 @@ async def verify(world: World, *, tell: Tell, progress: Progress) -> tuple[Excus
         return excused, noticed
     busy = await world.queues.never_empty(world.again_after)
     await ledger.fetch(world.ledger, world.spool)
-    async for parked in world.queues.parked_events():
-        world.spool.add_parked((each.subject, each.service) for each in parked if each.subject)
+    async for letters in world.queues.dead_letters():
+        world.spool.add_dead_letters(
+            (each.subject, each.service) for each in letters if each.subject
+        )
     progress("looking again", 0)
     await _orders_again(world, busy, excused, tell)
     await _products_again(world, tell)
@@ -97,7 +99,7 @@ async def _first_look(world: World, progress: Progress) -> Noticed:
     orders = world.databases.orders["orders"]
     async for order_ids in _walk(orders, world, noticed, progress):
         await _suspect_orders(world, order_ids)
-    # What belongs to no order at all.
+    # Documents whose order does not exist.
     for collection in (
         world.databases.products["reservations"],
         world.databases.payments["payments"],
@@ -122,7 +124,7 @@ async def _first_look(world: World, progress: Progress) -> Noticed:
 async def _walk(
     collection: reading.Collection, world: World, noticed: Noticed, progress: Progress
 ) -> AsyncIterator[set[str]]:
-    """Yield the ids of the orders that the documents belong to; note what is to be noticed."""
+    """Yield the ids of the orders that the documents belong to; gather findings on the way."""
     async for batch in reading.batches(collection, reading.SEEN):
         now = utc_now()
         some = [records.read(document, Seen) for document in batch]
@@ -148,17 +150,17 @@ async def _orders_again(world: World, busy: frozenset[str], excused: Excused, te
             wrong = check(case, world.patience, now)
             if not wrong:
                 continue
-            on_their_way = frozenset[str]() if stuck(case, world.patience, now) else busy
-            lasting = [each for each in wrong if not on_their_way.intersection(each.awaits)]
+            may_resolve = frozenset[str]() if stuck(case, world.patience, now) else busy
+            lasting = [each for each in wrong if not may_resolve.intersection(each.awaits)]
             if in_flight(case, world.patience, now) or not lasting:
                 excused.in_flight += 1
                 continue
-            parked = world.spool.parked_for(case.subjects)
-            told = [each for each in lasting if not parked.intersection(each.awaits)]
-            for violation in told:
+            waiting_at = world.spool.dead_lettered_for(case.subjects)
+            violations = [each for each in lasting if not waiting_at.intersection(each.awaits)]
+            for violation in violations:
                 tell(violation)
-            if len(told) < len(lasting):
-                excused.parked += 1
+            if len(violations) < len(lasting):
+                excused.dead_lettered += 1
 
 
 async def _products_again(world: World, tell: Tell) -> None:
@@ -188,7 +190,7 @@ async def _charges_again(world: World, excused: Excused, tell: Tell) -> None:
 
 
 async def _strays(world: World, lines: list[LedgerLine]) -> list[LedgerLine]:
-    """Return the lines that moved money for payments which do not exist."""
+    """Return the lines that moved money for payments that do not exist."""
     moved = [line for line in lines if line.kind in {"charge", "refund"}]
     payments = world.databases.payments["payments"]
     lost = await reading.missing(payments, {line.payment_id for line in moved})

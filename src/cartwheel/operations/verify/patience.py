@@ -1,4 +1,4 @@
-"""For how long a disagreement may be work in flight."""
+"""How long a mismatch may be explained by work in flight."""
 
 from datetime import timedelta
 
@@ -6,13 +6,13 @@ import msgspec
 
 
 class Patience(msgspec.Struct, frozen=True, kw_only=True):
-    """For how long a disagreement may be work in flight.
+    """How long a mismatch may be explained by work in flight.
 
-    `orphaned_hold` is how long stock may be held for an order that does not exist: the sweeper
-    gives it back after ten minutes. After `stuck_after` nothing is in flight any more: what is
-    unfinished then needs a person.
+    `orphaned_reservation` is how long stock may stay reserved for an order that does not exist. The
+    sweep in products releases it after ten minutes. After `stuck_after` nothing counts as in
+    flight: unfinished work then needs a person.
     """
 
     grace: timedelta = timedelta(seconds=60)
-    orphaned_hold: timedelta = timedelta(minutes=12)
+    orphaned_reservation: timedelta = timedelta(minutes=12)
     stuck_after: timedelta = timedelta(hours=24)

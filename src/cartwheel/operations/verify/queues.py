@@ -1,4 +1,4 @@
-"""What is waiting or parked in RabbitMQ."""
+"""Waiting and dead-lettered events in RabbitMQ."""
 
 import asyncio
 import time
@@ -10,23 +10,23 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from cartwheel.kernel.operating import topology
 from cartwheel.operations.dead_letters import listing, queue
-from cartwheel.operations.dead_letters.parked import Parked
+from cartwheel.operations.dead_letters.dead_letter import DeadLetter
 from cartwheel.services import SERVICES
 
 _LOOK_EVERY = 0.25
 
 
 class Queues:
-    """The queues of `services`; what a consumer has in hand at this moment is not seen."""
+    """The queues of `services`. Events that a consumer has fetched are not visible."""
 
     def __init__(self, connection: AbstractConnection, services: Sequence[str]) -> None:
         self._connection = connection
         self._services = services
 
     async def never_empty(self, duration: timedelta) -> frozenset[str]:
-        """Watch for `duration`; return services for which an event was waiting all the time.
+        """Watch for `duration`; return the services that had events waiting all the time.
 
-        Once a service's queues were seen empty, everything published before has been taken up.
+        When a service's queues are empty, it has fetched everything that was published before.
         """
         busy = set(self._services)
         until = time.monotonic() + duration.total_seconds()
@@ -40,15 +40,15 @@ class Queues:
                 await asyncio.sleep(_LOOK_EVERY)
 
     async def waiting(self) -> int:
-        """Return how many events wait for their service, or to be tried again."""
+        """Return the number of events that wait for their service or for a retry."""
         async with self._connection.channel() as channel:
             return sum([await _waiting(channel, service) for service in self._services])
 
-    async def parked(self) -> dict[str, int]:
+    async def count_dead_letters(self) -> dict[str, int]:
         return await queue.counts(self._connection, self._services)
 
-    def parked_events(self) -> AsyncIterator[list[Parked]]:
-        return listing.parked(self._connection, self._services, limit=0)
+    def dead_letters(self) -> AsyncIterator[list[DeadLetter]]:
+        return listing.dead_letters(self._connection, self._services, limit=0)
 
 
 @asynccontextmanager

@@ -22,13 +22,13 @@ Kind = TypeVar("Kind", bound=msgspec.Struct)
 Collection = AsyncCollection[Document]
 BATCH_DOCUMENTS = 500
 SEEN: Document = dict.fromkeys(("order_id", "retry", "sends", "resends", "webhooks_disbelieved"), 1)
-"""The fields of `records.Seen`, beside the id."""
+"""The fields of `records.Seen`, apart from the id."""
 
 
 class Databases(msgspec.Struct, frozen=True):
-    """The databases of services whose documents it knows, by name; read only.
+    """The databases of the services, by name. They are only read.
 
-    Every service's outboxes are read, its other documents known or not.
+    Every service's outboxes are read, even if the checks do not know its other documents.
     """
 
     every: Mapping[str, Database]
@@ -65,7 +65,7 @@ async def batches(
 
 
 async def cases(databases: Databases, spool: Spool, order_ids: Sequence[str]) -> list[Case]:
-    """Return the orders with all that concerns them; of those that do not exist, what does."""
+    """Return the orders with all related documents, even where the order does not exist."""
     of_orders: Document = {"order_id": {"$in": list(order_ids)}}
     by_id: Document = {"_id": {"$in": list(order_ids)}}
     orders = await _read(databases.orders["orders"], by_id, Order)
@@ -98,7 +98,7 @@ async def cases(databases: Databases, spool: Spool, order_ids: Sequence[str]) ->
 
 
 async def about_how_many(databases: Databases) -> dict[str, int]:
-    """Return the sizes of what is to be looked at, by its name, cheaply and about right."""
+    """Return an estimate of the number of documents to read, by collection."""
     return {
         name: await collection.estimated_document_count()
         for name, collection in databases.with_outboxes().items()
@@ -116,9 +116,9 @@ async def missing(collection: Collection, ids: set[str]) -> set[str]:
 
 
 async def stocks(databases: Databases) -> AsyncIterator[tuple[Product | None, Reserved]]:
-    """Yield each product with what its reservations add up to, however long that takes.
+    """Yield each product with the totals of its reservations, however long that takes.
 
-    What is sold meanwhile may disagree: `stocks_at_once` tells.
+    Sales during the read may look like mismatches. `stocks_at_once` decides.
     """
     async for each in _added_up(databases, None, None):
         yield each
@@ -127,11 +127,11 @@ async def stocks(databases: Databases) -> AsyncIterator[tuple[Product | None, Re
 async def stocks_at_once(
     databases: Databases, product_ids: Sequence[str]
 ) -> AsyncIterator[tuple[Product | None, Reserved]]:
-    """Yield these products with what their reservations add up to, all as of one moment.
+    """Yield these products with the totals of their reservations, all as of one moment.
 
-    Stock and reservations change in one transaction, so that at any moment they agree. It is read
-    in one as well, which has to end within `transactionLifetimeLimitSeconds` (4 under `make up`,
-    60 by default). Outside of one, a moment may be readable for less
+    Stock and reservations change in one transaction, so they agree at any moment. They are also
+    read in one transaction, which has to end within `transactionLifetimeLimitSeconds` (4 under
+    `make up`, 60 by default). A snapshot outside a transaction may be readable for a shorter time
     (`minSnapshotHistoryWindowInSeconds`, 1 under `make up`).
     """
     async with (
@@ -145,7 +145,7 @@ async def stocks_at_once(
 async def _added_up(
     databases: Databases, product_ids: Sequence[str] | None, session: AsyncClientSession | None
 ) -> AsyncIterator[tuple[Product | None, Reserved]]:
-    # The sums come sorted from the server, and are merged with the products as both stream in.
+    # The server sends the totals sorted. They are merged with the products as both stream in.
     chosen: Document = {} if product_ids is None else {"_id": {"$in": list(product_ids)}}
     summing = await databases.products["reservations"].aggregate(
         _sums(product_ids), allowDiskUse=True, session=session

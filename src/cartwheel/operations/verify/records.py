@@ -1,6 +1,6 @@
-"""What the services store, as far as the promises need it.
+"""The stored fields that the promises need.
 
-A field that a document lacks has its default: documents may be older, or younger, than this code.
+A missing field gets its default: documents may be older or newer than this code.
 """
 
 from datetime import datetime
@@ -16,7 +16,7 @@ Kind = TypeVar("Kind", bound=msgspec.Struct)
 
 
 class Unreadable(Exception):
-    """A document is not of the shape that its service stores."""
+    """A document does not have the shape that its service stores."""
 
 
 class Unpublished(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +48,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """How a background job has failed on a document so far; it goes when the document changes."""
+    """A background job's failures on a document so far. A change of the document removes them."""
 
     since: datetime
     failures: int = 0
@@ -56,7 +56,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
-    """Bears its order's id."""
+    """A reservation. Its id is the order's id."""
 
     id: str
     status: str
@@ -92,7 +92,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
-    """`provider` is who makes it, if that is another one than the payment's own."""
+    """A refund. `provider` makes it, if it is not the payment's own provider."""
 
     id: str
     amount: Money
@@ -101,9 +101,9 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
-    """`attempt` is which of its order's attempts it has used up, if it has.
+    """A payment. `attempt` is the number of the order's attempt that it used, if any.
 
-    `captured` is what payments has been told was taken, which may differ from `amount`.
+    `captured` is the amount that the provider reported, which may differ from `amount`.
     """
 
     id: str
@@ -114,7 +114,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     live: bool
     updated_at: datetime
     attempt: int | None = None
-    counted: bool = False  # instead of `attempt`, in payments from before there was one
+    counted: bool = False  # in older payments, in place of `attempt`
     captured: Money | None = None
     failure: Failure | None = None
     refunds: tuple[Refund, ...] = ()
@@ -128,22 +128,22 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def concerns_order(self) -> bool:
-        """Does its order hear of it? Not if the provider did not even take the card's token."""
+        """Return whether the order is told about it. It is not if the token was refused."""
         return self.failure is None or self.failure.code != CardTokenInvalid.code
 
 
 class Resend(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody had a FAILED mail sent again."""
+    """A request to send a FAILED mail again."""
 
     by: str
     at: datetime
 
 
 class Mail(msgspec.Struct, frozen=True, kw_only=True):
-    """Bears the id of the event that it tells of, whose type is `reason`.
+    """A mail. Its id is the id of the event that it reports; `reason` is that event's type.
 
-    Whoever is sending it has claimed it, for half a minute at a time.
-    `sequence` is 1 in mails from before it was kept, which have had one event at most.
+    The replica that is sending it has claimed it, for half a minute at a time.
+    `sequence` is 1 in older mails, which lack the field and have had at most one event.
     """
 
     id: str
@@ -161,7 +161,7 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """What is looked at in passing: a document that bears its order's id, or belongs to it."""
+    """The part of a document that the first look needs. Its id, or `order_id`, is the order's."""
 
     id: str
     order_id: str | None = None
@@ -184,11 +184,13 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(document: Document, kind: type[Kind]) -> Kind:
-    """Raises:
-    Unreadable: naming the document.
+    """Return `document` as `kind`.
+
+    Raises:
+        Unreadable: it does not have that shape. The message names the document.
     """
     try:
         return from_document(document, kind)
     except msgspec.ValidationError as error:
         name = f"{kind.__name__.lower()} {document.get('_id')}"
-        raise Unreadable(f"{name} is not as its service stores it: {error}") from None
+        raise Unreadable(f"{name} does not have the expected shape: {error}") from None

@@ -1,4 +1,4 @@
-"""What is said of a run: every violation as it is found, then the sums."""
+"""The output of a run: every violation as it is found, then the totals."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,20 +17,20 @@ PROMISES: Mapping[int, str] = {
     4: "at most one capture is kept per order",
     5: "every event is published and applied once in effect",
     6: "no event disappears",
-    7: "one mail per event that deserves one",
+    7: "one mail per event that calls for one",
 }
 
 
 class Summary(msgspec.Struct, kw_only=True):
-    """`looked_at` counts documents by kind. What follows it is no violation, but worth knowing.
+    """The totals. The names are those of the `--json` output. None of these is a violation.
 
-    in_flight              disagreements that may yet come right by themselves
-    waiting                events in queues, and waiting to be tried again
-    parked                 events parked, by service: see `cartwheel dlq`
-    waiting_for_parked     orders that disagree because an event of theirs is parked
+    looked_at              documents that were read, by kind
+    in_flight              mismatches that may still resolve by themselves
+    waiting                events that wait for their service or for a retry
+    parked                 dead-lettered events, by service: see `cartwheel dlq`
+    waiting_for_parked     orders with a mismatch because an event of theirs was dead-lettered
     refunds_pending        payments with a refund that the provider has not confirmed yet
-    noticed                mails that may have been sent twice or were resent, and what needs a
-                           person: how many, and the first ones
+    noticed                other findings: how many, and the first ones
     """
 
     looked_at: dict[str, int]
@@ -44,7 +44,7 @@ class Summary(msgspec.Struct, kw_only=True):
 
 
 class Report:
-    """Says each violation once, as it is found; holds none of them."""
+    """Prints each violation as it is found, and keeps only their numbers."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -61,12 +61,12 @@ class Report:
         say = self._console.out
         looked_at = ", ".join(f"{count:,} {name}" for name, count in summary.looked_at.items())
         say(f"looked at {looked_at or 'nothing'} in {summary.seconds:.1f} s", highlight=False)
-        parked = ", ".join(f"{name} {count}" for name, count in summary.parked.items() if count)
+        services = ", ".join(f"{name} {count}" for name, count in summary.parked.items() if count)
         for name, count, note in (
-            ("in flight", summary.in_flight, "may yet come right by itself"),
+            ("in flight", summary.in_flight, "may still resolve by itself"),
             ("events in queues", summary.waiting, "also in flight"),
-            ("parked", sum(summary.parked.values()), f"{parked}; see `cartwheel dlq`"),
-            ("waiting for a parked event", summary.waiting_for_parked, "orders"),
+            ("dead-lettered", sum(summary.parked.values()), f"{services}; see `cartwheel dlq`"),
+            ("waiting for a dead-lettered event", summary.waiting_for_parked, "orders"),
             ("refunds pending", summary.refunds_pending, "payments"),
             *(
                 (name.replace("_", " "), some.count, ", ".join(some.first))
@@ -83,7 +83,7 @@ class Report:
 
 
 class JsonReport(Report):
-    """The same as one JSON object: {"violations": [{promise, sentence, ids}], …, "holds": …}."""
+    """Prints one JSON object: {"violations": [{promise, sentence, ids}], …, "holds": …}."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)

@@ -1,4 +1,4 @@
-"""A run on the running system: connect, look, report. On a terminal with a progress bar."""
+"""A run on the running system: connect, verify, report. A terminal shows a progress bar."""
 
 import time
 from collections import Counter
@@ -49,7 +49,7 @@ async def verify(
 
 
 async def _watched(world: World, report: Report) -> Summary:
-    """Run it, on a terminal with a progress bar; return the sums."""
+    """Verify, with a progress bar on a terminal; return the totals."""
     began = time.monotonic()
     looked_at: Counter[str] = Counter()
     totals = await reading.about_how_many(world.databases)
@@ -72,8 +72,8 @@ async def _watched(world: World, report: Report) -> Summary:
         looked_at=dict(looked_at),
         in_flight=excused.in_flight,
         waiting=await world.queues.waiting(),
-        parked=await world.queues.parked(),
-        waiting_for_parked=excused.parked,
+        parked=await world.queues.count_dead_letters(),
+        waiting_for_parked=excused.dead_lettered,
         refunds_pending=await reading.refunds_pending(world.databases),
         noticed=noticed,
         seconds=round(time.monotonic() - began, 3),

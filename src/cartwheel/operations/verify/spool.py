@@ -1,6 +1,6 @@
-"""What has to be remembered while running: on disk, since it may be much.
+"""The run's notes. They are on disk, because there may be many.
 
-SQLite keeps a database without a name in a temporary file that is gone with the connection
+SQLite keeps a database without a name in a temporary file, which it deletes with the connection
 (https://www.sqlite.org/inmemorydb.html#temp_db).
 """
 
@@ -18,12 +18,13 @@ _SCHEMA = """
 CREATE TABLE ledger (id INTEGER PRIMARY KEY, payment_id TEXT NOT NULL, line BLOB NOT NULL);
 CREATE INDEX of_payment ON ledger (payment_id);
 CREATE TABLE suspects (kind TEXT, id TEXT, PRIMARY KEY (kind, id)) WITHOUT ROWID;
-CREATE TABLE parked (subject TEXT, service TEXT, PRIMARY KEY (subject, service)) WITHOUT ROWID;
+CREATE TABLE dead_letters (subject TEXT, service TEXT, PRIMARY KEY (subject, service))
+    WITHOUT ROWID;
 """
 
 
 class Suspect(StrEnum):
-    """What disagreed at first sight."""
+    """Kinds of documents in which the first look found a mismatch."""
 
     ORDER = "order"
     PRODUCT = "product"
@@ -80,13 +81,13 @@ class Spool:
     def any_suspects(self) -> bool:
         return self._db.execute("SELECT 1 FROM suspects").fetchone() is not None
 
-    def add_parked(self, about: Iterable[tuple[str, str]]) -> None:
-        """Note the subjects of parked events, each with the service that it is parked for."""
-        self._db.executemany("INSERT OR IGNORE INTO parked VALUES (?, ?)", about)
+    def add_dead_letters(self, about: Iterable[tuple[str, str]]) -> None:
+        """Add dead letters: the subject of each event, and the service it was meant for."""
+        self._db.executemany("INSERT OR IGNORE INTO dead_letters VALUES (?, ?)", about)
 
-    def parked_for(self, subjects: Iterable[str]) -> frozenset[str]:
-        """Return the services that an event about one of `subjects` is parked for."""
-        query = "SELECT service FROM parked WHERE subject = ?"
+    def dead_lettered_for(self, subjects: Iterable[str]) -> frozenset[str]:
+        """Return the services with a dead-lettered event about one of `subjects`."""
+        query = "SELECT service FROM dead_letters WHERE subject = ?"
         found = [self._db.execute(query, (subject,)) for subject in subjects]
         return frozenset(row[0] for rows in found for row in rows)
 

@@ -7,7 +7,7 @@ from cartwheel.operations.verify.violation import Violation
 
 
 class Reserved(msgspec.Struct, frozen=True, kw_only=True):
-    """A product's pieces, added up over its reservations."""
+    """The pieces of a product in all its reservations."""
 
     product_id: str
     held: int = 0
@@ -15,9 +15,9 @@ class Reserved(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check(product: Product | None, reserved: Reserved) -> list[Violation]:
-    """Return what is wrong with the stock of `product`, None if there is no such product."""
+    """Return the violations in the stock of `product`, which is None if it does not exist."""
     if product is None:
-        return [_wrong(reserved.product_id, "is reserved for orders but does not exist")]
+        return [_wrong(reserved.product_id, "is reserved for orders, but does not exist")]
     stock = product.stock
     wrong: list[Violation] = []
     counted = stock.available + stock.reserved + stock.sold
@@ -25,7 +25,7 @@ def check(product: Product | None, reserved: Reserved) -> list[Violation]:
         wrong.append(
             _wrong(
                 product.id,
-                f"began with {product.initial_stock} pieces and now has {counted}: "
+                f"began with {product.initial_stock} pieces, but now has {counted}: "
                 f"{stock.available} available, {stock.reserved} reserved, {stock.sold} sold",
             )
         )
@@ -42,7 +42,7 @@ def check(product: Product | None, reserved: Reserved) -> list[Violation]:
     ):
         if count != added_up:
             wrong.append(
-                _wrong(product.id, f"has {count} pieces {name}, and its reservations {added_up}")
+                _wrong(product.id, f"has {count} pieces {name}, but its reservations {added_up}")
             )
     return wrong
 

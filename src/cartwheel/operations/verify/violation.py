@@ -4,10 +4,10 @@ import msgspec
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True):
-    """`sentence` says what is wrong, `ids` what it concerns.
+    """A broken promise. `sentence` says what is wrong, `ids` name the documents.
 
-    `awaits` are services that would put it right by handling an event: while their queues hold
-    any, this may simply not have happened yet.
+    `awaits` are the services that would resolve it by handling an event. While they have events
+    waiting, that may simply not have happened yet.
     """
 
     promise: int

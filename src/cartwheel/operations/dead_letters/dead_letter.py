@@ -1,7 +1,7 @@
-"""One parked message, and why it lies there.
+"""One dead letter, and the reason for it.
 
-A consumer that parks a message says why in its headers (`kernel._bus.consuming`). One that killed
-its reader is parked by RabbitMQ itself, which tells its reasons in `x-death`
+A consumer that dead-letters a message states the reason in headers (`kernel._bus.consuming`). If a
+message keeps crashing its consumer, RabbitMQ dead-letters it and states the reason in `x-death`
 (https://www.rabbitmq.com/docs/dlx#effects).
 """
 
@@ -17,17 +17,19 @@ from aio_pika.abc import AbstractIncomingMessage
 from cartwheel.kernel.operating import ATTEMPTS, RETRIES_REQUESTED, topology, wire
 
 REPLAYED = "replayed"
-"""The header that counts how often a message was replayed."""
+"""The header that counts the replays of a message."""
 
-_PARKING = frozenset({ATTEMPTS, RETRIES_REQUESTED, "reason", "stack", "origin", "parked_at"})
+_SET_WHEN_DEAD_LETTERED = frozenset(
+    {ATTEMPTS, RETRIES_REQUESTED, "reason", "stack", "origin", "parked_at"}
+)
 _CLOUD_EVENTS = "cloudEvents_"
 
 
-class Parked(msgspec.Struct, frozen=True, kw_only=True):
-    """A parked message; `id` is the event's, or made from the body where there is none.
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead-lettered message. `id` is the event's id; without one, it is derived from the body.
 
-    `since` is when it was parked, where that is known. An event may be parked for several services
-    and, since events are repeated, more than once for one.
+    `since` is the time of dead-lettering, if known. An event may be dead-lettered for several
+    services and, because events are redelivered, several times for one service.
     """
 
     service: str
@@ -49,7 +51,7 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def payload(self) -> object:
-        """Return the body as JSON, else as text, else in base 64."""
+        """Return the body: decoded from JSON if possible, otherwise as text or base 64."""
         try:
             return msgspec.json.decode(self.body)
         except wire.UNREADABLE:
@@ -60,20 +62,20 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True):
             return base64.b64encode(self.body).decode()
 
     def headers_to_replay(self) -> dict[str, Any]:
-        """Return the headers as the message first came, but for the count of replays."""
+        """Return the original headers and the count of replays."""
         kept = {
             name: value
             for name, value in self.headers.items()
-            if name not in _PARKING and not name.startswith("x-")
+            if name not in _SET_WHEN_DEAD_LETTERED and not name.startswith("x-")
         }
         return {**kept, REPLAYED: self.replayed + 1}
 
 
-def read(service: str, message: AbstractIncomingMessage) -> Parked:
+def read(service: str, message: AbstractIncomingMessage) -> DeadLetter:
     headers: dict[str, Any] = dict(message.headers)
     reason, attempts, since = _why(headers)
     digest = hashlib.sha256(message.body).hexdigest()[:16]
-    return Parked(
+    return DeadLetter(
         service=service,
         id=message.message_id or f"msg_{digest}",
         type=_attribute(headers, "type"),
@@ -89,19 +91,19 @@ def read(service: str, message: AbstractIncomingMessage) -> Parked:
 
 
 def _why(headers: Mapping[str, Any]) -> tuple[str, int, datetime | None]:
-    """Return the reason, the number of attempts, and since when it is parked."""
+    """Return the reason, the number of attempts, and the time of dead-lettering."""
     attempts = _number(headers.get(ATTEMPTS))
     if "reason" in headers:
         return str(headers["reason"]), attempts, _time(headers.get("parked_at"))
-    # The newest comes first; retry queues leave their traces (`expired`) here too.
+    # The newest entry comes first. Retry queues leave entries (`expired`) here too.
     deaths: list[dict[str, Any]] = headers.get("x-death") or []
     if not deaths:
-        return "unknown: it came without a reason", attempts, None
+        return "unknown: the message has no reason", attempts, None
     last = deaths[0]
     since = _time(last.get("time"))
     if last.get("reason") == "delivery_limit":
         times = topology.DELIVERY_LIMIT + 1
-        return f"killed its reader {times} times, so RabbitMQ took it away", times, since
+        return f"crashed its consumer {times} times, so RabbitMQ dead-lettered it", times, since
     return f"dead-lettered by RabbitMQ: {last.get('reason')}", attempts, since
 
 
