@@ -21,6 +21,10 @@ Count = Annotated[int, QueryParameter(ge=1, le=100)]
 
 class Colour(StrEnum):
     RED = "red"
+    BLUE = "blue"
+
+
+OfColour = Annotated[Colour | None, QueryParameter()]
 
 
 class Item(msgspec.Struct, forbid_unknown_fields=True):
@@ -80,7 +84,7 @@ async def take_maybe(data: JSONBody[Items | None] = None) -> bool:
 
 
 @get("/list", opt=PUBLIC)
-async def take_query(limit: Count = 20, key: IdempotencyKey = None) -> int:
+async def take_query(limit: Count = 20, colour: OfColour = None, key: IdempotencyKey = None) -> int:
     return limit
 
 

@@ -87,7 +87,7 @@ async def test_an_admin_cancels_a_paid_order_and_the_money_goes_back_once(
     mails = await mailed(system, customer.email, count=3)
     subjects = {mail["Subject"].removeprefix(f"Order {order['number']}: "): mail for mail in mails}
     assert WHY["reason"] in subjects["canceled"]["BodyText"]
-    assert "the money is on its way back" in subjects["canceled"]["BodyText"]
+    assert "Your money is on its way back" in subjects["canceled"]["BodyText"]
     assert "$39.98" in subjects["your money is on its way back"]["BodyText"]
     assert "payment received" in subjects
     assert await timeline(customer, order) == [

@@ -159,9 +159,9 @@ async def test_failed_mails_are_sent_again_by_the_command_line_which_says_of_the
 
     assert ran.status == 1
     refusal, unknown, not_failed, summary = ran.errors.splitlines()
-    assert f"{failing[0]}: SES did not take it: MessageRejected" in refusal
-    assert "there is no mail evt_unknown" in unknown
-    assert f"mail {sent} is SENT" in not_failed
+    assert f"{failing[0]}: SES did not accept the mail (MessageRejected)." in refusal
+    assert "There is no mail evt_unknown." in unknown
+    assert f"Mail {sent} is SENT." in not_failed
     assert "2 of 5 sent" in summary
     assert [line.split(":")[0] for line in ran.output.splitlines()] == [
         f"✓ {mail_id}" for mail_id in failing[1:]

@@ -64,7 +64,7 @@ def test_the_last_attempt_is_one_attempt() -> None:
 def test_who_has_paid_a_canceled_order_gets_the_money_back(kind: str) -> None:
     mail = render(canceled(snapshot(), was_paid=True))
 
-    assert "the money is on its way back to you" in getattr(mail, kind)
+    assert "Your money is on its way back to you." in getattr(mail, kind)
     assert "We have received no payment" not in getattr(mail, kind)
 
 
@@ -83,8 +83,8 @@ def test_who_has_not_paid_a_canceled_order_is_not_promised_money(kind: str) -> N
     mail = render(canceled(snapshot(), was_paid=False))
 
     assert "We have received no payment" in getattr(mail, kind)
-    assert "Should one still be on its way, you get it back" in getattr(mail, kind)
-    assert "You have paid" not in getattr(mail, kind)
+    assert "If a payment is still on its way, you will get it back" in getattr(mail, kind)
+    assert "You have already paid" not in getattr(mail, kind)
     assert "Nothing was charged" not in getattr(mail, kind)
 
 

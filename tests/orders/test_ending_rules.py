@@ -174,7 +174,7 @@ def test_cash_begun_as_the_order_ended_is_not_waited_for(ended: Order) -> None:
     assert told.events == (
         *ended.events,
         OrderPaymentUnwanted(
-            order_id=ended.id, payment_id="pay_9", reason=f"the order is {ended.status}"
+            order_id=ended.id, payment_id="pay_9", reason=f"The order is {ended.status}."
         ),
     )
     assert cash_begun(told) is told

@@ -150,7 +150,9 @@ def test_any_other_amount_pays_nothing_and_is_to_be_refunded(amount: Money) -> N
 
     assert (waiting.status, waiting.paid_by) == (OrderStatus.AWAITING_PAYMENT, None)
     assert waiting.expires_at == AT + PAYMENT_DEADLINE
-    assert waiting.events == (refund_due(waiting, "pay_1", amount, "wrong sum"),)
+    assert waiting.events == (
+        refund_due(waiting, "pay_1", amount, "The payment differs from the order's total."),
+    )
 
 
 def test_a_second_payment_of_a_paid_order_is_to_be_refunded() -> None:
@@ -159,7 +161,10 @@ def test_a_second_payment_of_a_paid_order_is_to_be_refunded() -> None:
     twice = after(pay("pay_2"), start=paid)
 
     assert (twice.status, twice.paid_by) == (OrderStatus.PAID, "pay_1")
-    assert twice.events == (*paid.events, refund_due(twice, "pay_2", TOTAL, "too late"))
+    assert twice.events == (
+        *paid.events,
+        refund_due(twice, "pay_2", TOTAL, "The payment came after the order had ended."),
+    )
 
 
 @pytest.mark.parametrize("end", [REJECTED, (cancel(),)], ids=["rejected", "canceled"])
@@ -169,7 +174,10 @@ def test_an_order_that_is_closed_gives_back_what_still_comes_in(end: tuple[Step,
     late = after(pay("pay_4"), start=closed)
 
     assert (late.status, late.paid_by) == (closed.status, None)
-    assert late.events == (*closed.events, refund_due(late, "pay_4", TOTAL, "too late"))
+    assert late.events == (
+        *closed.events,
+        refund_due(late, "pay_4", TOTAL, "The payment came after the order had ended."),
+    )
 
 
 def test_a_declined_payment_leaves_two_attempts() -> None:

@@ -34,6 +34,7 @@ CARD = CardToken(token="pm_1")
 CAPTURED = Captured(TOTAL)
 OTHER_SUM = Captured(Money(1, "USD"))
 SORRY = Declined(code="card_declined", message="Your card was declined.")
+LATE = "It was captured after the payment was rejected."
 BY_ADMIN = Change(by="user-ada", at=LATER)
 
 
@@ -224,7 +225,11 @@ def test_another_sum_than_the_payments_does_not_pay_and_is_to_be_refunded(captur
     assert (rejected.status, rejected.live) == (PaymentStatus.REJECTED, False)
     assert (rejected.failure, rejected.attempt) == (domain.AMOUNT_MISMATCH, None)
     assert rejected.captured == captured
-    assert rejected.refunds == [Refund(id="rfd_1", amount=captured, reason="wrong sum")]
+    assert rejected.refunds == [
+        Refund(
+            id="rfd_1", amount=captured, reason="Another amount than the payment's was captured."
+        )
+    ]
     assert [event.type for event in rejected.events] == ["payment.declined.v1"]
     assert settle(rejected, Captured(captured), CAPTURED, SORRY, Voided()) is rejected
 
@@ -295,7 +300,7 @@ def test_money_that_comes_after_a_no_is_to_be_refunded_whole(no: Verdict) -> Non
     late = settle(rejected, CAPTURED)
 
     assert (late.status, late.live) == (PaymentStatus.REJECTED, False)
-    assert late.refunds == [Refund(id="rfd_1", amount=TOTAL, reason="late capture")]
+    assert late.refunds == [Refund(id="rfd_1", amount=TOTAL, reason=LATE)]
     assert late.version == rejected.version + 1
     assert settle(late, CAPTURED) is late
 
@@ -305,7 +310,7 @@ def test_whoever_asks_for_it_a_payment_is_refunded_once() -> None:
 
     assert due.refunds == [Refund(id="rfd_1", amount=TOTAL, reason="too late")]
     assert refund_due(due) is due
-    assert refund_due(settle(payment(CARD), SORRY, CAPTURED)).refunds[0].reason == "late capture"
+    assert refund_due(settle(payment(CARD), SORRY, CAPTURED)).refunds[0].reason == LATE
 
 
 def test_a_payment_whose_money_went_back_is_refunded() -> None:

@@ -311,7 +311,10 @@ async def test_a_late_capture_goes_back_as_the_sum_that_was_captured(
     await payments.carry_out_refunds()
 
     [refund] = (await read(payments, left)).refunds
-    assert (refund.amount, refund.reason) == (OTHER_SUM, "late capture")
+    assert (refund.amount, refund.reason) == (
+        OTHER_SUM,
+        "It was captured after the payment was rejected.",
+    )
     assert refund.status is RefundStatus.SUCCEEDED
     assert await shop.charges(left) == ["charge", "refund"]
 
@@ -357,7 +360,7 @@ async def test_what_a_provider_captures_for_a_payment_in_cash_goes_back_and_pays
     back = Refund(
         id=f"{pending.id.replace('pay_', 'rfd_')}-simulator",
         amount=amount,
-        reason="captured by simulator",
+        reason="It was captured by simulator, not by cash.",
         provider="simulator",
     )
     assert noted.refunds == [back]

@@ -148,8 +148,8 @@ def test_a_refusal_names_every_item_that_lacks_and_what_is_left_of_it() -> None:
     [outcome] = decide(shop, reserve(("prd_1", 2), ("prd_2", 9), ("prd_3", 1)))
 
     assert refused(outcome).errors == (
-        FieldError("items[0].quantity", "1 available"),
-        FieldError("items[2].quantity", "0 available"),
+        FieldError("items[0].quantity", "`items[0].quantity` is more than the 1 available."),
+        FieldError("items[2].quantity", "`items[2].quantity` is more than the 0 available."),
     )
 
 

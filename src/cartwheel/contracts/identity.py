@@ -52,7 +52,7 @@ def require_admin(actor: Actor | None, to_do: str) -> None:
         Forbidden: it is not.
     """
     if actor is not None and not actor.admin:
-        raise Forbidden(f"only an admin {to_do}")
+        raise Forbidden(f"Only an administrator may {to_do}.")
 
 
 def require_service(actor: Actor | None, to_do: str) -> None:
@@ -62,7 +62,7 @@ def require_service(actor: Actor | None, to_do: str) -> None:
         Forbidden: it is not.
     """
     if actor is not None and not actor.is_service:
-        raise Forbidden(f"only a service {to_do}")
+        raise Forbidden(f"Only a service may {to_do}.")
 
 
 def whose(actor: Actor | None, user_id: str | None) -> str | None:

@@ -4,10 +4,12 @@ from typing import Annotated
 
 import msgspec
 
+from cartwheel.contracts import text
+
 MAX_AMOUNT = 10**12
 """Larger amounts are typing errors. The sum of a thousand such lines still fits into 64 bits."""
 
-Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$(?!\n)", examples=["USD"])]
+Currency = Annotated[str, msgspec.Meta(pattern=text.CURRENCY, examples=["USD"])]
 
 
 class CurrencyMismatch(ValueError):

@@ -17,9 +17,7 @@ MAX_STOCK = 10**9
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=text.LINE)]
 Description = Annotated[str, Meta(max_length=5_000, pattern=text.LINES)]
-Sku = Annotated[
-    str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$" + text.NOTHING_AFTER)
-]
+Sku = Annotated[str, Meta(min_length=1, max_length=64, pattern=text.SKU)]
 Category = Annotated[str, Meta(min_length=1, max_length=100, pattern=text.LINE)]
 Tag = Annotated[str, Meta(min_length=1, max_length=50, pattern=text.LINE)]
 Tags = Annotated[list[Tag], Meta(max_length=20)]

@@ -35,12 +35,25 @@ _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[^/?#@:\[\]]+)"
 URL = rf"^(?![\s\S]*[{_NOT_IN_URLS}])https?://{_HOST}(?::[0-9]+)?(?:[/?#]|$)"
 """An HTTP(S) URL (RFC 3986, with any Unicode letters) without user and password."""
 
+CURRENCY = rf"^[A-Z]{{3}}${NOTHING_AFTER}"
+COUNTRY = rf"^[A-Z]{{2}}${NOTHING_AFTER}"
+SKU = rf"^[A-Za-z0-9._-]+${NOTHING_AFTER}"
+CODE = rf"^\S+${NOTHING_AFTER}"
+CARD_TOKEN = rf"^pm_[A-Za-z0-9_]+${NOTHING_AFTER}"
+MAIL_ADDRESS = r"^\s*[^@\s]+@[^@\s]+\.[^@\s]+\s*$"
+
 IN_WORDS = {
-    LINE: "one line of text, without control characters",
+    LINE: "one line of text without control characters",
     LINES: "text without control characters",
-    URL: "an http(s) URL without spaces, user and password",
+    URL: "an http or https URL without spaces, user name or password",
+    CURRENCY: "a currency code of three capital letters, such as USD",
+    COUNTRY: "a country code of two capital letters, such as DE",
+    SKU: "text of letters, digits, dots, hyphens and underscores",
+    CODE: "text without spaces",
+    CARD_TOKEN: "a card token from the card provider, such as pm_card_visa",
+    MAIL_ADDRESS: "a mail address, such as ada@example.com",
 }
-"""Descriptions to show in place of the patterns."""
+"""What an error message says in place of the pattern."""
 
 _UNFIT = re.compile(rf"[{_CONTROLS}\ud800-\udfff]")
 _VISIBLE = re.compile(rf"[^{_INVISIBLE}]")

@@ -4,17 +4,14 @@ A handler says `data: JSONBody[PlaceOrder]`; by the time it runs, the body has b
 MAX_BODY bytes), decoded and validated. Litestar alone would take "2" for a quantity.
 """
 
-import re
-from collections.abc import Sequence
-from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
-from msgspec import inspect
 
-from cartwheel.gateway.problems import BodyTooLarge, MalformedJson, UnsupportedMediaType, plain
-from cartwheel.kernel.errors import FieldError, Invalid, Refusal
+from cartwheel.gateway import field_errors
+from cartwheel.gateway.problems import BodyTooLarge, MalformedJson, UnsupportedMediaType
+from cartwheel.kernel.errors import Invalid, Refusal
 
 Kind = TypeVar("Kind")
 
@@ -27,10 +24,6 @@ EXPLAIN = "explain_invalid"
 """A route's option: a function that gets a body which is not valid, and may raise what is told in
 place of `Invalid`."""
 
-_PATH = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`$")
-_STEP = re.compile(r"\w+|[^\w.\[\]]+")
-_INDEX = re.compile(r"[0-9]{1,6}")
-_MISSING = re.compile(r"Object missing required field `(.+)`")
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 
@@ -55,7 +48,7 @@ class JsonRequest(Request[Any, Any, Any]):
             event = await self.receive()
             if event["type"] == "http.disconnect":
                 # Nobody is left to read the answer.
-                raise MalformedJson("The client went away.")
+                raise MalformedJson("The connection ended before the body did.")
             chunk: bytes = event.get("body", b"")
             size += len(chunk)
             if size > MAX_BODY:
@@ -77,7 +70,9 @@ class JsonRequest(Request[Any, Any, Any]):
         """
         kind = _header(self.scope, b"content-type").partition(b";")[0]
         if kind.strip().lower() != b"application/json":
-            raise UnsupportedMediaType("Send application/json.")
+            raise UnsupportedMediaType(
+                "Send the body with the header `Content-Type: application/json`."
+            )
         body = await self.body()
         try:
             return decode(body, self._decoder())
@@ -112,58 +107,10 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[Kind]) -> Kind:
 def refusal_of(error: Exception, kind: Any) -> Refusal:
     """Return the refusal of a body that should be a `kind`, and whose decoding raised `error`."""
     if isinstance(error, msgspec.ValidationError):
-        return Invalid("The body is not valid.", errors=[_fault(str(error), kind)])
+        errors = [field_errors.of_body(error, kind)]
+        return Invalid(field_errors.told(errors), errors=errors)
     # msgspec's text tells the position only; Python's would quote the body.
-    return MalformedJson("The body is not well-formed JSON in UTF-8.")
-
-
-def _fault(message: str, kind: Any) -> FieldError:
-    """Return a msgspec message about a body of type `kind` as a field and a sentence about it.
-
-    "Expected `int`, got `str` - at `$.items[0].quantity`" is `items[0].quantity` and
-    "Expected int, got str". Unknown fields are not named: the name is the client's own text.
-    """
-    found = _PATH.search(message)
-    path = found[1] if found else ""
-    text = message[: found.start()] if found else message
-    kinds = _kinds_at(_described(kind), path)
-    if not kinds:  # What looks like a path is the end of an unknown field's name.
-        path = ""
-    if missing := _MISSING.fullmatch(text):
-        return FieldError(f"{path}.{missing[1]}" if path else missing[1], "is required")
-    if text.startswith("Object contains unknown field"):
-        objects = [each for each in kinds if isinstance(each, inspect.StructType)]
-        known = ", ".join(field.encode_name for each in objects for field in each.fields)
-        hint = f"; known are {known}" if len(objects) == 1 else ""
-        return FieldError(path, f"has an unknown field{hint}")
-    return FieldError(path, plain(text))
-
-
-_described = cache(inspect.type_info)
-
-
-def _kinds_at(kind: inspect.Type, path: str) -> list[inspect.Type]:
-    """Return what may be at `path` in `kind`; nothing if `kind` has no such path."""
-    kinds = [*_alternatives(kind)]
-    for step in _STEP.findall(path):
-        inner = [found for outer in kinds for found in _inside(outer, step)]
-        kinds = [each for found in inner for each in _alternatives(found)]
-    return kinds
-
-
-def _alternatives(kind: inspect.Type) -> Sequence[inspect.Type]:
-    return kind.types if isinstance(kind, inspect.UnionType) else [kind]
-
-
-def _inside(kind: inspect.Type, step: str) -> list[inspect.Type]:
-    if isinstance(kind, inspect.StructType):
-        fields = {field.encode_name: field.type for field in kind.fields}
-        if kind.tag_field:
-            fields[kind.tag_field] = inspect.StrType()
-        return [fields[step]] if step in fields else []
-    if isinstance(kind, inspect.ListType) and _INDEX.fullmatch(step):
-        return [kind.item_type]
-    return []
+    return MalformedJson("Send the body as valid JSON in UTF-8.")
 
 
 def _header(scope: Any, name: bytes) -> bytes:
@@ -172,4 +119,4 @@ def _header(scope: Any, name: bytes) -> bytes:
 
 
 def _too_large() -> BodyTooLarge:
-    return BodyTooLarge(f"The body is longer than {MAX_BODY} bytes.")
+    return BodyTooLarge(f"The body is too large. Send at most {MAX_BODY:,} bytes.")

@@ -15,7 +15,7 @@ from cartwheel.kernel.errors import FieldError, Invalid
 Token = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^pm_[A-Za-z0-9_]+$" + text.NOTHING_AFTER,
+        pattern=text.CARD_TOKEN,
         max_length=100,
         description="Made by the card provider of the customer's card, with the publishable key",
         examples=["pm_card_visa"],
@@ -53,6 +53,10 @@ def refuse_card_data(body: bytes) -> None:
     token = bytes(method.get("token", msgspec.Raw()))
     if method.keys() & _CARD_DATA or _NUMBER.fullmatch(token):
         raise CardDataNotAccepted(
-            "Card data is not accepted here. Send the token that the card provider makes of it.",
-            errors=[FieldError("method", "takes a token in place of the card's data")],
+            "Card data is not accepted here. Send a token from the card provider instead.",
+            errors=[
+                FieldError(
+                    "method", "`method` takes a token from the card provider, not card data."
+                )
+            ],
         )

@@ -132,7 +132,11 @@ class Cognito:
         await self._call(
             "confirm_sign_up",
             # "User cannot be confirmed. Current status is CONFIRMED"
-            {"NotAuthorizedException": AlreadyConfirmed("This user is confirmed already.")},
+            {
+                "NotAuthorizedException": AlreadyConfirmed(
+                    "This account is already confirmed. Log in."
+                )
+            },
             **self._user(email),
             ConfirmationCode=code,
         )
@@ -148,7 +152,11 @@ class Cognito:
             parameters["SECRET_HASH"] = self._secret_hash(self._client_secret, email)
         answer = await self._call(
             "initiate_auth",
-            {"UserNotFoundException": WrongCredentials("Wrong mail address or password.")},
+            {
+                "UserNotFoundException": WrongCredentials(
+                    "The mail address or the password is wrong."
+                )
+            },
             ClientId=self._client_id,
             AuthFlow="USER_PASSWORD_AUTH",
             AuthParameters=parameters,
@@ -163,7 +171,7 @@ class Cognito:
 
         Raises: InvalidRefreshToken when it is unknown, expired, revoked or used up.
         """
-        invalid = InvalidRefreshToken("Log in again.")
+        invalid = InvalidRefreshToken("The refresh token is no longer valid. Log in again.")
         answer = await self._call(
             "get_tokens_from_refresh_token",
             {
@@ -178,7 +186,7 @@ class Cognito:
 
     async def log_out(self, refresh_token: str) -> None:
         """Revoke `refresh_token`; may be repeated. GlobalSignOut would end other devices too."""
-        invalid = InvalidRefreshToken("This is not a refresh token of this client.")
+        invalid = InvalidRefreshToken("Send a refresh token that was issued to this client.")
         await self._call(
             "revoke_token",
             {"InvalidParameterException": invalid, "UnauthorizedException": invalid},
@@ -207,7 +215,7 @@ class Cognito:
 
         Raises: InvalidToken when it is revoked or the user is gone.
         """
-        gone = InvalidToken("The token was revoked, or its user is gone.")
+        gone = InvalidToken("The token was revoked, or its user no longer exists. Log in again.")
         answer = await self._call(
             "get_user",
             {"NotAuthorizedException": gone, "UserNotFoundException": gone},
@@ -224,14 +232,18 @@ class Cognito:
         try:
             mail_address.for_mail(email)
         except mail_address.InvalidMailAddress:
-            return "No mail can be sent to your account's address."
+            return "No mail can be sent to your account's address. Change it, then try again."
         if self._mark_key is None:
             verified = about.get("email_verified") == "true"
         else:
             mark = email_mark(self._mark_key, email).encode()
             shown = about.get(EMAIL_MARK, "").encode(errors="replace")
             verified = hmac.compare_digest(shown, mark)
-        return None if verified else "Your account's mail address is not verified."
+        return (
+            None
+            if verified
+            else "Your account's mail address is not verified. Verify it, then try again."
+        )
 
     def _user(self, email: str) -> dict[str, str]:
         """Return the parameters that name a user, and prove that this app client may."""
@@ -300,15 +312,20 @@ async def connect(
 
 
 _NEW_PASSWORD_REFUSED = ("InvalidPasswordException", "PasswordHistoryPolicyViolationException")
-_WRONG_CODE = "The code is wrong or has expired."
-_TOO_MANY = Throttled("Too many attempts; try again later.")
+_WRONG_CODE = "The code is wrong or has expired. Check it, or request a new one."
+_EMAIL_TAKEN = "This mail address already has an account. Log in, or reset the password."
+_TOO_MANY = Throttled("Too many attempts. Try again later.")
 _USUAL: dict[str, Refusal] = {
-    "UsernameExistsException": EmailTaken("There is an account for this mail address already."),
-    "AliasExistsException": EmailTaken("There is an account for this mail address already."),
-    "NotAuthorizedException": WrongCredentials("Wrong mail address or password."),
+    "UsernameExistsException": EmailTaken(_EMAIL_TAKEN),
+    "AliasExistsException": EmailTaken(_EMAIL_TAKEN),
+    "NotAuthorizedException": WrongCredentials("The mail address or the password is wrong."),
     "UserNotFoundException": WrongCode(_WRONG_CODE),
-    "UserNotConfirmedException": UserNotConfirmed("Confirm the mail address first."),
-    "PasswordResetRequiredException": PasswordResetRequired("The password has to be reset."),
+    "UserNotConfirmedException": UserNotConfirmed(
+        "Confirm the mail address with the code that was mailed, then log in."
+    ),
+    "PasswordResetRequiredException": PasswordResetRequired(
+        "The password must be reset before the next login."
+    ),
     "CodeMismatchException": WrongCode(_WRONG_CODE),
     "ExpiredCodeException": WrongCode(_WRONG_CODE),
     "TooManyRequestsException": _TOO_MANY,
@@ -329,13 +346,12 @@ def _translate(error: ClientError, special: dict[str, Refusal]) -> Exception:
         return type(refusal)(refusal.detail)
     about_password = "password" in message.lower() and code == "InvalidParameterException"
     if code in _NEW_PASSWORD_REFUSED or about_password:
-        rule = message.rpartition("policy: ")[2] if "policy: " in message else "is not acceptable"
-        return WeakPassword(
-            "The password is not acceptable.", errors=[FieldError("password", rule)]
-        )
+        rule = f" {message.rpartition('policy: ')[2]}." if "policy: " in message else ""
+        detail = f"Choose another `password`.{rule}"
+        return WeakPassword(detail, errors=[FieldError("password", detail)])
     if code == "InvalidParameterException":
         # Cognito's message may quote the input, and names its own parameters, not ours.
-        return Invalid("Cognito does not accept this input.")
+        return Invalid("Cognito does not accept this input. Check every field.")
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
     return Unavailable(f"Cognito answered {status} {code}")
 
@@ -354,7 +370,8 @@ def _is_about_client_secret(code: str, message: str) -> bool:
 def _tokens(answer: dict[str, Any], refresh_token: str = "") -> Tokens:
     result = answer.get("AuthenticationResult")
     if not result:
-        raise ChallengeRequired(f"Cognito asks for {answer.get('ChallengeName', 'more')}.")
+        challenge = answer.get("ChallengeName", "more")
+        raise ChallengeRequired(f"Cognito asks for {challenge}, which this API does not support.")
     return Tokens(
         access_token=result["AccessToken"],
         id_token=result["IdToken"],

@@ -71,12 +71,12 @@ def _check(query: bytes, known: frozenset[str]) -> None:
     if unknown := [name for name in given if name not in known]:
         raise UnknownParameter(
             f"This address takes {_listed(known)}.",
-            errors=_errors(unknown, "is not a known parameter"),
+            errors=_errors(unknown, "is not a parameter of this address."),
         )
     if repeated := [name for name, times in Counter(given).items() if times > 1]:
         raise Invalid(
-            "A parameter is given more than once.",
-            errors=_errors(repeated, "is given more than once"),
+            "Send each query parameter only once.",
+            errors=_errors(repeated, "must be sent only once."),
         )
 
 
@@ -88,17 +88,20 @@ def _names(query: bytes) -> list[str]:
             query.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_PARAMETERS
         )
     except ValueError:
-        raise Invalid("There are too many query parameters.") from None
+        raise Invalid(f"Send at most {MOST_PARAMETERS} query parameters.") from None
     return [name for name, _ in pairs]
 
 
 def _errors(names: list[str], message: str) -> list[FieldError]:
-    """Return an error for each different name; one without a field for those not repeated."""
+    """Return one error for each name that may be repeated, and one for all others together."""
     fields = dict.fromkeys(name if _PLAIN.fullmatch(name) else "" for name in names)
-    return [FieldError(field, message) for field in fields]
+    return [
+        FieldError(field, f"`{field}` {message}" if field else f"A query parameter {message}")
+        for field in fields
+    ]
 
 
 def _listed(known: frozenset[str]) -> str:
     if not known:
         return "no query parameters"
-    return f"the query parameters {', '.join(sorted(known))}"
+    return f"only the query parameters {', '.join(sorted(known))}"

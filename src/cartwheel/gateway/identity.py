@@ -35,7 +35,7 @@ LEEWAY = 5.0
 REMEMBERED = 20_000
 """Verified tokens kept; about 1 KB each."""
 LONGEST_TOKEN = 8192
-ANONYMOUS = "Send an access token: `Authorization: Bearer …`."
+ANONYMOUS = "Send an access token in the header `Authorization: Bearer …`."
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
@@ -184,11 +184,13 @@ class Verifier:
 
     async def _verify(self, token: bytes) -> _Verified:
         if len(token) > LONGEST_TOKEN:
-            raise InvalidToken("The token is too long.")
+            raise InvalidToken("The access token is too long. Log in again.")
         try:
             key = await self._keys.key(jwt.get_unverified_header(token)["kid"])
             if key is None:
-                raise InvalidToken("The token is not signed by a key of this user pool.")
+                raise InvalidToken(
+                    "The access token is not signed by this user pool. Log in again."
+                )
             decoded = jwt.decode(
                 token,
                 key,
@@ -199,14 +201,18 @@ class Verifier:
             )
             claims = msgspec.convert(decoded, _Claims)
         except jwt.ExpiredSignatureError:
-            raise InvalidToken("The token has expired.") from None
+            raise InvalidToken(
+                "The access token has expired. Refresh it, or log in again."
+            ) from None
         except (jwt.InvalidTokenError, msgspec.ValidationError, KeyError, ValueError):
-            raise InvalidToken("The token is not valid.") from None
+            raise InvalidToken("The access token is not valid. Log in again.") from None
         # An id token is for the client's eyes; a service that took it would trust any client's.
         if claims.token_use != "access":  # noqa: S105
-            raise InvalidToken("This is not an access token.")
+            raise InvalidToken(
+                "This is not an access token. Send the `access_token` from the login."
+            )
         if claims.client_id != self._client_id:
-            raise InvalidToken("The token was issued to another client.")
+            raise InvalidToken("The access token was issued to another client. Log in again.")
         return _Verified(claims)
 
 
@@ -217,7 +223,7 @@ def admin(connection: Connection, _: BaseRouteHandler) -> None:
     if identity is None:  # the guard before this one lets public routes and OPTIONS through
         raise Unauthenticated(ANONYMOUS)
     if not identity.admin:
-        raise Forbidden("Only administrators may do this.")
+        raise Forbidden("Only an administrator may do this.")
 
 
 def _bearer_token(authorization: list[bytes]) -> bytes:
@@ -226,7 +232,7 @@ def _bearer_token(authorization: list[bytes]) -> bytes:
     scheme, _, token = authorization[0].partition(b" ")
     token = token.strip()
     if len(authorization) > 1 or scheme.lower() != b"bearer" or not token.isascii() or not token:
-        raise InvalidToken("The Authorization header is not `Bearer`, a space and one token.")
+        raise InvalidToken("The Authorization header must be `Bearer`, a space and one token.")
     return token
 
 

@@ -18,8 +18,9 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.handlers import BaseRouteHandler
 
-from cartwheel.contracts import text
+from cartwheel.gateway import field_errors
 from cartwheel.gateway.identity import InvalidToken
 from cartwheel.kernel import log
 from cartwheel.kernel.errors import (
@@ -77,20 +78,25 @@ STATUS_OF: dict[type[Exception], int] = {
 """The first kind in a class's ancestry decides."""
 
 _OF_HTTP: dict[int, tuple[str, str]] = {
-    404: ("no_such_route", "There is nothing at this address."),
-    405: ("method_not_allowed", "The Allow header names the methods of this address."),
+    404: ("no_such_route", "There is nothing at this address. Check the path."),
+    405: (
+        "method_not_allowed",
+        "This address does not take this method. The Allow header lists those it takes.",
+    ),
 }
 """Code and detail in place of Litestar's own texts, which repeat the address."""
 
 _BAD_REQUEST = ("bad_request", "The request is not valid.")
 
-_TRY_AGAIN = "A part of the system is away; nothing was done. Try again."
+_TRY_AGAIN = "The service is temporarily unavailable. Nothing was done. Try again."
+SEND_AGAIN = (
+    "The request may or may not have been carried out. "
+    "To find out, send it again with the same Idempotency-Key."
+)
 _DETAIL_OF: dict[type[Outage], str] = {
-    OutcomeUnknown: "It may or may not have been done. Send the request again with the same "
-    "Idempotency-Key to find out.",
-    Overloaded: "Too much is waiting; nothing was done. Try again.",
-    TimedOut: "There was no answer in time; it may or may not have been done. Send the request "
-    "again with the same Idempotency-Key.",
+    OutcomeUnknown: f"The outcome is unknown. {SEND_AGAIN}",
+    Overloaded: "The system is overloaded. Nothing was done. Try again later.",
+    TimedOut: f"There was no answer in time. {SEND_AGAIN}",
 }
 _RETRY_AFTER = {429: "10", 503: "2"}
 """Seconds."""
@@ -167,7 +173,12 @@ def _describe(
     if isinstance(error, HTTPException) and error.status_code < 500:
         return error.status_code, *_OF_HTTP.get(error.status_code, _BAD_REQUEST), ()
     log.error("crashed", exc_info=error)
-    return 500, "internal", "Something went wrong here; it has been logged.", ()
+    return (
+        500,
+        "internal",
+        "An internal error occurred and was logged. Quote the trace_id when you report it.",
+        (),
+    )
 
 
 def _status_of(error: Exception) -> int:
@@ -180,41 +191,27 @@ _MISSING = re.compile(r"Missing required \w+ parameter '([^']+)'")
 def _invalid_parameters(
     error: ValidationException, request: Request[Any, Any, Any]
 ) -> tuple[int, str, str, tuple[FieldError, ...]]:
-    """Litestar's own validation: parameters of the query, the path and headers."""
+    """Describe what Litestar itself refuses: parameters of the query, the path and headers."""
     if missing := _MISSING.match(error.detail):
-        errors = (FieldError(missing[1], "is required"),)
+        errors = [field_errors.required(missing[1])]
     else:
         entries: list[Any] = error.extra if isinstance(error.extra, list) else []
-        names = _names_of_parameters(request)
-        errors = tuple(
-            FieldError(names.get(entry.get("key"), ""), plain(entry["message"]))
+        handler = request.route_handler
+        errors = [
+            field_errors.of_parameter(
+                _name_of(entry["key"], handler), entry["key"], handler.signature_model
+            )
             for entry in entries
-        )
+        ]
     if any(fault.field == "data" for fault in errors):
-        return 400, MalformedJson.code, "A JSON body is required.", ()
-    return 422, Invalid.code, "A parameter is not valid.", errors
+        return 400, MalformedJson.code, "Send a JSON body.", ()
+    return 422, Invalid.code, field_errors.told(errors), tuple(errors)
 
 
-def _names_of_parameters(request: Request[Any, Any, Any]) -> dict[str, str]:
-    """Return what clients call the arguments of the handler: `key` is `Idempotency-Key`."""
-    arguments = request.route_handler.parsed_fn_signature.parameters
-    return {
-        argument: getattr(declared.kwarg_definition, "name", None) or argument
-        for argument, declared in arguments.items()
-    }
-
-
-def plain(message: str) -> str:
-    """Return a message of msgspec for people, without what was sent: "Expected int, got str".
-
-    Patterns that are too long to be read are put into words.
-    """
-    for pattern, words in text.IN_WORDS.items():
-        if message.rstrip("`").endswith(repr(pattern)):
-            return f"Expected {words}"
-    if not message.startswith("Expected "):  # "Invalid enum value 'what was sent'"
-        return "is not one of the values allowed here"
-    return message.replace("`", "").replace(repr(text.NOTHING_AFTER)[1:-1], "")
+def _name_of(argument: str, handler: BaseRouteHandler) -> str:
+    """Return what clients call an argument of the handler: `key` is `Idempotency-Key`."""
+    declared = handler.parsed_fn_signature.parameters[argument]
+    return getattr(declared.kwarg_definition, "name", None) or argument
 
 
 def _allow(headers: Mapping[str, str]) -> dict[str, str]:

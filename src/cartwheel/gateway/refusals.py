@@ -19,13 +19,15 @@ class Refusal(NamedTuple):
 
 
 NOT_HTTP = Refusal(400, "bad_request", "This is not a valid HTTP request.")
-NOT_ONE_HOST = Refusal(400, "bad_request", "Send one Host header (RFC 9112, section 3.2).")
-LONG_FRAMING = Refusal(400, "bad_request", "Chunk extensions or trailers are too long.")
+NOT_ONE_HOST = Refusal(400, "bad_request", "Send exactly one Host header (RFC 9112, section 3.2).")
+LONG_FRAMING = Refusal(400, "bad_request", "The chunk extensions or trailers are too long.")
 LONG_TARGET = Refusal(414, "target_too_long", "The path and the query are too long.")
 LONG_HEAD = Refusal(431, "head_too_large", "The request line and headers are too long.")
-FULL = Refusal(503, "overloaded", "Too many connections are open.")
+FULL = Refusal(503, "overloaded", "Too many connections are open. Try again later.")
 FULL_FOR_ONE = Refusal(
-    429, "too_many_connections", "Too many connections are open from your address."
+    429,
+    "too_many_connections",
+    "Too many connections are open from your address. Close some first.",
 )
 
 _HOST = re.compile(rb"[\w.~!$&'()*+,;=:%\[\]-]*", re.ASCII)

@@ -13,7 +13,7 @@ from cartwheel.contracts import money, orders, products, text
 
 _Long = Annotated[str, Meta(min_length=1, max_length=200, pattern=text.LINE)]
 _Short = Annotated[str, Meta(min_length=1, max_length=20, pattern=text.LINE)]
-_Country = Annotated[str, Meta(pattern=r"^[A-Z]{2}$" + text.NOTHING_AFTER, examples=["DE"])]
+_Country = Annotated[str, Meta(pattern=text.COUNTRY, examples=["DE"])]
 
 
 class Money(money.Money, frozen=True, forbid_unknown_fields=True):

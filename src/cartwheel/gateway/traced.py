@@ -11,7 +11,7 @@ from typing import Any
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from cartwheel.gateway.problems import problem
+from cartwheel.gateway.problems import SEND_AGAIN, problem
 from cartwheel.kernel import log
 from cartwheel.kernel.errors import OutcomeUnknown
 from cartwheel.kernel.lowlevel import continue_trace
@@ -78,7 +78,7 @@ def _log(scope: Any, status: int, seconds: float) -> None:
 
 
 async def _say_unknown(send: Send) -> None:
-    body, headers = problem(503, OutcomeUnknown.code, "The server is stopping.")
+    body, headers = problem(503, OutcomeUnknown.code, f"The server is stopping. {SEND_AGAIN}")
     encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
     encoded.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": 503, "headers": encoded})

@@ -238,8 +238,8 @@ class MongoMails:
         )
         if found is None:
             status = (await self._get(mail_id))["status"]
-            is_ = "being sent at this moment" if status == MailStatus.FAILED else status
-            raise MailNotFailed(f"mail {mail_id} is {is_}: only what is FAILED is sent again")
+            now_is = "being sent" if status == MailStatus.FAILED else status
+            raise MailNotFailed(f"Mail {mail_id} is {now_is}. Only a FAILED mail can be resent.")
         return FailedMail(
             id=mail_id,
             by=by,
@@ -263,7 +263,7 @@ class MongoMails:
     async def _get(self, mail_id: str) -> Document:
         found = await self._mail.find_one({"_id": mail_id})
         if found is None:
-            raise MailNotFound(f"there is no mail {mail_id}")
+            raise MailNotFound(f"There is no mail {mail_id}.")
         return found
 
     async def page(self, request: ListMail) -> Page[MailView]:

@@ -170,12 +170,10 @@ def payable(order: Order, address: ShippingAddress | None) -> PayableOrder:
         AddressRequired: neither the order nor the payment has a shipping address.
     """
     if order.status is not OrderStatus.AWAITING_PAYMENT:
-        raise InvalidTransition(f"the order is {order.status} and cannot be paid")
+        raise InvalidTransition(f"The order is {order.status} and cannot be paid.")
     if address is None and order.shipping_address is None:
-        raise AddressRequired(
-            "the order has no shipping address",
-            errors=[FieldError("shipping_address", "required")],
-        )
+        detail = "`shipping_address` is required: the order has none."
+        raise AddressRequired(detail, errors=[FieldError("shipping_address", detail)])
     return PayableOrder(
         order_id=order.id,
         total=order.total,
@@ -204,7 +202,7 @@ def payment_begun(order: Order, begun: PaymentPending, change: Change) -> Order:
         waiting = msgspec.structs.replace(_sent_to(begun.shipping_address, order), expires_at=None)
         return _changed(waiting, change=change)
     event = OrderPaymentUnwanted(
-        order_id=order.id, payment_id=begun.payment_id, reason=f"the order is {order.status}"
+        order_id=order.id, payment_id=begun.payment_id, reason=f"The order is {order.status}."
     )
     return _changed(order, event, change=change)
 
@@ -215,9 +213,13 @@ def pay(order: Order, captured: PaymentCaptured, change: Change) -> Order:
     if payment_id in (order.paid_by, *order.refunds_due):
         return order
     if order.status is not OrderStatus.AWAITING_PAYMENT:
-        return _with_refund_due(order, payment_id, amount, "too late", change=change)
+        return _with_refund_due(
+            order, payment_id, amount, "The payment came after the order had ended.", change=change
+        )
     if amount != order.total:
-        return _with_refund_due(order, payment_id, amount, "wrong sum", change=change)
+        return _with_refund_due(
+            order, payment_id, amount, "The payment differs from the order's total.", change=change
+        )
     paid = msgspec.structs.replace(
         _sent_to(captured.shipping_address, order),
         status=OrderStatus.PAID,
@@ -267,13 +269,12 @@ def cancel_as_asked(order: Order, request: CancelOrder, change: Change) -> Order
     actor = request.actor
     owner = order.user.id == actor.user_id
     if not owner and not actor.admin:
-        raise OrderNotFound("there is no such order")
+        raise OrderNotFound("There is no such order.")
     # An admin must give a reason for another user's order, and for one that only admins may cancel.
     as_admin = not owner or (actor.admin and order.status is OrderStatus.PAID)
     if as_admin and not request.reason:
-        raise ReasonRequired(
-            "say why the order is canceled", errors=[FieldError("reason", "required")]
-        )
+        detail = "`reason` is required: say why the order is canceled."
+        raise ReasonRequired(detail, errors=[FieldError("reason", detail)])
     reason = request.reason or "Canceled by the customer."
     return cancel(order, change, reason=reason, by_admin=actor.admin)
 
@@ -290,7 +291,7 @@ def cancel(order: Order, change: Change, *, reason: str, by_admin: bool = False)
     paid = order.status is OrderStatus.PAID
     if order.status is OrderStatus.REJECTED or (paid and (shipped or not by_admin)):
         state = "shipped" if shipped else order.status
-        raise InvalidTransition(f"the order is {state} and cannot be canceled")
+        raise InvalidTransition(f"The order is {state} and cannot be canceled.")
     canceled = msgspec.structs.replace(order, status=OrderStatus.CANCELED, expires_at=None)
     event = OrderCanceled(order=order.snapshot(), reason=reason, was_paid=paid)
     canceled = _changed(canceled, event, change=change)

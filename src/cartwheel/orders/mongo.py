@@ -69,7 +69,7 @@ class MongoOrders(Aggregates[Order]):
             Order,
             source="orders",
             outboxes=outboxes,
-            missing=lambda: OrderNotFound("there is no such order"),
+            missing=lambda: OrderNotFound("There is no such order."),
             lists=_entries,
             unread=["timeline"],
         )

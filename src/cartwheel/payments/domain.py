@@ -47,15 +47,15 @@ LONGEST_BRAND, LAST_DIGITS = 30, 4
 
 PROCESSING_ERROR = Failure(
     code="processing_error",
-    message="The payment could not be processed. Nothing was charged; please try again.",
+    message="The payment could not be processed. Nothing was charged. Please try again.",
 )
 AMOUNT_MISMATCH = Failure(
     code="amount_mismatch",
-    message="Another sum than the order's was charged. It will be refunded; please try again.",
+    message="The amount charged is not the order's total. It will be refunded. Please try again.",
 )
 TOKEN_REFUSED = Failure(
     code=CardTokenInvalid.code,
-    message="The card's token is unknown or was used before. Nothing was charged.",
+    message="The card token is unknown or was used before. Nothing was charged. Send a new token.",
 )
 
 
@@ -172,9 +172,9 @@ def after_declines(
         PaymentInProgress: orders knew all declines, so it was a live payment that was in the way.
     """
     if len(declined) >= payable.attempts:
-        raise InvalidTransition("too many payments of this order were declined")
+        raise InvalidTransition("Too many payments for this order were declined.")
     if len(declined) <= payable.declines:
-        raise PaymentInProgress("the order has a payment that is running, waiting or done")
+        raise PaymentInProgress("The order already has a payment that is in progress or done.")
     address = request.shipping_address or declined[-1].shipping_address
     return (
         msgspec.structs.replace(request, shipping_address=address),
@@ -200,7 +200,7 @@ def settle(
     )
     if payment.status is PaymentStatus.REJECTED and isinstance(outcome.verdict, Captured):
         money = outcome.verdict.amount
-        due = refund_due(told, money, "late capture", change)
+        due = refund_due(told, money, "It was captured after the payment was rejected.", change)
         return payment if due is told else msgspec.structs.replace(due, captured=money)
     if payment.status is not PaymentStatus.AWAITING_PAYMENT:
         return payment
@@ -218,7 +218,9 @@ def settle(
         case Captured(amount=money):
             payment = msgspec.structs.replace(payment, captured=money)
             rejected = _rejected(payment, AMOUNT_MISMATCH, counts=False, change=change)
-            return refund_due(rejected, money, "wrong sum", change)
+            return refund_due(
+                rejected, money, "Another amount than the payment's was captured.", change
+            )
         case Declined(code=code, message=message):
             # A provider's text is shown in mail and logs, so control characters are removed.
             why = Failure(
@@ -256,7 +258,7 @@ def settle_by_provider(payment: Payment, outcome: Outcome, change: Change) -> Pa
         return settle(payment, outcome, change)
     if not isinstance(outcome.verdict, Captured):
         return payment
-    reason = f"captured by {change.by}"
+    reason = f"It was captured by {change.by}, not by {payment.provider}."
     return refund_due(payment, outcome.verdict.amount, reason, change, provider=change.by)
 
 
@@ -355,9 +357,9 @@ def confirm_cash(payment: Payment, change: Change) -> Payment:
         NotConfirmable: the payment is not in cash, or is no longer awaited.
     """
     if payment.method is not Method.CASH_ON_DELIVERY:
-        raise NotConfirmable(f"a payment by {payment.method} is confirmed by its provider")
+        raise NotConfirmable(f"A payment by {payment.method} is confirmed by its provider.")
     if payment.status in (PaymentStatus.REJECTED, PaymentStatus.REFUNDED):
-        raise NotConfirmable("the payment is no longer awaited")
+        raise NotConfirmable(f"The payment is {payment.status} and cannot be confirmed.")
     return settle(payment, Outcome(Captured(payment.amount)), change)
 
 

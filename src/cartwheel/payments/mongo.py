@@ -86,7 +86,7 @@ class MongoPayments(Aggregates[Payment]):
             Payment,
             source="payments",
             outboxes=outboxes,
-            missing=lambda: PaymentNotFound("there is no such payment"),
+            missing=lambda: PaymentNotFound("There is no such payment."),
         )
         self._by_request = finds(self.collection, "request_id", outbox=0)
 

@@ -236,7 +236,7 @@ async def _guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
         # Log only where it happened, never any values: they may be card data.
         where = traceback.format_tb(error.__traceback__)[-1]
         log.error("request failed", error=type(error).__name__, where=where)
-        return _error(500, "api_error", "Something went wrong.")
+        return _error(500, "api_error", "An internal error occurred and was logged.")
 
 
 def _admit(request: web.Request) -> None:
@@ -260,17 +260,22 @@ def _admit(request: web.Request) -> None:
     if request.path == PAYMENT_METHODS and not publishable:
         raise Forbidden("publishable_key_required", "Send the publishable key.")
     if request.path != PAYMENT_METHODS and publishable:
-        raise Forbidden("secret_key_required", "The publishable key does not open this.")
+        raise Forbidden(
+            "secret_key_required", "Send the secret key: the publishable key is not enough."
+        )
 
 
 def _decode(body: bytes, kind: type[Body]) -> Body:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        # The message of msgspec names the field and the rule. It quotes input only for unknown
-        # enum members, and card data has no enum.
-        message = str(error) if isinstance(error, msgspec.ValidationError) else "Malformed JSON."
-        param = message.rsplit("`$.", 1)[1].rstrip("`") if "`$." in message else None
+        if not isinstance(error, msgspec.ValidationError):
+            raise BadRequest("parameter_invalid", "Send the body as valid JSON.") from None
+        # msgspec quotes the input only for unknown enum members, and a card has no enum.
+        rule, _, path = str(error).partition(" - at `$.")
+        param = path.rstrip("`") or None
+        what = "" if " matching regex " in rule else f": {rule[0].lower()}{rule[1:]}"
+        message = f"`{param}` is not valid{what}." if param else f"The body is not valid{what}."
         raise BadRequest("parameter_invalid", message, param) from None
 
 
@@ -278,7 +283,7 @@ def _path_id(request: web.Request) -> str:
     try:
         return msgspec.convert(request.match_info["id"], Id)
     except msgspec.ValidationError:
-        raise BadRequest("parameter_invalid", "That is not an id.", "id") from None
+        raise BadRequest("parameter_invalid", "`id` is not a valid id.", "id") from None
 
 
 def _number(request: web.Request, name: str, *, default: int, least: int, most: int) -> int:
@@ -286,9 +291,9 @@ def _number(request: web.Request, name: str, *, default: int, least: int, most: 
     if given is None:
         return default
     if not (given.isascii() and given.isdigit() and len(given) < 20):
-        raise BadRequest("parameter_invalid", "Expected a number.", name)
+        raise BadRequest("parameter_invalid", f"`{name}` must be a whole number.", name)
     if not least <= int(given) <= most:
-        raise BadRequest("parameter_invalid", f"Expected {least} to {most}.", name)
+        raise BadRequest("parameter_invalid", f"`{name}` must be from {least:,} to {most:,}.", name)
     return int(given)
 
 

@@ -68,11 +68,15 @@ def create_intent(
     ).fetchone()
     if row:
         if row[4:] != _announced(new):
-            raise Contradiction("idempotency_error", "This idempotency key came with another body.")
+            raise Contradiction(
+                "idempotency_error", "This Idempotency-Key was used with another body."
+            )
         return _as_created(row[0], new, Status(row[1]), Card(*row[2:4])), True
     if db.execute("SELECT 1 FROM intents WHERE payment_id = ?", (new.payment_id,)).fetchone():
         raise Contradiction(
-            "payment_intent_exists", "This payment has an intent under another key.", "payment_id"
+            "payment_intent_exists",
+            "This payment already has an intent under another Idempotency-Key.",
+            "payment_id",
         )
     card = _find_unused(db, new.token, at)
     tombstone = db.execute(_VERDICT, (new.payment_id,)).fetchone()
@@ -168,7 +172,7 @@ def refund(db: sqlite3.Connection, new: NewRefund, at: datetime) -> Refund:
     ).fetchone()
     if known:
         if known[:2] != (new.payment_id, new.amount):
-            raise Contradiction("idempotency_error", "This refund id came with another body.")
+            raise Contradiction("idempotency_error", "This refund id was used with another body.")
         return _refund(new, known[2])
     captured = db.execute(
         "SELECT amount, currency FROM entries WHERE payment_id = ? AND kind <> 'refund'"
@@ -182,7 +186,9 @@ def refund(db: sqlite3.Connection, new: NewRefund, at: datetime) -> Refund:
         (new.payment_id,),
     ).fetchone()
     if returned + new.amount > captured[0]:
-        raise Contradiction("amount_too_large", "More than is left of the capture.", "amount")
+        raise Contradiction(
+            "amount_too_large", "The refund is more than what is left of the capture.", "amount"
+        )
     db.execute(
         "INSERT INTO entries (at, kind, payment_id, amount, currency, refund_id)"
         " VALUES (?, ?, ?, ?, ?, ?)",
@@ -246,7 +252,11 @@ def _use_up(db: sqlite3.Connection, token: str, payment_id: str) -> None:
 
 
 def _used_up() -> BadRequest:
-    return BadRequest("payment_method_unexpected_state", "It was used before.", "token")
+    return BadRequest(
+        "payment_method_unexpected_state",
+        "The payment method was used before. Make a new one.",
+        "token",
+    )
 
 
 def _as_created(intent_id: str, new: NewIntent, status: Status, card: Card) -> Intent:

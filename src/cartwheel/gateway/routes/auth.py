@@ -19,7 +19,7 @@ Email = Annotated[
     str,
     msgspec.Meta(
         max_length=254,
-        pattern=r"^\s*[^@\s]+@[^@\s]+\.[^@\s]+\s*$",
+        pattern=text.MAIL_ADDRESS,
         description="Compared without regard to case",
         examples=["ada@example.com"],
     ),
@@ -34,9 +34,7 @@ Name = Annotated[
     ),
 ]
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=256, examples=["Cartwheel-Demo-1"])]
-Code = Annotated[
-    str, msgspec.Meta(max_length=64, pattern=r"^\S+$" + text.NOTHING_AFTER, examples=["123456"])
-]
+Code = Annotated[str, msgspec.Meta(max_length=64, pattern=text.CODE, examples=["123456"])]
 RefreshToken = Annotated[str, msgspec.Meta(min_length=1, max_length=8192)]
 
 
@@ -96,9 +94,8 @@ async def sign_up(data: JSONBody[SignUp], users: Users) -> SignedUp:
         mail_address.for_mail(email)
     except mail_address.InvalidMailAddress:
         # Its own message quotes parts of the address.
-        raise Invalid(
-            "No mail can be sent to this address.", errors=[FieldError("email", "is not valid")]
-        ) from None
+        detail = "`email` must be an address that mail can be sent to."
+        raise Invalid(detail, errors=[FieldError("email", detail)]) from None
     name = text.one_line(data.name, longest=LONGEST_NAME)
     user_id = await users.sign_up(name=name, email=email, password=data.password)
     return SignedUp(user_id, email)

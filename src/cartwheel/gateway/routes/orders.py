@@ -70,7 +70,7 @@ async def list_orders(
 ) -> Response[Page[OrderView]]:
     """List one's own orders, newest first; for administrators everybody's."""
     if not identity.admin and user_id not in (None, identity.user_id):
-        raise Forbidden("Only administrators see others' orders.")
+        raise Forbidden("Only an administrator may list the orders of other users.")
     return await handed_on(
         contract.ListOrders(
             limit=limit,

@@ -50,6 +50,5 @@ def _decode(cursor: str) -> str:
             cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True
         ).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError):
-        raise BadCursor(
-            "this cursor was not given by a list", errors=[FieldError("cursor", "not a cursor")]
-        ) from None
+        detail = "`cursor` must be the `next_cursor` of an earlier page."
+        raise BadCursor(detail, errors=[FieldError("cursor", detail)]) from None

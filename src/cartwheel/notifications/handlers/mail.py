@@ -14,13 +14,13 @@ async def resend_mail(
     Raises:
         MailNotFound, MailNotFailed, MailNotSent
     """
-    require_admin(request.actor, "has mail sent again")
+    require_admin(request.actor, "resend mail")
     failed = await mails.claim_failed(request.mail_id, by=request.by, now=now)
     try:
         message_id = await sender.send(failed.mail)
     except (MailRefused, MailFailed) as error:
         await mails.not_resent(failed.id, str(error))
-        raise MailNotSent(f"SES did not take it: {error}") from error
+        raise MailNotSent(f"SES did not accept the mail ({error}).") from error
     except Exception:
         await mails.release(failed.id)
         raise
@@ -28,5 +28,5 @@ async def resend_mail(
 
 
 async def list_mail(request: ListMail, *, mails: Mails) -> Page[MailView]:
-    require_admin(request.actor, "sees mail")
+    require_admin(request.actor, "list mail")
     return await mails.page(request)

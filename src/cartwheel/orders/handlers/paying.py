@@ -18,7 +18,7 @@ async def get_payable_orders(
 
 def _payable(order: Order | None, request: GetPayableOrder) -> PayableOrder | Refusal:
     if order is None or order.user.id != _payer(request):
-        return OrderNotFound("there is no such order")
+        return OrderNotFound("There is no such order.")
     try:
         return domain.payable(order, request.shipping_address)
     except Refusal as refusal:

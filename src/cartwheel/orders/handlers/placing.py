@@ -31,7 +31,9 @@ async def place_order(
         )
     )
     if reservation.body_hash != request.body_hash:
-        raise IdempotencyKeyReused("this Idempotency-Key was used for another order")
+        raise IdempotencyKeyReused(
+            "This Idempotency-Key was used for another order. Send a new key."
+        )
     draft = domain.place(request, reservation, number=new_number(), at=now(), pay_within=pay_within)
     stored = await orders.add(draft)
     return Created(made=stored.made.view(), replayed=stored.replayed)

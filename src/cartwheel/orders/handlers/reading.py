@@ -24,7 +24,7 @@ async def get_orders(requests: list[GetOrder], *, orders: Orders) -> list[OrderV
     return [
         order.view()
         if (order := found.get(request.order_id)) and _may_see(order, request)
-        else OrderNotFound("there is no such order")
+        else OrderNotFound("There is no such order.")
         for request in requests
     ]
 
@@ -37,7 +37,7 @@ async def list_orders(request: ListOrders, *, orders: Orders) -> Page[OrderView]
 async def get_timeline(request: GetTimeline, *, orders: Orders) -> list[TimelineEntry]:
     order = await orders.get(request.order_id)
     if not _may_see(order, request):
-        raise OrderNotFound("there is no such order")
+        raise OrderNotFound("There is no such order.")
     return await orders.timeline(order.id)
 
 
@@ -46,6 +46,6 @@ def _may_see(order: Order, request: GetOrder | GetTimeline) -> bool:
 
 
 async def get_order_statuses(request: GetOrderStatuses, *, orders: Orders) -> list[OrderState]:
-    require_service(request.actor, "asks how far orders have come")
+    require_service(request.actor, "ask for the status of orders")
     found = await orders.get_many(request.order_ids)
     return [OrderState(order_id=order.id, status=order.status) for order in found.values()]

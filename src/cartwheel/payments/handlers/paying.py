@@ -106,12 +106,14 @@ async def _replay(
 ) -> Created[PaymentView]:
     """Answer with the payment that the same request has made or is still making."""
     if payment.body_hash != request.body_hash:
-        raise IdempotencyKeyReused("this Idempotency-Key was used for another payment")
+        raise IdempotencyKeyReused(
+            "This Idempotency-Key was used for another payment. Send a new key."
+        )
     while _is_running(payment) and time_left(at_most=10.0) > 1.0:
         await asyncio.sleep(_POLL_SECONDS)
         payment = await payments.get(payment.id)
     if _is_running(payment):
-        raise PaymentInProgress("this payment is still running")
+        raise PaymentInProgress("This payment is still in progress. Try again in a few seconds.")
     return _answer(payment, replayed=True)
 
 
@@ -124,7 +126,12 @@ def _answer(payment: Payment, *, replayed: bool = False) -> Created[PaymentView]
     if domain.was_token_refused(payment):
         raise CardTokenInvalid(
             domain.TOKEN_REFUSED.message,
-            errors=[FieldError("method.token", "is unknown or was used before")],
+            errors=[
+                FieldError(
+                    "method.token",
+                    "`method.token` is unknown or was used before. Send a new token.",
+                )
+            ],
         )
     return Created(made=payment.view(), replayed=replayed)
 
@@ -132,7 +139,7 @@ def _answer(payment: Payment, *, replayed: bool = False) -> Created[PaymentView]
 async def confirm_payment(
     request: ConfirmPayment, *, payments: Payments, now: Clock = utc_now
 ) -> PaymentView:
-    require_admin(request.actor, "confirms payments")
+    require_admin(request.actor, "confirm payments")
     by = Change(by=request.actor.user_id, at=now())
     payment = await payments.change(request.payment_id, domain.confirm_cash, by=by)
     return payment.view()
@@ -150,7 +157,7 @@ async def report_verdict(
         Forbidden: the actor is not a service.
         Unavailable: the provider does not answer; nothing was changed.
     """
-    require_service(request.actor, "reports verdicts")
+    require_service(request.actor, "report how a payment ended")
     by = Change(by=request.provider, at=now())
     payment = await payments.change(request.payment_id, domain.settle_as_told, request, by=by)
     differing = domain.differing(payment, request)

@@ -11,7 +11,7 @@ from cartwheel.payments.ports import Payments
 async def get_payment(request: GetPayment, *, payments: Payments) -> PaymentView:
     payment = await payments.get(request.payment_id)
     if not request.actor.admin and payment.user_id != request.actor.user_id:
-        raise PaymentNotFound("there is no such payment")
+        raise PaymentNotFound("There is no such payment.")
     return payment.view()
 
 

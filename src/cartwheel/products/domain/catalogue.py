@@ -103,7 +103,7 @@ def update(product: Product, request: UpdateProduct, change: Change) -> Product:
         PriceNotPositive, UnknownCurrency: nobody could pay the new price.
     """
     if request.if_version is not None and request.if_version != product.version:
-        raise ProductChanged(f"the product is at version {product.version} now")
+        raise ProductChanged(f"The product is now at version {product.version}. Read it again.")
     if request.price is not UNSET:
         _check_price(request.price, at=change.at)
     given = {
@@ -147,15 +147,11 @@ def currencies(on: date) -> frozenset[str]:
 
 def _check_price(price: Money, *, at: datetime) -> None:
     if price.amount == 0:
-        raise PriceNotPositive(
-            "a price is at least one minor unit",
-            errors=[FieldError("price.amount", "not positive")],
-        )
+        detail = "`price.amount` must be at least 1."
+        raise PriceNotPositive(detail, errors=[FieldError("price.amount", detail)])
     if price.currency not in currencies(at.date()):
-        raise UnknownCurrency(
-            "a price is in a currency of ISO 4217 that is legal tender today",
-            errors=[FieldError("price.currency", "not legal tender today")],
-        )
+        detail = "`price.currency` must be an ISO 4217 currency that is legal tender today."
+        raise UnknownCurrency(detail, errors=[FieldError("price.currency", detail)])
 
 
 def _with_event(product: Product, event: Event, change: Change) -> Product:

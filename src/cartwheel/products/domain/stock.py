@@ -109,13 +109,16 @@ def _lines(
     for index, item in enumerate(request.items):
         wanted[item.product_id] = wanted.get(item.product_id, 0) + item.quantity
         first_at.setdefault(item.product_id, index)
-    lacking = [
-        FieldError(f"items[{first_at[product_id]}].quantity", f"{free[product_id]} available")
-        for product_id, quantity in wanted.items()
-        if quantity > free[product_id]
-    ]
+    lacking: list[FieldError] = []
+    for product_id, quantity in wanted.items():
+        if quantity > free[product_id]:
+            field = f"items[{first_at[product_id]}].quantity"
+            message = f"`{field}` is more than the {free[product_id]:,} available."
+            lacking.append(FieldError(field, message))
     if lacking:
-        raise InsufficientStock("there is not enough stock", errors=lacking)
+        raise InsufficientStock(
+            "There is not enough stock for some items. Order fewer of them.", errors=lacking
+        )
     lines = [
         ReservedLine(
             product_id=product_id,
@@ -126,10 +129,8 @@ def _lines(
         for product_id, quantity in wanted.items()
     ]
     if sum(line.unit_price.amount * line.quantity for line in lines) > MAX_AMOUNT:
-        raise OrderTooLarge(
-            f"an order's total may be at most {MAX_AMOUNT} minor units",
-            errors=[FieldError("items", "too much")],
-        )
+        detail = f"`items` must cost at most {MAX_AMOUNT:,} minor units in all."
+        raise OrderTooLarge(detail, errors=[FieldError("items", detail)])
     return lines
 
 
@@ -141,16 +142,18 @@ def _check_products(products: Mapping[str, Goods], request: ReserveStock) -> Non
         field = f"items[{index}].product_id"
         product = products.get(item.product_id)
         if product is None or product.status is not ProductStatus.ACTIVE:
-            unknown.append(FieldError(field, "no such product"))
+            unknown.append(FieldError(field, f"`{field}` is not a product that can be ordered."))
             continue
         currency = currency or product.price.currency
         if product.price.currency != currency:
-            foreign.append(FieldError(field, f"not priced in {currency}"))
+            foreign.append(FieldError(field, f"`{field}` is not priced in {currency}."))
     if unknown:
-        raise UnknownProduct("the order names products that cannot be ordered", errors=unknown)
+        raise UnknownProduct(
+            "The order has products that do not exist or are archived.", errors=unknown
+        )
     if foreign:
         raise MixedCurrencies(
-            "all products of an order must be priced in one currency", errors=foreign
+            "All products of an order must be priced in the same currency.", errors=foreign
         )
 
 

@@ -20,21 +20,23 @@ from cartwheel.products.ports import Catalogue
 async def create_product(
     request: CreateProduct, *, catalogue: Catalogue, now: Clock = utc_now
 ) -> Created[ProductView]:
-    require_admin(request.actor, "changes the catalogue")
+    require_admin(request.actor, "change the catalogue")
     change = _change(request.actor, now)
     product = rules.create(request, change, product_id=new_id("prd"))
     earlier = await catalogue.add(product)
     if earlier is None:
         return Created(made=product.view())
     if earlier.body_hash != request.body_hash:
-        raise IdempotencyKeyReused("this Idempotency-Key made another product")
+        raise IdempotencyKeyReused(
+            "This Idempotency-Key was used for another product. Send a new key."
+        )
     return Created(made=earlier.view(), replayed=True)
 
 
 async def update_product(
     request: UpdateProduct, *, catalogue: Catalogue, now: Clock = utc_now
 ) -> ProductView:
-    require_admin(request.actor, "changes the catalogue")
+    require_admin(request.actor, "change the catalogue")
     by = _change(request.actor, now)
     product = await catalogue.change(request.product_id, rules.update, request, by=by)
     return product.view()
@@ -43,7 +45,7 @@ async def update_product(
 async def archive_product(
     request: ArchiveProduct, *, catalogue: Catalogue, now: Clock = utc_now
 ) -> ProductView:
-    require_admin(request.actor, "changes the catalogue")
+    require_admin(request.actor, "change the catalogue")
     by = _change(request.actor, now)
     return (await catalogue.change(request.product_id, rules.archive, by=by)).view()
 
@@ -55,7 +57,7 @@ async def get_products(
     return [
         found[request.product_id].view()
         if request.product_id in found
-        else ProductNotFound("there is no such product")
+        else ProductNotFound("There is no such product.")
         for request in requests
     ]
 

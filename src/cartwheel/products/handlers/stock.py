@@ -26,7 +26,7 @@ async def reserve_stock(
     requests: list[ReserveStock], *, reservations: Reservations, now: Clock = utc_now
 ) -> list[Reservation | Refusal]:
     for request in requests:
-        require_service(request.actor, "reserves stock")
+        require_service(request.actor, "reserve stock")
     return [
         outcome
         if isinstance(outcome, Refusal)

@@ -60,7 +60,7 @@ class MongoCatalogue:
     async def _get(self, product_id: str) -> Product:
         found = await self.get_many([product_id])
         if product_id not in found:
-            raise ProductNotFound("there is no such product")
+            raise ProductNotFound("There is no such product.")
         return found[product_id]
 
     async def save(self, product: Product, /, *, expected: Product) -> bool:
@@ -97,13 +97,17 @@ def _happened(product: Product) -> Document:
     return happened(product, source="products", change=product.change)
 
 
+_SKU_TAKEN = "Another product already has this `sku`. Choose a different one."
+_NAME_TAKEN = "Another product already has this `name`. Choose a different one."
+
+
 def _taken(fault: WriteError) -> Exception:
     """Return the refusal that `fault` means to the client."""
     key: dict[str, Any] = (fault.details or {}).get("keyPattern", {})
     if "sku" in key:
-        return SkuTaken("another product has this sku", errors=[FieldError("sku", "taken")])
+        return SkuTaken(_SKU_TAKEN, errors=[FieldError("sku", _SKU_TAKEN)])
     if "name" in key:
-        return NameTaken("another product has this name", errors=[FieldError("name", "taken")])
+        return NameTaken(_NAME_TAKEN, errors=[FieldError("name", _NAME_TAKEN)])
     if "request_id" in key:
         return OutcomeUnknown("this request's product is stored, and not to be seen yet")
     return fault

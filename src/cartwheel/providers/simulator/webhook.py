@@ -69,7 +69,7 @@ def read(
     """
     signature = headers.get("simulator-signature")
     if signature is None:
-        raise Unauthenticated("A webhook needs its Simulator-Signature.")
+        raise Unauthenticated("Send the Simulator-Signature header.")
     verify_signature(secret, signature, body, now=now)
     if _webhooks.decode(body).type not in (_SUCCEEDED, _FAILED, _CANCELED):
         return None
@@ -101,11 +101,11 @@ def verify_signature(
     pairs = [part.strip().partition("=") for part in header.split(",")]
     timestamp = next((value for name, _, value in pairs if name == "t"), "")
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 16):
-        raise BadSignature("the signature has no timestamp")
+        raise BadSignature("The signature has no valid timestamp.")
     signed = timestamp.encode() + b"." + body
     expected = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest().encode()
     given = [value.encode() for name, _, value in pairs if name == "v1"]
     if not any(hmac.compare_digest(expected, one) for one in given):
-        raise BadSignature("the signature does not match")
+        raise BadSignature("The signature does not match the body.")
     if abs(now.timestamp() - int(timestamp)) > tolerance:
-        raise BadSignature("the signature is too old")
+        raise BadSignature(f"The signature is more than {tolerance:g} seconds off.")
