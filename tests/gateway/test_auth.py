@@ -212,7 +212,7 @@ async def test_nobody_learns_whether_an_address_has_an_account(real: Gateway) ->
         assert {(reply.status, reply.body) for reply in replies} == {(204, b"")}
     wrong = [await log_in(real, email, "Wrong-Pass-1") for email in (known, new_email())]
     assert {(r.status, r.problem["code"], r.problem["detail"]) for r in wrong} == {
-        (401, "wrong_credentials", "The mail address or the password is wrong.")
+        (401, "wrong_credentials", "The email address or the password is wrong.")
     }
     stranger = {"email": new_email(), "code": SIGN_UP_CODE}
     reply = await real.post(f"{AUTH}/confirm", stranger)

@@ -227,7 +227,7 @@ def test_another_sum_than_the_payments_does_not_pay_and_is_to_be_refunded(captur
     assert rejected.captured == captured
     assert rejected.refunds == [
         Refund(
-            id="rfd_1", amount=captured, reason="Another amount than the payment's was captured."
+            id="rfd_1", amount=captured, reason="The captured amount differs from the payment's."
         )
     ]
     assert [event.type for event in rejected.events] == ["payment.declined.v1"]

@@ -51,7 +51,7 @@ IN_WORDS = {
     SKU: "text of letters, digits, dots, hyphens and underscores",
     CODE: "text without spaces",
     CARD_TOKEN: "a card token from the card provider, such as pm_card_visa",
-    MAIL_ADDRESS: "a mail address, such as ada@example.com",
+    MAIL_ADDRESS: "an email address, such as ada@example.com",
 }
 """What an error message says in place of the pattern."""
 

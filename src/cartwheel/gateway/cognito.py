@@ -154,7 +154,7 @@ class Cognito:
             "initiate_auth",
             {
                 "UserNotFoundException": WrongCredentials(
-                    "The mail address or the password is wrong."
+                    "The email address or the password is wrong."
                 )
             },
             ClientId=self._client_id,
@@ -242,7 +242,7 @@ class Cognito:
         return (
             None
             if verified
-            else "Your account's mail address is not verified. Verify it, then try again."
+            else "Your account's email address is not verified. Verify it, then try again."
         )
 
     def _user(self, email: str) -> dict[str, str]:
@@ -313,15 +313,15 @@ async def connect(
 
 _NEW_PASSWORD_REFUSED = ("InvalidPasswordException", "PasswordHistoryPolicyViolationException")
 _WRONG_CODE = "The code is wrong or has expired. Check it, or request a new one."
-_EMAIL_TAKEN = "This mail address already has an account. Log in, or reset the password."
+_EMAIL_TAKEN = "This email address already has an account. Log in, or reset the password."
 _TOO_MANY = Throttled("Too many attempts. Try again later.")
 _USUAL: dict[str, Refusal] = {
     "UsernameExistsException": EmailTaken(_EMAIL_TAKEN),
     "AliasExistsException": EmailTaken(_EMAIL_TAKEN),
-    "NotAuthorizedException": WrongCredentials("The mail address or the password is wrong."),
+    "NotAuthorizedException": WrongCredentials("The email address or the password is wrong."),
     "UserNotFoundException": WrongCode(_WRONG_CODE),
     "UserNotConfirmedException": UserNotConfirmed(
-        "Confirm the mail address with the code that was mailed, then log in."
+        "Confirm the email address with the code that was mailed, then log in."
     ),
     "PasswordResetRequiredException": PasswordResetRequired(
         "The password must be reset before the next login."

@@ -92,13 +92,13 @@ def _names(query: bytes) -> list[str]:
     return [name for name, _ in pairs]
 
 
+_UNNAMED = "The query has a parameter that this address does not take."
+
+
 def _errors(names: list[str], message: str) -> list[FieldError]:
     """Return one error for each name that may be repeated, and one for all others together."""
     fields = dict.fromkeys(name if _PLAIN.fullmatch(name) else "" for name in names)
-    return [
-        FieldError(field, f"`{field}` {message}" if field else f"A query parameter {message}")
-        for field in fields
-    ]
+    return [FieldError(field, f"`{field}` {message}" if field else _UNNAMED) for field in fields]
 
 
 def _listed(known: frozenset[str]) -> str:

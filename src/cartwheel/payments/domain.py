@@ -219,7 +219,7 @@ def settle(
             payment = msgspec.structs.replace(payment, captured=money)
             rejected = _rejected(payment, AMOUNT_MISMATCH, counts=False, change=change)
             return refund_due(
-                rejected, money, "Another amount than the payment's was captured.", change
+                rejected, money, "The captured amount differs from the payment's.", change
             )
         case Declined(code=code, message=message):
             # A provider's text is shown in mail and logs, so control characters are removed.

@@ -94,7 +94,7 @@ async def sign_up(data: JSONBody[SignUp], users: Users) -> SignedUp:
         mail_address.for_mail(email)
     except mail_address.InvalidMailAddress:
         # Its own message quotes parts of the address.
-        detail = "`email` must be an address that mail can be sent to."
+        detail = "`email` must be an address that can receive mail."
         raise Invalid(detail, errors=[FieldError("email", detail)]) from None
     name = text.one_line(data.name, longest=LONGEST_NAME)
     user_id = await users.sign_up(name=name, email=email, password=data.password)
