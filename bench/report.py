@@ -229,7 +229,8 @@ def _peaks(result: Result) -> Table:
     names = (*OWN, *PARTS)
     table = _table("peak resident memory, MiB", "scenario", "conn.", *names, "ours")
     for each in result.measured:
-        peaks = {name: max(run.peak_mib.get(name, 0) for run in each.runs) for name in names}
+        runs = each.runs or [each.run]
+        peaks = {name: max(run.peak_mib.get(name, 0) for run in runs) for name in names}
         ours = sum(peaks[name] for name in OWN)
         figures = (*peaks.values(), ours)
         table.add_row(each.scenario, str(each.connections), *(f"{size:.0f}" for size in figures))

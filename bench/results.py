@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -64,14 +64,16 @@ class Floor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """A scenario at a number of connections; `run` is the median one of `runs`."""
+    """A scenario at a number of connections; `run` is the median one of `runs`, by rate."""
 
     scenario: str
     title: str
     unit: str
     connections: int
     run: Run
-    runs: list[Run]
+    runs: list[Run] = []
+    """Shown after a measurement; a file keeps only their `rates`."""
+    rates: list[float] = []
     floor: Floor | None
     ratio: float | None
     """This system's rate by the floor's."""
@@ -204,8 +206,24 @@ def name_for(folder: Path, date: str) -> Path:
 
 
 def store(result: Result | Comparison, path: Path) -> None:
+    """Write `result` to `path`, with one line per scenario."""
+    if isinstance(result, Result):
+        medians = [msgspec.structs.replace(each, runs=[]) for each in result.measured]
+        result = msgspec.structs.replace(result, measured=medians)
+    fields: dict[str, Any] = msgspec.to_builtins(result)
+    lines = (f"{_json(name)}: {_one_per_line(value)}" for name, value in fields.items())
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def _one_per_line(value: Any) -> str:
+    if not isinstance(value, list) or not value:
+        return _json(value)
+    return "[\n" + ",\n".join(map(_json, cast("list[Any]", value))) + "\n]"
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def stored(folder: Path) -> list[Result]:

@@ -184,6 +184,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
             connections=connections,
             run=middle,
             runs=runs,
+            rates=[run.per_second for run in runs],
             floor=floor,
             ratio=middle.per_second / floor.per_second if floor else None,
             note=_note(scenario, middle),

@@ -54,6 +54,7 @@ def measured(scenario: str, per_second: float, ratio: float | None = None) -> Me
         connections=32,
         run=run(per_second),
         runs=[run(per_second)],
+        rates=[per_second],
         floor=None,
         ratio=ratio,
     )
@@ -145,6 +146,20 @@ def test_a_second_result_of_a_day_gets_a_file_of_its_own(tmp_path: Path) -> None
         "2026-11-03.json",
     ]
     assert [each.at for each in stored(tmp_path)] == ["2026-11-03T09:00", "2026-11-03T10:00"]
+
+
+def test_a_file_has_a_line_per_scenario_and_keeps_the_median_run_alone(tmp_path: Path) -> None:
+    path = tmp_path / "2026-11-03.json"
+
+    store(result("2026-11-03", measured("b", 100, 0.5), measured("c", 5)), path)
+
+    assert sum('"scenario":' in line for line in path.read_text().splitlines()) == 2
+    [found] = stored(tmp_path)
+    assert [each.runs for each in found.measured] == [[], []]
+    assert [(each.run.per_second, each.rates) for each in found.measured] == [
+        (100, [100]),
+        (5, [5]),
+    ]
 
 
 def test_two_sides_are_compared_round_by_round() -> None:
