@@ -59,15 +59,17 @@ guards: $(READY) ## break each guard in turn and see the crash suite go red (hal
 	@echo "… starting pytest" >&2
 	@GUARDS=1 $(BIN)/pytest tests/chaos/test_broken_guards.py $(ARGS)
 
-check: $(READY) ## read-only: format, lint, types, import rules
+check: $(READY) ## read-only: format, lint, types, import rules, Markdown
 	@$(SHOWN) "checking the format" $(BIN)/ruff format --check .
 	@$(SHOWN) "linting" $(BIN)/ruff check .
 	@$(SHOWN) "checking the types" $(BIN)/basedpyright
 	@$(SHOWN) "checking the import rules" $(BIN)/lint-imports
+	@$(SHOWN) "checking the Markdown" $(BIN)/rumdl check --quiet .
 
-fix: $(READY) ## repair format and lint
+fix: $(READY) ## repair format and lint, and reflow the Markdown
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+	@$(BIN)/rumdl fmt --silent .
 
 lock: $(READY) ## renew requirements.lock, requirements-ministack.lock and requirements-bench.lock
 	@$(SHOWN) "renewing requirements.lock" $(COMPILE) --group dev pyproject.toml -o requirements.lock

@@ -77,7 +77,7 @@ async def test_a_frozen_broker_costs_no_more_than_the_time_it_is_frozen(tmp_path
         f" {seen.looks} looks at the memory, in MB: before {_megabytes(seen.before)},"
         f" grown by {_megabytes(seen.growth)}"
     )
-    print(told)  # noqa: T201 the numbers, for docs/reliability.md: pytest -s or -rP
+    print(told)  # noqa: T201 the numbers, for docs/reliability-runs.md: pytest -s or -rP
     assert not result.found, told
     during = [call for call in calls if seen.frozen < call.at < seen.thawed]
     assert any(call.status in (503, 504) for call in during), told  # else nothing was frozen

@@ -76,7 +76,7 @@ async def test_one_poison_event_among_a_thousand_harms_none_of_the_others(tmp_pa
         among = await _latency(mail, channel, GOOD, failing)
 
         told = f"without poison {without}, with it {among}"
-        print(told)  # noqa: T201 the numbers, for docs/reliability.md: pytest -s or -rP
+        print(told)  # noqa: T201 the numbers, for docs/reliability-runs.md: pytest -s or -rP
         assert among.is_like(without), told
 
         # Parked once, whatever else comes.
