@@ -10,7 +10,8 @@ import pytest
 from aio_pika import Message
 from aio_pika.abc import AbstractChannel
 
-from cartwheel.kernel._bus import rpc_client, topology
+from cartwheel.kernel._amqp.interface import Delivery
+from cartwheel.kernel._bus import rpc_client, topology, wire
 from cartwheel.kernel._bus.rpc_client import RemoteFailure, RpcClient
 from cartwheel.kernel._bus.rpc_server import RpcServer, answer, answer_batch
 from cartwheel.kernel.errors import (
@@ -108,6 +109,16 @@ async def test_a_bug_in_a_handler_is_a_failure_and_the_next_request_is_answered(
     assert await caller.request(Write(number=1)) == 1
 
 
+class Counting(RpcServer):
+    """Counts the messages of requests that come."""
+
+    came = 0
+
+    def _on_delivery(self, message: Delivery) -> None:
+        self.came += message.type != wire.PING
+        super()._on_delivery(message)
+
+
 async def test_requests_that_wait_travel_and_are_handled_together(connect: Connect) -> None:
     batches: list[int] = []
 
@@ -117,11 +128,13 @@ async def test_requests_that_wait_travel_and_are_handled_together(connect: Conne
         return [request.number * 2 for request in requests]
 
     caller = RpcClient()
-    await connect(caller, RpcServer(SERVICE, [answer_batch(Write, together)]))
+    server = Counting(SERVICE, [answer_batch(Write, together)])
+    await connect(caller, server)
 
     answers = await asyncio.gather(*(caller.request(Write(number=n)) for n in range(300)))
 
     assert answers == [n * 2 for n in range(300)]
+    assert server.came < 20
     assert len(batches) < 20
     assert max(batches) <= 64
 
@@ -474,6 +487,30 @@ async def test_replicas_share_the_work_and_a_slow_one_gets_less(connect: Connect
 
     assert taken["slow"] > 0
     assert taken["quick"] > 2 * taken["slow"]
+
+
+async def test_a_caller_learns_soon_that_the_only_replica_has_died_with_its_request(
+    connect: Connect, rabbitmq_url: str
+) -> None:
+    async def never(_: Write) -> int:
+        begun.set()
+        await asyncio.sleep(60)
+        return 0
+
+    begun = asyncio.Event()
+    caller = RpcClient()
+    await connect(caller)
+    async with proxy_to(rabbitmq_url) as (proxy, url):
+        await connect(RpcServer(SERVICE, [answer(Write, never)]), url=url)
+        writing = asyncio.create_task(caller.request(Write(number=1), timeout=60))
+        await begun.wait()
+
+        proxy.refuse()  # as if it had been killed
+
+        async with asyncio.timeout(topology.REQUEST_DEADLINE_SECONDS / 2):
+            with pytest.raises(OutcomeUnknown):
+                await writing
+        proxy.refuse(False)
 
 
 async def test_what_a_dying_replica_had_fails_soon_and_reads_are_asked_elsewhere(
