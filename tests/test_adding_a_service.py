@@ -32,7 +32,7 @@ from .waiting import eventually
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "adding.md"
-NEEDED = ("pyproject.toml", "README.md", "src", "tests")
+NEEDED = ("pyproject.toml", "README.md", "docs", "src", "tests")
 NAME = "reviews"
 
 _BLOCK = re.compile(
@@ -175,8 +175,9 @@ async def test_its_messages_get_golden_files_and_the_service_has_the_shape_of_al
     golden = followed.home / "tests" / "contracts" / "golden"
     there = {path: path.read_bytes() for path in golden.iterdir()}
 
-    await does(followed.home, *pytests, "tests/contracts", environment={"UPDATE_GOLDEN": "1"})
-    await does(followed.home, *pytests, "tests/contracts", "tests/test_shape.py")
+    made = ("tests/contracts", "tests/pages/test_errors.py")
+    await does(followed.home, *pytests, *made, environment={"UPDATE_GOLDEN": "1"})
+    await does(followed.home, *pytests, *made, "tests/test_shape.py")
 
     changed = {path.name for path in golden.iterdir() if path.read_bytes() != there.get(path)}
     assert changed == {
@@ -184,6 +185,7 @@ async def test_its_messages_get_golden_files_and_the_service_has_the_shape_of_al
         *("list_reviews.request.json", "list_reviews.answer.json"),
         *("review.added.v1.json", "routes.json", "refusals.json"),
     }
+    assert "| `not_bought` |" in (followed.home / "docs" / "errors.md").read_text()
 
 
 async def test_who_has_bought_a_product_reviews_it_and_everybody_is_told(

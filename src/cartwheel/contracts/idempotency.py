@@ -4,6 +4,9 @@ from cartwheel.kernel.errors import Invalid
 
 
 class IdempotencyKeyReused(Invalid):
-    """The same Idempotency-Key was sent with a different body."""
+    """The `Idempotency-Key` was used before, with another body.
+
+    Use a new key for a new request, and the same body for a repeat.
+    """
 
     code = "idempotency_key_reused"

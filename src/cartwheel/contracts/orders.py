@@ -87,23 +87,37 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderNotFound(NotFound):
+    """There is no order with this id, or it belongs to another user.
+
+    Check the id, and who is logged in.
+    """
+
     code = "order_not_found"
 
 
 class InvalidTransition(Conflict):
-    """The order's status does not allow the requested change."""
+    """The order's status does not allow this.
+
+    Read the order: its `status` says whether it can still be paid or canceled.
+    """
 
     code = "invalid_transition"
 
 
 class AddressRequired(Invalid):
-    """Neither the order nor the payment has a shipping address."""
+    """The order has no shipping address, and the payment brings none.
+
+    Send `shipping_address` with the payment.
+    """
 
     code = "address_required"
 
 
 class ReasonRequired(Invalid):
-    """An admin who cancels an order must give a reason."""
+    """An administrator who cancels another user's order, or a paid one, must say why.
+
+    Send a `reason`.
+    """
 
     code = "reason_required"
 

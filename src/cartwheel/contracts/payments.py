@@ -93,23 +93,38 @@ class PaymentView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PaymentNotFound(NotFound):
+    """There is no payment with this id, or it belongs to another user.
+
+    Check the id, and who is logged in.
+    """
+
     code = "payment_not_found"
 
 
 class PaymentInProgress(Conflict):
-    """The order already has a payment that is in progress, pending or complete."""
+    """The order has a payment that is running, awaited or done.
+
+    List the order's payments, and wait for the verdict of the one that is there.
+    """
 
     code = "payment_in_progress"
 
 
 class CardTokenInvalid(Invalid):
-    """The provider does not know the card's token, or it was used before. Nothing was charged."""
+    """The card provider does not know the token, or it was used before. Nothing was charged, and no
+    attempt is used up.
+
+    Have the provider make a new token, and pay with it under a new `Idempotency-Key`.
+    """
 
     code = "card_token_invalid"
 
 
 class NotConfirmable(Conflict):
-    """Only a cash payment that is still awaited can be confirmed by hand."""
+    """Only cash that is still awaited can be confirmed.
+
+    Read the payment: its `method` and `status` say why.
+    """
 
     code = "payment_not_confirmable"
 

@@ -61,53 +61,91 @@ class ProductView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProductNotFound(NotFound):
+    """There is no product with this id.
+
+    Take the id from the list of products.
+    """
+
     code = "product_not_found"
 
 
 class NameTaken(Conflict):
-    """Another active product has the name."""
+    """Another active product has this name.
+
+    Choose another name, or archive the other product.
+    """
 
     code = "product_name_taken"
 
 
 class SkuTaken(Conflict):
+    """Another product has this `sku`.
+
+    Choose another `sku`, or send none.
+    """
+
     code = "product_sku_taken"
 
 
 class ProductChanged(Stale):
-    """The product is no longer at the version that the request names."""
+    """The product has changed since the version in `If-Match`.
+
+    Read the product, then repeat the change with its new `ETag`.
+    """
 
     code = "product_changed"
 
 
 class PriceNotPositive(Invalid):
+    """The price is zero or negative.
+
+    Send a price of at least one minor unit.
+    """
+
     code = "price_not_positive"
 
 
 class UnknownCurrency(Invalid):
+    """The price is in a currency that is not legal tender today.
+
+    Send a current code of ISO 4217, such as `USD`.
+    """
+
     code = "unknown_currency"
 
 
 class UnknownProduct(Invalid):
-    """An order names a product that does not exist or is archived."""
+    """The order names a product that does not exist or is archived.
+
+    Remove the items that `errors` names.
+    """
 
     code = "unknown_product"
 
 
 class MixedCurrencies(Invalid):
-    """An order's products are priced in more than one currency."""
+    """The order's products are priced in more than one currency.
+
+    Place an order for each currency.
+    """
 
     code = "mixed_currencies"
 
 
 class InsufficientStock(Conflict):
-    """Fewer pieces are available than the order asks for."""
+    """Fewer pieces are available than the order asks for. Nothing is reserved.
+
+    Order no more than `errors` says is available.
+    """
 
     code = "insufficient_stock"
 
 
 class OrderTooLarge(Invalid):
-    """An order's total is above `money.MAX_AMOUNT`."""
+    """The order's total is larger than an amount can be.
+
+    Split the order.
+    """
 
     code = "order_too_large"
 

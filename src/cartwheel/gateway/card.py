@@ -27,7 +27,10 @@ _NUMBER = re.compile(rb'"?[0-9](?:[ -]?[0-9]){11,18}"?')
 
 
 class CardDataNotAccepted(Invalid):
-    """A card's own data was sent in place of a token."""
+    """The payment brings a card's own data in place of a token.
+
+    Send the card to its provider, and pay with the token that it makes.
+    """
 
     code = "card_data_not_accepted"
 

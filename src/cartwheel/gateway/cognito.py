@@ -42,40 +42,83 @@ WAITING = 256
 
 
 class EmailTaken(Conflict):
+    """An account with this mail address exists.
+
+    Log in, or set a new password.
+    """
+
     code = "email_taken"
 
 
 class AlreadyConfirmed(Conflict):
+    """The account is confirmed already.
+
+    Log in.
+    """
+
     code = "already_confirmed"
 
 
 class WrongCredentials(Unauthenticated):
+    """The mail address or the password is wrong.
+
+    Correct them, or set a new password.
+    """
+
     code = "wrong_credentials"
 
 
 class InvalidRefreshToken(Unauthenticated):
+    """The refresh token has expired, was revoked, or belongs to another client.
+
+    Log in again.
+    """
+
     code = "invalid_refresh_token"
 
 
 class UserNotConfirmed(Forbidden):
+    """The account's mail address is not confirmed yet.
+
+    Confirm it with the code that was mailed; `POST /auth/resend-code` mails it again.
+    """
+
     code = "user_not_confirmed"
 
 
 class PasswordResetRequired(Forbidden):
+    """The user has to set a new password first.
+
+    Ask for a code with `POST /auth/forgot-password`, and set one.
+    """
+
     code = "password_reset_required"
 
 
 class ChallengeRequired(Forbidden):
-    """The user must do more than give a password (another factor, a new password)."""
+    """The user must do more than give a password (another factor, a new password).
+
+    Do it with Cognito itself: this API does not offer it.
+    """
 
     code = "challenge_required"
 
 
 class WrongCode(Invalid):
+    """The code is wrong or has expired.
+
+    Check the code, or have a new one mailed.
+    """
+
     code = "wrong_code"
 
 
 class WeakPassword(Invalid):
+    """The password breaks the rules of the user pool.
+
+    Choose one that keeps the rule in `errors`.
+    """
+
     code = "weak_password"
 
 

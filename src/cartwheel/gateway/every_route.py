@@ -26,7 +26,10 @@ _PLAIN = re.compile(r"[A-Za-z][A-Za-z_]{0,29}")
 
 
 class UnknownParameter(Invalid):
-    """The query has a parameter that the address does not take."""
+    """The query has a parameter that this address does not take.
+
+    Use only the parameters that `detail` lists.
+    """
 
     code = "unknown_parameter"
 

@@ -41,13 +41,20 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 class InvalidToken(Unauthenticated):
-    """The token is forged, expired, malformed, revoked, or meant for something else."""
+    """The access token is forged, expired, malformed or revoked, or it was issued for something
+    else.
+
+    Get a new access token with the refresh token, or log in again.
+    """
 
     code = "invalid_token"
 
 
 class EmailNotVerified(Forbidden):
-    """The user's account has no mail address that is known to be theirs."""
+    """The user's mail address is not verified, or no mail can be sent to it.
+
+    Verify the address, then order.
+    """
 
     code = "email_not_verified"
 

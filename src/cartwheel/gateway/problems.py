@@ -48,16 +48,29 @@ stores what may be personal or a secret."""
 
 
 class MalformedJson(Refusal):
-    """The body is not JSON at all."""
+    """The body is not well-formed JSON in UTF-8, or there is none where one is required.
+
+    Send a JSON body.
+    """
 
     code = "malformed_json"
 
 
 class BodyTooLarge(Refusal):
+    """The body is too long.
+
+    Send a shorter one.
+    """
+
     code = "body_too_large"
 
 
 class UnsupportedMediaType(Refusal):
+    """The body is not declared as JSON.
+
+    Send `Content-Type: application/json`.
+    """
+
     code = "unsupported_media_type"
 
 

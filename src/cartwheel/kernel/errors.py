@@ -57,30 +57,65 @@ class Refusal(Exception):
 
 
 class Invalid(Refusal):
+    """The request breaks a rule.
+
+    Correct the fields that `errors` names.
+    """
+
     code = "invalid"
 
 
 class Unauthenticated(Refusal):
+    """The request proves no identity: it has no access token, or a webhook has no signature.
+
+    Log in, and send the access token as `Authorization: Bearer …`.
+    """
+
     code = "unauthenticated"
 
 
 class Forbidden(Refusal):
+    """The user may not do this.
+
+    Log in as an administrator.
+    """
+
     code = "forbidden"
 
 
 class NotFound(Refusal):
+    """There is no such thing, or the user may not see it.
+
+    Check the id.
+    """
+
     code = "not_found"
 
 
 class Conflict(Refusal):
+    """The state of the thing does not allow the request.
+
+    Read the thing again, then decide.
+    """
+
     code = "conflict"
 
 
 class Stale(Refusal):
+    """The thing has changed since the client read it.
+
+    Read it again, then repeat the change.
+    """
+
     code = "stale"
 
 
 class Throttled(Refusal):
+    """There were too many attempts.
+
+    Wait as long as `Retry-After` says, then try again.
+    """
+
     code = "too_many_requests"
 
 
@@ -91,6 +126,11 @@ class Outage(Exception):
 
 
 class Unavailable(Outage):
+    """A dependency is down. Nothing was done.
+
+    Try again after the seconds in `Retry-After`.
+    """
+
     code = "unavailable"
 
 
@@ -99,14 +139,29 @@ class Contention(Unavailable):
 
 
 class Overloaded(Outage):
+    """Too many requests or connections are waiting. Nothing was done.
+
+    Try again after the seconds in `Retry-After`.
+    """
+
     code = "overloaded"
 
 
 class OutcomeUnknown(Outage):
+    """The answer was lost. The request may or may not have been done.
+
+    Send the same request again, with the same `Idempotency-Key` if it had one.
+    """
+
     code = "outcome_unknown"
 
 
 class TimedOut(Outage):
+    """No answer came in time. The request may or may not have been done.
+
+    Send the same request again, with the same `Idempotency-Key` if it had one.
+    """
+
     code = "timed_out"
 
 

@@ -15,7 +15,10 @@ Item = TypeVar("Item")
 
 
 class BadCursor(Invalid):
-    """The cursor is none that a list has given out."""
+    """The `cursor` does not come from a list.
+
+    Send `next_cursor` of the page before as it is, or no cursor for the first page.
+    """
 
     code = "invalid_cursor"
 

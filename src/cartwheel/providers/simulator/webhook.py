@@ -52,7 +52,10 @@ _verdicts = msgspec.json.Decoder(_Verdict)
 
 
 class BadSignature(Unauthenticated):
-    """A webhook that the simulator did not send, or that is too old."""
+    """The webhook's signature is not the provider's, or it is too old.
+
+    Sign the body with the webhook's secret, at the time of sending.
+    """
 
     code = "bad_signature"
 
