@@ -36,6 +36,7 @@ _METHOD_FRAME, _HEADER_FRAME, _BASIC = 1, 2, 60
 _PUBLISH, _DELIVER = 40, 60
 _SETTLES = {80: "ack", 120: "nack", 90: "reject"}
 _PINGS = frozenset({wire.PING, wire.PONG_TYPE})
+_ANSWER = "an answer"
 _CONNECTION = frozenset({"hello", "ismaster", "ping", "endSessions"})
 """Commands that a driver sends for its connections' sake."""
 
@@ -77,6 +78,18 @@ class Steps:
     def totals(self) -> Mapping[str, int]:
         """Return the counts by kind."""
         return Counter(kind for step in self._seen for kind in step.kinds)
+
+    def published(self) -> list[tuple[str, str]]:
+        """Return sender and type of each request and event, in the order in which they came."""
+        return [
+            (step.process, step.what)
+            for step in self._seen
+            if step.kinds == (PUBLISHES,) and step.what != _ANSWER
+        ]
+
+    def exchanged(self) -> list[tuple[str, str]]:
+        """Return sender, method and path of each HTTP exchange, sorted."""
+        return sorted((step.process, step.name) for step in self._seen if step.kinds == (HTTP,))
 
     def one_by_one(self) -> str:
         """Return a line for each step, in the order in which they were taken."""
@@ -195,7 +208,7 @@ def _routing_key(publish: bytes) -> str:
     exchange = 13
     key = exchange + 1 + publish[exchange]
     name = publish[key + 1 : key + 1 + publish[key]].decode()
-    return "an answer" if name.startswith("amq.rabbitmq.reply-to") else name
+    return _ANSWER if name.startswith("amq.rabbitmq.reply-to") else name
 
 
 class _Messages:
@@ -222,7 +235,7 @@ class _Messages:
         elif _is_header(frame):
             key = self._published.pop(channel)
             if not _is_ping(frame):
-                self._note("publish", PUBLISHES, key)
+                self._note("publish", PUBLISHES, Properties(frame[7:-1]).type or key)
 
     def back(self, frame: bytes) -> None:
         channel = int.from_bytes(frame[1:3], "big")

@@ -12,6 +12,7 @@ from cartwheel.operations.verify.reading import Databases
 
 from ..counting import ACKS, DELIVERIES, HTTP, MONGODB, PUBLISHES, TRANSACTIONS, Counts
 from ..journeys.shop import Customer, Shelf
+from ..pages import purchase as diagram
 from ..waiting import eventually
 from .conftest import Counted
 
@@ -60,6 +61,18 @@ async def test_one_purchase_takes_exactly_these_steps(counted: Counted) -> None:
 
     found = counted.steps.counts()
     assert found == ALONE, f"{_side_by_side(found)}\n\n{counted.steps.one_by_one()}"
+
+
+async def test_its_sequence_diagram_shows_the_messages_that_are_on_the_wire(
+    counted: Counted,
+) -> None:
+    shelf = Shelf(await counted.shop.admin())
+    customer, product = await counted.shop.sign_up(), await shelf.put_up()
+
+    await _buy_step_by_step(counted, customer, product)
+
+    assert counted.steps.published() == diagram.by_rabbitmq()
+    assert counted.steps.exchanged() == diagram.by_http()
 
 
 async def test_purchases_at_once_share_their_steps(counted: Counted) -> None:
