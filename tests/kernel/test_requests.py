@@ -640,6 +640,33 @@ async def test_what_is_lost_with_a_process_holds_back_nothing_that_comes_after(
             await request
 
 
+async def test_slow_answers_hold_back_the_rest_of_their_type_for_a_second_only(
+    connect: Connect,
+) -> None:
+    taken: list[int] = []
+    release = asyncio.Event()
+
+    async def sometimes_slow(request: Write) -> int:
+        taken.append(request.number)
+        if request.number == 0:
+            await release.wait()
+        return request.number
+
+    async def taken_so_far() -> None:
+        assert len(taken) == len(slow)
+
+    caller = RpcClient()
+    await connect(caller, RpcServer(SERVICE, [answer(Write, sometimes_slow)]))
+    slow: list[asyncio.Task[int]] = []
+    for _ in range(rpc_client.ON_THE_WIRE):  # a message each
+        slow.append(asyncio.create_task(caller.request(Write(number=0), timeout=30)))
+        await eventually(taken_so_far)
+
+    assert await caller.request(Write(number=7), timeout=8) == 7
+    release.set()
+    assert await asyncio.gather(*slow) == [0] * len(slow)
+
+
 async def test_a_batch_that_is_held_up_holds_back_the_next_for_a_second_only(
     connect: Connect,
 ) -> None:
