@@ -14,6 +14,7 @@ from cartwheel.kernel._amqp.interface import Delivery
 from cartwheel.kernel._bus import rpc_client, topology, wire
 from cartwheel.kernel._bus.rpc_client import RemoteFailure, RpcClient
 from cartwheel.kernel._bus.rpc_server import RpcServer, answer, answer_batch
+from cartwheel.kernel._core.time_left import time_left
 from cartwheel.kernel.errors import (
     FieldError,
     NotFound,
@@ -282,11 +283,13 @@ async def test_once_a_service_has_been_gone_for_a_while_its_reads_fail_at_once(
 
 async def test_a_handler_asks_on_under_the_deadline_of_its_own_request(connect: Connect) -> None:
     inner = RpcClient()
+    left: list[float] = []
 
     async def ask_on(request: Write) -> int:
         return await inner.request(Outside(number=request.number))  # nobody answers that
 
     async def never(request: Outside) -> int:
+        left.append(time_left(at_most=topology.REQUEST_DEADLINE_SECONDS))
         await asyncio.sleep(60)
         return 0
 
@@ -297,8 +300,9 @@ async def test_a_handler_asks_on_under_the_deadline_of_its_own_request(connect: 
     began = time.monotonic()
 
     with pytest.raises(TimedOut):
-        await caller.request(Write(number=1), timeout=0.5)
+        await caller.request(Write(number=1), timeout=2)
     assert time.monotonic() - began < topology.REQUEST_DEADLINE_SECONDS / 2
+    assert [each < 2 for each in left] == [True]
 
 
 async def test_more_requests_than_may_wait_are_refused_at_once(
@@ -441,23 +445,27 @@ async def test_a_stopping_replica_answers_what_it_has_got_and_another_does_the_r
 ) -> None:
     begun = asyncio.Event()
 
-    async def slow(request: Write) -> int:
+    async def slow(request: Outside) -> int:
         begun.set()
         await asyncio.sleep(0.5)
         return request.number
 
-    caller, stopping = RpcClient(), RpcServer(SERVICE, [answer(Write, slow)])
+    async def quick(request: Outside) -> int:
+        return request.number
+
+    caller, stopping = RpcClient(), RpcServer(SERVICE, [answer(Outside, slow)])
     await connect(caller)
     await connect(stopping)
-    first = [asyncio.create_task(caller.request(Write(number=n))) for n in range(100)]
+    # Each is a message of its own: 64 are worked on, 64 are taken, the rest lies in the queue.
+    first = [asyncio.create_task(caller.request(Outside(number=n))) for n in range(200)]
     await begun.wait()
-    await connect(RpcServer(SERVICE, [answer(Write, write)]))
+    await connect(RpcServer(SERVICE, [answer(Outside, quick)]))
 
     draining = asyncio.create_task(stopping.drain())
     await asyncio.sleep(0.1)
-    second = [asyncio.create_task(caller.request(Write(number=n))) for n in range(100)]
+    second = [asyncio.create_task(caller.request(Outside(number=n))) for n in range(100)]
     await draining
-    assert await asyncio.gather(*first) == list(range(100))
+    assert await asyncio.gather(*first) == list(range(200))
     assert await asyncio.gather(*second) == list(range(100))
 
 
