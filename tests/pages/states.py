@@ -275,7 +275,7 @@ RESERVATION: Machine[StoredReservation] = Machine(
         _ended("order paid", Ended.PAID, free=2),
         _ended("order paid", Ended.PAID),
         _ended("order closed", Ended.CLOSED),
-        Move("abandoned", stock.give_up),
+        Move("abandoned", stock.release_abandoned),
     ),
     # Whether an event of the order was applied decides; how many were does not.
     without_history=lambda reservation: msgspec.structs.replace(
