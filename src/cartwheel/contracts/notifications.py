@@ -7,7 +7,7 @@ import msgspec
 
 from cartwheel.contracts.identity import Actor
 from cartwheel.kernel import Event, Page, Request, event, request
-from cartwheel.kernel.errors import Conflict, NotFound
+from cartwheel.kernel.errors import BadCursor, Conflict, Forbidden, NotFound
 
 
 class MailNotFound(NotFound):
@@ -65,7 +65,7 @@ class MailView(msgspec.Struct, frozen=True, kw_only=True):
     resends: tuple[Resend, ...] = ()
 
 
-@request("list_mail", service="notifications", read=True)
+@request("list_mail", service="notifications", read=True, refusals=(Forbidden, BadCursor))
 class ListMail(Request[Page[MailView]], frozen=True, kw_only=True):
     """Newest first. For admins."""
 
@@ -77,7 +77,12 @@ class ListMail(Request[Page[MailView]], frozen=True, kw_only=True):
     actor: Actor | None = None
 
 
-@request("resend_mail", service="notifications", coalesced=False)
+@request(
+    "resend_mail",
+    service="notifications",
+    coalesced=False,
+    refusals=(Forbidden, MailNotFound, MailNotFailed, MailNotSent),
+)
 class ResendMail(Request[MailView], frozen=True, kw_only=True):
     """Send a FAILED mail again; answered when SES has accepted it. For admins.
 

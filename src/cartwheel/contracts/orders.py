@@ -5,11 +5,12 @@ from enum import StrEnum
 
 import msgspec
 
+from cartwheel.contracts.idempotency import IdempotencyKeyReused
 from cartwheel.contracts.identity import Actor, User
 from cartwheel.contracts.money import Money
-from cartwheel.contracts.products import Item
+from cartwheel.contracts.products import Item, ReserveStock
 from cartwheel.kernel import Created, Event, Page, Request, event, request
-from cartwheel.kernel.errors import Conflict, Invalid, NotFound
+from cartwheel.kernel.errors import BadCursor, Conflict, Forbidden, Invalid, NotFound
 
 
 class OrderStatus(StrEnum):
@@ -122,7 +123,7 @@ class ReasonRequired(Invalid):
     code = "reason_required"
 
 
-@request("place_order", service="orders")
+@request("place_order", service="orders", refusals=(IdempotencyKeyReused, *ReserveStock.refusals))
 class PlaceOrder(Request[Created[OrderView]], frozen=True, kw_only=True):
     """Place an order. Repeatable: the same `request_id` and `body_hash` return the first order."""
 
@@ -133,7 +134,7 @@ class PlaceOrder(Request[Created[OrderView]], frozen=True, kw_only=True):
     shipping_address: ShippingAddress | None = None
 
 
-@request("get_order", service="orders", read=True)
+@request("get_order", service="orders", read=True, refusals=(OrderNotFound,))
 class GetOrder(Request[OrderView], frozen=True, kw_only=True):
     """Get an order. Somebody else's order is `OrderNotFound`, except for an admin."""
 
@@ -141,7 +142,7 @@ class GetOrder(Request[OrderView], frozen=True, kw_only=True):
     actor: Actor
 
 
-@request("list_orders", service="orders", read=True)
+@request("list_orders", service="orders", read=True, refusals=(BadCursor,))
 class ListOrders(Request[Page[OrderView]], frozen=True, kw_only=True):
     """List orders, newest first. Admins see all, or those of `user_id`; others see their own."""
 
@@ -152,7 +153,7 @@ class ListOrders(Request[Page[OrderView]], frozen=True, kw_only=True):
     actor: Actor | None = None
 
 
-@request("get_timeline", service="orders", read=True)
+@request("get_timeline", service="orders", read=True, refusals=(OrderNotFound,))
 class GetTimeline(Request[list[TimelineEntry]], frozen=True, kw_only=True):
     """Get the timeline of an order, oldest entry first."""
 
@@ -173,7 +174,12 @@ class PayableOrder(msgspec.Struct, frozen=True, kw_only=True):
     declines: int = 0
 
 
-@request("get_payable_order", service="orders", read=True)
+@request(
+    "get_payable_order",
+    service="orders",
+    read=True,
+    refusals=(OrderNotFound, InvalidTransition, AddressRequired),
+)
 class GetPayableOrder(Request[PayableOrder], frozen=True, kw_only=True):
     """Get the amount to pay for the actor's own order. `user_id` repeats it for older readers.
 
@@ -192,7 +198,11 @@ class GetPayableOrder(Request[PayableOrder], frozen=True, kw_only=True):
     actor: Actor | None = None
 
 
-@request("cancel_order", service="orders")
+@request(
+    "cancel_order",
+    service="orders",
+    refusals=(OrderNotFound, InvalidTransition, ReasonRequired),
+)
 class CancelOrder(Request[OrderView], frozen=True, kw_only=True):
     """Cancel an order. Its owner may cancel it while it awaits payment; an admin, with a reason,
     also when it is paid.
@@ -210,7 +220,7 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True):
     status: OrderStatus
 
 
-@request("get_order_statuses", service="orders", read=True)
+@request("get_order_statuses", service="orders", read=True, refusals=(Forbidden,))
 class GetOrderStatuses(Request[list[OrderState]], frozen=True, kw_only=True):
     """Get the status of orders, in no particular order. Unknown ids are left out. For services."""
 

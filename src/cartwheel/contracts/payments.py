@@ -5,11 +5,12 @@ from enum import StrEnum
 
 import msgspec
 
+from cartwheel.contracts.idempotency import IdempotencyKeyReused
 from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.money import Money
-from cartwheel.contracts.orders import ShippingAddress
+from cartwheel.contracts.orders import GetPayableOrder, ShippingAddress
 from cartwheel.kernel import Created, Event, Page, Request, event, request
-from cartwheel.kernel.errors import Conflict, Invalid, NotFound
+from cartwheel.kernel.errors import BadCursor, Conflict, Forbidden, Invalid, NotFound
 
 
 class PaymentStatus(StrEnum):
@@ -141,7 +142,17 @@ class CashOnDelivery(
     """The customer pays in cash on delivery, and an admin confirms it."""
 
 
-@request("create_payment", service="payments", coalesced=False)
+@request(
+    "create_payment",
+    service="payments",
+    coalesced=False,
+    refusals=(
+        *GetPayableOrder.refusals,
+        IdempotencyKeyReused,
+        PaymentInProgress,
+        CardTokenInvalid,
+    ),
+)
 class CreatePayment(Request[Created[PaymentView]], frozen=True, kw_only=True):
     """Pay an order. The amount is always the order's total.
 
@@ -160,7 +171,11 @@ class CreatePayment(Request[Created[PaymentView]], frozen=True, kw_only=True):
     payment_id: str | None = None
 
 
-@request("confirm_payment", service="payments")
+@request(
+    "confirm_payment",
+    service="payments",
+    refusals=(Forbidden, PaymentNotFound, NotConfirmable),
+)
 class ConfirmPayment(Request[PaymentView], frozen=True, kw_only=True):
     """Confirm that the cash was received. Repeatable: a confirmed payment stays as it is."""
 
@@ -168,7 +183,7 @@ class ConfirmPayment(Request[PaymentView], frozen=True, kw_only=True):
     actor: Actor
 
 
-@request("report_verdict", service="payments")
+@request("report_verdict", service="payments", refusals=(Forbidden, PaymentNotFound))
 class ReportVerdict(Request[None], frozen=True, kw_only=True):
     """Report the outcome of a payment from a webhook with a valid signature. Repeatable.
 
@@ -187,7 +202,7 @@ class ReportVerdict(Request[None], frozen=True, kw_only=True):
     actor: Actor | None = None
 
 
-@request("get_payment", service="payments", read=True)
+@request("get_payment", service="payments", read=True, refusals=(PaymentNotFound,))
 class GetPayment(Request[PaymentView], frozen=True, kw_only=True):
     """Get a payment. Somebody else's payment is `PaymentNotFound`, except for an admin."""
 
@@ -195,7 +210,7 @@ class GetPayment(Request[PaymentView], frozen=True, kw_only=True):
     actor: Actor
 
 
-@request("list_payments", service="payments", read=True)
+@request("list_payments", service="payments", read=True, refusals=(BadCursor,))
 class ListPayments(Request[Page[PaymentView]], frozen=True, kw_only=True):
     """List payments, newest first. Admins see all, or those of `user_id`; others see their own."""
 

@@ -8,10 +8,11 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from cartwheel.contracts import text
+from cartwheel.contracts.idempotency import IdempotencyKeyReused
 from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.money import Money
 from cartwheel.kernel import Created, Event, Page, Request, event, request
-from cartwheel.kernel.errors import Conflict, Invalid, NotFound, Stale
+from cartwheel.kernel.errors import BadCursor, Conflict, Forbidden, Invalid, NotFound, Stale
 
 MAX_STOCK = 10**9
 
@@ -150,7 +151,18 @@ class OrderTooLarge(Invalid):
     code = "order_too_large"
 
 
-@request("create_product", service="products")
+@request(
+    "create_product",
+    service="products",
+    refusals=(
+        Forbidden,
+        IdempotencyKeyReused,
+        NameTaken,
+        SkuTaken,
+        PriceNotPositive,
+        UnknownCurrency,
+    ),
+)
 class CreateProduct(Request[Created[ProductView]], frozen=True, kw_only=True):
     """Create a product. For admins.
 
@@ -170,7 +182,19 @@ class CreateProduct(Request[Created[ProductView]], frozen=True, kw_only=True):
     actor: Actor | None = None
 
 
-@request("update_product", service="products")
+@request(
+    "update_product",
+    service="products",
+    refusals=(
+        Forbidden,
+        ProductNotFound,
+        ProductChanged,
+        NameTaken,
+        SkuTaken,
+        PriceNotPositive,
+        UnknownCurrency,
+    ),
+)
 class UpdateProduct(Request[ProductView], frozen=True, kw_only=True):
     """Change the given fields. For admins.
 
@@ -189,7 +213,7 @@ class UpdateProduct(Request[ProductView], frozen=True, kw_only=True):
     actor: Actor | None = None
 
 
-@request("archive_product", service="products")
+@request("archive_product", service="products", refusals=(Forbidden, ProductNotFound))
 class ArchiveProduct(Request[ProductView], frozen=True, kw_only=True):
     """Take a product out of the catalogue; an archived one stays unchanged. For admins."""
 
@@ -197,12 +221,12 @@ class ArchiveProduct(Request[ProductView], frozen=True, kw_only=True):
     actor: Actor | None = None
 
 
-@request("get_product", service="products", read=True)
+@request("get_product", service="products", read=True, refusals=(ProductNotFound,))
 class GetProduct(Request[ProductView], frozen=True, kw_only=True):
     product_id: str
 
 
-@request("list_products", service="products", read=True)
+@request("list_products", service="products", read=True, refusals=(BadCursor,))
 class ListProducts(Request[Page[ProductView]], frozen=True, kw_only=True):
     """List active products, newest first."""
 
@@ -234,7 +258,11 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     lines: list[ReservedLine]
 
 
-@request("reserve_stock", service="products")
+@request(
+    "reserve_stock",
+    service="products",
+    refusals=(Forbidden, UnknownProduct, MixedCurrencies, OrderTooLarge, InsufficientStock),
+)
 class ReserveStock(Request[Reservation], frozen=True, kw_only=True):
     """Reserve all items or none.
 

@@ -65,6 +65,15 @@ class Invalid(Refusal):
     code = "invalid"
 
 
+class BadCursor(Invalid):
+    """The `cursor` does not come from a list.
+
+    Send `next_cursor` of the page before as it is, or no cursor for the first page.
+    """
+
+    code = "invalid_cursor"
+
+
 class Unauthenticated(Refusal):
     """The request proves no identity: it has no access token, or a webhook has no signature.
 

@@ -22,8 +22,12 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args
 import msgspec
 from typing_extensions import get_original_bases
 
+from cartwheel.kernel.errors import Refusal
+
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
+
+Refusals = tuple[type[Refusal], ...]
 
 Clock = Callable[[], datetime]
 """Tells the time (aware, UTC); the domain gets the time as an argument instead."""
@@ -37,12 +41,14 @@ class Request(msgspec.Struct, Generic[Answer], frozen=True, kw_only=True):
     caller and travel together where `coalesced`; those that make the service call somebody outside
     are not, since one slow answer would hold back its neighbours.
     `traceparent` is filled in by the caller's bus.
+    `refusals` are all that the service may answer instead of doing it.
     """
 
     type: ClassVar[str]
     service: ClassVar[str]
     read: ClassVar[bool] = False
     coalesced: ClassVar[bool] = True
+    refusals: ClassVar[Refusals] = ()
 
     traceparent: str | None = None
 
@@ -51,12 +57,18 @@ Asked = TypeVar("Asked", bound=Request[Any])
 
 
 def request(
-    name: str, *, service: str, read: bool = False, coalesced: bool = True
+    name: str,
+    *,
+    service: str,
+    read: bool = False,
+    coalesced: bool = True,
+    refusals: Refusals = (),
 ) -> Callable[[type[Asked]], type[Asked]]:
     """Name a kind of request, and the service that answers it; see `Request` for the rest."""
 
     def declare(kind: type[Asked]) -> type[Asked]:
         kind.type, kind.service, kind.read, kind.coalesced = name, service, read, coalesced
+        kind.refusals = refusals
         return kind
 
     return declare

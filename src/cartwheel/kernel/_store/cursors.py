@@ -9,18 +9,9 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from cartwheel.kernel._core.messages import Page
 from cartwheel.kernel._store.client import Document
-from cartwheel.kernel.errors import FieldError, Invalid
+from cartwheel.kernel.errors import BadCursor, FieldError
 
 Item = TypeVar("Item")
-
-
-class BadCursor(Invalid):
-    """The `cursor` does not come from a list.
-
-    Send `next_cursor` of the page before as it is, or no cursor for the first page.
-    """
-
-    code = "invalid_cursor"
 
 
 async def page(
