@@ -159,6 +159,7 @@ async def test_every_route_wants_a_token_except_these(real: Gateway, gateway: Ga
         "/api/v1/auth/logout",
         "/api/v1/auth/forgot-password",
         "/api/v1/auth/reset-password",
+        "/",
         "/api",
         "/api/openapi.json",
         "/api/assets/{name:str}",

@@ -27,6 +27,7 @@ from cartwheel.kernel.errors import (
     FieldError,
     Forbidden,
     Invalid,
+    Outage,
     Overloaded,
     Refusal,
     Throttled,
@@ -120,6 +121,13 @@ class WeakPassword(Invalid):
     """
 
     code = "weak_password"
+
+
+ANY_CALL: tuple[type[Refusal | Outage], ...] = (Throttled, Unavailable, Overloaded, TimedOut)
+"""What every call may raise, besides what it names."""
+
+GETTING_USER = (*ANY_CALL, UserNotConfirmed, PasswordResetRequired)
+"""What `Cognito.get_user` may raise; and InvalidToken."""
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):

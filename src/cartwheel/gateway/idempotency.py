@@ -13,6 +13,7 @@ import msgspec
 from litestar import Response
 from litestar.params import HeaderParameter
 
+from cartwheel.gateway.described import Header
 from cartwheel.gateway.identity import Identity
 from cartwheel.kernel import Created
 
@@ -22,11 +23,24 @@ IdempotencyKey = Annotated[
     str | None,
     HeaderParameter(
         name="Idempotency-Key",
-        description="Send the same one to repeat a request without doing it twice",
+        description="Choose one for each new thing. If you send the request again with the same "
+        "key, nothing is done twice, and you get the first answer again",
         min_length=1,
         max_length=255,
     ),
 ]
+
+CREATED = {
+    "Location": Header(
+        description="The path of what was created", example="/api/v1/orders/ord_01a203e602b5"
+    ),
+    "Idempotency-Replayed": Header(
+        description="`true` if an earlier request with the same `Idempotency-Key` created it",
+        example="true",
+        always=False,
+    ),
+}
+"""The headers of a 201."""
 
 _NAMESPACE = uuid.UUID("6f9a2f5e-3c1b-5d8e-9a47-2b61c0f4d7e3")
 

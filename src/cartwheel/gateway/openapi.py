@@ -1,62 +1,89 @@
-"""What the API says about itself (OpenAPI 3.1), beyond what Litestar reads off the handlers."""
+"""The API's description (OpenAPI 3.1): a document that people read and generators digest.
 
+Litestar reads addresses, parameters and docstrings off the handlers. The rest is made here: bodies
+and answers as msgspec checks them (`schemas`), what may be answered instead (`possible`), and the
+examples that the routes give (`described`).
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
+import msgspec
 from litestar import Litestar, Router
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme, Tag
+from litestar.openapi.spec import Components, SecurityScheme, Server, Tag
 from litestar.routes import HTTPRoute
 from litestar.types import Method
 
-from cartwheel.gateway.problems import MEDIA_TYPE
+from cartwheel.gateway import examples
+from cartwheel.gateway.described import Described, Header, description_of
+from cartwheel.gateway.possible import OF_EVERY_REQUEST, Possible, possible
+from cartwheel.gateway.problems import MEDIA_TYPE, RETRY_AFTER, Problem
+from cartwheel.gateway.schemas import components
+from cartwheel.kernel.errors import FieldError
 
-_PROBLEM_SCHEMA: dict[str, Any] = {
-    "title": "Problem",
-    "type": "object",
-    "required": ["type", "title", "status", "code", "detail", "trace_id"],
-    "properties": {
-        "type": {"type": "string", "examples": ["about:blank"]},
-        "title": {"type": "string", "examples": ["Unprocessable Entity"]},
-        "status": {"type": "integer", "examples": [422]},
-        "code": {"type": "string", "description": "Stable, for programs", "examples": ["invalid"]},
-        "detail": {"type": "string", "description": "For people"},
-        "trace_id": {"type": "string", "description": "Quote it when you report a problem"},
-        "errors": {
-            "type": "array",
-            "description": "The fields or parameters at fault",
-            "items": {
-                "type": "object",
-                "required": ["field", "message"],
-                "properties": {
-                    "field": {
-                        "type": "string",
-                        "description": "Empty if it is the whole body, or a parameter whose name "
-                        "is not repeated",
-                        "examples": ["items[0].quantity"],
-                    },
-                    "message": {"type": "string", "examples": ["Expected int >= 1"]},
-                },
-            },
-        },
-    },
-}
-_DESCRIPTION = """An online shop's backend.
+SERVER = "/api/v1"
+"""Relative: the document is right wherever it is served from."""
 
-Everything but a success is a problem document (RFC 9457). It repeats nothing of what was sent.
+_DESCRIPTION = """The backend of an online shop.
 
-A query parameter that an operation does not take is refused with 422 `unknown_parameter`, and one
-that is given twice with 422 `invalid`; an unknown field of a body is refused with 422 `invalid`.
+## Log in
 
-Wherever there is a GET there is a HEAD; OPTIONS needs no token, and its `Allow` names the methods.
+Most operations need an access token. `POST /auth/signup`, `POST /auth/confirm` and
+`POST /auth/login` give you one. On this page, press **Authorize** and enter the `access_token`;
+elsewhere, send it as `Authorization: Bearer …`.
+
+## Errors
+
+Every answer that is not a success is a problem document (RFC 9457). Its `code` is for programs and
+never changes; its `detail` is for people. Each operation lists its codes. An unknown path is 404
+`no_such_route`, and an unknown method of a path 405 `method_not_allowed`.
+
+## Requests mean what they say
+
+An unknown field of a body, an unknown query parameter and a parameter that is given twice are
+refused with 422. Answers may get new fields at any time: ignore those that you do not know.
+
+## HEAD and OPTIONS
+
+Each GET has a HEAD, which answers the same without the body. OPTIONS needs no token, and its
+`Allow` header lists the methods of a path.
 """
-_PROBLEM: dict[str, Any] = {"$ref": "#/components/responses/Problem"}
-
-
-def _operation_id(handler: HTTPRouteHandler, method: Method, _path: Any) -> str:
-    return f"head_{handler.handler_name}" if method == "HEAD" else handler.handler_name
+_SECURITY = (
+    "Log in with `POST /auth/login`, then press Authorize and enter the `access_token` of the "
+    "answer. It is valid for an hour."
+)
+_SHARED = {
+    "X-Request-ID": Header(
+        description="The id of the trace: quote it when you report a problem",
+        example=examples.TRACE_ID,
+    ),
+    "WWW-Authenticate": Header(description="How to authenticate", example="Bearer"),
+    "Retry-After": Header(description="Seconds to wait before you try again", example="2"),
+}
+"""Headers of many answers, by name."""
+_OF_STATUS = {401: ("WWW-Authenticate",), **dict.fromkeys(RETRY_AFTER, ("Retry-After",))}
+_EXAMPLES = {
+    **examples.IDS,
+    "Idempotency-Key": examples.IDEMPOTENCY_KEY,
+    "If-Match": '"1"',
+    "cursor": examples.CURSOR,
+    "user_id": examples.USER_ID,
+}
+"""Of parameters, by name."""
+_PARAMETERS = {
+    "product_id": "The id of the product",
+    "order_id": "The id of the order",
+    "payment_id": "The id of the payment",
+    "status": "Only those with this status",
+}
+"""What parameters are whose declaration does not say it."""
 
 
 class _Unused(Router):
@@ -67,6 +94,10 @@ class _Unused(Router):
         return []
 
 
+def _operation_id(handler: HTTPRouteHandler, method: Method, _path: Any) -> str:
+    return f"head_{handler.handler_name}" if method == "HEAD" else handler.handler_name
+
+
 def config() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Cartwheel",
@@ -75,60 +106,252 @@ def config() -> OpenAPIConfig:
         use_handler_docstrings=True,
         operation_id_creator=_operation_id,
         security=[{"bearer": []}],
+        servers=[Server(url=SERVER)],
         components=Components(
             security_schemes={
                 "bearer": SecurityScheme(
-                    type="http",
-                    scheme="bearer",
-                    bearer_format="JWT",
-                    description="The access token that `POST /api/v1/auth/login` answers",
+                    type="http", scheme="bearer", bearer_format="JWT", description=_SECURITY
                 )
             }
         ),
         tags=[
             Tag("auth", "Accounts and tokens"),
             Tag("products", "The catalogue and its stock"),
-            Tag("orders", "Placing orders and what became of them"),
-            Tag("payments", "Paying, and the history of it"),
+            Tag("orders", "Placing orders, and what became of them"),
+            Tag("payments", "Paying, and the history of payments"),
             Tag("webhooks", "What payment providers report"),
-            Tag("health", "For whoever runs this"),
+            Tag("health", "For operators: is this process alive and ready?"),
         ],
         render_plugins=[JsonRenderPlugin()],
         openapi_router=_Unused("/api", route_handlers=[]),
     )
 
 
+class _Operation(NamedTuple):
+    handler: HTTPRouteHandler
+    told: dict[str, Any]
+    """What Litestar tells of it; completed in place."""
+
+
 def describe(app: Litestar) -> dict[str, Any]:
     """Return the OpenAPI document of `app`, as JSON's types."""
     document: dict[str, Any] = app.openapi_schema.to_schema()
-    components = document.setdefault("components", {})
-    components["responses"] = {
-        "Problem": {
-            "description": "It was not done; the document says why.",
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
+    operations = list(_operations(app, document["paths"]))
+    kinds: list[Any] = [Problem, FieldError]
+    for handler, _ in operations:
+        kinds += (*_body_types(handler), *_answer_types(handler), *_own_problems(handler).values())
+    schemas, by_name = components(list(dict.fromkeys(kinds)))
+    schema_of = dict(zip(dict.fromkeys(kinds), schemas, strict=True))
+    for operation in operations:
+        _complete(*operation, schema_of)
+    document["paths"] = dict(_below_server(document["paths"]))
+    document["components"] |= {
+        "schemas": by_name,
+        "responses": {
+            _name(each): _refused([each], {}, schema_of[Problem]) for each in OF_EVERY_REQUEST
+        },
+        "examples": {
+            _name(each): _example(each, {})
+            for handler, _ in operations
+            for each in possible(handler)
+        },
+        "headers": {_letters(name): _header(header) for name, header in _SHARED.items()},
     }
-    components.setdefault("schemas", {})["Problem"] = _PROBLEM_SCHEMA
+    return document
+
+
+def _operations(app: Litestar, paths: dict[str, Any]) -> Iterator[_Operation]:
     for route in app.routes:
         if not isinstance(route, HTTPRoute):
             continue
         # The server answers it as GET; described, it would be everything twice.
-        document["paths"].get(route.path_format, {}).pop("head", None)
+        told = paths.get(route.path_format or "/", {})
+        told.pop("head", None)
         for handler in route.route_handlers:
             for method in handler.http_methods:
-                path = document["paths"].get(route.path_format or "/", {})
-                if operation := path.get(method.lower()):
-                    _complete(operation, public=bool(handler.opt.get("public")))
-    return document
+                if operation := told.get(method.lower()):
+                    yield _Operation(handler, operation)
 
 
-def _complete(operation: dict[str, Any], *, public: bool) -> None:
+def _below_server(paths: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for path, operations in paths.items():
+        if path.startswith(f"{SERVER}/"):
+            yield path.removeprefix(SERVER), operations
+        else:
+            yield path, {"servers": [{"url": "/"}], **operations}
+
+
+def _body_types(handler: HTTPRouteHandler) -> list[Any]:
+    """Return the type of the request's body, if it has one."""
+    field = handler.parsed_data_field
+    if field is None:
+        said = description_of(handler).body_type
+        return [said] if said else []
+    return [field.inner_types[0].annotation if field.is_optional else field.annotation]
+
+
+def _own_problems(handler: HTTPRouteHandler) -> dict[int, Any]:
+    """Return the types of problem documents with further members, by status."""
+    told: Mapping[int, Any] = handler.responses or {}
+    return {status: answer.data_container for status, answer in told.items()}
+
+
+def _answer_types(handler: HTTPRouteHandler) -> list[Any]:
+    """Return the type of a success, if it has a body."""
+    returned = handler.parsed_fn_signature.return_type
+    if returned.is_none_type:
+        return []
+    return [returned.inner_types[0].annotation if returned.inner_types else returned.annotation]
+
+
+def _complete(
+    handler: HTTPRouteHandler, operation: dict[str, Any], schema_of: Mapping[Any, Any]
+) -> None:
+    said = description_of(handler)
     summary, _, description = operation.get("description", "").partition("\n\n")
     operation |= {"summary": summary.replace("\n", " "), "description": description}
-    responses: dict[str, Any] = operation["responses"]
-    responses.pop("400", None)  # Litestar's own form of errors, which nobody gets to see
-    if public:
+    operation.pop("deprecated", None)
+    if handler.opt.get("public"):
         operation["security"] = []
-    else:
-        responses["401"] = _PROBLEM
-    responses["4XX"] = responses["5XX"] = _PROBLEM
+    parameters = [_parameter(each) for each in operation.pop("parameters", [])]
+    if said.signature:
+        parameters.append(_signature(said.signature))
+    if parameters:
+        operation["parameters"] = parameters
+    if kinds := _body_types(handler):
+        operation["requestBody"] = {
+            "required": bool(said.body_type) or not _is_optional(handler),
+            "content": _json(schema_of[kinds[0]], said.body),
+        }
+    own = {status: schema_of[kind] for status, kind in _own_problems(handler).items()}
+    operation["responses"] = {
+        str(handler.status_code): _success(handler, said, schema_of),
+        **dict(_refusals(possible(handler), said, own, schema_of[Problem])),
+    }
+
+
+def _is_optional(handler: HTTPRouteHandler) -> bool:
+    return bool(handler.parsed_data_field and handler.parsed_data_field.is_optional)
+
+
+def _json(schema: Any, example: object) -> dict[str, Any]:
+    content = {"schema": schema}
+    if example is not None:
+        content["example"] = msgspec.to_builtins(example)
+    return {"application/json": content}
+
+
+def _success(
+    handler: HTTPRouteHandler, said: Described, schema_of: Mapping[Any, Any]
+) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "description": said.returns,
+        "headers": _headers(handler.status_code, said.headers),
+    }
+    for kind in _answer_types(handler):
+        answer["content"] = _json(schema_of[kind], said.answer)
+    return answer
+
+
+def _refusals(
+    all_possible: Sequence[Possible], said: Described, own: Mapping[int, Any], problem: Any
+) -> Iterator[tuple[str, Any]]:
+    """Yield what may be answered instead of a success, by status; `own` are schemas of such
+    documents that have further members."""
+    for status, those in groupby(all_possible, key=lambda each: each.status):
+        codes = list(those)
+        if len(codes) == 1 and codes[0] in OF_EVERY_REQUEST:
+            yield str(status), {"$ref": f"#/components/responses/{_name(codes[0])}"}
+            continue
+        schema = {"anyOf": [own[status], problem]} if status in own else problem
+        yield str(status), _refused(codes, said.more.get(status, {}), schema)
+
+
+def _refused(codes: Sequence[Possible], more: Mapping[str, object], schema: Any) -> dict[str, Any]:
+    """Return the answer of one status: each code with its meaning, and an example of each."""
+    status = codes[0].status
+    return {
+        "description": "\n".join(f"- `{code}`: {meaning}" for _, code, meaning in codes),
+        "headers": _headers(status),
+        "content": {
+            MEDIA_TYPE: {
+                "schema": schema,
+                "examples": {
+                    each.code: _example(each, more)
+                    if more
+                    else {"$ref": f"#/components/examples/{_name(each)}"}
+                    for each in codes
+                },
+            }
+        },
+    }
+
+
+def _example(of: Possible, more: Mapping[str, object]) -> dict[str, Any]:
+    problem = {
+        "type": "about:blank",
+        "title": HTTPStatus(of.status).phrase,
+        "status": of.status,
+        "code": of.code,
+        "detail": of.meaning,
+        "trace_id": examples.TRACE_ID,
+        **more,
+    }
+    return {"summary": of.meaning, "value": problem}
+
+
+def _name(of: Possible) -> str:
+    return "".join(word.capitalize() for word in of.code.split("_"))
+
+
+def _headers(status: int, own: Mapping[str, Header] | None = None) -> dict[str, Any]:
+    """Return the headers of an answer: those of many, and its `own`."""
+    shared = ("X-Request-ID", *_OF_STATUS.get(status, ()))
+    return {
+        **{name: {"$ref": f"#/components/headers/{_letters(name)}"} for name in shared},
+        **{name: _header(header) for name, header in (own or {}).items()},
+    }
+
+
+def _header(header: Header) -> dict[str, Any]:
+    return {
+        "description": header.description,
+        "required": header.always,
+        "schema": {"type": "string"},
+        "example": header.example,
+    }
+
+
+def _letters(name: str) -> str:
+    return name.replace("-", "")
+
+
+def _parameter(told: dict[str, Any]) -> dict[str, Any]:
+    """Return a parameter as it can be sent: it is there or not, and never null."""
+    schema: dict[str, Any] = dict(told["schema"])
+    alternatives: list[dict[str, Any]] = schema.pop("oneOf", [])
+    for alternative in alternatives:
+        if alternative != {"type": "null"}:
+            schema |= alternative
+    description = schema.pop("description", None) or _PARAMETERS.get(told["name"])
+    for limit in ("minimum", "maximum"):
+        if limit in schema:
+            schema[limit] = int(schema[limit])
+    parameter = {"name": told["name"], "in": told["in"], "required": told["required"]}
+    if description:
+        parameter["description"] = description
+    parameter["schema"] = schema
+    if told["name"] in _EXAMPLES:
+        parameter["example"] = _EXAMPLES[told["name"]]
+    return parameter
+
+
+def _signature(header: str) -> dict[str, Any]:
+    return {
+        "name": header,
+        "in": "header",
+        "required": True,
+        "description": "`t=` and Unix seconds, `,v1=` and the HMAC-SHA256 of `<t>.<body>` in hex",
+        "schema": {"type": "string"},
+        "example": f"t=1796031000,v1={hashlib.sha256().hexdigest()}",
+    }

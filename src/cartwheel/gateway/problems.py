@@ -111,7 +111,7 @@ _DETAIL_OF: dict[type[Outage], str] = {
     Overloaded: "The system is overloaded. Nothing was done. Try again later.",
     TimedOut: f"There was no answer in time. {SEND_AGAIN}",
 }
-_RETRY_AFTER = {429: "10", 503: "2"}
+RETRY_AFTER = {429: "10", 503: "2"}
 """Seconds."""
 
 
@@ -152,8 +152,8 @@ def problem(
         **more,
     )
     headers = {"content-type": MEDIA_TYPE, **SAFE_HEADERS}
-    if status in _RETRY_AFTER:
-        headers["retry-after"] = _RETRY_AFTER[status]
+    if status in RETRY_AFTER:
+        headers["retry-after"] = RETRY_AFTER[status]
     return msgspec.json.encode(document), headers
 
 
@@ -176,11 +176,11 @@ def _describe(
     error: Exception, request: Request[Any, Any, Any]
 ) -> tuple[int, str, str, tuple[FieldError, ...]]:
     if isinstance(error, Refusal):
-        return _status_of(error), error.code, error.detail, error.errors
+        return status_of(type(error)), error.code, error.detail, error.errors
     if isinstance(error, Outage):
         # Its text is for operators: it may name hosts.
         log.warning("outage", code=error.code, reason=str(error))
-        return _status_of(error), error.code, _DETAIL_OF.get(type(error), _TRY_AGAIN), ()
+        return status_of(type(error)), error.code, _DETAIL_OF.get(type(error), _TRY_AGAIN), ()
     if isinstance(error, ValidationException):
         return _invalid_parameters(error, request)
     if isinstance(error, HTTPException) and error.status_code < 500:
@@ -194,8 +194,9 @@ def _describe(
     )
 
 
-def _status_of(error: Exception) -> int:
-    return next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 409)
+def status_of(error: type[Exception]) -> int:
+    """Return the status that answers a kind of refusal or outage."""
+    return next((STATUS_OF[kind] for kind in error.__mro__ if kind in STATUS_OF), 409)
 
 
 _MISSING = re.compile(r"Missing required \w+ parameter '([^']+)'")

@@ -16,15 +16,15 @@ _Short = Annotated[str, Meta(min_length=1, max_length=20, pattern=text.LINE)]
 _Country = Annotated[str, Meta(pattern=text.COUNTRY, examples=["DE"])]
 
 
-class Money(money.Money, frozen=True, forbid_unknown_fields=True):
+class Price(money.Money, frozen=True, forbid_unknown_fields=True):
     """An amount in the currency's minor units: 1999 and USD are $19.99."""
 
 
-class Item(products.Item, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OrderItem(products.Item, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """So many pieces of a product."""
 
 
-class ShippingAddress(
+class NewShippingAddress(
     orders.ShippingAddress, frozen=True, kw_only=True, forbid_unknown_fields=True
 ):
     """Where the goods go."""

@@ -9,7 +9,23 @@ from litestar.params import JSONBody, SkipValidation
 
 from cartwheel.contracts import mail_address, text
 from cartwheel.contracts.identity import LONGEST_NAME
-from cartwheel.gateway.cognito import Cognito, Tokens
+from cartwheel.gateway import examples
+from cartwheel.gateway.cognito import (
+    ANY_CALL,
+    GETTING_USER,
+    AlreadyConfirmed,
+    ChallengeRequired,
+    Cognito,
+    EmailTaken,
+    InvalidRefreshToken,
+    PasswordResetRequired,
+    Tokens,
+    UserNotConfirmed,
+    WeakPassword,
+    WrongCode,
+    WrongCredentials,
+)
+from cartwheel.gateway.described import described
 from cartwheel.gateway.identity import PUBLIC, SignedIn
 from cartwheel.kernel.errors import FieldError, Invalid
 
@@ -35,7 +51,7 @@ Name = Annotated[
 ]
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=256, examples=["Cartwheel-Demo-1"])]
 Code = Annotated[str, msgspec.Meta(max_length=64, pattern=text.CODE, examples=["123456"])]
-RefreshToken = Annotated[str, msgspec.Meta(min_length=1, max_length=8192)]
+_RefreshToken = Annotated[str, msgspec.Meta(min_length=1, max_length=8192)]
 
 
 class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,7 +64,7 @@ class SignUp(_Body, frozen=True):
     password: Password
 
 
-class Confirm(_Body, frozen=True):
+class Confirmation(_Body, frozen=True):
     email: Email
     code: Code
 
@@ -58,18 +74,21 @@ class LogIn(_Body, frozen=True):
     password: Password
 
 
-class Address(_Body, frozen=True):
+class EmailAddress(_Body, frozen=True):
     email: Email
 
 
-class Refresh(_Body, frozen=True):
-    refresh_token: RefreshToken
+class RefreshToken(_Body, frozen=True):
+    refresh_token: _RefreshToken
 
 
-class ResetPassword(_Body, frozen=True):
+class NewPassword(_Body, frozen=True):
     email: Email
     code: Code
     password: Password
+
+
+_CODE = "123456"
 
 
 class SignedUp(msgspec.Struct, frozen=True):
@@ -86,7 +105,18 @@ class Me(msgspec.Struct, frozen=True):
     groups: list[str]
 
 
-@post("/signup", opt=PUBLIC)
+@post(
+    "/signup",
+    opt={
+        **PUBLIC,
+        **described(
+            refuses=(*ANY_CALL, EmailTaken, WeakPassword, WrongCredentials),
+            body=SignUp(examples.NAME, examples.EMAIL, examples.PASSWORD),
+            answer=SignedUp(examples.USER_ID, examples.EMAIL),
+            returns="The account is created; its mail address is to be confirmed.",
+        ),
+    },
+)
 async def sign_up(data: JSONBody[SignUp], users: Users) -> SignedUp:
     """Create an account and mail a confirmation code."""
     email = normal(data.email)
@@ -101,49 +131,141 @@ async def sign_up(data: JSONBody[SignUp], users: Users) -> SignedUp:
     return SignedUp(user_id, email)
 
 
-@post("/confirm", status_code=204, opt=PUBLIC)
-async def confirm(data: JSONBody[Confirm], users: Users) -> None:
+@post(
+    "/confirm",
+    status_code=204,
+    opt={
+        **PUBLIC,
+        **described(
+            refuses=(*ANY_CALL, WrongCode, AlreadyConfirmed, EmailTaken),
+            body=Confirmation(examples.EMAIL, _CODE),
+            returns="The address is confirmed: log in.",
+        ),
+    },
+)
+async def confirm(data: JSONBody[Confirmation], users: Users) -> None:
     """Confirm a mail address with the code that was sent to it."""
     await users.confirm(email=normal(data.email), code=data.code)
 
 
-@post("/resend-code", status_code=204, opt=PUBLIC)
-async def resend_code(data: JSONBody[Address], users: Users) -> None:
+@post(
+    "/resend-code",
+    status_code=204,
+    opt={
+        **PUBLIC,
+        **described(
+            refuses=ANY_CALL,
+            body=EmailAddress(examples.EMAIL),
+            returns="A code is mailed if an account is waiting for one.",
+        ),
+    },
+)
+async def resend_code(data: JSONBody[EmailAddress], users: Users) -> None:
     """Mail the confirmation code again, if there is an account waiting for it."""
     await users.resend_code(email=normal(data.email))
 
 
-@post("/login", status_code=200, opt=PUBLIC)
+@post(
+    "/login",
+    status_code=200,
+    opt={
+        **PUBLIC,
+        **described(
+            refuses=(
+                *ANY_CALL,
+                WrongCredentials,
+                UserNotConfirmed,
+                PasswordResetRequired,
+                ChallengeRequired,
+            ),
+            body=LogIn(examples.EMAIL, examples.PASSWORD),
+            answer=examples.TOKENS,
+            returns="The tokens. Send the access token as `Authorization: Bearer …`.",
+        ),
+    },
+)
 async def log_in(data: JSONBody[LogIn], users: Users) -> Tokens:
     """Exchange mail address and password for tokens; send the access token from then on."""
     return await users.log_in(email=normal(data.email), password=data.password)
 
 
-@post("/refresh", status_code=200, opt=PUBLIC)
-async def refresh(data: JSONBody[Refresh], users: Users) -> Tokens:
+@post(
+    "/refresh",
+    status_code=200,
+    opt={
+        **PUBLIC,
+        **described(
+            refuses=(*ANY_CALL, InvalidRefreshToken, ChallengeRequired),
+            body=RefreshToken(examples.REFRESH_TOKEN),
+            answer=examples.TOKENS,
+            returns="New tokens; the refresh token may be another one.",
+        ),
+    },
+)
+async def refresh(data: JSONBody[RefreshToken], users: Users) -> Tokens:
     """Exchange a refresh token for a new access token."""
     return await users.refresh(data.refresh_token)
 
 
-@post("/logout", status_code=204, opt=PUBLIC)
-async def log_out(data: JSONBody[Refresh], users: Users) -> None:
+@post(
+    "/logout",
+    status_code=204,
+    opt={
+        **PUBLIC,
+        **described(
+            refuses=(*ANY_CALL, InvalidRefreshToken),
+            body=RefreshToken(examples.REFRESH_TOKEN),
+            returns="The refresh token is revoked.",
+        ),
+    },
+)
+async def log_out(data: JSONBody[RefreshToken], users: Users) -> None:
     """Revoke a refresh token. Access tokens issued by it stay valid until they expire."""
     await users.log_out(data.refresh_token)
 
 
-@post("/forgot-password", status_code=204, opt=PUBLIC)
-async def forgot_password(data: JSONBody[Address], users: Users) -> None:
+@post(
+    "/forgot-password",
+    status_code=204,
+    opt={
+        **PUBLIC,
+        **described(
+            refuses=ANY_CALL,
+            body=EmailAddress(examples.EMAIL),
+            returns="A code is mailed if there is such an account.",
+        ),
+    },
+)
+async def forgot_password(data: JSONBody[EmailAddress], users: Users) -> None:
     """Mail a code for a new password, if there is such an account."""
     await users.forgot_password(email=normal(data.email))
 
 
-@post("/reset-password", status_code=204, opt=PUBLIC)
-async def reset_password(data: JSONBody[ResetPassword], users: Users) -> None:
+@post(
+    "/reset-password",
+    status_code=204,
+    opt={
+        **PUBLIC,
+        **described(
+            refuses=(*ANY_CALL, WrongCode, WeakPassword, UserNotConfirmed),
+            body=NewPassword(examples.EMAIL, _CODE, examples.PASSWORD),
+            returns="The new password is set: log in.",
+        ),
+    },
+)
+async def reset_password(data: JSONBody[NewPassword], users: Users) -> None:
     """Set a new password with the code that was mailed."""
     await users.reset_password(email=normal(data.email), code=data.code, password=data.password)
 
 
-@get("/me")
+@get(
+    "/me",
+    opt=described(
+        refuses=GETTING_USER,
+        answer=Me(examples.USER_ID, examples.NAME, examples.EMAIL, []),
+        returns="Who you are; administrators have the group `admin`.",
+    ),
+)
 async def me(identity: SignedIn) -> Me:
     """Tell who the token belongs to."""
     profile = await identity.profile()

@@ -1,10 +1,12 @@
-"""The API's description at `/api/openapi.json`, and a page to read and try it at `/api`.
+"""The API's description at `/api/openapi.json`, a page to read and try it at `/api`, and an index
+of what is served at `/`.
 
 The page is Swagger UI, served from the package `swagger-ui-bundle-v2` (its files are those of the
 npm package, byte for byte). Nothing is loaded from elsewhere: the page's content security policy
 does not let it.
 """
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from litestar.params import FromPath
 from swagger_ui_bundle import swagger_ui_path
 
 from cartwheel.gateway.identity import PUBLIC
-from cartwheel.gateway.openapi import describe
+from cartwheel.gateway.openapi import SERVER, describe
 
 # Swagger UI styles elements inline and draws its icons from data: addresses.
 POLICY = (
@@ -55,6 +57,29 @@ _TYPES = {
 }
 
 
+class Links(msgspec.Struct, frozen=True, kw_only=True):
+    """Paths of this server."""
+
+    api: str = SERVER
+    documentation: str = "/api"
+    openapi: str = "/api/openapi.json"
+    live: str = "/health/live"
+    ready: str = "/health/ready"
+
+
+class Index(msgspec.Struct, frozen=True, kw_only=True):
+    """What is served here."""
+
+    name: str
+    version: str
+    links: Links
+
+
+@get("/", sync_to_thread=False, response_headers={"cache-control": "no-cache"})
+def index() -> Index:
+    return Index(name="Cartwheel", version=version("cartwheel"), links=Links())
+
+
 @get("/", sync_to_thread=False)
 def page() -> Response[bytes]:
     return Response(PAGE, media_type="text/html", headers={"Content-Security-Policy": POLICY})
@@ -79,9 +104,15 @@ def asset(name: FromPath[str]) -> Response[bytes]:
 
 
 router = Router(
-    "/api",
-    route_handlers=[page, document, asset],
-    response_headers={"referrer-policy": "no-referrer", "cache-control": "no-cache"},
+    "/",
+    route_handlers=[
+        index,
+        Router(
+            "/api",
+            route_handlers=[page, document, asset],
+            response_headers={"referrer-policy": "no-referrer", "cache-control": "no-cache"},
+        ),
+    ],
     opt=PUBLIC,
     include_in_schema=False,
 )

@@ -9,6 +9,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import SkipValidation
 
+from cartwheel.gateway.described import described
 from cartwheel.gateway.identity import PUBLIC
 from cartwheel.gateway.problems import MEDIA_TYPE, Problem, problem
 from cartwheel.kernel.errors import Unavailable
@@ -24,6 +25,7 @@ Ages = Annotated[
         examples=[{"orders": 0.4, "payments": None}],
     ),
 ]
+_AGES = {"notifications": 1.2, "orders": 0.4, "payments": 0.4, "products": None}
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -61,7 +63,11 @@ def judge(*, stopping: bool, connected: bool, services: Mapping[str, float | Non
     return Readiness(unready=unready, services=ages)
 
 
-@get("/live", sync_to_thread=False)
+@get(
+    "/live",
+    sync_to_thread=False,
+    opt=described(answer=Health(), returns="The process is alive."),
+)
 def live() -> Health:
     """Tell that the process answers; if it does not, restart it."""
     return Health()
@@ -78,6 +84,12 @@ def live() -> Health:
             generate_examples=False,
         )
     },
+    opt=described(
+        refuses=(Unavailable,),
+        answer=Ready(services=_AGES),
+        returns="Send requests here.",
+        more={503: {"services": _AGES}},
+    ),
 )
 def ready(look: NamedDependency[SkipValidation[Look]]) -> Response[Ready]:
     """Tell whether requests should be sent here now.

@@ -5,16 +5,19 @@ from typing import Annotated
 import msgspec
 from litestar import Response, Router, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
-from msgspec import Meta
+from msgspec import Meta, structs
 
 from cartwheel.contracts import orders as contract
 from cartwheel.contracts import text
 from cartwheel.contracts.orders import OrderStatus, OrderView, TimelineEntry
+from cartwheel.gateway import examples
 from cartwheel.gateway.bus import Bus, handed_on
-from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, request_id
-from cartwheel.gateway.identity import SignedIn
+from cartwheel.gateway.cognito import GETTING_USER
+from cartwheel.gateway.described import described
+from cartwheel.gateway.idempotency import CREATED, IdempotencyKey, body_hash, created, request_id
+from cartwheel.gateway.identity import EmailNotVerified, SignedIn
 from cartwheel.gateway.paging import Cursor, Limit
-from cartwheel.gateway.strict import Item, ShippingAddress
+from cartwheel.gateway.strict import NewShippingAddress, OrderItem
 from cartwheel.kernel import Page
 from cartwheel.kernel.errors import Forbidden
 
@@ -30,15 +33,28 @@ WithStatus = Annotated[OrderStatus | None, QueryParameter(name="status")]
 class NewOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Items of the same product are added up. The address may come with the payment instead."""
 
-    items: Annotated[list[Item], Meta(min_length=1, max_length=MOST_ITEMS)]
-    shipping_address: ShippingAddress | None = None
+    items: Annotated[list[OrderItem], Meta(min_length=1, max_length=MOST_ITEMS)]
+    shipping_address: NewShippingAddress | None = None
 
 
 class Cancellation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(min_length=1, max_length=500, pattern=text.LINE)] | None = None
 
 
-@post("/")
+@post(
+    "/",
+    opt=described(
+        asks=contract.PlaceOrder,
+        refuses=(*GETTING_USER, EmailNotVerified),
+        body=NewOrder(
+            items=[OrderItem(product_id=examples.PRODUCT_ID, quantity=2)],
+            shipping_address=examples.NEW_ADDRESS,
+        ),
+        answer=examples.ORDER,
+        returns="The order. Its stock is reserved until `expires_at`.",
+        headers=CREATED,
+    ),
+)
 async def place_order(
     data: JSONBody[NewOrder], identity: SignedIn, bus: Bus, key: IdempotencyKey = None
 ) -> Response[OrderView]:
@@ -59,7 +75,15 @@ async def place_order(
     return created(answer, f"/api/v1/orders/{answer.made.id}")
 
 
-@get("/")
+@get(
+    "/",
+    opt=described(
+        asks=contract.ListOrders,
+        refuses=(Forbidden,),
+        answer=Page(data=[examples.ORDER]),
+        returns="A page of orders, newest first.",
+    ),
+)
 async def list_orders(
     identity: SignedIn,
     bus: Bus,
@@ -83,13 +107,23 @@ async def list_orders(
     )
 
 
-@get("/{order_id:str}")
+@get(
+    "/{order_id:str}",
+    opt=described(asks=contract.GetOrder, answer=examples.ORDER, returns="The order."),
+)
 async def get_order(order_id: FromPath[str], identity: SignedIn, bus: Bus) -> Response[OrderView]:
     """Show an order."""
     return await handed_on(contract.GetOrder(order_id=order_id, actor=identity.actor), bus)
 
 
-@get("/{order_id:str}/timeline")
+@get(
+    "/{order_id:str}/timeline",
+    opt=described(
+        asks=contract.GetTimeline,
+        answer=examples.TIMELINE,
+        returns="What happened to the order, oldest first.",
+    ),
+)
 async def get_timeline(
     order_id: FromPath[str], identity: SignedIn, bus: Bus
 ) -> Response[list[TimelineEntry]]:
@@ -97,7 +131,16 @@ async def get_timeline(
     return await handed_on(contract.GetTimeline(order_id=order_id, actor=identity.actor), bus)
 
 
-@post("/{order_id:str}/cancel", status_code=200)
+@post(
+    "/{order_id:str}/cancel",
+    status_code=200,
+    opt=described(
+        asks=contract.CancelOrder,
+        body=Cancellation(reason="Ordered twice."),
+        answer=structs.replace(examples.ORDER, status=OrderStatus.CANCELED, expires_at=None),
+        returns="The order, which is canceled.",
+    ),
+)
 async def cancel_order(
     order_id: FromPath[str],
     identity: SignedIn,

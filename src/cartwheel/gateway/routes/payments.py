@@ -8,14 +8,16 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from cartwheel.contracts import payments as contract
 from cartwheel.contracts.payments import PaymentStatus, PaymentView
+from cartwheel.gateway import examples
 from cartwheel.gateway.bodies import EXPLAIN
 from cartwheel.gateway.bus import Bus, handed_on
 from cartwheel.gateway.captures import Captures
-from cartwheel.gateway.card import Token, refuse_card_data
-from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, request_id
+from cartwheel.gateway.card import CardDataNotAccepted, Token, refuse_card_data
+from cartwheel.gateway.described import described
+from cartwheel.gateway.idempotency import CREATED, IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import SignedIn, admin
 from cartwheel.gateway.paging import Cursor, Limit
-from cartwheel.gateway.strict import ShippingAddress
+from cartwheel.gateway.strict import NewShippingAddress
 from cartwheel.kernel import Page, new_id
 
 OfOrder = Annotated[str | None, QueryParameter(name="order_id", max_length=100)]
@@ -51,10 +53,23 @@ class NewPayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     order_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     method: ByCard | CashOnDelivery
-    shipping_address: ShippingAddress | None = None
+    shipping_address: NewShippingAddress | None = None
 
 
-@post("/", opt={EXPLAIN: refuse_card_data})
+@post(
+    "/",
+    opt={
+        EXPLAIN: refuse_card_data,
+        **described(
+            asks=contract.CreatePayment,
+            refuses=(CardDataNotAccepted,),
+            body=NewPayment(order_id=examples.ORDER_ID, method=ByCard(token=examples.CARD_TOKEN)),
+            answer=examples.PAYMENT,
+            returns="The payment. A declined card's has the status `REJECTED`, and says why.",
+            headers=CREATED,
+        ),
+    },
+)
 async def create_payment(
     data: JSONBody[NewPayment],
     identity: SignedIn,
@@ -91,13 +106,27 @@ async def create_payment(
     return created(answer, f"/api/v1/payments/{answer.made.id}")
 
 
-@post("/{payment_id:str}/confirm", status_code=200, guards=[admin])
+@post(
+    "/{payment_id:str}/confirm",
+    status_code=200,
+    guards=[admin],
+    opt=described(
+        asks=contract.ConfirmPayment, answer=examples.CASH_PAYMENT, returns="The payment."
+    ),
+)
 async def confirm_payment(payment_id: FromPath[str], identity: SignedIn, bus: Bus) -> PaymentView:
     """Say that the cash has been paid. May be repeated. For administrators."""
     return await bus.request(contract.ConfirmPayment(payment_id=payment_id, actor=identity.actor))
 
 
-@get("/")
+@get(
+    "/",
+    opt=described(
+        asks=contract.ListPayments,
+        answer=Page(data=[examples.PAYMENT]),
+        returns="A page of payments, newest first.",
+    ),
+)
 async def list_payments(
     identity: SignedIn,
     bus: Bus,
@@ -120,7 +149,10 @@ async def list_payments(
     )
 
 
-@get("/{payment_id:str}")
+@get(
+    "/{payment_id:str}",
+    opt=described(asks=contract.GetPayment, answer=examples.PAYMENT, returns="The payment."),
+)
 async def get_payment(
     payment_id: FromPath[str], identity: SignedIn, bus: Bus
 ) -> Response[PaymentView]:

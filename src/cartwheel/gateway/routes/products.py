@@ -6,21 +6,26 @@ from typing import Annotated
 import msgspec
 from litestar import Response, Router, delete, get, patch, post
 from litestar.params import FromPath, HeaderParameter, JSONBody
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, UnsetType, structs
 
 from cartwheel.contracts import products as contract
 from cartwheel.contracts.products import ProductView
+from cartwheel.gateway import examples
 from cartwheel.gateway.bus import Bus, handed_on
-from cartwheel.gateway.idempotency import IdempotencyKey, body_hash, created, request_id
+from cartwheel.gateway.described import Header, described
+from cartwheel.gateway.idempotency import CREATED, IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import SignedIn, admin
 from cartwheel.gateway.paging import Cursor, Limit
-from cartwheel.gateway.strict import Money
+from cartwheel.gateway.strict import Price
 from cartwheel.kernel import Page
 
 IfMatch = Annotated[
     str | None,
     HeaderParameter(name="If-Match", description="The ETag that the change is made for"),
 ]
+
+_ETAG = {"ETag": Header(description="The version that this is", example='"1"')}
+_PRICE = Price(1999, "USD")
 
 _PUBLIC = {"cache-control": "no-cache"}
 """May be kept, but is to be asked for again before it is used: stock changes all the time."""
@@ -31,7 +36,7 @@ class NewProduct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     name: contract.Name
     description: contract.Description = ""
-    price: Money
+    price: Price
     stock: contract.InitialStock
     sku: contract.Sku | None = None
     category: contract.Category | None = None
@@ -44,13 +49,29 @@ class ProductChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     name: contract.Name | UnsetType = UNSET
     description: contract.Description | UnsetType = UNSET
-    price: Money | UnsetType = UNSET
+    price: Price | UnsetType = UNSET
     category: contract.Category | UnsetType | None = UNSET
     tags: contract.Tags | UnsetType = UNSET
     image_url: contract.ImageUrl | UnsetType | None = UNSET
 
 
-@post("/", guards=[admin])
+@post(
+    "/",
+    guards=[admin],
+    opt=described(
+        asks=contract.CreateProduct,
+        body=NewProduct(
+            name=examples.PRODUCT.name,
+            description=examples.PRODUCT.description,
+            price=_PRICE,
+            stock=10,
+            sku=examples.PRODUCT.sku,
+        ),
+        answer=examples.PRODUCT,
+        returns="The product.",
+        headers={**CREATED, **_ETAG},
+    ),
+)
 async def create_product(
     data: JSONBody[NewProduct], identity: SignedIn, bus: Bus, key: IdempotencyKey = None
 ) -> Response[ProductView]:
@@ -68,7 +89,15 @@ async def create_product(
     return response
 
 
-@get("/", response_headers=_PUBLIC)
+@get(
+    "/",
+    response_headers=_PUBLIC,
+    opt=described(
+        asks=contract.ListProducts,
+        answer=Page(data=[examples.PRODUCT]),
+        returns="A page of products, newest first.",
+    ),
+)
 async def list_products(
     bus: Bus, limit: Limit = 20, cursor: Cursor = None
 ) -> Response[Page[ProductView]]:
@@ -76,13 +105,32 @@ async def list_products(
     return await handed_on(contract.ListProducts(limit=limit, cursor=cursor), bus)
 
 
-@get("/{product_id:str}", response_headers=_PUBLIC)
+@get(
+    "/{product_id:str}",
+    response_headers=_PUBLIC,
+    opt=described(
+        asks=contract.GetProduct,
+        answer=examples.PRODUCT,
+        returns="The product.",
+        headers=_ETAG,
+    ),
+)
 async def get_product(product_id: FromPath[str], bus: Bus) -> Response[ProductView]:
     """Show a product, archived ones too."""
     return _tagged(await bus.request(contract.GetProduct(product_id=product_id)))
 
 
-@patch("/{product_id:str}", guards=[admin])
+@patch(
+    "/{product_id:str}",
+    guards=[admin],
+    opt=described(
+        asks=contract.UpdateProduct,
+        body=ProductChanges(price=_PRICE),
+        answer=examples.PRODUCT,
+        returns="The changed product.",
+        headers=_ETAG,
+    ),
+)
 async def update_product(
     product_id: FromPath[str],
     data: JSONBody[ProductChanges],
@@ -106,7 +154,17 @@ async def update_product(
     )
 
 
-@delete("/{product_id:str}", status_code=200, guards=[admin])
+@delete(
+    "/{product_id:str}",
+    status_code=200,
+    guards=[admin],
+    opt=described(
+        asks=contract.ArchiveProduct,
+        answer=structs.replace(examples.PRODUCT, status=contract.ProductStatus.ARCHIVED),
+        returns="The product, which is archived.",
+        headers=_ETAG,
+    ),
+)
 async def archive_product(
     product_id: FromPath[str], identity: SignedIn, bus: Bus
 ) -> Response[ProductView]:

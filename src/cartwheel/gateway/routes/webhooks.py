@@ -12,18 +12,35 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from cartwheel.contracts.identity import Actor
+from cartwheel.contracts.payments import ReportVerdict
 from cartwheel.gateway.bodies import UNREADABLE, refusal_of
 from cartwheel.gateway.bus import Bus
 from cartwheel.gateway.captures import Captures
+from cartwheel.gateway.described import described
 from cartwheel.gateway.identity import PUBLIC
 from cartwheel.kernel import utc_now
+from cartwheel.kernel.errors import Unauthenticated
 from cartwheel.providers.simulator import webhook as simulator
 
 ACTOR = Actor.service("gateway")
 WebhookSecret = NamedDependency[SkipValidation[str]]
 
 
-@post("/simulator", status_code=204, opt=PUBLIC)
+@post(
+    "/simulator",
+    status_code=204,
+    opt={
+        **PUBLIC,
+        **described(
+            asks=ReportVerdict,
+            refuses=(Unauthenticated, simulator.BadSignature),
+            body=simulator.EXAMPLE,
+            body_type=simulator.SHAPE,
+            returns="The report is taken.",
+            signature="Simulator-Signature",
+        ),
+    },
+)
 async def simulator_reported(
     request: Request[Any, Any, Any], bus: Bus, webhook_secret: WebhookSecret
 ) -> None:

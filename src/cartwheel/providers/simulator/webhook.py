@@ -47,6 +47,15 @@ class _Verdict(msgspec.Struct, frozen=True, kw_only=True):
 SHAPE = _Verdict
 """The shape of a webhook that reports the outcome of a payment."""
 
+EXAMPLE = _Verdict(
+    type=_SUCCEEDED,
+    payment_id="pay_01a203e602eb775e9213dbdb908500fe",
+    payment_intent="pi_5f0c2d7a",
+    amount=3998,
+    currency="USD",
+    card={"brand": "visa", "last4": "4242"},
+)
+
 _webhooks = msgspec.json.Decoder(_Webhook)
 _verdicts = msgspec.json.Decoder(_Verdict)
 

@@ -1,0 +1,134 @@
+"""Examples of answers for the API's description, of one purchase: Ada buys two wooden tops."""
+
+from datetime import UTC, datetime, timedelta
+
+from msgspec import structs
+
+from cartwheel.contracts.identity import User
+from cartwheel.contracts.money import Money
+from cartwheel.contracts.orders import (
+    Fulfillment,
+    Line,
+    OrderStatus,
+    OrderView,
+    ShippingAddress,
+    TimelineEntry,
+)
+from cartwheel.contracts.payments import (
+    CardSummary,
+    Method,
+    PaymentEntry,
+    PaymentStatus,
+    PaymentView,
+)
+from cartwheel.contracts.products import ProductStatus, ProductView, Stock
+from cartwheel.gateway.cognito import Tokens
+from cartwheel.gateway.strict import NewShippingAddress
+
+EMAIL = "ada@example.com"
+PASSWORD = "Cartwheel-Demo-1"  # noqa: S105 of the demo, on an emulator
+NAME = "Ada Lovelace"
+USER_ID = "e486d4ef-65d4-4035-8bf1-53eb5583edd3"
+PRODUCT_ID = "prd_01a203e6027f7232bcd17620308750e6"
+ORDER_ID = "ord_01a203e602b5703283b24de369ecfb26"
+CARD_TOKEN = "pm_card_visa"  # noqa: S105 of a test card
+PAYMENT_ID = "pay_01a203e602eb775e9213dbdb908500fe"
+IDS = {"product_id": PRODUCT_ID, "order_id": ORDER_ID, "payment_id": PAYMENT_ID}
+"""By the names of parameters."""
+IDEMPOTENCY_KEY = "4c6f1d2e-3b8a-4f0e-9d57-1a2b3c4d5e6f"
+CURSOR = "b3JkXzAxYTIwM2U2MDJiNTcwMzI4M2IyNGRlMzY5ZWNmYjI2"
+TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+REFRESH_TOKEN = "eyJjdHkiOiJKV1QiLCJlbmMiOiJBMjU2R0NNIn0.aZ3k"  # noqa: S105 cut short
+
+_ORDERED_AT = datetime(2026, 11, 30, 9, 30, tzinfo=UTC)
+_PAID_AT = _ORDERED_AT + timedelta(minutes=2)
+_PRICE = Money(1999, "USD")
+_TOTAL = Money(3998, "USD")
+
+NEW_ADDRESS = NewShippingAddress(
+    name=NAME,
+    street="St James's Square",
+    number="12",
+    city="London",
+    zip_code="SW1Y 4JH",
+    country="GB",
+)
+
+TOKENS = Tokens(
+    access_token="eyJraWQiOiJrMSIsImFsZyI6IlJTMjU2In0.eyJzdWIi.c2ln",  # noqa: S106 cut short
+    id_token="eyJraWQiOiJrMiIsImFsZyI6IlJTMjU2In0.eyJzdWIi.c2ln",  # noqa: S106 cut short
+    refresh_token=REFRESH_TOKEN,
+    expires_in=3600,
+)
+
+PRODUCT = ProductView(
+    id=PRODUCT_ID,
+    sku="TOP-1",
+    name="Wooden top",
+    description="Spins for a minute.",
+    category="toys",
+    tags=["wood"],
+    image_url="https://example.com/top.png",
+    price=_PRICE,
+    stock=Stock(available=8, reserved=2),
+    status=ProductStatus.ACTIVE,
+    version=1,
+    created_at=_ORDERED_AT - timedelta(days=1),
+    updated_at=_ORDERED_AT - timedelta(days=1),
+)
+
+ORDER = OrderView(
+    id=ORDER_ID,
+    number="PB6G1-EF32P",
+    user=User(id=USER_ID, name=NAME, email=EMAIL),
+    lines=[Line(product_id=PRODUCT_ID, name="Wooden top", quantity=2, unit_price=_PRICE)],
+    adjustments=[],
+    total=_TOTAL,
+    status=OrderStatus.AWAITING_PAYMENT,
+    shipping_address=ShippingAddress(
+        name=NAME,
+        street="St James's Square",
+        number="12",
+        city="London",
+        zip_code="SW1Y 4JH",
+        country="GB",
+    ),
+    fulfillment=Fulfillment(),
+    payment_attempts=0,
+    expires_at=_ORDERED_AT + timedelta(hours=1),
+    version=1,
+    created_at=_ORDERED_AT,
+    updated_at=_ORDERED_AT,
+)
+
+TIMELINE = [
+    TimelineEntry(type="order.placed.v1", at=_ORDERED_AT, by=USER_ID),
+    TimelineEntry(type="order.paid.v1", at=_PAID_AT, by="payments"),
+]
+
+PAYMENT = PaymentView(
+    id=PAYMENT_ID,
+    order_id=ORDER_ID,
+    user_id=USER_ID,
+    amount=_TOTAL,
+    method=Method.CARD,
+    provider="simulator",
+    provider_reference="pi_5f0c2d7a",
+    card=CardSummary(brand="visa", last4="4242"),
+    status=PaymentStatus.PAID,
+    failure=None,
+    timeline=[
+        PaymentEntry(type="payment.created", at=_PAID_AT, by=USER_ID),
+        PaymentEntry(type="payment.captured.v1", at=_PAID_AT, by="simulator"),
+    ],
+    created_at=_PAID_AT,
+    updated_at=_PAID_AT,
+)
+
+CASH_PAYMENT = structs.replace(
+    PAYMENT,
+    method=Method.CASH_ON_DELIVERY,
+    provider="cash",
+    provider_reference=None,
+    card=None,
+)
