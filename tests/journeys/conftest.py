@@ -15,7 +15,7 @@ from .strangers import Strange, strange_tokens
 
 @pytest.fixture(scope="session")
 async def shop(system: System) -> AsyncGenerator[Shop]:
-    async with open_shop(system.url) as opened:
+    async with open_shop(system.url, checked=True) as opened:
         yield opened
 
 

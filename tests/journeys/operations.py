@@ -1,18 +1,14 @@
 """Every operation of the API's description, so that a new one is tested as soon as it is there."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import msgspec
 from multidict import CIMultiDictProxy
 
-EXAMPLES: Mapping[str, object] = {
-    "country": "DE",
-    "currency": "USD",
-    "image_url": "https://example.com/robot.png",
-    "code": "123456",
-}
+from .document import Document, read_document
+from .document import Operation as Described
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,63 +51,47 @@ class Got(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Api:
-    """The API with its description."""
+    """The API with its description, against which each answer is checked."""
 
-    def __init__(self, http: aiohttp.ClientSession, document: Any) -> None:
+    def __init__(self, http: aiohttp.ClientSession, document: Document) -> None:
         self._http = http
         self._document = document
 
     def operations(self, **known: object) -> Iterator[Operation]:
-        """Yield every operation; `known` are values of parameters and fields by their names.
+        """Yield every operation, as the document's example of it; `known` are values of parameters
+        and fields by their names.
 
         What deletes is last, so that the things are there for the others.
         """
-        described = [
-            (method, path, operation)
-            for path, operations in self._document["paths"].items()
-            for method, operation in operations.items()
-        ]
-        for method, path, operation in sorted(described, key=lambda each: each[0] == "delete"):
-            yield self._operation(method, path, operation, {**EXAMPLES, **known})
+        described = self._document.operations
+        for each in sorted(described, key=lambda each: each.method == "DELETE"):
+            yield self._operation(each, known)
 
-    def _operation(
-        self, method: str, path: str, described: Any, known: Mapping[str, object]
-    ) -> Operation:
+    def _operation(self, operation: Described, known: Mapping[str, object]) -> Operation:
         given: dict[str, dict[str, str]] = {"path": {}, "query": {}, "header": {}}
+        described = operation.described
         for parameter in described.get("parameters", []):
-            example = self._example(parameter["schema"], parameter["name"], known)
-            given[parameter["in"]][parameter["name"]] = str(example)
+            name = parameter["name"]
+            example = parameter["example"] if "example" in parameter else self._usual(parameter)
+            given[parameter["in"]][name] = str(known.get(name, example))
         content = described.get("requestBody", {}).get("content", {})
-        schema = content.get("application/json", {}).get("schema")
+        example = content.get("application/json", {}).get("example")
         return Operation(
             id=described["operationId"],
             public=described.get("security") == [],
             sent=Sent(
-                method=method.upper(),
-                path=path,
+                method=operation.method,
+                path=operation.path,
                 places=given["path"],
                 query=given["query"],
                 headers=given["header"],
-                body=self._example(schema, "", known) if schema else None,
+                body=_filled(example, known),
             ),
         )
 
-    def _example(self, schema: Any, name: str, known: Mapping[str, object]) -> object:
-        if name in known:
-            return known[name]
-        while "$ref" in schema:
-            schema = self._document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-        if "oneOf" in schema:
-            return self._example(schema["oneOf"][0], name, known)
-        if "properties" in schema:
-            return {
-                field: self._example(inner, field, known)
-                for field, inner in schema["properties"].items()
-            }
-        if "items" in schema:
-            return [self._example(schema["items"], "", known)]
-        usual: object = 1 if schema["type"] == "integer" else "Robot"
-        return schema.get("const") or [*schema.get("examples", schema.get("enum", [])), usual][0]
+    def _usual(self, parameter: Any) -> Any:
+        schema = self._document.resolved(parameter["schema"])
+        return schema["default"] if "default" in schema else schema["enum"][0]
 
     async def send(self, sent: Sent, token: str = "") -> Got:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -125,14 +105,22 @@ class Api:
             headers={**headers, **sent.headers},
             data=body if isinstance(body, bytes | None) else msgspec.json.encode(body),
         ) as response:
-            return Got(
-                sent=sent,
-                status=response.status,
-                headers=response.headers,
-                text=await response.text(),
+            text = await response.text()
+            self._document.check_answer(
+                sent.method, sent.address, response.status, response.headers, text
             )
+            return Got(sent=sent, status=response.status, headers=response.headers, text=text)
+
+
+def _filled(example: Any, known: Mapping[str, object]) -> Any:
+    """Return an example with the values that are `known`, by their names."""
+    if isinstance(example, list):
+        return [_filled(each, known) for each in cast("list[Any]", example)]
+    if not isinstance(example, dict):
+        return example
+    fields = cast("dict[str, Any]", example)
+    return {name: known.get(name, _filled(value, known)) for name, value in fields.items()}
 
 
 async def read_api(http: aiohttp.ClientSession) -> Api:
-    async with http.get("/api/openapi.json") as response:
-        return Api(http, await response.json(content_type=None))
+    return Api(http, await read_document(http))

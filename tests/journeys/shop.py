@@ -12,6 +12,7 @@ import msgspec
 from cartwheel.local.demo_users import ADMIN, PASSWORD, SIGN_UP_CODE
 
 from ..waiting import eventually
+from .document import Document, read_document
 
 CARD = "pm_card_visa"
 DECLINED_CARD = "pm_card_chargeDeclined"
@@ -139,8 +140,11 @@ class Customer:
 
 
 class Shop:
-    def __init__(self, http: aiohttp.ClientSession) -> None:
+    """`document` is the API's, if every answer is to be checked against it."""
+
+    def __init__(self, http: aiohttp.ClientSession, document: Document | None = None) -> None:
         self._http = http
+        self._document = document
 
     async def call(
         self,
@@ -171,6 +175,12 @@ class Shop:
             timeout=aiohttp.ClientTimeout(total=timeout),
         ) as response:
             text = await response.text()
+        if self._document:
+            self._document.check_answer(
+                method, f"/api/v1{path}", response.status, response.headers, text
+            )
+            if response.ok and content:
+                self._document.check_taken(method, f"/api/v1{path}", msgspec.json.decode(content))
         is_json = "json" in response.headers.get("Content-Type", "")
         return Answer(
             status=response.status,
@@ -246,8 +256,9 @@ def new_product(
 
 
 @asynccontextmanager
-async def open_shop(url: str) -> AsyncGenerator[Shop]:
+async def open_shop(url: str, *, checked: bool = False) -> AsyncGenerator[Shop]:
+    """Open the shop at `url`; if `checked`, everything it answers must be in its document."""
     async with aiohttp.ClientSession(
         url, connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
     ) as http:
-        yield Shop(http)
+        yield Shop(http, await read_document(http) if checked else None)
