@@ -63,7 +63,11 @@ class NewPayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         **described(
             asks=contract.CreatePayment,
             refuses=(CardDataNotAccepted,),
-            body=NewPayment(order_id=examples.ORDER_ID, method=ByCard(token=examples.CARD_TOKEN)),
+            body=NewPayment(
+                order_id=examples.ORDER_ID,
+                method=ByCard(token=examples.CARD_TOKEN),
+                shipping_address=examples.NEW_ADDRESS,
+            ),
             answer=examples.PAYMENT,
             returns="The payment. A declined card's has the status `REJECTED`, and says why.",
             headers=CREATED,
