@@ -55,17 +55,6 @@ OF_EVERY_REQUEST = (
 )
 """Told before a request gets as far as its route, or if the route has a bug."""
 
-_MEANING: dict[type[Refusal | Outage], str] = {
-    Invalid: "A field or a parameter breaks a rule; `errors` names it.",
-    Unauthenticated: "There is no access token.",
-    Forbidden: "You are not allowed to do this.",
-    Unavailable: "A part of the system is down. Nothing was done.",
-    Overloaded: "Too many requests are waiting. Nothing was done.",
-    OutcomeUnknown: "The request may or may not have been carried out.",
-    TimedOut: "There was no answer in time. The request may or may not have been carried out.",
-}
-"""Of kinds that are told as they are; of all others the docstring says it."""
-
 
 def possible(handler: HTTPRouteHandler) -> list[Possible]:
     """Return what the operation of `handler` may answer instead of a success, by status."""
@@ -94,5 +83,5 @@ def _kinds(handler: HTTPRouteHandler) -> Iterator[type[Refusal | Outage]]:
 
 
 def _meaning(kind: type[Any]) -> str:
-    told = _MEANING.get(kind) or inspect.cleandoc(kind.__doc__ or kind.code)
-    return told.partition("\n\n")[0].replace("\n", " ")
+    """Return the first paragraph of its docstring: the others say what a client can do."""
+    return inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0].replace("\n", " ")

@@ -20,6 +20,58 @@ _CLEAN = {
     "User": "Customer",
 }
 """Names in contracts that are clear there, beside the message that has them, and not alone."""
+_DESCRIPTIONS = {
+    "Account": "The user that the access token belongs to. Administrators have the group `admin`.",
+    "Adjustment": "What changes the total beside the lines: shipping, tax or a discount.",
+    "ByCard": "Pay by card, which is charged at once. The token stands for the card; a card's "
+    "number or CVC is refused.",
+    "Cancellation": "Why the order is canceled. Administrators must say it.",
+    "CardSummary": "What is known of the card.",
+    "CashOnDelivery": "Pay in cash on delivery. An administrator confirms the payment.",
+    "Confirmation": "A mail address, and the code that was mailed to it.",
+    "EmailAddress": "The mail address of an account.",
+    "FieldError": "A field or parameter at fault. `field` is a path such as `items[0].quantity`, "
+    "and empty if it is the whole body.",
+    "Fulfillment": "How far the delivery of the order has come.",
+    "FulfillmentStatus": "Whether the order is shipped or delivered.",
+    "Health": "The process is alive.",
+    "LogIn": "The credentials of a user.",
+    "Money": "An amount in the currency's minor units: 1999 and USD are $19.99.",
+    "NewOrder": "What to order. Items of the same product are added up. The shipping address may "
+    "come with the payment instead.",
+    "NewPassword": "A new password, and the code that was mailed for it.",
+    "NewPayment": "How to pay an order, in full. The shipping address is needed if the order has "
+    "none.",
+    "NewProduct": "A product to be added. `stock` is the number of pieces at the start.",
+    "NewShippingAddress": "Where to send the goods.",
+    "OrderItem": "A product, and how many pieces of it.",
+    "OrderPage": "A page of orders. `next_cursor` leads to the next page, and is null on the last.",
+    "OrderStatus": "Awaiting payment until it is paid. Rejected after too many declined payments. "
+    "Canceled by the customer, an administrator or the payment deadline.",
+    "Payment": "A payment of an order, with what happened to it and its refunds.",
+    "PaymentMethod": "How the payment is made.",
+    "PaymentPage": "A page of payments. `next_cursor` leads to the next page, and is null on the "
+    "last.",
+    "PaymentStatus": "Awaiting payment until there is a verdict, or the cash is confirmed.",
+    "Price": "A price in the currency's minor units: 1999 and USD are $19.99.",
+    "ProductChanges": "The fields to change; the others stay as they are.",
+    "ProductPage": "A page of products. `next_cursor` leads to the next page, and is null on the "
+    "last.",
+    "ProductStatus": "Only active products are listed and can be ordered.",
+    "Ready": "The gateway is ready for requests.",
+    "RefreshToken": "A refresh token, as the log-in answered it.",
+    "Refund": "A refund. It is pending until the provider has confirmed it. `provider` captured "
+    "the money, if it is not the payment's own.",
+    "RefundStatus": "Whether the provider has confirmed the refund.",
+    "ShippingAddress": "Where the goods are sent.",
+    "SignUp": "A new account.",
+    "SignedUp": "The new account. Confirm its mail address with the code that was mailed to it.",
+    "Stock": "Pieces that are available, reserved for unpaid orders, and sold.",
+    "Tokens": "Tokens, named as in RFC 6749. `expires_in` is in seconds, of the access token.",
+    "Unready": "The gateway is not ready for requests; `detail` says why.",
+    "Verdict": "How a payment ended. Other fields are ignored, and so are webhooks of other types.",
+}
+"""For clients, where a type has no docstring, or one for who reads the code."""
 _PAGE = re.compile(r"Page_(\w+)_")
 
 
@@ -40,7 +92,11 @@ def components(kinds: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
     return (
         [_told(schema, of_clients) for schema in schemas],
         {
-            names[name]: {**_told(schema, of_clients), "title": names[name]}
+            names[name]: {
+                **_told(schema, of_clients),
+                "title": names[name],
+                "description": _DESCRIPTIONS.get(names[name]) or schema.get("description", ""),
+            }
             for name, schema in sorted(found.items(), key=lambda each: names[each[0]])
         },
     )

@@ -118,7 +118,10 @@ class Me(msgspec.Struct, frozen=True):
     },
 )
 async def sign_up(data: JSONBody[SignUp], users: Users) -> SignedUp:
-    """Create an account and mail a confirmation code."""
+    """Sign up.
+
+    A confirmation code is mailed to the address.
+    """
     email = normal(data.email)
     try:
         mail_address.for_mail(email)
@@ -144,7 +147,10 @@ async def sign_up(data: JSONBody[SignUp], users: Users) -> SignedUp:
     },
 )
 async def confirm(data: JSONBody[Confirmation], users: Users) -> None:
-    """Confirm a mail address with the code that was sent to it."""
+    """Confirm a mail address.
+
+    The code was mailed to it. After that, the user can log in.
+    """
     await users.confirm(email=normal(data.email), code=data.code)
 
 
@@ -161,7 +167,10 @@ async def confirm(data: JSONBody[Confirmation], users: Users) -> None:
     },
 )
 async def resend_code(data: JSONBody[EmailAddress], users: Users) -> None:
-    """Mail the confirmation code again, if there is an account waiting for it."""
+    """Mail the confirmation code again.
+
+    The answer does not tell whether there is such an account.
+    """
     await users.resend_code(email=normal(data.email))
 
 
@@ -185,7 +194,10 @@ async def resend_code(data: JSONBody[EmailAddress], users: Users) -> None:
     },
 )
 async def log_in(data: JSONBody[LogIn], users: Users) -> Tokens:
-    """Exchange mail address and password for tokens; send the access token from then on."""
+    """Log in.
+
+    Send the access token of the answer as `Authorization: Bearer …`. It is valid for an hour.
+    """
     return await users.log_in(email=normal(data.email), password=data.password)
 
 
@@ -203,7 +215,7 @@ async def log_in(data: JSONBody[LogIn], users: Users) -> Tokens:
     },
 )
 async def refresh(data: JSONBody[RefreshToken], users: Users) -> Tokens:
-    """Exchange a refresh token for a new access token."""
+    """Get a new access token for a refresh token."""
     return await users.refresh(data.refresh_token)
 
 
@@ -220,7 +232,10 @@ async def refresh(data: JSONBody[RefreshToken], users: Users) -> Tokens:
     },
 )
 async def log_out(data: JSONBody[RefreshToken], users: Users) -> None:
-    """Revoke a refresh token. Access tokens issued by it stay valid until they expire."""
+    """Log out.
+
+    The refresh token is revoked. Access tokens that it gave stay valid until they expire.
+    """
     await users.log_out(data.refresh_token)
 
 
@@ -237,7 +252,10 @@ async def log_out(data: JSONBody[RefreshToken], users: Users) -> None:
     },
 )
 async def forgot_password(data: JSONBody[EmailAddress], users: Users) -> None:
-    """Mail a code for a new password, if there is such an account."""
+    """Ask for a new password.
+
+    A code is mailed. The answer does not tell whether there is such an account.
+    """
     await users.forgot_password(email=normal(data.email))
 
 
@@ -267,7 +285,7 @@ async def reset_password(data: JSONBody[NewPassword], users: Users) -> None:
     ),
 )
 async def me(identity: SignedIn) -> Me:
-    """Tell who the token belongs to."""
+    """Show who you are."""
     profile = await identity.profile()
     return Me(identity.user_id, profile.name, profile.email, sorted(identity.groups))
 

@@ -69,7 +69,10 @@ def judge(*, stopping: bool, connected: bool, services: Mapping[str, float | Non
     opt=described(answer=Health(), returns="The process is alive."),
 )
 def live() -> Health:
-    """Tell that the process answers; if it does not, restart it."""
+    """Check whether the process is alive.
+
+    Restart it if there is no answer.
+    """
     return Health()
 
 
@@ -92,7 +95,7 @@ def live() -> Health:
     ),
 )
 def ready(look: NamedDependency[SkipValidation[Look]]) -> Response[Ready]:
-    """Tell whether requests should be sent here now.
+    """Check whether the gateway is ready for requests.
 
     503 while the gateway is stopping, while its connection to RabbitMQ is down, and when no service
     has answered for 5 s. One service that is down does not make the gateway unready: what needs

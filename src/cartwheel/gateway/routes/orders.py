@@ -25,7 +25,11 @@ MOST_ITEMS = 500
 
 OfUser = Annotated[
     str | None,
-    QueryParameter(name="user_id", max_length=100, description="For administrators: whose"),
+    QueryParameter(
+        name="user_id",
+        max_length=100,
+        description="Only the orders of this user; for administrators",
+    ),
 ]
 WithStatus = Annotated[OrderStatus | None, QueryParameter(name="status")]
 
@@ -58,10 +62,11 @@ class Cancellation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 async def place_order(
     data: JSONBody[NewOrder], identity: SignedIn, bus: Bus, key: IdempotencyKey = None
 ) -> Response[OrderView]:
-    """Order products at today's prices. Their stock is held until the order is paid or given up.
+    """Place an order.
 
-    422 `unknown_product` or 409 `insufficient_stock` name the items; then nothing is held. 403
-    `email_not_verified`: mail about the order might reach somebody else.
+    The prices are those of today. The stock is reserved until the order is paid, rejected or
+    canceled. `errors` of 422 `unknown_product` and 409 `insufficient_stock` names the items; then
+    nothing is reserved.
     """
     answer = await bus.request(
         contract.PlaceOrder(
@@ -92,7 +97,10 @@ async def list_orders(
     status: WithStatus = None,
     user_id: OfUser = None,
 ) -> Response[Page[OrderView]]:
-    """List one's own orders, newest first; for administrators everybody's."""
+    """List your orders, newest first.
+
+    Administrators see the orders of all users, or of `user_id`.
+    """
     if not identity.admin and user_id not in (None, identity.user_id):
         raise Forbidden("Only an administrator may list the orders of other users.")
     return await handed_on(
@@ -127,7 +135,10 @@ async def get_order(order_id: FromPath[str], identity: SignedIn, bus: Bus) -> Re
 async def get_timeline(
     order_id: FromPath[str], identity: SignedIn, bus: Bus
 ) -> Response[list[TimelineEntry]]:
-    """Tell what happened to an order: what, when, by whom; oldest first."""
+    """Show what happened to an order, when and by whom.
+
+    Oldest first.
+    """
     return await handed_on(contract.GetTimeline(order_id=order_id, actor=identity.actor), bus)
 
 
@@ -147,9 +158,11 @@ async def cancel_order(
     bus: Bus,
     data: JSONBody[Cancellation | None] = None,
 ) -> OrderView:
-    """Give an order up: its owner while it awaits payment, an administrator also a paid one.
+    """Cancel an order.
 
-    Money that was taken is given back. Administrators say why. May be repeated.
+    Customers can cancel their own orders until they are paid, administrators all orders until they
+    are shipped, with a reason. Money that was captured is refunded. A canceled order stays as it
+    is, so this may be repeated.
     """
     return await bus.request(
         contract.CancelOrder(

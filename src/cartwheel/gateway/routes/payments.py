@@ -20,7 +20,10 @@ from cartwheel.gateway.paging import Cursor, Limit
 from cartwheel.gateway.strict import NewShippingAddress
 from cartwheel.kernel import Page, new_id
 
-OfOrder = Annotated[str | None, QueryParameter(name="order_id", max_length=100)]
+OfOrder = Annotated[
+    str | None,
+    QueryParameter(name="order_id", max_length=100, description="Only the payments of this order"),
+]
 WithStatus = Annotated[PaymentStatus | None, QueryParameter(name="status")]
 
 
@@ -83,8 +86,9 @@ async def create_payment(
 ) -> Response[PaymentView]:
     """Pay an order.
 
-    A declined card is a result: 201 with status `REJECTED` and the `failure`. A token that the card
-    provider does not know, or that was used before, is refused with 422 `card_token_invalid`.
+    The amount is always the total of the order. A declined card is not an error: the answer is 201,
+    with the status `REJECTED` and a `failure`. A token that the card provider does not know, or
+    that was used before, is refused with 422 `card_token_invalid`, and uses up no attempt.
     """
     method: contract.CardToken | contract.CashOnDelivery = contract.CashOnDelivery()
     paid_with = "cash_on_delivery"
@@ -119,7 +123,10 @@ async def create_payment(
     ),
 )
 async def confirm_payment(payment_id: FromPath[str], identity: SignedIn, bus: Bus) -> PaymentView:
-    """Say that the cash has been paid. May be repeated. For administrators."""
+    """Confirm that cash was paid.
+
+    For administrators. May be repeated.
+    """
     return await bus.request(contract.ConfirmPayment(payment_id=payment_id, actor=identity.actor))
 
 
@@ -139,7 +146,10 @@ async def list_payments(
     order_id: OfOrder = None,
     status: WithStatus = None,
 ) -> Response[Page[PaymentView]]:
-    """The payment history: one's own, newest first; for administrators everybody's."""
+    """List your payments, newest first.
+
+    Administrators see the payments of all users.
+    """
     return await handed_on(
         contract.ListPayments(
             limit=limit,

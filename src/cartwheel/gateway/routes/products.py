@@ -21,7 +21,9 @@ from cartwheel.kernel import Page
 
 IfMatch = Annotated[
     str | None,
-    HeaderParameter(name="If-Match", description="The ETag that the change is made for"),
+    HeaderParameter(
+        name="If-Match", description="The `ETag` of the version that the change is made for"
+    ),
 ]
 
 _ETAG = {"ETag": Header(description="The version that this is", example='"1"')}
@@ -78,7 +80,10 @@ class ProductChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 async def create_product(
     data: JSONBody[NewProduct], identity: SignedIn, bus: Bus, key: IdempotencyKey = None
 ) -> Response[ProductView]:
-    """Put a product into the catalogue. For administrators."""
+    """Add a product to the catalogue.
+
+    For administrators.
+    """
     answer = await bus.request(
         contract.CreateProduct(
             request_id=request_id(identity, key),
@@ -119,7 +124,10 @@ async def list_products(
     ),
 )
 async def get_product(product_id: FromPath[str], bus: Bus) -> Response[ProductView]:
-    """Show a product, archived ones too."""
+    """Show a product.
+
+    Archived products are shown, too.
+    """
     return _tagged(await bus.request(contract.GetProduct(product_id=product_id)))
 
 
@@ -148,9 +156,10 @@ async def update_product(
     bus: Bus,
     if_match: IfMatch = None,
 ) -> Response[ProductView]:
-    """Change some of a product. For administrators.
+    """Change a product.
 
-    With If-Match, only if nobody has changed it since: 412 otherwise.
+    For administrators. Fields that are not sent stay as they are. With `If-Match`, the product is
+    changed only if it is still at that version.
     """
     return _tagged(
         await bus.request(
@@ -178,7 +187,10 @@ async def update_product(
 async def archive_product(
     product_id: FromPath[str], identity: SignedIn, bus: Bus
 ) -> Response[ProductView]:
-    """Take a product out of the catalogue. Orders that have it keep it. For administrators."""
+    """Archive a product.
+
+    For administrators. It is no longer listed and cannot be ordered. Orders that have it keep it.
+    """
     request = contract.ArchiveProduct(product_id=product_id, actor=identity.actor)
     return _tagged(await bus.request(request))
 

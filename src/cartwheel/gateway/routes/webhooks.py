@@ -44,9 +44,10 @@ WebhookSecret = NamedDependency[SkipValidation[str]]
 async def simulator_reported(
     request: Request[Any, Any, Any], bus: Bus, webhook_secret: WebhookSecret
 ) -> None:
-    """Take a signed webhook of the payment simulator. It may be repeated, late or out of order.
+    """Take a webhook of the payment simulator.
 
-    One that does not tell how a payment ended is taken, and changes nothing.
+    It must be signed. It may be repeated, late or out of order. A webhook that does not tell how a
+    payment ended changes nothing.
     """
     body = await request.body()
     try:
