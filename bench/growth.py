@@ -25,7 +25,7 @@ from cartwheel.contracts.products import ProductStatus, Stock
 from cartwheel.kernel import new_id, utc_now
 from cartwheel.kernel.mongodb import to_document
 from cartwheel.local.console import Console
-from cartwheel.local.processes import PROCESSES, copies
+from cartwheel.local.processes import PROCESSES, replicas
 from cartwheel.local.up import System, running
 from cartwheel.products.domain.catalogue import Product
 
@@ -72,7 +72,7 @@ async def _system(console: Console, count: int) -> AsyncGenerator[tuple[System, 
     processes = [
         copy
         for process in PROCESSES
-        for copy in copies(process, count if process.name in ("orders", "products") else 1)
+        for copy in replicas(process, count if process.name in ("orders", "products") else 1)
     ]
     with tempfile.TemporaryDirectory(prefix="cartwheel-bench-") as folder:
         async with (

@@ -15,7 +15,7 @@ from pathlib import Path
 from cartwheel.kernel.lowlevel import configure
 from cartwheel.local.console import Console
 from cartwheel.local.packages import Missing
-from cartwheel.local.processes import PROCESSES, copies
+from cartwheel.local.processes import PROCESSES, replicas
 
 from . import clocks, schedule
 from .faults import CRASHES, Fault
@@ -37,7 +37,9 @@ def plan_of(seed: int, *, jumping_clocks: bool) -> Plan:
     second one MongoDB has three members."""
     numbers = dict.fromkeys(OWN if seed % 3 == 0 else [OWN[seed % len(OWN)]], 2)
     names = [
-        copy.name for process in PROCESSES for copy in copies(process, numbers.get(process.name, 1))
+        copy.name
+        for process in PROCESSES
+        for copy in replicas(process, numbers.get(process.name, 1))
     ]
     replicated = seed % 2 == 0
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from cartwheel.local.console import QUIET, Console
-from cartwheel.local.parts import side_by_side
-from cartwheel.local.processes import PROCESSES, Process, command, copies
+from cartwheel.local.dependencies import side_by_side
+from cartwheel.local.processes import PROCESSES, Process, command, replicas
 from cartwheel.local.supervisor import Supervisor
 from cartwheel.local.up import System, running
 from cartwheel.services import SERVICES
@@ -95,7 +95,7 @@ async def rigged(
         simulator, *own = PROCESSES
         commands = [command(simulator, shared)]
         for process in own:
-            for copy in copies(process, numbers.get(process.name, 1)):
+            for copy in replicas(process, numbers.get(process.name, 1)):
                 commands.append(
                     command(copy, await _surround(rig, process.name, copy, shared, stack))
                 )

@@ -9,7 +9,7 @@ import pytest
 
 from cartwheel.kernel import mongodb
 from cartwheel.kernel.mongodb import Client
-from cartwheel.local.parts import side_by_side
+from cartwheel.local.dependencies import side_by_side
 from cartwheel.local.processes import PROCESSES, command
 from cartwheel.local.up import System, running
 

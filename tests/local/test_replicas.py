@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from cartwheel.local import ports
-from cartwheel.local.processes import PROCESSES, Process, copies
+from cartwheel.local.processes import PROCESSES, Process, replicas
 from cartwheel.local.replicas import BadReplicas, replicated
 from cartwheel.local.up import System, running
 
@@ -52,7 +52,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(text: str, why: str) -> None:
 def stand_ins(argv: Argv, *counts: tuple[str, int]) -> tuple[Process, ...]:
     """Return processes under our own processes' names, which tell their environment."""
     return tuple(
-        copy for name, count in counts for copy in copies(Process(name, argv("telling")), count)
+        copy for name, count in counts for copy in replicas(Process(name, argv("telling")), count)
     )
 
 

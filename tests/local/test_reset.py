@@ -16,7 +16,7 @@ from aiormq.exceptions import ChannelNotFoundEntity
 from cartwheel.kernel import mongodb
 from cartwheel.kernel.operating import topology
 from cartwheel.local import instance, places
-from cartwheel.local.parts import AWS
+from cartwheel.local.dependencies import AWS
 from cartwheel.local.places import MongoDB, RabbitMQ
 from cartwheel.local.processes import PROCESSES, SETUP
 from cartwheel.local.supervisor import CannotStart

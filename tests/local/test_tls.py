@@ -11,7 +11,7 @@ from cartwheel.kernel.servers import Unusable, check_mongodb, check_rabbitmq
 from cartwheel.kernel.settings import AmqpClient
 from cartwheel.local import mongod, ports
 from cartwheel.local.console import QUIET
-from cartwheel.local.parts import AWS
+from cartwheel.local.dependencies import AWS
 from cartwheel.local.supervisor import supervising
 from cartwheel.local.up import System, running
 

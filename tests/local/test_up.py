@@ -18,8 +18,8 @@ from aiohttp import web
 from cartwheel.kernel.servers import Unusable, shown
 from cartwheel.kernel.settings import BadSettings
 from cartwheel.local import instance, leftovers, ports
+from cartwheel.local.dependencies import AWS
 from cartwheel.local.packages import Missing
-from cartwheel.local.parts import AWS
 from cartwheel.local.preflight import PortUnusable
 from cartwheel.local.processes import Process
 from cartwheel.local.supervisor import CannotStart

@@ -1,5 +1,5 @@
-"""What `make up` does: provide MongoDB, RabbitMQ and AWS, keep the processes running, stop it all.
+"""The work of `make up`: provide MongoDB, RabbitMQ and AWS, keep the processes running, stop all.
 
-`bootstrap` makes `.venv` and is the only module that runs before there is one; `up.running` is
-the way in for the command line and for tests.
+`bootstrap` makes `.venv`; it is the only module that runs before `.venv` exists. The command line
+and the tests start with `up.running`.
 """

@@ -1,9 +1,9 @@
-"""Makes `.venv` from requirements.lock; run by the Makefile with the machine's own Python.
+"""Makes `.venv` from requirements.lock. The Makefile runs it with the machine's own Python.
 
     PYTHONPATH=src python3 -m cartwheel.local.bootstrap .venv
 
-Only the standard library, since nothing is installed yet. uv is itself one of the locked
-packages: pip installs it, by its hashes, into the new environment, and it installs the rest.
+It uses only the standard library, because nothing is installed yet. uv is one of the locked
+packages: pip installs it with its hashes into the new environment, and uv installs the rest.
 """
 
 import re
@@ -23,11 +23,11 @@ FIRST_IMPORTED = (
     "cartwheel.gateway.app",
     "cartwheel.notifications.app",
 )
-"""Import, together, nearly everything that runs."""
+"""Importing these imports nearly all the code that runs."""
 
 
 def make_environment(venv: Path, console: Console) -> None:
-    """Bring `venv` to exactly what the lock says. May be repeated, and goes on where it stopped.
+    """Make `venv` match the lock exactly. May be repeated: it continues where it stopped.
 
     Raises:
         packages.Missing: something could not be installed.
@@ -53,9 +53,11 @@ def make_environment(venv: Path, console: Console) -> None:
         "installing Cartwheel itself",
         console,
     )
-    # Compiled now, while somebody says so: the first `cartwheel up` would take seconds to speak.
+    # Compile now, with a message. Otherwise the first `cartwheel up` would be silent for seconds.
     imports = f"import {', '.join(FIRST_IMPORTED)}"
-    packages.run_shown([python, "-c", imports], "compiling what is imported first", console)
+    packages.run_shown(
+        [python, "-c", imports], "compiling the modules that are imported first", console
+    )
 
 
 def _install_uv(venv: Path, console: Console) -> None:
@@ -72,10 +74,10 @@ def _install_uv(venv: Path, console: Console) -> None:
 
 
 def stanza(lock: str, package: str) -> str:
-    """Return the lines of `lock` that pin `package`, hashes included."""
+    """Return the lines of `lock` that pin `package`, with their hashes."""
     match = re.search(rf"^{re.escape(package)}==.*\n(?:    --hash=.*\n?)+", lock, re.MULTILINE)
     if match is None:
-        raise packages.Missing(f"{LOCK.name} does not hold {package}; run `make lock`")
+        raise packages.Missing(f"{LOCK.name} does not contain {package}; run `make lock`")
     return match.group()
 
 

@@ -1,4 +1,4 @@
-"""One process: how it is started, how it is killed, what can be said about its end."""
+"""One process: starting it, killing it, and describing how it ended."""
 
 import asyncio
 import itertools
@@ -16,17 +16,17 @@ import msgspec
 from cartwheel.local.instance import MARKER, UMASK, private
 
 LARGEST_LOG = 20_000_000
-"""A log longer than that is put aside as `.log.1` when its process starts."""
+"""When a process starts, a log with more bytes than this is renamed to `.log.1`."""
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """A process to keep running.
 
-    It is ready when `probe` returns or, without one, when it says so itself (see `notify`); a
-    probe tries again by itself for as long as it takes. Processes of a higher `layer` use those
-    of lower ones, and are stopped before them. Limits are in seconds. The process goes on for
-    `drain_seconds` when it is told to stop, unless it is told again; `stop_limit` counts from then.
-    `where` tells people where it can be reached.
+    It is ready when `probe` returns, which retries as long as necessary; or, without a probe, when
+    the process reports it (see `notify`). Processes of a higher `layer` use those of lower ones,
+    and are stopped before them. Limits are in seconds. A process that is told to stop runs on for
+    `drain_seconds`, unless it is told again; `stop_limit` starts after that. `where` is the address
+    that is shown to people.
     """
 
     name: str
@@ -43,8 +43,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 async def spawn(command: Command, *, home: Path, log: Path, socket: Path) -> Process:
     """Start the process, marked as belonging to `home`.
 
-    It gets a session of its own: a Ctrl-C at the terminal is for `cartwheel up` alone, which then
-    stops its processes in order.
+    It gets a session of its own, so that a Ctrl-C at the terminal reaches only `cartwheel up`,
+    which then stops its processes in order.
     """
     marks = {MARKER: str(home), "NOTIFY_SOCKET": str(socket)}
     with _appending(log) as output:
@@ -64,7 +64,7 @@ def _appending(log: Path) -> BinaryIO:
 
 
 def end_of(log: Path) -> int:
-    """Return where the next run's lines will begin; a log that is too large is put aside first."""
+    """Return where the next run's lines will begin, after renaming a log that is too large."""
     size = log.stat().st_size if log.exists() else 0
     if size <= LARGEST_LOG:
         return size
@@ -73,14 +73,14 @@ def end_of(log: Path) -> int:
 
 
 def kill_session(process: Process) -> None:
-    """Kill -9 the process and the helpers it started (not what made a session of its own)."""
+    """Kill -9 the process and its helpers, except those that made a session of their own."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
 
 def how_it_ended(process: Process | None) -> str:
-    """Return for example `was ended by SIGKILL` or `ended with status 1`."""
+    """Return, for example, `was ended by SIGKILL` or `ended with status 1`."""
     status = process.returncode if process else None
     if status is None or status >= 0:
         return f"ended with status {status}"
@@ -88,7 +88,7 @@ def how_it_ended(process: Process | None) -> str:
 
 
 def tail(log: Path, begin: int, lines: int = 15) -> str:
-    """Return the end of what `log` holds from the byte `begin` on, indented, to be shown."""
+    """Return the last lines of `log` after the byte `begin`, indented for display."""
     if not log.exists():
         return ""
     with log.open("rb") as file:
@@ -99,7 +99,7 @@ def tail(log: Path, begin: int, lines: int = 15) -> str:
 
 
 def _readable(line: str) -> str:
-    """Return what a line of our own logs says; others as they are."""
+    """Return the text of a line of our own logs; return other lines unchanged."""
     try:
         said = msgspec.json.decode(line, type=_Said)
     except msgspec.DecodeError:

@@ -1,6 +1,6 @@
-"""`cartwheel up`, `down` and `reset`, as typed by a person.
+"""The command line of `cartwheel up`, `down` and `reset`.
 
-What only a running instance needs is imported when one is started: `--help` does without.
+Code that only a running instance needs is imported when one starts, so `--help` does not load it.
 """
 
 import asyncio
@@ -38,11 +38,11 @@ def up(
         str,
         typer.Option(
             metavar="NAME=NUMBER,…",
-            help="Run several of a process, such as products=2,orders=3,gateway=2.",
+            help="Run several replicas, such as products=2,orders=3,gateway=2.",
         ),
     ] = "",
 ) -> None:
-    """Start everything, print where it is, and stop it on Ctrl-C."""
+    """Start everything, print the addresses, and stop everything on Ctrl-C."""
     from cartwheel.kernel.servers import Unusable
     from cartwheel.local.emulated_aws import Unfit
 
@@ -78,9 +78,9 @@ async def run_until_stopped(
     processes: tuple[Process, ...] = PROCESSES,
     setup: tuple[str, ...] = SETUP,
 ) -> None:
-    """Run the instance until SIGINT, SIGTERM or SIGHUP says to stop it.
+    """Run the instance until SIGINT, SIGTERM or SIGHUP.
 
-    A second signal ends the drain of its processes.
+    A second signal ends the drain of the processes.
     """
     from cartwheel.local.up import running
 
@@ -98,17 +98,16 @@ async def run_until_stopped(
             show(system, home)
             await asyncio.Event().wait()
     except asyncio.CancelledError:
-        # Stopping is what was asked for, so it is no failure: `make up` ends without a complaint.
+        # A requested stop is not a failure, so `make up` ends without an error.
         console.say("✓ stopped; the data stays")
 
 
 def cancel_on_signals(
     console: Console, *, within_seconds: float, again: Callable[[], object]
 ) -> None:
-    """Have SIGINT, SIGTERM and SIGHUP cancel this task, once: what is in hand is put away then,
-    which takes `within_seconds` at most.
+    """Let the first SIGINT, SIGTERM or SIGHUP cancel this task; each further one calls `again`.
 
-    Each further one calls `again`.
+    The task then has at most `within_seconds` to clean up.
     """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
@@ -124,14 +123,14 @@ def cancel_on_signals(
 
 
 def show(system: "System", home: Path) -> None:
-    """Print where everything is, and with the emulator who may log in."""
+    """Print the addresses and, with the emulator, the users who can log in."""
     table = Table(title="Cartwheel is running", show_header=False, title_justify="left")
     say_where(system, home, table)
     RichConsole().print(table)
 
 
 def say_where(system: "System", home: Path, table: Table) -> None:
-    """Add rows of two columns to `table`: where everything is, and who may log in."""
+    """Add rows of two columns to `table`: the addresses, and the users who can log in."""
     table.add_row("API", f"{system.url}/api/v1")
     table.add_row("Documentation", f"{system.url}/api")
     table.add_row(
@@ -155,15 +154,15 @@ def say_where(system: "System", home: Path, table: Table) -> None:
 
 
 def down() -> None:
-    """Stop the instance that was started elsewhere. Cleans up after one that was killed."""
+    """Stop an instance that was started in another terminal, or clean up after a killed one."""
     end(instance.folder(), Console(), within_seconds=_STOP_LIMIT)
 
 
 def end(home: Path, console: Console, *, within_seconds: float) -> None:
-    """Stop the instance in `home`, or what one that was killed has left behind.
+    """Stop the instance in `home`, or end the processes that a killed one left behind.
 
     Raises:
-        typer.Exit: it still runs after so many seconds.
+        typer.Exit: it is still running after `within_seconds`.
     """
     pid = instance.runner(home)
     if pid is None:
@@ -185,8 +184,8 @@ def end(home: Path, console: Console, *, within_seconds: float) -> None:
 def reset(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete all data of this instance, also on servers it was given, after asking."""
-    # Here, as no other command needs what it imports.
+    """After asking, delete all data of this instance, including data on external servers."""
+    # Imported here because no other command needs it.
     from cartwheel.local import reset as resetting
     from cartwheel.local.places import NotOurs
 
@@ -212,10 +211,10 @@ def reset(
 
 
 def _confirm(question: str) -> None:
-    """Return if the answer is yes. Ctrl-C gives the status 130, for which typer's own has 1.
+    """Return if the answer is yes. Unlike typer's own question, a Ctrl-C gives status 130, not 1.
 
     Raises:
-        typer.Abort: it is anything else.
+        typer.Abort: the answer is anything else.
     """
     if input(f"{question} [y/N]: ").strip().lower() not in ("y", "yes"):
         raise typer.Abort

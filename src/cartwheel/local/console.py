@@ -1,9 +1,9 @@
-"""Says what is going on: lines that stay, and on a terminal one line that is drawn over.
+"""Shows progress: permanent lines and, on a terminal, one line that is redrawn.
 
     with console.doing("starting RabbitMQ"):
         ...
 
-Only the standard library, because `bootstrap` speaks before anything is installed.
+It uses only the standard library, because `bootstrap` prints before anything is installed.
 """
 
 import itertools
@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from typing import TextIO
 
 PATIENCE_SECONDS = 1.8
-"""Seconds of silence: after two, it looks like a hang."""
+"""Seconds until a sign of life: a silence of two seconds looks like a hang."""
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
 class Console:
-    """Writes to `stream`, by default standard error; a `quiet` one keeps everything to itself."""
+    """Writes to `stream`, by default standard error. A `quiet` console writes nothing."""
 
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
         self.quiet = quiet
@@ -34,7 +34,7 @@ class Console:
         self._ticker: threading.Thread | None = None
 
     def say(self, text: str) -> None:
-        """Write a line that stays."""
+        """Write a permanent line."""
         if self.quiet:
             return
         with self._lock:
@@ -44,8 +44,7 @@ class Console:
 
     @contextmanager
     def doing(self, text: str) -> Generator[Callable[[str], None]]:
-        """Say `text` and, for as long as the body runs, that it is still so; what is yielded adds
-        how far it has come."""
+        """Show `text` for as long as the body runs. The yielded function adds the progress."""
         started = time.monotonic()
         key = next(self._ids)
 
@@ -77,7 +76,7 @@ class Console:
         return "\r\x1b[K" if self.interactive else ""
 
     def _tick_in_background(self) -> None:
-        # A thread, not a task: it goes on while pip or apt blocks, and needs no event loop.
+        # A thread, not a task: it works while pip or apt blocks, and needs no event loop.
         if not self.quiet and not (self._ticker and self._ticker.is_alive()):
             self._ticker = threading.Thread(target=self._tick, daemon=True)
             self._ticker.start()

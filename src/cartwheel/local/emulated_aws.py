@@ -1,6 +1,6 @@
-"""What Cartwheel needs to find in AWS, made in the emulator: user pool, demo users, mail sender.
+"""Creates in the emulator what Cartwheel needs in AWS: user pool, demo users, mail sender.
 
-Everything is looked up first and made only when missing, so that it may be repeated.
+Each is created only if it is missing, so this may be repeated.
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -17,7 +17,7 @@ REGION = "us-east-1"
 POOL = CLIENT = "cartwheel"
 SENDER = "shop@example.com"
 DEMO_USERS = {ADMIN: "Ada Admin", CUSTOMER: "Carl Customer"}
-# To the emulator, these are the account's root; it checks no signature of theirs.
+# The emulator treats these as the account's root, and does not check their signatures.
 CREDENTIALS = {
     "AWS_DEFAULT_REGION": REGION,
     "AWS_ACCESS_KEY_ID": "cartwheel",
@@ -30,9 +30,9 @@ class Unfit(Exception):
 
 
 async def prepare(endpoint: str, mark_key: str) -> tuple[dict[str, str], bool]:
-    """Make what is missing; return the variables that reach it, and whether anything was.
+    """Create what is missing; return the variables for AWS, and whether anything was missing.
 
-    `mark_key` marks verified addresses, see `email_mark`.
+    `mark_key` is the key for marking verified addresses; see `email_mark`.
     """
     async with _clients(endpoint) as (cognito, ses):
         pool, made_pool = await _user_pool(cognito)
@@ -58,7 +58,7 @@ async def prepare(endpoint: str, mark_key: str) -> tuple[dict[str, str], bool]:
 
 @asynccontextmanager
 async def _clients(endpoint: str) -> AsyncGenerator[tuple[Any, Any]]:
-    # Here, because it takes as long to import as everything else, and most commands do without.
+    # Imported here because this import is slow, and most commands do not need it.
     from aiobotocore.config import AioConfig
     from aiobotocore.session import AioSession
 
@@ -88,7 +88,7 @@ async def _user_pool(cognito: Any) -> tuple[str, bool]:
         PoolName=POOL,
         UsernameAttributes=["email"],
         AutoVerifiedAttributes=["email"],
-        # AWS then keeps the old address until the new one is verified; the emulator takes it over.
+        # With this, AWS keeps the old address until the new one is verified. The emulator does not.
         UserAttributeUpdateSettings={"AttributesRequireVerificationBeforeUpdate": ["email"]},
         Policies={
             "PasswordPolicy": {
@@ -160,9 +160,9 @@ async def _user(
 
 
 async def _mark_older_users(cognito: Any, pool: str, mark_key: str) -> bool:
-    """Mark the addresses of users from before there were marks, once; return whether it was now.
+    """Mark, once, the addresses of users who are older than the marks; return whether it was done.
 
-    The pool knows the attribute from then on.
+    The pool has the attribute from then on.
     """
     schema = (await cognito.describe_user_pool(UserPoolId=pool))["UserPool"]["SchemaAttributes"]
     if any(attribute["Name"] == EMAIL_MARK for attribute in schema):
@@ -174,7 +174,7 @@ async def _mark_older_users(cognito: Any, pool: str, mark_key: str) -> bool:
             await cognito.admin_update_user_attributes(
                 UserPoolId=pool, Username=user["Username"], UserAttributes=[mark]
             )
-    # Last: whatever ends this before, the next start marks all of them again.
+    # This comes last: if the process dies before, the next start marks all users again.
     await cognito.add_custom_attributes(
         UserPoolId=pool,
         CustomAttributes=[
@@ -197,10 +197,10 @@ async def _sender(ses: Any) -> bool:
 
 
 async def check_tokens(values: Mapping[str, str]) -> None:
-    """Log in as a demo user and verify the access token as the gateway will.
+    """Log in as a demo user, and verify the access token as the gateway does.
 
     Raises:
-        Unfit: it does not verify.
+        Unfit: the token does not verify.
     """
     async with _clients(values["AWS_ENDPOINT_URL"]) as (cognito, _):
         answer = await cognito.initiate_auth(

@@ -1,7 +1,7 @@
-"""What the environment gives is checked before anything is installed or started.
+"""Checks the settings in the environment before anything is installed or started.
 
-A server that it names has to be there: a start that waits for one in vain takes a minute, and says
-less.
+The servers that it names must be up. Otherwise the start would wait for a minute, and give a less
+helpful error.
 """
 
 from collections.abc import Coroutine, Mapping
@@ -21,38 +21,38 @@ from cartwheel.kernel.servers import (
 )
 from cartwheel.kernel.settings import AmqpClient, HttpUrl, ManagementUrls, check
 from cartwheel.local.console import Console
-from cartwheel.local.parts import given_aws, given_databases, is_aws_given, side_by_side
+from cartwheel.local.dependencies import given_aws, given_databases, is_aws_given, side_by_side
 from cartwheel.local.processes import PROCESSES
 from cartwheel.services import DATABASES
 
 
 class _OtherSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What no process reads, but a library or `cartwheel setup`."""
+    """Settings that no process reads, but a library or `cartwheel setup`."""
 
     aws_endpoint_url: HttpUrl | None = None
     rabbitmq_management_url: ManagementUrls | None = None
 
 
 def check_settings(environment: Mapping[str, str]) -> None:
-    """Return if what `environment` gives has the form that the processes ask for.
+    """Check that the settings in `environment` have the form that the processes expect.
 
     Raises:
-        BadSettings: some of it is malformed.
+        BadSettings: some are malformed.
     """
     kinds = [_OtherSettings, *(resolve_name(each.settings) for each in PROCESSES)]
     check(kinds, environment, databases=DATABASES)
 
 
 async def check_servers(environment: Mapping[str, str], console: Console) -> None:
-    """Return if all servers that `environment` names can be used; its settings are well-formed.
+    """Check that all servers in `environment` can be used. Its settings must be well-formed.
 
     Raises:
-        packages.Missing: only a part of AWS is named.
-        Unusable: one cannot be used.
+        packages.Missing: only some variables of AWS are set.
+        Unusable: a server cannot be used.
     """
     checks: list[Coroutine[Any, Any, None]] = []
     uris = given_databases(environment)
-    # No database is left at MONGODB_URI where each one has its own.
+    # If each service has its own database server, MONGODB_URI is not used.
     if len(uris) < len(DATABASES) and (uri := environment.get("MONGODB_URI")):
         uris["MONGODB_URI"] = uri
     checks.extend(check_mongodb(uri, variable) for variable, uri in uris.items())
@@ -66,7 +66,7 @@ async def check_servers(environment: Mapping[str, str], console: Console) -> Non
         checks.append(check_http(variable, keys, ok_only=True))
     if endpoint := environment.get("AWS_ENDPOINT_URL"):
         checks.append(check_http("AWS_ENDPOINT_URL", endpoint))
-    # Beside its port it means the simulator that is still to be started.
+    # If its port is set, too, the URL means the simulator that is started here later.
     if (simulator := environment.get("SIMULATOR_URL")) and not environment.get("SIMULATOR_PORT"):
         checks.append(check_http("SIMULATOR_URL", simulator))
     if checks:
@@ -75,7 +75,7 @@ async def check_servers(environment: Mapping[str, str], console: Console) -> Non
 
 
 async def check_http(variable: str, url: str, *, ok_only: bool = False) -> None:
-    """Return if a server answers at `url`: anything, or with `ok_only` what was asked for.
+    """Check that a server answers at `url`: with any status, or with `ok_only` successfully.
 
     Raises:
         Unusable: it does not.

@@ -1,10 +1,10 @@
-"""Where a part runs: an address, and what puts a process there."""
+"""Where a process runs: an address, and the command that places a process there."""
 
 import msgspec
 
 
 class Host(msgspec.Struct, frozen=True):
-    """`inside` is what the command line of a process begins with, to run at `address`."""
+    """A place at `address`. A command line that starts with `inside` runs there."""
 
     address: str = "127.0.0.1"
     inside: tuple[str, ...] = ()

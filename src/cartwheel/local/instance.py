@@ -1,12 +1,12 @@
 """One instance is one folder, by default `./.cartwheel`: its data, logs, ports and secrets.
 
-.cartwheel/env             how to reach the running instance, KEY=VALUE, for the owner only
-.cartwheel/instance.json   what it chose once and keeps: ports, secrets, RabbitMQ's node name
-.cartwheel/lock            held by the `cartwheel up` that runs it; holds its process id
+.cartwheel/env             the running instance's addresses and secrets, as KEY=VALUE
+.cartwheel/instance.json   values that were chosen once: ports, secrets, RabbitMQ's node name
+.cartwheel/lock            locked by the running `cartwheel up`; contains its process id
 .cartwheel/logs/           a file per process
 .cartwheel/mongod/ rabbitmq/ ministack/ simulator/     data
 
-All of it is for the owner only: whoever reads the emulator's signing keys can be anybody.
+Only the owner can read it: the emulator's signing keys let their holder log in as any user.
 """
 
 import fcntl
@@ -21,13 +21,13 @@ from pathlib import Path
 from cartwheel.local import ports
 
 MARKER = "CARTWHEEL_INSTANCE"
-"""The variable that tells an instance's processes from everybody else's, and holds its folder."""
+"""The variable that marks an instance's processes. Its value is the instance's folder."""
 UMASK = 0o077
-"""Of the instance's processes: what they make is for the owner only."""
+"""The umask of the instance's processes: only the owner can read the files they create."""
 
 
 class InUse(Exception):
-    """Another `cartwheel up` runs this instance; `pid` is its process id, 0 while it starts."""
+    """Another `cartwheel up` runs this instance. `pid` is its process id; 0 while it starts."""
 
     def __init__(self, home: Path, pid: int) -> None:
         super().__init__(f"{home} is in use: `cartwheel up` runs as process {pid}")
@@ -35,29 +35,29 @@ class InUse(Exception):
 
 
 class NotPrivate(Exception):
-    """Something in the instance's folder belongs to somebody else, who may leave it open to all."""
+    """Something in the instance's folder belongs to another user, who may open it to everybody."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} belongs to another user and cannot be made private")
 
 
 def folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the instance's folder: CARTWHEEL_HOME, or `.cartwheel` where one stands."""
+    """Return the instance's folder: CARTWHEEL_HOME, or `.cartwheel` in the current folder."""
     return Path(environment.get("CARTWHEEL_HOME") or ".cartwheel").resolve()
 
 
 def cluster_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of the instance that `cartwheel cluster up` runs, beside the other."""
+    """Return the folder of the instance that `cartwheel cluster up` runs."""
     beside = folder(environment)
     return beside.with_name(f"{beside.name}-cluster")
 
 
 @contextmanager
 def lock(home: Path) -> Generator[None]:
-    """Hold the instance; the kernel lets go of it however the holder ends.
+    """Lock the instance. The kernel releases the lock, however the holder ends.
 
     Raises:
-        InUse: somebody else holds it.
+        InUse: another process has locked it.
     """
     make_folder(home)
     with open(home / "lock", "a+", opener=private) as file:
@@ -69,28 +69,28 @@ def lock(home: Path) -> Generator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
-        # Emptied before the lock goes, so that a process id is only ever read while it is true.
+        # Empty the file before releasing the lock, so that nobody reads an outdated process id.
         file.truncate(0)
 
 
 def make_folder(folder: Path) -> Path:
-    """Return `folder`, made for the owner only if it is not there."""
+    """Return `folder`. If it is missing, create it for the owner only."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
 
 def private(file: str, flags: int) -> int:
-    """Open `file`, made for the owner only if it is not there; for `open(…, opener=private)`."""
+    """Open `file`, created for the owner only if it is missing; for `open(…, opener=private)`."""
     return os.open(file, flags, 0o600)
 
 
 def close_to_others(home: Path) -> None:
-    """Take what group and others may do from all that is in `home`: older versions left it open.
+    """Remove the permissions of group and others in `home`, which older versions left open.
 
     Raises:
-        NotPrivate: some of it belongs to another user.
+        NotPrivate: something in it belongs to another user.
     """
-    # The folder itself first: behind it, nobody reaches what is still open.
+    # The folder itself comes first: it protects everything in it.
     for path in (home, *home.rglob("*")):
         with suppress(FileNotFoundError):  # a process's temporary file
             mode = path.lstat().st_mode
@@ -103,7 +103,7 @@ def close_to_others(home: Path) -> None:
 
 
 def runner(home: Path) -> int | None:
-    """Return the process id of the `cartwheel up` that runs `home`, or None."""
+    """Return the process id of the `cartwheel up` that is running `home`, or None."""
     if not (home / "lock").exists():
         return None
     with (home / "lock").open("a+") as file:
@@ -119,7 +119,7 @@ def _pid_in(home: Path) -> int:
 
 
 def remember(home: Path, key: str, make: Callable[[], str]) -> str:
-    """Return what was remembered under `key`; the first time, remember what `make` returns."""
+    """Return the value stored under `key`; the first time, store what `make` returns."""
     known = _read(home)
     if key not in known:
         known[key] = make()
@@ -128,7 +128,7 @@ def remember(home: Path, key: str, make: Callable[[], str]) -> str:
 
 
 def port(home: Path, name: str) -> int:
-    """Return the port `name` listens on: the same as last time, unless somebody took it."""
+    """Return the port for `name`: the same as last time, unless it is taken."""
     chosen = int(remember(home, f"{name}_port", lambda: str(ports.find_free())))
     if ports.is_free(chosen):
         return chosen
@@ -144,7 +144,7 @@ def _read(home: Path) -> dict[str, str]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Return the variables that reach the running instance; empty when none runs."""
+    """Return the variables of the running instance; empty if none is running."""
     file = home / "env"
     if not file.exists():
         return {}
@@ -153,7 +153,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def write_environment(home: Path, values: Mapping[str, str]) -> None:
-    """Tell other terminals how to reach the instance; a shell can read the file too."""
+    """Store the instance's variables for other terminals. A shell can read the file, too."""
     lines = [f"{key}={shlex.quote(value)}\n" for key, value in sorted(values.items())]
     write_private(home / "env", "".join(lines))
 
@@ -163,7 +163,7 @@ def forget_environment(home: Path) -> None:
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write the whole file or leave the old one, for the owner only."""
+    """Replace the file atomically; only the owner can read it."""
     new = file.with_suffix(".new")
     new.unlink(missing_ok=True)
     with open(new, "x", opener=private) as opened:

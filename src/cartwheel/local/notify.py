@@ -16,26 +16,26 @@ from pathlib import Path
 
 
 def folder(home: Path) -> Path:
-    """Make the folder for the sockets of the instance at `home`, empty and for the owner only.
+    """Make an empty folder, for the owner only, for the sockets of the instance at `home`.
 
-    Not in `home`: a socket's path may have 107 bytes at most. Always the same, so that what a
-    killed run left there is used again.
+    It is not in `home`, because a socket's path may have at most 107 bytes. It is always the same,
+    so that the folder of a killed run is used again.
     """
     sockets = folder_of(home)
     shutil.rmtree(sockets, ignore_errors=True)
-    sockets.mkdir(mode=0o700)  # fails where somebody else has put it
+    sockets.mkdir(mode=0o700)  # fails if another user has created it
     return sockets
 
 
 def folder_of(home: Path) -> Path:
-    """Return where that folder is, or would be."""
+    """Return the path of that folder, which may not exist."""
     digest = hashlib.sha256(str(home).encode()).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"cartwheel-{os.getuid()}-{digest}"
 
 
 @contextmanager
 def listening(path: Path) -> Generator[socket.socket]:
-    """Open the socket a process will report to. It goes with the block."""
+    """Open the socket that a process will report to, for as long as the body runs."""
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.setblocking(False)
@@ -45,7 +45,7 @@ def listening(path: Path) -> Generator[socket.socket]:
 
 
 async def ready(receiver: socket.socket) -> None:
-    """Return when the process has said it is ready."""
+    """Return when the process has reported that it is ready."""
     while True:
         message = await asyncio.get_running_loop().sock_recv(receiver, 4096)
         if b"READY=1" in message.split(b"\n"):

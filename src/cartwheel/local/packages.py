@@ -1,9 +1,9 @@
-"""Debian packages, installed when missing; elsewhere one line says what to install.
+"""Installs missing Debian packages. On other systems, prints a line that says what to install.
 
-apt has three locks (of its lists, its archive and dpkg), and waits by itself for dpkg's only
-(`DPkg::Lock::Timeout`). So whatever lock it misses, it is run again when that is free.
+apt has three locks (of its lists, its archive and dpkg), but waits only for dpkg's
+(`DPkg::Lock::Timeout`). So if it does not get a lock, it is run again when that lock is free.
 
-Only the standard library: `bootstrap` needs python3-venv before there is anything else.
+This module uses only the standard library, because `bootstrap` needs python3-venv first.
 """
 
 import os
@@ -34,28 +34,28 @@ for package; do
     esac
 done
 """
-"""Debian starts a service as soon as it is installed, and at every boot, unless policy-rc.d says
-no (https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt). Cartwheel runs a
-RabbitMQ and an HAProxy of its own, so the machine's stay off."""
+"""Debian starts a service when it is installed, and at every boot, unless policy-rc.d forbids it
+(https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt). Cartwheel runs a RabbitMQ
+and an HAProxy of its own, so the machine's services stay off."""
 
 LOCK_LIMIT = 600.0
-"""Seconds that another process may hold a lock of apt's: as long as an upgrade may take."""
+"""Seconds to wait for a lock of apt: as long as an upgrade may take."""
 _LOCK_PAUSES = (1.0, 2.0, 4.0, 8.0)
 _LOCK_PAUSE = 10.0
-"""Seconds until apt is tried again: after the first times, and from then on."""
+"""Seconds between attempts: the first pauses, and all later ones."""
 _LOCKED = re.compile(r"Could not get lock (\S+?)\.?(?: It is held by (process \d+ \(.+\)))?\s")
-"""As apt says it: https://salsa.debian.org/apt-team/apt, apt-pkg/contrib/fileutl.cc, GetLock."""
+"""apt's message: https://salsa.debian.org/apt-team/apt, apt-pkg/contrib/fileutl.cc, GetLock."""
 
 
 class Missing(Exception):
-    """Something is not installed and cannot be installed from here; the message says what to do."""
+    """Something is missing and cannot be installed automatically. The message says what to do."""
 
 
 def install(needed: Mapping[str, str], console: Console) -> None:
-    """Install the packages that are the keys of `needed`; the values say what each is for.
+    """Install the packages that are the keys of `needed`. The values are their purposes.
 
     Raises:
-        Missing: no apt, no right to use it, or it failed.
+        Missing: apt is missing, may not be used, or failed.
     """
     packages = sorted(needed)
     purposes = ", ".join(f"{package} ({needed[package]})" for package in packages)
@@ -64,7 +64,7 @@ def install(needed: Mapping[str, str], console: Console) -> None:
     become_root = [] if os.geteuid() == 0 else ["sudo"]
     if become_root and shutil.which("sudo") is None:
         raise Missing(f"Please run as root: apt-get install {' '.join(packages)}")
-    # One by one, so that what waits for a lock does not repeat what is done.
+    # One command at a time, so that waiting for a lock repeats only the command that failed.
     run_apt([*become_root, *_UPDATE], "reading Debian's lists of packages", console)
     run_apt(
         [*become_root, "sh", "-c", _INSTALL, "apt", *packages],
@@ -76,10 +76,10 @@ def install(needed: Mapping[str, str], console: Console) -> None:
 def run_apt(
     command: Sequence[str], doing: str, console: Console, *, lock_limit: float = LOCK_LIMIT
 ) -> None:
-    """Run `command`, which uses apt and may be repeated; wait while others hold apt's locks.
+    """Run `command`, which uses apt and may be repeated. Wait while others hold apt's locks.
 
     Raises:
-        Missing: it failed, or others held a lock for longer than `lock_limit` seconds.
+        Missing: it failed, or a lock was held for longer than `lock_limit` seconds.
     """
     deadline = time.monotonic() + lock_limit
     pauses = chain(_LOCK_PAUSES, repeat(_LOCK_PAUSE))
@@ -110,12 +110,12 @@ def run_shown(
     *,
     own_progress: bool = False,
 ) -> None:
-    """Run `command` to its end while the console says what for.
+    """Run `command` to its end while the console shows `doing`.
 
-    With `own_progress` the command draws on the terminal itself, if there is one.
+    With `own_progress` the command itself draws on the terminal, if there is one.
 
     Raises:
-        Missing: it failed; the message holds the end of its output.
+        Missing: it failed. The message contains the end of its output.
     """
     if own_progress and console.interactive:
         console.say(f"… {doing}")
@@ -132,13 +132,13 @@ def run_shown(
 
 
 def _environment() -> dict[str, str]:
-    # uv believes in certificates of its own only, and pip in the system's, which may hold those of
-    # a company: https://docs.astral.sh/uv/concepts/authentication/certificates
+    # By default uv trusts only its bundled certificates. Trust the system's as pip does: they may
+    # include a company's. https://docs.astral.sh/uv/concepts/authentication/certificates
     return {"UV_SYSTEM_CERTS": "true", **os.environ}
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run `command` to its end; both of its streams are in the result's `stdout`."""
+    """Run `command` to its end. The result's `stdout` has both output streams."""
     return subprocess.run(
         command,
         env=_environment(),

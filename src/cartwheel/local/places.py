@@ -1,8 +1,8 @@
-"""Where an instance's data lies outside its folder: on the servers that the environment gave it.
+"""The places outside its folder where an instance has data: servers named by the environment.
 
-It is noted in the folder, because `reset` runs when the environment may be another one:
+They are stored in the folder, because `reset` may run with another environment:
 
-.cartwheel/servers.json   for the owner only, as the addresses hold passwords
+.cartwheel/servers.json   for the owner only, because the addresses contain passwords
 """
 
 import re
@@ -27,7 +27,7 @@ from cartwheel.services import DATABASES
 
 
 class MongoDB(msgspec.Struct, frozen=True, tag=True):
-    """The databases of all services but those that `without` names."""
+    """The databases of all services except those in `without`."""
 
     uri: str
     prefix: str = ""
@@ -46,14 +46,14 @@ class OneDatabase(msgspec.Struct, frozen=True, tag=True):
     service: str
     name: str
     prefix: str = ""
-    """It is in the names of the service's connections."""
+    """The names of the service's connections contain it."""
 
     def __str__(self) -> str:
         return f"MongoDB at {hosts(self.uri)}, database {self.name} of {self.service}"
 
 
 def hosts(uri: str) -> str:
-    """Return the servers that a URI names, with their ports."""
+    """Return the servers in a URI, with their ports."""
     rest = uri.partition("://")[2].rpartition("@")[2]
     return rest.partition("/")[0].partition("?")[0]
 
@@ -70,7 +70,7 @@ class RabbitMQ(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ledger(msgspec.Struct, frozen=True, tag=True):
-    """The payment simulator's, in a file outside the folder."""
+    """The payment simulator's ledger, in a file outside the folder."""
 
     path: str
 
@@ -79,7 +79,7 @@ class Ledger(msgspec.Struct, frozen=True, tag=True):
 
 
 class Elsewhere(msgspec.Struct, frozen=True, tag=True):
-    """What is not the deployment's to delete, such as `the users in the Cognito pool …`."""
+    """Data that `reset` must not delete, such as `the users in the Cognito pool …`."""
 
     what: str
 
@@ -88,11 +88,11 @@ class Elsewhere(msgspec.Struct, frozen=True, tag=True):
 
 
 Place = MongoDB | OneDatabase | RabbitMQ | Ledger | Elsewhere
-"""Its text names it without user and password. The same text means the same place."""
+"""A place. Its text contains no user or password. Equal texts mean the same place."""
 
 
 class NotOurs(Exception):
-    """The environment names a place that the instance has never put anything on."""
+    """The environment names a place where the instance has never stored anything."""
 
 
 class _Given(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +106,7 @@ class _Given(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def given(environment: Mapping[str, str]) -> list[Place]:
-    """Return the places that `environment` names.
+    """Return the places in `environment`.
 
     Raises:
         BadSettings: a setting is malformed.
@@ -134,7 +134,7 @@ def given(environment: Mapping[str, str]) -> list[Place]:
 
 
 def remember(home: Path, places: Sequence[Place]) -> None:
-    """Note that the instance has put data on `places`, beside those noted before. Repeatable."""
+    """Add `places` to the stored places where the instance has data. Repeatable."""
     known = {str(place): place for place in (*remembered(home), *places)}
     if known:
         text = msgspec.json.encode(list(known.values())).decode()
@@ -147,13 +147,13 @@ def remembered(home: Path) -> list[Place]:
 
 
 def of_instance(home: Path, environment: Mapping[str, str]) -> list[Place]:
-    """Return the places that the instance has put data on.
+    """Return the places where the instance has data.
 
-    Where `environment` names one of them, it does so with the password of today.
+    If `environment` names one of them, its current password is used.
 
     Raises:
         BadSettings: a setting in `environment` is malformed.
-        NotOurs: it names another place, or another prefix.
+        NotOurs: `environment` names another place or another prefix.
     """
     ours = remembered(home)
     today = {str(place): place for place in given(environment)}

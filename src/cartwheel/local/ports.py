@@ -1,4 +1,4 @@
-"""TCP ports on this machine: which are free, and who holds one that is not."""
+"""TCP ports on this machine: which are free, and which process listens on a taken one."""
 
 import secrets
 import socket
@@ -8,15 +8,15 @@ if TYPE_CHECKING:
     import psutil
 
 FIRST, LAST = 20000, 32000
-"""Below the ports that outgoing connections take by themselves (Linux: from 32768), so that a
-remembered port is still free at the next start."""
+"""Below the ports of outgoing connections (on Linux from 32768), so that a stored port is probably
+still free at the next start."""
 
 
 def listen(port: int, host: str = "127.0.0.1") -> None:
     """Listen on `port` at `host` for a moment.
 
     Raises:
-        OSError: it cannot be listened on; `errno` says why.
+        OSError: that is not possible; `errno` says why.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -25,13 +25,13 @@ def listen(port: int, host: str = "127.0.0.1") -> None:
 
 
 def in_url(host: str) -> str:
-    """Return how a URL names this machine for what listens at `host`."""
+    """Return the host for URLs of a process that listens at `host`."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 it listens at neither
     return f"[{host}]" if ":" in host else host
 
 
 def is_free(port: int) -> bool:
-    """Return whether `port` can be listened on at loopback."""
+    """Return whether a process can listen on `port` at loopback."""
     try:
         listen(port)
     except OSError:
@@ -40,7 +40,7 @@ def is_free(port: int) -> bool:
 
 
 def find_free() -> int:
-    """Return a port nobody listens on, at random so that two starting at once hardly meet."""
+    """Return a random free port, so that two starts at the same time hardly collide."""
     while True:
         port = FIRST + secrets.randbelow(LAST - FIRST)
         if is_free(port):
@@ -48,16 +48,16 @@ def find_free() -> int:
 
 
 def holder(port: int) -> "psutil.Process | None":
-    """Return the process that listens on `port`; None if it is not to be seen from here."""
+    """Return the process that listens on `port`; None if it is not visible to this user."""
     try:
         import psutil
-    except ImportError:  # nothing is installed yet
+    except ImportError:  # psutil is not installed yet
         return None
     try:
         for connection in psutil.net_connections("tcp"):
             listening = connection.status == psutil.CONN_LISTEN
             if listening and connection.laddr and connection.laddr.port == port and connection.pid:
                 return psutil.Process(connection.pid)
-    except psutil.Error:  # macOS tells root only
+    except psutil.Error:  # macOS shows this only to root
         return None
     return None

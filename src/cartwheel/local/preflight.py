@@ -1,8 +1,9 @@
-"""What `make up` checks before it installs or starts anything: the checkout, and the port.
+"""The checks of `make up` before it installs or starts anything: the checkout and the port.
 
     PYTHONPATH=src python3 -m cartwheel.local.preflight
 
-The standard library is enough. With psutil, which `.venv` has, the holder of a port is named.
+The standard library is enough. With psutil, which `.venv` has, messages name the process that has
+taken a port.
 """
 
 import errno
@@ -20,14 +21,14 @@ LAST_PORT = 65_535
 
 
 class PortUnusable(Exception):
-    """The gateway cannot listen where it should; the message says why."""
+    """The gateway cannot listen on its port. The message says why."""
 
 
 def gateway_port(environment: Mapping[str, str]) -> int:
-    """Return the port that `environment` names, or the usual one.
+    """Return the port in `environment`, or the default.
 
     Raises:
-        PortUnusable: PORT is no port.
+        PortUnusable: PORT is not a valid port.
     """
     given = environment.get("PORT") or str(DEFAULT_PORT)
     if re.fullmatch("[0-9]{1,5}", given) is None or not 0 < int(given) <= LAST_PORT:
@@ -36,9 +37,9 @@ def gateway_port(environment: Mapping[str, str]) -> int:
 
 
 def check_port(port: int, environment: Mapping[str, str], home: Path) -> None:
-    """Return if the gateway of the instance in `home` can listen on `port`.
+    """Check that the gateway of the instance in `home` can listen on `port`.
 
-    What an earlier run of `home` left there is no obstacle: it is ended first.
+    Processes left behind by an earlier run of `home` may have the port: the start ends them.
 
     Raises:
         PortUnusable: it cannot.
@@ -61,7 +62,7 @@ def check_port(port: int, environment: Mapping[str, str], home: Path) -> None:
 def _refuse_taken(port: int, home: Path) -> None:
     who = "another process"
     if holder := ports.holder(port):
-        from cartwheel.local import leftovers  # needs psutil, and there is a holder only with it
+        from cartwheel.local import leftovers  # needs psutil, which is there if `holder` is set
 
         who = f"{holder.name()} (pid {holder.pid})"
         if other := leftovers.home_of(holder):

@@ -1,4 +1,4 @@
-"""Cartwheel's own processes, as `cartwheel up` starts them, and what their environment is."""
+"""Cartwheel's own processes, as `cartwheel up` starts them, and their environment."""
 
 import os
 import secrets
@@ -19,10 +19,10 @@ SIMULATOR = "simulator"
 
 
 class Process(msgspec.Struct, frozen=True):
-    """One line of the table; see `Command` for what a layer is (the parts are layers 0 and 1).
+    """One line of the table. See `Command` for layers; the dependencies are layers 0 and 1.
 
-    `settings` names the class of what it reads from the environment: `module:Class`. `own` are
-    variables that no other process gets.
+    `settings` names the class of the process's settings, as `module:Class`. `own` are variables
+    that no other process gets.
     """
 
     name: str
@@ -37,13 +37,13 @@ def _module(name: str) -> tuple[str, ...]:
 
 
 def _own(name: str, *, layer: int = 2) -> Process:
-    """Return a process of ours: each one's modules have the same names."""
+    """Return one of our processes. Their modules all have the same names."""
     package = f"cartwheel.{name}"
     return Process(name, _module(f"{package}.app"), layer, f"{package}.settings:Settings")
 
 
 SETUP = (*_module("cartwheel.cli"), "setup")
-"""Declares exchanges, queues and indexes; runs to its end before any process starts."""
+"""Declares exchanges, queues and indexes. It runs to its end before any process starts."""
 
 PROCESSES = (
     _own(SIMULATOR, layer=1),
@@ -51,8 +51,8 @@ PROCESSES = (
 )
 
 
-def copies(process: Process, count: int) -> tuple[Process, ...]:
-    """Return `count` of `process`, the first under its own name, the others as `orders.2`."""
+def replicas(process: Process, count: int) -> tuple[Process, ...]:
+    """Return `count` replicas of `process`. The first has its name; others are `orders.2` etc."""
     more = (
         msgspec.structs.replace(process, name=f"{process.name}.{n}") for n in range(2, count + 1)
     )
@@ -60,16 +60,16 @@ def copies(process: Process, count: int) -> tuple[Process, ...]:
 
 
 PUBLISHABLE_KEY = "pk_test_cartwheel"
-"""The simulator's, always the same: it is no secret, and so every example can name it."""
+"""The simulator's publishable key. It is not secret, so it is fixed, and examples can use it."""
 
 _OWN_AWS_ACCOUNT = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION")
-"""Would lead the AWS client past the emulator."""
+"""Variables that would make the AWS client bypass the emulator."""
 
 
 def settings(home: Path, given: Mapping[str, str], port: int | None) -> dict[str, str]:
-    """Return the variables of Cartwheel's own processes; what is `given` stays as it is.
+    """Return the variables of Cartwheel's own processes. Those in `given` stay unchanged.
 
-    Without a `port` a free one is chosen, and remembered.
+    Without a `port`, a free one is chosen and stored.
     """
 
     def secret(name: str) -> str:
@@ -97,7 +97,7 @@ def settings(home: Path, given: Mapping[str, str], port: int | None) -> dict[str
 
 
 def command(process: Process, environment: Mapping[str, str]) -> Command:
-    """Return how to start `process` on what `environment` names."""
+    """Return the command for `process` with `environment`."""
     return Command(
         name=process.name,
         argv=process.argv,
@@ -108,9 +108,9 @@ def command(process: Process, environment: Mapping[str, str]) -> Command:
 
 
 def drain_seconds(environment: Mapping[str, str]) -> float:
-    """Return the seconds that processes go on when they are told to stop; 0 if that is malformed.
+    """Return how long processes run on after they are told to stop; 0 if the value is malformed.
 
-    What is malformed, `check_settings` says.
+    `check_settings` reports malformed values.
     """
     try:
         return msgspec.convert(environment.get("DRAIN_SECONDS") or 0, DrainSeconds, strict=False)
@@ -119,7 +119,7 @@ def drain_seconds(environment: Mapping[str, str]) -> float:
 
 
 def complete(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's environment with `environment` put in."""
+    """Return this process's environment, updated with `environment`."""
     mine = dict(os.environ)
     if "AWS_ENDPOINT_URL" in environment:
         mine = {name: value for name, value in mine.items() if name not in _OWN_AWS_ACCOUNT}

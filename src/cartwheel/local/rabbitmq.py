@@ -1,7 +1,7 @@
 """A private RabbitMQ node: own name, ports, cookie and folders.
 
-Nothing of the machine's own RabbitMQ is used but its programs: not its epmd (Erlang's name
-server), its cookie or its configuration. The variables are those of
+Only the programs of the machine's own RabbitMQ are used, not its epmd (Erlang's name server), its
+cookie or its configuration. The variables are documented at
 https://www.rabbitmq.com/docs/configure#supported-environment-variables.
 """
 
@@ -31,11 +31,11 @@ log.file = false
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes a node this one.
+    """The identity of a node.
 
-    Its data lies in a folder of its `name`, and there under its `erlang_name` (`NAME@HOST`).
-    `settings` are more lines of rabbitmq.conf. Nodes of a cluster share `cookie` and `epmd_port`,
-    and find each other by `erlang_hosts`: addresses by the HOST in their names.
+    Its data is in a folder named `name`, and there under its `erlang_name` (`NAME@HOST`).
+    `settings` are further lines of rabbitmq.conf. The nodes of a cluster share `cookie` and
+    `epmd_port`. They find each other by `erlang_hosts`, which maps each HOST to an address.
     """
 
     name: str
@@ -58,15 +58,15 @@ def find() -> str | None:
 
 
 def missing_packages() -> dict[str, str]:
-    """Return Debian's packages that are lacking, each with what it is for."""
+    """Return the missing Debian packages, each with its purpose."""
     return {} if find() else {"rabbitmq-server": "RabbitMQ; or set RABBITMQ_URL"}
 
 
 async def provide(supervisor: Supervisor) -> dict[str, str]:
-    """Start RabbitMQ on the instance's data; return the variables that reach it."""
+    """Start RabbitMQ with the instance's data; return the variables with its address."""
     home = supervisor.home
-    # The node's data lie under its name, so the name is remembered rather than derived from the
-    # folder: an instance that has been moved finds its messages again.
+    # The data is stored under the node's name. The name is stored, not derived from the folder, so
+    # that an instance still finds its messages after its folder was moved.
     name = instance.remember(home, "rabbitmq_node", lambda: f"cartwheel-{secrets.token_hex(3)}")
     node = Node(
         name="rabbitmq",
@@ -80,7 +80,7 @@ async def provide(supervisor: Supervisor) -> dict[str, str]:
 
 
 def command(home: Path, node: Node) -> Command:
-    """Return how to start `node`, whose configuration is written to its folder."""
+    """Write the configuration of `node` to its folder; return the command that starts it."""
     folder = instance.make_folder(home / node.name)
     settings = _SETTINGS.format(address=node.host.address, port=node.port)
     instance.write_private(folder / "rabbitmq.conf", settings + node.settings)
@@ -99,12 +99,12 @@ def command(home: Path, node: Node) -> Command:
 
 
 def _name_service(hosts: Mapping[str, str]) -> str:
-    """Return Erlang's own name service: `hosts`, and whatever the system knows.
+    """Return the configuration of Erlang's name service: `hosts`, then the system's names.
 
     Source: https://www.erlang.org/doc/apps/erts/inet_cfg
     """
     names: dict[str, list[str]] = {}
-    for name, address in hosts.items():  # of two lines with the same address, one would count
+    for name, address in hosts.items():  # Erlang uses only one line per address
         names.setdefault(address, []).append(f'"{name}"')
     lines = [f"{{host, {_as_tuple(at)}, [{', '.join(each)}]}}." for at, each in names.items()]
     return "\n".join([*lines, "{lookup, [file, native]}.", ""])
@@ -115,13 +115,13 @@ def _as_tuple(address: str) -> str:
 
 
 def environment(home: Path, node: Node) -> dict[str, str]:
-    """Return the variables of the node, and of the tools that reach it, such as rabbitmqctl."""
+    """Return the variables of the node and of its tools, such as rabbitmqctl."""
     folder = home / node.name
     interface = f"-kernel inet_dist_use_interface {_as_tuple(node.host.address)}"
     return {
         "PATH": os.environ["PATH"],
         "LC_ALL": "C.UTF-8",
-        "HOME": str(folder),  # the cookie is there
+        "HOME": str(folder),  # contains the cookie
         "ERL_EPMD_PORT": str(node.epmd_port),
         "ERL_EPMD_ADDRESS": node.host.address,
         **({"ERL_INETRC": str(folder / "inetrc")} if node.erlang_hosts else {}),

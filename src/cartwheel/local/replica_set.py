@@ -1,6 +1,6 @@
-"""A MongoDB replica set of several members: how they become one, and what each says it is.
+"""A MongoDB replica set with several members: forming it, and reading the members' states.
 
-A member is named by its address, `HOST:PORT`. Starting the processes is the caller's.
+A member is named by its address, `HOST:PORT`. The caller starts the processes.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ _ANSWER_SECONDS = 1.0
 
 
 async def answers(address: str) -> None:
-    """Return when the member answers, whatever it is."""
+    """Return when the member answers, whatever its state."""
     async with client(address) as connected:
         while True:
             with suppress(PyMongoError):
@@ -30,9 +30,9 @@ async def answers(address: str) -> None:
 
 
 async def form(addresses: Sequence[str]) -> None:
-    """Make the members, which answer, one replica set. Repeatable, also when they have moved.
+    """Make the members, which must answer, one replica set. Repeatable, even with new addresses.
 
-    Return before they have elected a primary; see `states`.
+    This returns before they have elected a primary; see `states`.
     """
     async with client(addresses[0]) as connected:
         try:
@@ -49,7 +49,7 @@ async def form(addresses: Sequence[str]) -> None:
                 {**member, "host": address}
                 for member, address in zip(known["members"], addresses, strict=True)
             ]
-            # Forced, as nobody can be elected by members that do not know where they are.
+            # Forced: members that do not know their addresses cannot elect a primary.
             await connected.admin.command("replSetReconfig", moved, force=True)
 
 
@@ -63,7 +63,7 @@ def _configuration(addresses: Sequence[str]) -> Document:
 
 
 async def states(addresses: Sequence[str]) -> list[str]:
-    """Return what each member says it is: PRIMARY, SECONDARY or OTHER; DOWN if it says nothing."""
+    """Return each member's state: PRIMARY, SECONDARY or OTHER; DOWN if it does not answer."""
     return await asyncio.gather(*map(_state, addresses))
 
 
@@ -85,7 +85,7 @@ def are_healthy(said: Sequence[str]) -> bool:
 
 
 def client(address: str) -> AsyncMongoClient[Document]:
-    """Return a client of this member alone, for use in a `with`."""
+    """Return a client of this member only, for use in a `with`."""
     return AsyncMongoClient(
         address, directConnection=True, serverSelectionTimeoutMS=1000, timeoutMS=10_000
     )

@@ -1,4 +1,4 @@
-"""Several of a process: how many, as `cartwheel up --replicas` is told, and how they get along."""
+"""Replicas: how many of each process `cartwheel up --replicas` starts, and their ports."""
 
 import itertools
 import re
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from cartwheel.local.processes import GATEWAY, PROCESSES, SIMULATOR, Process, copies
+from cartwheel.local.processes import GATEWAY, PROCESSES, SIMULATOR, Process, replicas
 from cartwheel.services import SERVICES
 
 MOST_REPLICAS = 16
@@ -15,14 +15,14 @@ _REPLICAS = re.compile(r"(?P<name>[^=]+)=(?P<count>[0-9]{1,9})")
 
 
 class BadReplicas(ValueError):
-    """What `--replicas` was given cannot be started; the message says why."""
+    """The value of `--replicas` is not valid. The message says why."""
 
 
 def replicated(text: str) -> tuple[Process, ...]:
-    """Return PROCESSES with as many of each as `text` says: `products=2,orders=3`.
+    """Return PROCESSES with as many replicas as `text` says: `products=2,orders=3`.
 
     Raises:
-        BadReplicas: it names no process, one twice, or no sensible number.
+        BadReplicas: a name is unknown or given twice, or a number is out of range.
     """
     counts = _counts(text)
     for name in counts:
@@ -31,7 +31,7 @@ def replicated(text: str) -> tuple[Process, ...]:
         if name not in _MAY_BE_SEVERAL:
             raise BadReplicas(f"there is no {name}; there are {', '.join(_MAY_BE_SEVERAL)}")
     return tuple(
-        copy for process in PROCESSES for copy in copies(process, counts.get(process.name, 1))
+        copy for process in PROCESSES for copy in replicas(process, counts.get(process.name, 1))
     )
 
 
@@ -51,9 +51,9 @@ def _counts(text: str) -> dict[str, int]:
 
 
 def arranged(processes: Sequence[Process], given: Mapping[str, str]) -> tuple[Process, ...]:
-    """Return `processes` as they run together on one machine.
+    """Return `processes` with the settings that they need to run on one machine.
 
-    Several gateways share their port. With a HEALTH_PORT, the services listen on that one and those
+    Several gateways share a port. With a HEALTH_PORT, the services listen on that port and the ones
     after it, in order.
     """
     kinds = [each.name.partition(".")[0] for each in processes]

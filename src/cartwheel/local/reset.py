@@ -1,8 +1,8 @@
-"""`cartwheel reset`: the end of all that an instance has stored, wherever it lies.
+"""`cartwheel reset`: delete everything that an instance has stored, wherever it is.
 
-First everything is looked at, and named: if a server cannot be reached, or anything still uses
-what is there, nothing is deleted. Then what lies on servers goes, and the folder last, because it
-tells where the rest is: whatever ends a reset in between, it may be repeated.
+First everything is found and listed. If a server cannot be reached, or if anything is still in use,
+nothing is deleted. Then the data on servers is deleted. The folder comes last, because it tells
+where the rest is: so a reset that was interrupted may be repeated.
 """
 
 import asyncio
@@ -31,28 +31,28 @@ from cartwheel.services import DATABASES, SERVICES
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 DELETE_TIMEOUT_SECONDS = 60.0
-"""Seconds in which a database or a queue is deleted."""
+"""Seconds allowed for deleting a database or a queue."""
 
 LET_GO = 3.0
-"""Seconds for which services that have just ended may still look connected."""
+"""Seconds for which services that have just stopped may still appear connected."""
 
 _CAN_FAIL = (PyMongoError, Unusable, AMQPError, ChannelInvalidStateError, OSError)
 
 
 class Refused(Exception):
-    """Nothing was deleted; the message says why."""
+    """Nothing was deleted. The message says why."""
 
 
 class StillUsed(Refused):
-    """The deployment runs, perhaps on another machine."""
+    """The deployment is running, perhaps on another machine."""
 
 
 class NotAllDeleted(Exception):
-    """Some is left; what became of each thing has been said."""
+    """Something is left. The result for each thing was printed."""
 
 
 class Thing(msgspec.Struct, frozen=True):
-    """Something of the deployment's in one place. Its text is, say, `database shop_orders`."""
+    """Something that the deployment stored in a place. Its text is, say, `database shop_orders`."""
 
     place: Place
     kind: str
@@ -66,16 +66,16 @@ class Thing(msgspec.Struct, frozen=True):
 def reset(
     home: Path, environment: Mapping[str, str], console: Console, *, ask: Callable[[], object]
 ) -> None:
-    """Delete all that the instance in `home` has stored.
+    """Delete everything that the instance in `home` has stored.
 
-    `ask` is called when everything has been named; what it raises has everything stay.
+    `ask` is called after everything was listed. If it raises, nothing is deleted.
 
     Raises:
         BadSettings, NotOurs: `environment` is wrong; nothing was deleted.
-        InUse, Refused: it runs, or a server cannot be reached; nothing was deleted.
-        NotAllDeleted: some was. This may be repeated.
+        InUse, Refused: it is running, or a server cannot be reached; nothing was deleted.
+        NotAllDeleted: something is left. The reset may be repeated.
     """
-    configure("cartwheel", "CRITICAL")  # the libraries log what they raise, too
+    configure("cartwheel", "CRITICAL")  # libraries also log the errors that they raise
     with instance.lock(home):
         used = places.of_instance(home, environment)
         asyncio.run(leftovers.clear(home))
@@ -83,7 +83,7 @@ def reset(
             things = asyncio.run(_look(used))
         _name(home, used, things, console)
         ask()
-        asyncio.run(_look(used))  # somebody may have started it meanwhile
+        asyncio.run(_look(used))  # it may have been started in the meantime
         if failed := asyncio.run(_delete(things, console)):
             raise NotAllDeleted(
                 f"{failed} of {len(things)} and {home} are left; put it right, and repeat this"
@@ -104,10 +104,10 @@ def _name(home: Path, used: Sequence[Place], things: Sequence[Thing], console: C
 
 
 async def _look(used: Sequence[Place]) -> list[Thing]:
-    """Return what there is.
+    """Return everything that is stored in the places `used`.
 
     Raises:
-        Refused: a server cannot be reached, or somebody uses what is there.
+        Refused: a server cannot be reached, or something is in use.
     """
     until = time.monotonic() + LET_GO
     while True:
@@ -120,8 +120,11 @@ async def _look(used: Sequence[Place]) -> list[Thing]:
 
 
 def _once(things: Sequence[Thing]) -> list[Thing]:
-    """Leave out what was found twice: a service that was given a server of its own later has its
-    databases in two places, and the others lie in both."""
+    """Return `things` without duplicates.
+
+    A service that later got a server of its own has databases in two places; either may also
+    have the other services' databases.
+    """
     return list(
         {
             (places.hosts(each.place.uri), each.name)
@@ -153,7 +156,7 @@ async def _things(place: Place) -> list[Thing]:
 
 
 def _reason(error: Exception) -> str:
-    """Return the beginning of what a library says: MongoDB's goes on for lines."""
+    """Return the beginning of a library's message: MongoDB's have many lines."""
     return str(error).partition(" (configured timeouts")[0][:200] or type(error).__name__
 
 
@@ -174,8 +177,8 @@ async def _databases(
 
 
 async def _connected(client: mongodb.Client) -> set[str]:
-    """Return the names of the applications that are connected, as far as our user may see them."""
-    # Where it may not, the queues' consumers still tell of services.
+    """Return the names of connected applications, as far as our user may see them."""
+    # If the user may not see them, the queues' consumers still show running services.
     with suppress(OperationFailure):
         connections = await client.admin.aggregate([{"$currentOp": {"idleConnections": True}}])
         return {str(each.get("appName")) async for each in connections}
@@ -196,7 +199,7 @@ async def _queues(place: RabbitMQ) -> list[Thing]:
     async with await _rabbitmq(place) as connection:
         for service in SERVICES:
             for name in (*topology.queues(service), topology.shared_request_queue(service)):
-                # A channel each: RabbitMQ closes it where there is no such queue.
+                # One channel per check: RabbitMQ closes the channel if the queue is missing.
                 with suppress(ChannelNotFoundEntity):
                     async with connection.channel() as channel:
                         queue = await channel.declare_queue(name, passive=True)
@@ -236,7 +239,7 @@ async def _delete_ledger(path: str) -> None:
 
 
 async def _delete(things: Sequence[Thing], console: Console) -> int:
-    """Delete all of `things`, and say so of each; return how many could not be."""
+    """Delete all `things`, and print the result for each; return the number of failures."""
     failed = 0
     for thing in things:
         try:

@@ -1,8 +1,9 @@
-"""Runs a command of the Makefile that would be silent for long, and says so meanwhile.
+"""Runs a command of the Makefile, and shows progress while the command is silent.
 
     PYTHONPATH=src python3 -m cartwheel.local.shown "checking the types" basedpyright
 
-Its output follows when it has ended, its status is handed on. Only the standard library.
+It prints the command's output at the end, and exits with its status. It uses only the standard
+library.
 """
 
 import os
@@ -23,10 +24,10 @@ class Failed(Exception):
 
 
 def output_of(doing: str, command: Sequence[str]) -> bytes:
-    """Run `command` and return what it wrote.
+    """Run `command`; return its output.
 
     Raises:
-        Failed: it did not end well.
+        Failed: its status is not 0.
     """
     colors = {"FORCE_COLOR": "1"} if sys.stdout.isatty() else {}
     with Console().doing(doing):

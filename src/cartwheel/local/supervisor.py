@@ -1,12 +1,12 @@
-"""Keeps processes running: starts them, waits until they are ready, starts again what dies.
+"""Keeps processes running: starts them, waits until they are ready, restarts them when they die.
 
 async with supervising(home, console) as supervisor:
     await supervisor.run(Command(name="payments", argv=(...), environment={...}))
-    await supervisor.kill("payments")     # kill -9: it is started again by itself
+    await supervisor.kill("payments")     # kill -9: the supervisor restarts it
     await supervisor.ready("payments")
-    await supervisor.kill_for_good("payments")    # stays away until
+    await supervisor.kill_for_good("payments")    # it stays down until the next line
     await supervisor.start("payments")
-    await supervisor.stop("payments")     # SIGTERM: the same
+    await supervisor.stop("payments")     # SIGTERM: it stays down, too
 """
 
 import asyncio
@@ -28,18 +28,18 @@ from cartwheel.local.console import Console
 
 FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 0.5, 15.0
 GOOD_RUN_SECONDS = 30.0
-"""After that many seconds a process counts as well again, and its next restart is quick."""
+"""A process that has run this long counts as healthy: its next restart is quick again."""
 
 STOP_BUDGET = 9.0
-"""Everything has ended in so many seconds, not counting the drain; what has not is killed."""
+"""Seconds, after the drain, in which everything must end. What has not ended is killed."""
 
 
 class CannotStart(Exception):
-    """A process ended or stayed silent instead of becoming ready; holds what it logged last."""
+    """A process ended, or was not ready in time. The message has the end of its log."""
 
 
 class _Kept:
-    """What is known about one process that is kept running."""
+    """The state of one process that is kept running."""
 
     def __init__(self, command: Command) -> None:
         self.command = command
@@ -51,7 +51,7 @@ class _Kept:
 
 
 class Supervisor:
-    """Made by `supervising`; every method names a process by its command's name."""
+    """Made by `supervising`. A process's name is the name of its command."""
 
     def __init__(
         self, home: Path, sockets: Path, console: Console, *, stop_seconds: float = STOP_BUDGET
@@ -68,18 +68,18 @@ class Supervisor:
         return list(self._kept)
 
     def log(self, name: str) -> Path:
-        """Return the file that gets what the process writes."""
+        """Return the file with the process's output."""
         return self.home / "logs" / f"{name}.log"
 
     def command(self, name: str) -> Command:
-        """Return how the process is started."""
+        """Return the command that starts the process."""
         return self._kept[name].command
 
     def pid(self, name: str) -> int:
         """Return the process id.
 
         Raises:
-            ProcessLookupError: it does not run at the moment.
+            ProcessLookupError: the process is not running at the moment.
         """
         return self._process(name).pid
 
@@ -90,7 +90,7 @@ class Supervisor:
         return process
 
     async def run(self, command: Command) -> None:
-        """Take on a process, start it, and return when it is ready.
+        """Add a process, start it, and return when it is ready.
 
         Raises:
             CannotStart: it ended before it was ready, or took too long.
@@ -100,7 +100,7 @@ class Supervisor:
             await self.start(command.name)
 
     async def start(self, name: str) -> None:
-        """Start a process that was stopped on purpose; return when it is ready. Repeatable.
+        """Start a process that was deliberately stopped; return when it is ready. Repeatable.
 
         Raises:
             CannotStart: it ended before it was ready, or took too long.
@@ -125,7 +125,7 @@ class Supervisor:
             raise self._cannot_start(name, f"was not ready in {kept.command.start_limit:g} s")
 
     async def run_to_end(self, command: Command) -> None:
-        """Run something that ends by itself.
+        """Run a process that ends by itself.
 
         Raises:
             CannotStart: it failed.
@@ -140,26 +140,26 @@ class Supervisor:
             raise self._cannot_start(command.name, how_it_ended(process))
 
     async def ready(self, *names: str) -> None:
-        """Return when the named processes (all, if none is named) are ready."""
+        """Return when the named processes are ready; without names, when all are."""
         for name in names or self.names:
             await self._kept[name].ready.wait()
 
     async def stop(self, *names: str, limit: float | None = None) -> None:
-        """End the processes by SIGTERM, together; kill what has not ended within its limit.
+        """End the processes together with SIGTERM; kill those that exceed their limit.
 
-        They stay away until `start`.
+        They stay down until `start`.
         """
         await asyncio.gather(*(self._end(self._kept[name], limit) for name in names))
 
     def next_time(self, name: str, environment: Mapping[str, str]) -> None:
-        """Give the process `environment` as well the next time it is started, and only then."""
+        """Add `environment` to the process's variables for its next start only."""
         self._kept[name].next_time = environment
 
     async def kill(self, name: str) -> None:
-        """Kill -9 the process with its helpers; it will be started again by itself.
+        """Kill -9 the process and its helpers. The supervisor then restarts it.
 
         Raises:
-            ProcessLookupError: it does not run at the moment.
+            ProcessLookupError: the process is not running at the moment.
         """
         process = self._process(name)
         kill_session(process)
@@ -167,32 +167,32 @@ class Supervisor:
         self._kept[name].ready.clear()
 
     async def kill_for_good(self, name: str) -> None:
-        """Kill -9 the process with its helpers; it stays away until `start`. Repeatable."""
+        """Kill -9 the process and its helpers. It stays down until `start`. Repeatable."""
         kept = self._kept[name]
-        kept.unwanted.set()  # said first, so that nobody starts it in between
+        kept.unwanted.set()  # before the kill, so that it is not restarted in between
         if kept.process is not None:
             kill_session(kept.process)
             await kept.process.wait()
         await self._end(kept, None)
 
     def freeze(self, name: str) -> None:
-        """Stop the process and its helpers by SIGSTOP: connections stay open, nothing is answered.
+        """Freeze the process and its helpers with SIGSTOP: connections stay open, without answers.
 
         Raises:
-            ProcessLookupError: it does not run at the moment.
+            ProcessLookupError: the process is not running at the moment.
         """
         os.killpg(self._process(name).pid, signal.SIGSTOP)
 
     def thaw(self, name: str) -> None:
-        """Let a frozen process go on; one that runs is not disturbed.
+        """Let a frozen process continue. A running one is not affected.
 
         Raises:
-            ProcessLookupError: it does not run at the moment.
+            ProcessLookupError: the process is not running at the moment.
         """
         os.killpg(self._process(name).pid, signal.SIGCONT)
 
     async def close(self) -> None:
-        """Stop everything, users of a part before the part, within the budget."""
+        """Stop everything within the budget, each process before its dependencies."""
         drain = max((kept.command.drain_seconds for kept in self._kept.values()), default=0.0)
         deadline = time.monotonic() + self._stop_seconds + drain
         for layer in sorted({kept.command.layer for kept in self._kept.values()}, reverse=True):
@@ -200,7 +200,7 @@ class Supervisor:
             await self.stop(*names, limit=max(0.5, deadline - time.monotonic()))
 
     def hurry(self) -> None:
-        """Have what is ending now drain no longer."""
+        """End the drain of the processes that are stopping."""
         for kept in self._kept.values():
             if not (kept.unwanted.is_set() and kept.command.drain_seconds):
                 continue
@@ -213,8 +213,8 @@ class Supervisor:
             return
         if kept.process is not None and kept.process.returncode is None:
             kept.process.terminate()
-            with suppress(ProcessLookupError):  # it has ended already
-                self.thaw(kept.command.name)  # a frozen process would not notice
+            with suppress(ProcessLookupError):  # the process has ended already
+                self.thaw(kept.command.name)  # a frozen process does not handle signals
         patience = kept.command.stop_limit + kept.command.drain_seconds
         if limit is not None:
             patience = min(patience, limit)
@@ -226,10 +226,10 @@ class Supervisor:
         kept.keeper = None
 
     async def _keep(self, kept: _Kept) -> None:
-        """Run the process again and again until it is unwanted.
+        """Run the process, and restart it until it is unwanted.
 
         Raises:
-            CannotStart: it ended by itself before it was ever ready.
+            CannotStart: it ended before it was ready for the first time.
         """
         name = kept.command.name
         was_ready = await self._run_once(kept)
@@ -248,7 +248,7 @@ class Supervisor:
             started = time.monotonic()
             try:
                 await self._run_once(kept)
-            except OSError as error:  # no memory left, say: it is tried again like the rest
+            except OSError as error:  # no memory, say: try again, as after any other failure
                 self.console.say(f"{name} could not be started: {error}")
             well = time.monotonic() - started >= GOOD_RUN_SECONDS
             failures = 1 if well else failures + 1
@@ -263,7 +263,7 @@ class Supervisor:
         )
         with notify.listening(socket) as receiver:
             kept.process = await self._spawn(command, socket)
-            if kept.unwanted.is_set():  # since before there was a process to stop
+            if kept.unwanted.is_set():  # stopped before the process existed
                 kept.process.terminate()
             probe = kept.command.probe
             announce = asyncio.create_task(
@@ -297,9 +297,9 @@ async def _announce(ready: asyncio.Event, signal: Awaitable[None]) -> None:
 async def supervising(
     home: Path, console: Console, *, stop_seconds: float = STOP_BUDGET
 ) -> AsyncGenerator[Supervisor]:
-    """Yield a supervisor for the instance at `home`; in the end nothing of it runs any more.
+    """Yield a supervisor for the instance at `home`. At the end, no process of it is left.
 
-    What has not ended `stop_seconds` after it was asked to is killed.
+    Processes that have not ended within `stop_seconds` are killed.
     """
     instance.make_folder(instance.make_folder(home) / "logs")
     supervisor = Supervisor(home, notify.folder(home), console, stop_seconds=stop_seconds)
@@ -308,6 +308,6 @@ async def supervising(
     finally:
         with console.doing("ending the processes"):
             await supervisor.close()
-        # Those that make a session of their own: Erlang's epmd, and what crashed parts left.
+        # Those with a session of their own: Erlang's epmd, and leftovers of crashed dependencies.
         await leftovers.clear(home, grace=0)
         shutil.rmtree(supervisor.sockets, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Runs a whole instance: for `cartwheel up`, and for tests.
+"""Runs a whole instance, for `cartwheel up` and for tests.
 
 async with running(home) as system:                                   # everything
-async with running(home, processes=(), setup=()) as system:           # only the parts
+async with running(home, processes=(), setup=()) as system:           # only the dependencies
     system.environment["MONGODB_URI"]
     await system.supervisor.stop("payments")
 """
@@ -16,8 +16,8 @@ import msgspec
 from cartwheel.local import instance, leftovers, places, ports
 from cartwheel.local.command import Command
 from cartwheel.local.console import QUIET, Console
+from cartwheel.local.dependencies import side_by_side, start_dependencies
 from cartwheel.local.given import check_servers, check_settings
-from cartwheel.local.parts import side_by_side, start_parts
 from cartwheel.local.preflight import check_port
 from cartwheel.local.processes import PROCESSES, SETUP, Process, command, complete, settings
 from cartwheel.local.replicas import arranged
@@ -25,7 +25,7 @@ from cartwheel.local.supervisor import Supervisor, supervising
 
 
 class System(msgspec.Struct, frozen=True):
-    """A running instance: what reaches it, and who keeps it running."""
+    """A running instance: its variables, and its supervisor."""
 
     environment: dict[str, str]
     supervisor: Supervisor
@@ -47,17 +47,17 @@ async def running(
 ) -> AsyncGenerator[System]:
     """Run the instance in `home` for as long as the body runs.
 
-    Without a `port` the gateway gets a free one. What `given` names is used, not started. `setup`
-    prepares all servers; without it, those that are given are not even looked at.
+    Without a `port`, the gateway gets a free one. Servers in `given` are used, not started. `setup`
+    prepares all servers. Without it, the given servers are not even checked.
 
     Raises:
-        instance.InUse: it runs already.
+        instance.InUse: the instance is running already.
         instance.NotPrivate: something in `home` belongs to another user.
-        BadSettings: something that is given is malformed.
+        BadSettings: a setting in `given` is malformed.
         PortUnusable: the gateway cannot listen on `port`.
-        Unusable: a server that is given cannot be used.
-        packages.Missing: something has to be installed or named first.
-        CannotStart: a part or process does not start.
+        Unusable: a server in `given` cannot be used.
+        packages.Missing: something has to be installed or set first.
+        CannotStart: a dependency or a process does not start.
         Unfit: the emulator's tokens do not verify.
     """
     home = absolute(home)
@@ -68,11 +68,11 @@ async def running(
         if setup:
             await check_servers(given, console)
         async with supervising(home, console) as supervisor:
-            parts = await start_parts(supervisor, given)
-            environment = parts | settings(home, given, port)
+            provided = await start_dependencies(supervisor, given)
+            environment = provided | settings(home, given, port)
             if setup:
                 await run_setup(supervisor, setup, environment)
-                # Before anything of worth is stored there, and after they have answered.
+                # After the servers have answered, and before any real data is stored there.
                 places.remember(home, places.given(given))
             await side_by_side(
                 supervisor.run(command(process, environment))
@@ -84,10 +84,10 @@ async def running(
 
 @asynccontextmanager
 async def held(home: Path, console: Console) -> AsyncGenerator[None]:
-    """Hold the instance for as long as the body runs; what an earlier run left behind is ended.
+    """Lock the instance for as long as the body runs, after ending leftovers of an earlier run.
 
     Raises:
-        instance.InUse: it runs already.
+        instance.InUse: the instance is running already.
         instance.NotPrivate: something in `home` belongs to another user.
     """
     with instance.lock(home):

@@ -1,4 +1,4 @@
-"""The whole system as a cluster on one machine, whose parts can be killed, frozen and cut off.
+"""The whole system as a cluster on one machine. Its nodes can be killed, frozen and cut off.
 
     async with cluster(home) as shop:
         await shop.kill("rabbitmq.1")

@@ -13,18 +13,18 @@ from cartwheel.local import instance, rabbitmq
 from cartwheel.local.cluster.network import Network
 from cartwheel.local.cluster.waiting import until
 from cartwheel.local.command import Command
+from cartwheel.local.dependencies import side_by_side
 from cartwheel.local.host import Host
-from cartwheel.local.parts import side_by_side
 from cartwheel.local.rabbitmq import Node
 from cartwheel.local.supervisor import Supervisor
 
 NAMES = ("rabbitmq.1", "rabbitmq.2", "rabbitmq.3")
 USER = "cartwheel"
 START_SECONDS = 180.0
-"""A node that was not the last to stop waits for the others, and three boot at once."""
+"""A node that was not the last to stop waits for the others, and three nodes boot at once."""
 
 FINDS_BACK_SECONDS = 20.0
-"""A node that was cut off notices after up to 7 s, and then starts anew."""
+"""A node that was cut off notices this after up to 7 s, and then restarts."""
 
 _SETTLES_SECONDS = 2.0
 _ANSWER_SECONDS = 3.0
@@ -38,15 +38,16 @@ cluster_formation.peer_discovery_backend = classic_config
 cluster_formation.discovery_retry_limit = {retries}
 cluster_formation.discovery_retry_interval = 500
 
-# Of a cluster in two, only the greater part goes on: nothing is confirmed by both.
+# In a partition, only the majority continues, so no two sides confirm messages.
 cluster_partition_handling = pause_minority
-# A node that has said nothing for 5 s is taken for lost. Until then, whatever needs all nodes, such
-# as declaring a queue, waits for it; by default that would be 60 s.
+# A node that has been silent for 5 s counts as lost. Until then, operations that need all nodes,
+# such as declaring a queue, wait for it. The default is 60 s.
 net_ticktime = 5
-# Otherwise every leader is on the node that `cartwheel setup` has reached.
+# Otherwise all leaders would be on the node that `cartwheel setup` connects to.
 queue_leader_locator = balanced
 
-# `cartwheel setup` looks after the queues' members here. It needs no statistics, which cost much.
+# `cartwheel setup` uses it to maintain the queues' members. It needs no statistics, which are
+# expensive.
 management.tcp.ip = {address}
 management.tcp.port = {management_port}
 management_agent.disable_metrics_collector = true
@@ -59,7 +60,7 @@ case {rabbit:is_booted(), erlang:function_exported(rabbit_nodes, list_running, 0
     {true, false} -> length(rabbit_nodes:all_running())
 end.
 """
-"""RabbitMQ 3.10 has the last name, 4.0 the one before."""
+"""RabbitMQ 3.10 has the last of these functions, 4.0 the one before."""
 
 
 class Brokers(msgspec.Struct, frozen=True):
@@ -87,28 +88,28 @@ class Brokers(msgspec.Struct, frozen=True):
 
     @property
     def variables(self) -> dict[str, str]:
-        """What reaches the cluster."""
+        """Return the variables with the cluster's addresses."""
         return {
             "RABBITMQ_URL": ",".join(self.urls),
             "RABBITMQ_MANAGEMENT_URL": ",".join(self.management_urls),
         }
 
     def commands(self) -> list[Command]:
-        """Write the nodes' configuration; return how they are started."""
+        """Write the nodes' configuration; return the commands that start them."""
         return [
             msgspec.structs.replace(rabbitmq.command(self.home, node), start_limit=START_SECONDS)
             for node in self.nodes.values()
         ]
 
     async def running(self, name: str) -> int:
-        """Return how many nodes take part, in the opinion of the node `name`; 0 if it has none."""
+        """Return how many nodes are in the cluster, as the node `name` sees it; 0 if it is down."""
         said = await self.evaluate(name, _RUNNING)
         return int(said) if said.isdigit() else 0
 
     async def evaluate(self, name: str, code: str) -> str:
-        """Return the value of `code`, in Erlang, at the node `name`; "" where it does not answer.
+        """Return the value of the Erlang `code` on the node `name`; "" if the node does not answer.
 
-        It is asked from beside it, so also when it is cut off.
+        The call comes from the node's own network, so it works even if the node is cut off.
         Source: https://www.erlang.org/doc/apps/erl_interface/erl_call_cmd
         """
         node = self.nodes[name]
@@ -119,7 +120,7 @@ class Brokers(msgspec.Struct, frozen=True):
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,
-            start_new_session=True,  # a Ctrl-C at the terminal is not for it
+            start_new_session=True,  # protects it from a Ctrl-C at the terminal
         )
         output = b""
         try:
@@ -134,10 +135,10 @@ class Brokers(msgspec.Struct, frozen=True):
         return said.removeprefix("{ok, ").removesuffix("}") if said.startswith("{ok, ") else ""
 
     async def finds_back(self, name: str, others: Iterable[str]) -> bool:
-        """Return whether the node, reachable again, comes to agree with `others` on who takes part.
+        """Return whether the node, when reachable again, agrees with `others` on the members.
 
-        One that goes on just when the others have given it up may not notice that it was away: they
-        leave it out from then on, until it is restarted.
+        A node that resumes just after the others declared it lost may not notice that it was gone.
+        They then leave it out until it is restarted.
         Source: https://www.rabbitmq.com/docs/partitions#recovering
         """
 
@@ -148,7 +149,7 @@ class Brokers(msgspec.Struct, frozen=True):
         async def settled() -> bool:
             if not await agree():
                 return False
-            await asyncio.sleep(_SETTLES_SECONDS)  # they may only not have noticed yet
+            await asyncio.sleep(_SETTLES_SECONDS)  # some may not have noticed yet
             return await agree()
 
         with suppress(TimeoutError):
@@ -158,13 +159,13 @@ class Brokers(msgspec.Struct, frozen=True):
         return False
 
     async def are_healthy(self) -> bool:
-        """Return whether each node says that all take part."""
+        """Return whether each node sees all nodes in the cluster."""
         said = await asyncio.gather(*map(self.running, self.nodes))
         return all(number == len(self.nodes) for number in said)
 
 
 def choose(home: Path, network: Network) -> Brokers:
-    """Return the nodes of the instance at `home`, with the ports and secrets that it remembers."""
+    """Return the nodes of the instance at `home`, with its stored ports and secrets."""
     hosts = {_erlang_host(name): network.hosts[name].address for name in NAMES}
     password = instance.remember(home, "rabbitmq_password", lambda: secrets.token_urlsafe(24))
     nodes = "\n".join(
@@ -175,7 +176,7 @@ def choose(home: Path, network: Network) -> Brokers:
     epmd_port = instance.port(home, "epmd")
 
     def node(name: str, host: Host) -> Node:
-        # The first looks for the others in vain, and is then the cluster that they join.
+        # The first node finds no other, and so forms the cluster that the others join.
         retries = 2 if name == NAMES[0] else 120
         settings = _SETTINGS.format(
             user=USER,
@@ -202,15 +203,15 @@ def choose(home: Path, network: Network) -> Brokers:
 
 
 async def start(supervisor: Supervisor, brokers: Brokers) -> dict[str, str]:
-    """Start the nodes; return when they are one cluster, with the variables that reach it.
+    """Start the nodes; when they are one cluster, return the variables with its addresses.
 
     Raises:
-        CannotStart: one does not start.
+        CannotStart: a node does not start.
     """
     commands = brokers.commands()
     known = [each for each in commands if (brokers.home / each.name / "data").exists()]
-    # Nodes that are a cluster wait for those that have stopped after them, so all at once. Two that
-    # are none yet may each become one of their own, so first one alone.
+    # Nodes of an existing cluster wait for those that stopped after them, so start all at once.
+    # New nodes that start together may form separate clusters, so start one alone first.
     founders = known or commands[:1]
     await side_by_side(map(supervisor.run, founders))
     await side_by_side(supervisor.run(each) for each in commands if each not in founders)
@@ -222,11 +223,11 @@ def _management_port(home: Path, name: str) -> int:
 
 
 def _erlang_host(name: str) -> str:
-    """Return the host in the node's name. It stays when the address changes, as the data must."""
+    """Return the host in the node's name. It must not change with the address, or data is lost."""
     return name.replace(".", "-")
 
 
 def _erlang_name(name: str) -> str:
-    # On loopback, where all share one name server, what is before the @ has to differ as well.
+    # On loopback all nodes share one name server, so the part before the @ has to differ as well.
     host = _erlang_host(name)
     return f"{host}@{host}"

@@ -1,6 +1,6 @@
-"""`cartwheel cluster …`, as typed by a person.
+"""The command line of `cartwheel cluster`.
 
-What only a running cluster needs is imported when one is started: `--help` does without.
+Code that only a running cluster needs is imported when one starts, so `--help` does not load it.
 """
 
 import asyncio
@@ -90,7 +90,7 @@ async def _until_stopped(home: Path, port: int, console: Console) -> None:
 
 
 def _show(started: "Cluster", home: Path) -> None:
-    """Print what runs where, and what can be done with it."""
+    """Print the addresses, and the commands for the cluster."""
     from cartwheel.local.cluster.table import rows, table
 
     shown = table(tuple(rows(started.faults, started.system.supervisor)))

@@ -1,6 +1,6 @@
-"""How `cartwheel cluster kill …`, typed in another terminal, reaches the running cluster.
+"""The connection from `cartwheel cluster kill …` in another terminal to the running cluster.
 
-`cartwheel cluster up` listens on a socket that only its owner can open. One connection carries one
+`cartwheel cluster up` listens on a socket that only its owner can open. A connection carries one
 order and one answer, each a line of JSON.
 """
 
@@ -27,18 +27,18 @@ _LONGEST_ORDER = 4096
 
 
 class NotRunning(Exception):
-    """There is no cluster to reach."""
+    """No cluster is running."""
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What is to be done, to which processes: all at once, but restarts one after the other."""
+    """What to do to which processes. All are done at once, except for restarts."""
 
     verb: Verb
     names: tuple[str, ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """Why it was refused (nothing, if it was done), and how the processes are now."""
+    """The reason for a refusal (empty if the order was done), and the processes' states."""
 
     refused: str = ""
     mistyped: bool = False
@@ -47,7 +47,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def listening(faults: Faults, supervisor: Supervisor) -> AsyncGenerator[None]:
-    """Take orders for as long as the body runs."""
+    """Accept orders for as long as the body runs."""
     server = await asyncio.start_unix_server(
         partial(_take, faults, supervisor), supervisor.sockets / _SOCKET, limit=_LONGEST_ORDER
     )
@@ -70,14 +70,14 @@ async def _take(
         )
         writer.write(msgspec.json.encode(answer))
         await writer.drain()
-    except (OSError, ValueError):  # somebody else's line, or nobody waits for the answer any more
+    except (OSError, ValueError):  # not an order, or the sender no longer waits for the answer
         pass
     finally:
         writer.close()
 
 
 async def _carry_out(order: Order, faults: Faults) -> list[Exception]:
-    """Do what `order` says; return what was refused, or could not be started."""
+    """Carry out `order`; return the refusals and failures."""
     does: dict[Verb, Callable[[str], Awaitable[None]]] = {
         "kill": faults.kill,
         "stop": faults.stop,
@@ -100,10 +100,10 @@ async def _carry_out(order: Order, faults: Faults) -> list[Exception]:
 
 
 def give(home: Path, order: Order) -> Answer:
-    """Have the cluster at `home` carry out `order`; return its answer once that is done.
+    """Have the cluster at `home` carry out `order`; return its answer when that is done.
 
     Raises:
-        NotRunning: nobody takes orders there.
+        NotRunning: no cluster is running there.
     """
     with socket.socket(socket.AF_UNIX) as connection:
         try:

@@ -1,12 +1,12 @@
-"""What is done to a running process on purpose, and undone.
+"""Faults that are injected into running processes, and healed.
 
-| fault     | what is done                      | how it is undone                              |
+| fault     | injected by                       | healed by                                     |
 |-----------|-----------------------------------|-----------------------------------------------|
-| kill      | SIGKILL                           | it is started                                 |
+| kill      | SIGKILL                           | starting the process                          |
 | stop      | SIGSTOP                           | SIGCONT                                       |
-| partition | its node's cable is pulled        | it is plugged in                              |
-| restart   | SIGTERM, and once it has ended    | nothing to undo                               |
-|           | it is started                     |                                               |
+| partition | pulling the node's cable          | plugging it in                                |
+| restart   | SIGTERM, then starting            | nothing to heal                               |
+|           | the process again                 |                                               |
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -26,18 +26,18 @@ class State(StrEnum):
 
 
 class Refused(Exception):
-    """The fault cannot be done, and nothing was; the message says why."""
+    """The fault is not possible, and nothing was done. The message says why."""
 
 
 class NoSuchProcess(Refused):
-    """The message lists those that there are."""
+    """No process has this name. The message lists the names."""
 
 
 class Faults:
-    """Does them to the processes of `supervisor`, and remembers what it has done.
+    """Injects faults into the processes of `supervisor`, and keeps their states.
 
-    Each method returns when it is done, and may be cancelled and repeated. A name that there is
-    not, a second fault of a process that has one, and healing one that has none are Refused.
+    Each method returns when it is done, and may be canceled and repeated. An unknown name, a second
+    fault in the same process, and healing a process without a fault are Refused.
     """
 
     def __init__(
@@ -54,17 +54,17 @@ class Faults:
 
     @property
     def broken(self) -> list[str]:
-        """The processes that can be healed."""
+        """Return the processes that can be healed."""
         return list(self._states)
 
     async def kill(self, name: str) -> None:
-        """Kill -9 the process with its helpers; it stays down until it is healed."""
+        """Kill -9 the process and its helpers. It stays down until it is healed."""
         async with self._changing(name, State.RUNNING):
             self._states[name] = State.KILLED
             await self._supervisor.kill_for_good(name)
 
     async def stop(self, name: str) -> None:
-        """Freeze the process: its connections stay open, and it answers nothing."""
+        """Freeze the process: its connections stay open, but it does not answer."""
         async with self._changing(name, State.RUNNING):
             try:
                 self._supervisor.freeze(name)
@@ -85,12 +85,12 @@ class Faults:
             self._states[name] = State.CUT_OFF
 
     async def heal(self, name: str) -> None:
-        """Undo what was done to the process; return when it is up, and before it has caught up.
+        """Heal the process; return when it is up, which may be before it has caught up.
 
-        A node of RabbitMQ that does not find back to its cluster is restarted.
+        A RabbitMQ node that does not rejoin its cluster is restarted.
 
         Raises:
-            CannotStart: it does not start, and stays down.
+            CannotStart: the process does not start, and stays down.
         """
         async with self._changing(name, State.KILLED, State.STOPPED, State.CUT_OFF):
             match self.state(name):
@@ -113,25 +113,25 @@ class Faults:
             await self._restart(name)
 
     async def _restart(self, name: str) -> None:
-        self._states[name] = State.KILLED  # until it is up; so it can be healed if it does not come
+        self._states[name] = State.KILLED  # until it is up: a failed start can then be healed
         await self._supervisor.stop(name)
         await self._supervisor.start(name)
 
     async def restart(self, name: str) -> None:
-        """End the process by SIGTERM, wait for it, start it; return when it is ready.
+        """End the process with SIGTERM, wait for it, and start it; return when it is ready.
 
         Raises:
-            CannotStart: it does not start. It counts as killed, so that it can be healed.
+            CannotStart: it does not start. It then counts as killed, so that it can be healed.
         """
         async with self._changing(name, State.RUNNING):
             await self._restart(name)
             del self._states[name]
 
     def check(self, names: Sequence[str]) -> None:
-        """Return if there are processes of these names.
+        """Check that all names exist.
 
         Raises:
-            NoSuchProcess: there is none of one name.
+            NoSuchProcess: no process has one of the names.
         """
         for name in names:
             if name not in self._supervisor.names:

@@ -1,4 +1,4 @@
-"""HAProxy in front of the gateways. It asks each whether it is ready, spares the others."""
+"""HAProxy in front of the gateways. It sends requests only to gateways that report ready."""
 
 import asyncio
 import os
@@ -14,18 +14,18 @@ from cartwheel.local.command import Command
 
 NAME = "haproxy"
 LAYER = 3
-"""Above the gateways, so it is stopped before them."""
+"""A layer above the gateways, so HAProxy is stopped before them."""
 
 _SETTINGS = """\
 defaults
     mode http
     option forwardfor
     timeout connect 1s
-    # Longer than the gateway's own 10 s, so that it is the gateway that answers.
+    # Longer than the gateway's own limit of 10 s, so that the gateway's answer comes first.
     timeout client 60s
     timeout server 60s
     timeout check 2s
-    # A gateway that refuses the connection has seen nothing of the request: another one gets it.
+    # A gateway that refuses a connection has not seen the request, so another one may get it.
     retries 2
     option redispatch 1
 
@@ -42,7 +42,7 @@ backend gateways
     option httpchk
     http-check send meth GET uri /health/ready
     http-check expect status 200
-    # One that says it is unready gets nothing more after 1.5 s; it goes on for DRAIN_SECONDS.
+    # A gateway that reports unready gets no requests after 1.5 s. It runs on for DRAIN_SECONDS.
     default-server check inter 1s fastinter 500ms fall 2 rise 1
 {servers}
 """
@@ -53,12 +53,12 @@ def find() -> str | None:
 
 
 def missing_packages() -> dict[str, str]:
-    """Return Debian's packages that are lacking, each with what it is for."""
+    """Return the missing Debian packages, each with its purpose."""
     return {} if find() else {"haproxy": "the balancer before the gateways"}
 
 
 def command(home: Path, host: str, port: int, gateways: Mapping[str, int]) -> Command:
-    """Return how to start the balancer at `host`, before gateways on these ports of loopback."""
+    """Return the command for the balancer at `host`, for gateways on these ports of loopback."""
     folder = instance.make_folder(home / NAME)
     address = f"[{host}]" if ":" in host else host
     servers = "\n".join(f"    server {name} 127.0.0.1:{at}" for name, at in gateways.items())
@@ -75,7 +75,7 @@ def command(home: Path, host: str, port: int, gateways: Mapping[str, int]) -> Co
 
 
 async def _serves(host: str, port: int) -> None:
-    """Return when a gateway answers through it."""
+    """Return when a gateway answers through HAProxy."""
     async with aiohttp.ClientSession(f"http://{ports.in_url(host)}:{port}") as http:
         while True:
             with suppress(aiohttp.ClientError):

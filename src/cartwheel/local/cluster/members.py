@@ -9,19 +9,19 @@ from cartwheel.local import instance, mongod, replica_set
 from cartwheel.local.cluster.network import Network
 from cartwheel.local.cluster.waiting import until
 from cartwheel.local.command import Command
+from cartwheel.local.dependencies import side_by_side
 from cartwheel.local.host import Host
-from cartwheel.local.parts import side_by_side
 from cartwheel.local.supervisor import Supervisor
 
 NAMES = ("mongod.1", "mongod.2", "mongod.3")
 PARAMETERS = (
-    # A primary that is stopped hands over to another first, if one has caught up by then.
+    # A primary that is stopped first hands over to a secondary, if one has caught up by then.
     "shutdownTimeoutMillisForSignaledShutdown=3000",
 )
 
 
 class Members(msgspec.Struct, frozen=True):
-    """The mongods by their names, each with where it runs and its port."""
+    """The mongods by name, each with its host and port."""
 
     home: Path
     places: dict[str, tuple[Host, int]]
@@ -32,7 +32,7 @@ class Members(msgspec.Struct, frozen=True):
 
     @property
     def variables(self) -> dict[str, str]:
-        """What reaches the set."""
+        """Return the variables with the replica set's addresses."""
         return {"MONGODB_URI": mongod.uri(*self.addresses)}
 
     def commands(self) -> list[Command]:
@@ -49,7 +49,7 @@ class Members(msgspec.Struct, frozen=True):
         ]
 
     async def states(self) -> dict[str, str]:
-        """Return what each member says it is; DOWN where it does not answer."""
+        """Return the state that each member reports; DOWN if it does not answer."""
         said = await replica_set.states(self.addresses)
         return dict(zip(self.places, said, strict=True))
 
@@ -63,15 +63,15 @@ def _probe(address: str) -> Callable[[], Awaitable[None]]:
 
 
 def choose(home: Path, network: Network) -> Members:
-    """Return the members of the instance at `home`, with the ports that it remembers."""
+    """Return the members of the instance at `home`, with its stored ports."""
     return Members(home, {name: (network.hosts[name], instance.port(home, name)) for name in NAMES})
 
 
 async def start(supervisor: Supervisor, members: Members) -> dict[str, str]:
-    """Start the members; return when they are one set, with the variables that reach it.
+    """Start the members; when they are one set, return the variables with its addresses.
 
     Raises:
-        CannotStart: one does not start.
+        CannotStart: a member does not start.
     """
     await side_by_side(map(supervisor.run, members.commands()))
     await replica_set.form(members.addresses)

@@ -1,12 +1,12 @@
-"""A network on this machine in which every node has an address, and a cable that can be pulled.
+"""A network on this machine in which every node has an address and a cable that can be pulled.
 
-Each node gets a network namespace; a pair of virtual interfaces (veth) joins it to a bridge, and
-the bridge to the machine. Pulling the cable is setting the pair's outer end down: nothing arrives
-any more in either direction, and no connection is reset.
+Each node gets a network namespace. A pair of virtual interfaces (veth) joins it to a bridge, which
+is connected to the machine. Pulling the cable means setting the outer end of the pair down: then
+nothing arrives in either direction, and no connection is reset.
 
     198.19.7.1 cw-3f9a01 (bridge) ── cw-3f9a01-1 ── 198.19.7.11 eth0, in cw-3f9a01-rabbitmq.1
 
-It takes root and iproute2. Where it cannot be made, all nodes share loopback.
+It needs root and iproute2. If it cannot be made, all nodes share loopback.
 Source: https://man7.org/linux/man-pages/man8/ip-netns.8.html
 """
 
@@ -28,7 +28,7 @@ from cartwheel.local.console import Console
 from cartwheel.local.host import LOOPBACK, Host
 
 _SUBNETS = ipaddress.IPv4Network("198.19.0.0/16")
-"""Set aside for measuring equipment (RFC 2544), so neither a company's network nor a provider's."""
+"""Reserved for measuring equipment (RFC 2544), so no company or provider uses it."""
 _FIRST_NODE = 11
 
 _CAN_CONNECT = """
@@ -37,37 +37,37 @@ with socket.socket() as probe:
     probe.settimeout(2)
     sys.exit(probe.connect_ex((sys.argv[1], 9)) != int(sys.argv[2]))
 """
-"""Nobody listens there, so what gets through is refused at once."""
+"""Nobody listens on that port, so a packet that gets through is refused at once."""
 
 
 class CannotCutOff(Exception):
-    """The nodes share loopback; the message says why."""
+    """The nodes share loopback. The message says why."""
 
 
 class _Impossible(Exception):
-    """This machine has no namespaces for us; the message says why."""
+    """This machine does not allow network namespaces. The message says why."""
 
 
 class Network(msgspec.Struct, frozen=True):
-    """Where each node is. Without `cables`, all are on loopback, because of `why_not`."""
+    """The nodes' hosts. Without `cables`, all are on loopback, for the reason `why_not`."""
 
     hosts: Mapping[str, Host]
     cables: Mapping[str, str] = {}
     why_not: str = ""
 
     async def cut_off(self, name: str) -> None:
-        """Pull the cable of the node: it reaches nobody, and nobody reaches it. Repeatable.
+        """Pull the node's cable: it reaches nobody, and nobody reaches it. Repeatable.
 
         Raises:
-            CannotCutOff: it is on loopback.
+            CannotCutOff: the node is on loopback.
         """
         await _ip("link", "set", self._cable(name), "down")
 
     async def connect(self, name: str) -> None:
-        """Plug the cable in again. Repeatable.
+        """Plug the node's cable in again. Repeatable.
 
         Raises:
-            CannotCutOff: it is on loopback.
+            CannotCutOff: the node is on loopback.
         """
         await _ip("link", "set", self._cable(name), "up")
 
@@ -78,7 +78,7 @@ class Network(msgspec.Struct, frozen=True):
 
 
 def missing_packages() -> dict[str, str]:
-    """Return Debian's packages that are lacking where namespaces may be made."""
+    """Return the Debian packages that are missing for network namespaces."""
     return {} if _program() or os.geteuid() else {"iproute2": "a network for each node"}
 
 
@@ -86,10 +86,10 @@ def missing_packages() -> dict[str, str]:
 async def network(
     home: Path, names: Sequence[str], console: Console, *, wanted: bool = True
 ) -> AsyncGenerator[Network]:
-    """Yield the network of the instance at `home`; what an earlier run left of it is removed.
+    """Yield the network of the instance at `home`, after removing leftovers of an earlier run.
 
-    The body has ended all processes in it when it ends. Unless it is `wanted`, all nodes share
-    loopback, as where there can be none.
+    The body must have ended all processes in the network. If it is not `wanted`, or not possible,
+    all nodes share loopback.
     """
     tag = tag_of(home)
     try:
@@ -104,12 +104,12 @@ async def network(
 
 
 async def remove(home: Path) -> None:
-    """Remove what a run of the instance at `home` that was killed has left. Repeatable."""
+    """Remove what a killed run of the instance at `home` has left behind. Repeatable."""
     await _remove(tag_of(home))
 
 
 def tag_of(home: Path) -> str:
-    """Return what all names of the instance's network begin with."""
+    """Return the prefix of all names in the instance's network."""
     return f"cw-{hashlib.sha256(str(home).encode()).hexdigest()[:6]}"
 
 
@@ -117,7 +117,7 @@ async def _lay(tag: str, names: Sequence[str], *, wanted: bool) -> Network:
     """Make the network.
 
     Raises:
-        _Impossible: the machine does not let us.
+        _Impossible: the machine does not allow it.
     """
     if not wanted:
         raise _Impossible("no network was wanted")
@@ -150,10 +150,10 @@ async def _lay(tag: str, names: Sequence[str], *, wanted: bool) -> Network:
 
 
 async def _check(one: Host, other: Host) -> None:
-    """Return if `one` reaches `other`.
+    """Check that `one` reaches `other`.
 
     Raises:
-        _Impossible: a firewall is in between. Docker has the kernel show it what a bridge forwards.
+        _Impossible: a firewall is in between. Docker makes the kernel filter bridged packets.
     """
     process = await asyncio.create_subprocess_exec(
         *(*one.inside, sys.executable, "-S", "-c", _CAN_CONNECT),
@@ -164,7 +164,7 @@ async def _check(one: Host, other: Host) -> None:
 
 
 async def _free_subnet(tag: str) -> ipaddress.IPv4Network:
-    """Return a /24 that this machine has no route to: the same as last time, if it is free."""
+    """Return a /24 to which this machine has no route: last time's, if it is free."""
     subnets = list(_SUBNETS.subnets(new_prefix=24))
     first = int(tag.removeprefix("cw-"), 16) % len(subnets)
     routes = [line.split()[0] for line in (await _ip("-4", "route", "list")).splitlines() if line]
@@ -176,14 +176,14 @@ async def _free_subnet(tag: str) -> ipaddress.IPv4Network:
 
 
 async def _remove(tag: str) -> None:
-    """Remove what bears the `tag`. Repeatable; where there can be nothing, it does nothing."""
+    """Remove everything named after `tag`. Repeatable. Without `ip`, there is nothing to do."""
     if os.geteuid() or _program() is None:
         return
     links = (await _ip("-o", "link", "list")).splitlines()
     names = [line.split(":")[1].strip().partition("@")[0] for line in links]
     for name in names:
         if name == tag or name.startswith(f"{tag}-"):
-            with suppress(_Impossible):  # it went with its namespace meanwhile
+            with suppress(_Impossible):  # it was removed together with its namespace
                 await _ip("link", "del", name)
     for line in (await _ip("netns", "list")).splitlines():
         if line.startswith(f"{tag}-"):
@@ -196,7 +196,7 @@ def _program() -> str | None:
 
 
 async def _ip(*words: str) -> str:
-    """Run `ip` and return what it writes.
+    """Run `ip`; return its output.
 
     Raises:
         _Impossible: it failed.
@@ -205,7 +205,7 @@ async def _ip(*words: str) -> str:
         *(_program() or "ip", *words),
         stdout=PIPE,
         stderr=PIPE,
-        start_new_session=True,  # a Ctrl-C at the terminal is not for it
+        start_new_session=True,  # protects it from a Ctrl-C at the terminal
     )
     output, complaint = await process.communicate()
     if process.returncode:

@@ -15,9 +15,9 @@ _DRAIN_SECONDS = "5"
 
 
 def with_drain(given: Mapping[str, str]) -> dict[str, str]:
-    """Return `given`, in which gateways drain unless it says otherwise.
+    """Return `given` with a drain time for the gateways, unless it sets one.
 
-    HAProxy notices that one is unready within 1.5 s.
+    HAProxy notices within 1.5 s that a gateway is unready.
     """
     return {**given, "DRAIN_SECONDS": given.get("DRAIN_SECONDS") or _DRAIN_SECONDS}
 
@@ -25,10 +25,10 @@ def with_drain(given: Mapping[str, str]) -> dict[str, str]:
 def commands(
     home: Path, environment: Mapping[str, str], processes: Iterable[Process], replicas: int
 ) -> list[Command]:
-    """Return how to start `replicas` of each process, and the balancer before the gateways.
+    """Return the commands for `replicas` of each process, and for the balancer of the gateways.
 
-    The simulator stays alone: it stands for somebody else's system. Only gateways drain: whoever
-    asks a service learns at once that a replica stops.
+    There is one simulator, because it stands for an external system. Only gateways drain: callers
+    of a service learn at once that a replica stops.
     """
     drain = environment["DRAIN_SECONDS"]
     environment = {**environment, "DRAIN_SECONDS": "0"}
@@ -55,7 +55,7 @@ def commands(
 
 
 def _own(process: str, port: int, drain_seconds: str) -> dict[str, str]:
-    """Return what differs between replicas: the port of the API, or of a service's health."""
+    """Return the variables that differ between replicas: the port of the API or of /health."""
     if process == GATEWAY:
         return {
             "HOST": "127.0.0.1",

@@ -1,4 +1,4 @@
-"""Runs the whole system as a cluster: for `cartwheel cluster up`, and for tests.
+"""Runs the whole system as a cluster, for `cartwheel cluster up` and for tests.
 
 async with cluster(home) as shop:                                # everything
 async with cluster(home, processes=(), setup=()) as shop:        # the nodes and the AWS emulator
@@ -24,23 +24,23 @@ from cartwheel.local.cluster.members import Members
 from cartwheel.local.cluster.network import missing_packages, network
 from cartwheel.local.cluster.waiting import until
 from cartwheel.local.console import QUIET, Console
+from cartwheel.local.dependencies import side_by_side, start_dependencies
 from cartwheel.local.given import check_settings
-from cartwheel.local.parts import side_by_side, start_parts
 from cartwheel.local.preflight import check_port
 from cartwheel.local.processes import PROCESSES, SETUP, Process, settings
 from cartwheel.local.supervisor import supervising
 from cartwheel.local.up import System, absolute, held, run_setup
 
 STOP_SECONDS = 25.0
-"""The processes drain first, then three nodes of RabbitMQ take leave of each other."""
+"""The processes drain first. Then the three RabbitMQ nodes leave the cluster in turn."""
 
 
 class ServerGiven(Exception):
-    """The environment names a server that the cluster has three of its own of."""
+    """The environment names a server, but the cluster has three of its own."""
 
 
 class Cluster(msgspec.Struct, frozen=True):
-    """A running cluster: what reaches it, its nodes, and what can be done to them."""
+    """A running cluster: its addresses, its nodes, and the faults that can be injected."""
 
     system: System
     brokers: Brokers
@@ -52,10 +52,10 @@ class Cluster(msgspec.Struct, frozen=True):
         return self.system.environment
 
     async def healthy(self, *, within_seconds: float = 60.0) -> None:
-        """Return when the nodes of RabbitMQ are one cluster and those of MongoDB one set.
+        """Return when RabbitMQ's nodes are one cluster and MongoDB's are one replica set.
 
         Raises:
-            TimeoutError: they are not after so many seconds.
+            TimeoutError: they are not, `within_seconds`.
         """
         async with asyncio.timeout(within_seconds):
             await until(self.brokers.are_healthy)
@@ -76,18 +76,17 @@ async def cluster(
 ) -> AsyncGenerator[Cluster]:
     """Run the cluster in `home` for as long as the body runs.
 
-    Without a `port` HAProxy gets a free one. RabbitMQ and MongoDB are always the cluster's own.
-    Their nodes have a network to be cut off from, where there can be one; unless they need not be
-    `apart`.
+    Without a `port`, HAProxy gets a free one. RabbitMQ and MongoDB are always the cluster's own. If
+    possible, their nodes get a network in which they can be cut off, unless `apart` is false.
 
     Raises:
-        ServerGiven: `given` names another.
-        instance.InUse: it runs already.
+        ServerGiven: `given` names another server.
+        instance.InUse: the cluster is running already.
         instance.NotPrivate: something in `home` belongs to another user.
-        BadSettings: something that is given is malformed.
+        BadSettings: a setting in `given` is malformed.
         PortUnusable: HAProxy cannot listen on `port`.
-        packages.Missing: something has to be installed or named first.
-        CannotStart: a part or process does not start.
+        packages.Missing: something has to be installed or set first.
+        CannotStart: a dependency or a process does not start.
         Unfit: the emulator's tokens do not verify.
     """
     home = absolute(home)
@@ -109,8 +108,8 @@ async def cluster(
                 [
                     brokers.start(supervisor, three_brokers),
                     members.start(supervisor, three_members),
-                    # As if it were given the nodes: it provides the rest.
-                    start_parts(
+                    # The nodes count as given, so this starts only the other dependencies.
+                    start_dependencies(
                         supervisor, {**given, **three_brokers.variables, **three_members.variables}
                     ),
                 ]

@@ -1,4 +1,4 @@
-"""What runs in the cluster, as rows of a table."""
+"""The processes of the cluster, as rows of a table."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -11,7 +11,7 @@ from cartwheel.local.supervisor import Supervisor
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One process: its name, where it listens, its process id (0 while it has none), its state."""
+    """One process: name, address, process id (0 while it is down) and state."""
 
     name: str
     where: str
@@ -28,7 +28,7 @@ def rows(faults: Faults, supervisor: Supervisor) -> Iterator[Row]:
 
 
 def table(entries: Sequence[Row]) -> Table:
-    """Return the table, in which what is not well stands out."""
+    """Return the table. Processes with a fault stand out."""
     shown = Table("what", "where", "process", "state", title_justify="left")
     for row in entries:
         style = "" if row.state is State.RUNNING else "bold red"

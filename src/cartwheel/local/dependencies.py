@@ -1,6 +1,6 @@
-"""The parts Cartwheel stands on: each is used as the environment names it, or provided.
+"""Cartwheel's dependencies: each is the one that the environment names, or is provided.
 
-| part         | given by                | otherwise              |
+| dependency   | given by                | otherwise              |
 |--------------|-------------------------|------------------------|
 | MongoDB      | MONGODB_URI, or each    | a private mongod       |
 |              | service's own           |                        |
@@ -34,12 +34,12 @@ AWS = (
 _NEEDED_OF_AWS = AWS[:3]
 
 
-async def start_parts(supervisor: Supervisor, given: Mapping[str, str]) -> dict[str, str]:
-    """Provide what `given` does not name, side by side; return the variables that reach all.
+async def start_dependencies(supervisor: Supervisor, given: Mapping[str, str]) -> dict[str, str]:
+    """Start, concurrently, what `given` does not name; return the variables for all dependencies.
 
     Raises:
-        packages.Missing: something has to be installed or named first.
-        CannotStart: a part does not start.
+        packages.Missing: something has to be installed or set first.
+        CannotStart: a dependency does not start.
         Unfit: the emulator's tokens do not verify.
     """
     values = given_databases(given)
@@ -65,22 +65,21 @@ async def start_parts(supervisor: Supervisor, given: Mapping[str, str]) -> dict[
 
 
 def given_databases(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that name the server of one service's database, such as
-    ORDERS_MONGODB_URI."""
+    """Return the variables that name one service's own database server (ORDERS_MONGODB_URI)."""
     variables = map(own_mongodb_uri, DATABASES)
     return {variable: given[variable] for variable in variables if given.get(variable)}
 
 
 def is_aws_given(given: Mapping[str, str]) -> bool:
-    """Return whether the environment names an AWS of its own, or something of one."""
+    """Return whether the environment names an AWS account, or some of its variables."""
     return any(given.get(variable) for variable in AWS[:7])
 
 
 def given_aws(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of the AWS named in the environment; credentials stay where they are.
+    """Return the variables of the AWS account in the environment. Credentials stay where they are.
 
     Raises:
-        packages.Missing: only some of them are set.
+        packages.Missing: only some of the variables are set.
     """
     missing = [variable for variable in _NEEDED_OF_AWS if not given.get(variable)]
     if missing:
@@ -97,7 +96,7 @@ def given_aws(given: Mapping[str, str]) -> dict[str, str]:
 
 
 async def side_by_side(work: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """Do all of `work` at once and return the results; the first failure ends the rest."""
+    """Do all `work` concurrently and return the results. The first failure cancels the rest."""
     tasks = [asyncio.create_task(one) for one in work]
     try:
         return await asyncio.gather(*tasks)
