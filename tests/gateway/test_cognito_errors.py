@@ -31,7 +31,7 @@ async def test_every_error_of_a_call_is_described(
     scripted: Scripted, issuer: Issuer, verifier: tuple[Verifier, Cognito]
 ) -> None:
     """botocore has AWS's own list of the errors of each call."""
-    session: Any = botocore.session.get_session()
+    session: Any = botocore.session.Session()
     cognito: Any = session.get_service_model("cognito-idp")
     app = probe_app(verifier[0], scripted.users, routes=[auth.router])
     seen: set[tuple[str, str]] = set()
