@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import re
 import secrets
 import sys
 from asyncio.subprocess import PIPE, STDOUT
+from collections.abc import AsyncGenerator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -17,7 +19,13 @@ from cartwheel.local.up import System
 from ..waiting import eventually
 from .outside import mailed, tokenized
 
+API_PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 PACKAGE = "generated_shop_client"
+
+
+class Generated(NamedTuple):
+    printed: str
+    home: Path
 
 
 class Client:
@@ -50,9 +58,10 @@ class Client:
 
 
 @pytest.fixture(scope="module")
-async def generated(system: System, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Generate the client as anybody would, in a folder that Python imports from; return what was
-    printed."""
+async def generated(
+    system: System, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[Generated]:
+    """The client, generated as anybody would do it, in a folder that Python imports from."""
     home = tmp_path_factory.mktemp("generated")
     programs = Path(sys.executable).parent
     process = await asyncio.create_subprocess_exec(
@@ -66,23 +75,26 @@ async def generated(system: System, tmp_path_factory: pytest.TempPathFactory) ->
     output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
     sys.path.insert(0, str(home))
-    return output.decode()
+    yield Generated(output.decode(), home)
+    sys.path.remove(str(home))
 
 
 @pytest.fixture
-def client(system: System, generated: str) -> Client:
+def client(system: System, generated: Generated) -> Client:
     return Client(f"{system.url}/api/v1")
 
 
 @pytest.fixture
-async def admin(system: System, generated: str) -> Client:
+async def admin(system: System, generated: Generated) -> Client:
     admin = Client(f"{system.url}/api/v1")
     await admin.log_in(ADMIN)
     return admin
 
 
-def test_a_client_is_generated_without_a_warning_and_has_every_operation(generated: str) -> None:
-    assert "arning" not in generated
+def test_a_client_is_generated_without_a_warning_and_has_every_operation(
+    generated: Generated,
+) -> None:
+    assert "arning" not in generated.printed
     for operation in ("orders.place_order", "payments.create_payment", "products.update_product"):
         import_module(f"{PACKAGE}.api.{operation}")
 
@@ -135,6 +147,21 @@ async def test_it_plays_the_main_job(system: System, client: Client, admin: Clie
     assert [listed.id for listed in page.data] == [order.id]
     [mail] = await mailed(system, email)
     assert order.number in mail["Subject"]
+
+
+async def test_the_example_of_the_page_runs(system: System, generated: Generated) -> None:
+    [example] = re.findall(r"```python\n(.*?)```", API_PAGE.read_text(), re.DOTALL)
+    here = example.replace("cartwheel_client", PACKAGE).replace("http://127.0.0.1:8000", system.url)
+
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", f"{here}print(type(page).__name__)"),
+        env={**os.environ, "PYTHONPATH": str(generated.home)},
+        stdout=PIPE,
+        stderr=STDOUT,
+    )
+    output, _ = await process.communicate()
+
+    assert output.decode() == "OrderPage\n"
 
 
 async def test_it_reads_refusals_and_cancels_without_a_body(admin: Client) -> None:
