@@ -1,4 +1,4 @@
-"""The gateway's wiring: every route, and what the handlers are given."""
+"""The gateway's wiring: every route, and the dependencies of the handlers."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -44,10 +44,10 @@ def create_app(
     look: health.Look,
     routes: Sequence[Router] = ROUTES,
 ) -> Litestar:
-    """Return the whole API. Nothing is reachable without a token unless it says `opt=PUBLIC`."""
+    """Return the whole API. A route needs a token unless it says `opt=PUBLIC`."""
 
-    # Litestar provides in a task group what can be had at once, which costs a request 100 µs and
-    # more; so each of these takes what is provided before it.
+    # Litestar resolves independent dependencies in a task group, which costs a request at least
+    # 100 µs. So each of these depends on the one before it.
     def provide_identity(scope: Scope, bus: Bus) -> Identity:
         return scope["user"]
 
@@ -84,7 +84,7 @@ def create_app(
 
 @asynccontextmanager
 async def assembled(given: Settings, *, bus: RawBus, look: health.Look) -> AsyncGenerator[Litestar]:
-    """Open what the app needs besides the bus, and close it at the end."""
+    """Yield the app. Opens what it needs besides the bus, and closes it at the end."""
     async with (
         aiohttp.ClientSession() as http,
         cognito.connect(
@@ -137,7 +137,7 @@ async def _serve(given: Settings, stop: Stop) -> None:
                 ),
             )
     finally:
-        # Last: answers to the requests in hand came over it.
+        # Last, because the requests in progress get their answers over it.
         await connection.stop()
 
 

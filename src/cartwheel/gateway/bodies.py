@@ -1,7 +1,7 @@
-"""Request bodies: JSON, bounded, decoded straight into the handler's type, and strictly.
+"""Request bodies: JSON, limited in size, decoded strictly into the handler's type.
 
-A handler says `data: JSONBody[PlaceOrder]`; by the time it runs, the body has been read (at most
-MAX_BODY bytes), decoded and validated. Litestar alone would take "2" for a quantity.
+A handler says `data: JSONBody[PlaceOrder]`; when it runs, the body has been read (at most
+MAX_BODY bytes), decoded and validated. Litestar alone would accept "2" as a quantity.
 """
 
 from typing import Any, TypeVar
@@ -18,24 +18,24 @@ Kind = TypeVar("Kind")
 MAX_BODY = 256 * 1024
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding others' bytes may raise."""
+"""What decoding untrusted bytes may raise."""
 
 EXPLAIN = "explain_invalid"
-"""A route's option: a function that gets a body which is not valid, and may raise what is told in
-place of `Invalid`."""
+"""A route's option: a function that gets an invalid body and may raise a better explanation than
+`Invalid`."""
 
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 
 class JsonRequest(Request[Any, Any, Any]):
-    """Litestar's request, whose body is what `data` is annotated with."""
+    """Litestar's request; its body is decoded as the type that `data` is annotated with."""
 
     async def body(self) -> bytes:
         """Return the whole body.
 
         Raises:
-            BodyTooLarge: as soon as it is known.
-            MalformedJson: it did not arrive whole.
+            BodyTooLarge: it exceeds MAX_BODY; raised before the rest is read.
+            MalformedJson: the client disconnected before the body was complete.
         """
         if isinstance(self._body, bytes):
             return self._body
@@ -47,7 +47,7 @@ class JsonRequest(Request[Any, Any, Any]):
         while True:
             event = await self.receive()
             if event["type"] == "http.disconnect":
-                # Nobody is left to read the answer.
+                # Nobody will read the answer.
                 raise MalformedJson("The connection ended before the body did.")
             chunk: bytes = event.get("body", b"")
             size += len(chunk)
@@ -63,10 +63,10 @@ class JsonRequest(Request[Any, Any, Any]):
         """Return the body as the type of the handler's `data`.
 
         Raises:
-            Invalid: it is JSON, but not of that shape; names the field, or tells what the route's
-                EXPLAIN has to say.
-            UnsupportedMediaType: it does not say that it is JSON.
-            MalformedJson: it is no JSON.
+            Invalid: it is JSON of another shape; names the field. The route's EXPLAIN may raise
+                something else.
+            UnsupportedMediaType: its media type is not JSON.
+            MalformedJson: it is not JSON.
         """
         kind = _header(self.scope, b"content-type").partition(b";")[0]
         if kind.strip().lower() != b"application/json":
@@ -92,11 +92,11 @@ class JsonRequest(Request[Any, Any, Any]):
 
 
 def decode(body: bytes, decoder: msgspec.json.Decoder[Kind]) -> Kind:
-    """Return what anybody sent, as the decoder's type.
+    """Return untrusted bytes as the decoder's type.
 
     Raises:
-        Invalid: it is JSON, but not of that shape; names the field.
-        MalformedJson: it is no JSON, or nested too deeply to be read.
+        Invalid: it is JSON of another shape; names the field.
+        MalformedJson: it is not JSON, or is nested too deeply.
     """
     try:
         return decoder.decode(body)
@@ -105,16 +105,16 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[Kind]) -> Kind:
 
 
 def refusal_of(error: Exception, kind: Any) -> Refusal:
-    """Return the refusal of a body that should be a `kind`, and whose decoding raised `error`."""
+    """Return the refusal of a body that should be a `kind` but raised `error` when decoded."""
     if isinstance(error, msgspec.ValidationError):
         errors = [field_errors.of_body(error, kind)]
         return Invalid(field_errors.told(errors), errors=errors)
-    # msgspec's text tells the position only; Python's would quote the body.
+    # No details: Python's message would quote the body.
     return MalformedJson("Send the body as valid JSON in UTF-8.")
 
 
 def _header(scope: Any, name: bytes) -> bytes:
-    """Return a header's value, empty if it is not there; Litestar would parse all of them."""
+    """Return a header's value, or nothing. Litestar would parse all headers."""
     return next((value for key, value in scope["headers"] if key == name), b"")
 
 

@@ -1,4 +1,4 @@
-"""The bus as route handlers get it: they ask services, and know nothing else of them."""
+"""The bus as route handlers see it: they only send requests to services."""
 
 from typing import Any, Protocol, cast
 
@@ -13,7 +13,7 @@ from cartwheel.kernel import Bus as TypedBus
 
 class RawBus(TypedBus, Protocol):
     async def request_raw(self, request: Request[Any]) -> Raw:
-        """Return the answer as the JSON that came; raises what `request` does."""
+        """Return the answer as the JSON received. Raises what `request` raises."""
         ...
 
 
@@ -22,12 +22,12 @@ Bus = NamedDependency[SkipValidation[RawBus]]
 
 
 def services_asked() -> list[str]:
-    """Return the services that are asked here: those whose contracts the routes have loaded."""
+    """Return the services that the gateway calls: those whose contracts the routes import."""
     kinds = cast("list[type[Request[Any]]]", Request.__subclasses__())
     return sorted({kind.service for kind in kinds})
 
 
 async def handed_on(request: Request[Answer], bus: RawBus) -> Response[Answer]:
-    """Answer with what the service answers, as it came: it is JSON already."""
+    """Return the service's answer without decoding it: it is JSON already."""
     answer: Any = bytes(await bus.request_raw(request))
     return Response(answer, media_type="application/json")

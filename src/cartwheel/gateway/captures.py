@@ -1,8 +1,8 @@
-"""Captures that this gateway has just answered, so that it answers their webhooks itself.
+"""Captures that this gateway has just reported to a client, so that it answers their webhooks.
 
-The provider reports each capture by a webhook as well, often before payments has answered.
-Payments stores the capture before it answers, so such a webhook tells it nothing new (ADR 15).
-Whatever is not known here, or differs in anything, goes to payments.
+The provider also reports each capture by webhook, often before payments has answered. Payments
+stores the capture before it answers, so such a webhook tells it nothing new (ADR 15). A webhook
+that is unknown here, or differs in any field, goes to payments.
 """
 
 import asyncio
@@ -15,19 +15,19 @@ from cartwheel.contracts.payments import PaymentStatus, PaymentView, ReportVerdi
 from cartwheel.kernel import Created
 
 MOST_CAPTURES = 10_000
-"""Captures that are remembered, some 6 MB. Only what a provider has really captured takes a place.
-The oldest is forgotten first, and payments is asked about its webhook."""
+"""The most captures remembered, about 6 MB. Only real captures count. The oldest is dropped first;
+its webhook then goes to payments."""
 KEPT_FOR_SECONDS = 60.0
-"""Seconds that a capture waits for its webhook, which may have gone to another gateway."""
+"""Seconds to remember a capture. Its webhook may have gone to another gateway."""
 PATIENCE_SECONDS = 2.0
-"""Seconds that a webhook waits for payments' answer: far less than the provider waits for ours
+"""Seconds that a webhook waits for payments' answer: far less than the provider's own timeout
 (10 s)."""
 
 
 class Captures:
-    """What this process has asked payments to charge, and the captures it has been answered.
+    """The payments that this process is making, and the captures among their results.
 
-    A restart forgets both, and another gateway knows nothing of them: then payments is asked.
+    After a restart, or at another gateway, both are unknown: the webhook then goes to payments.
     """
 
     def __init__(
@@ -41,17 +41,14 @@ class Captures:
         self._kept_for = kept_for
         self._patience = patience
         self._awaited: dict[str, asyncio.Future[None]] = {}
-        """By payment id. A webhook that waits for one takes it out: the next does not wait, so no
-        more webhooks wait than payments are being made."""
+        """By payment id. A waiting webhook removes its entry, so the next one does not wait: at
+        most one webhook waits per payment in progress."""
         self._answered: OrderedDict[str, tuple[float, ReportVerdict]] = OrderedDict()
-        """By payment id, oldest first: since when, and the webhook that repeats it."""
+        """By payment id, oldest first: the time, and the webhook that would repeat it."""
 
     @contextmanager
     def awaited(self, payment_id: str) -> Generator[None]:
-        """Have the webhook of a payment that payments is asked for wait until it has answered.
-
-        An outage ends that, too: the webhook then asks payments at once.
-        """
+        """Make the payment's webhook wait until payments has answered, or has failed to."""
         ended = self._awaited[payment_id] = asyncio.get_running_loop().create_future()
         try:
             yield
@@ -60,7 +57,7 @@ class Captures:
             ended.set_result(None)
 
     def remember(self, answer: Created[PaymentView]) -> None:
-        """Remember the payment that payments has answered if it was captured just now."""
+        """Remember the payment in `answer` if it was captured just now."""
         payment = answer.made
         if payment.status is not PaymentStatus.PAID or answer.replayed:
             return
@@ -79,9 +76,9 @@ class Captures:
         self._forget_old()
 
     async def repeats(self, report: ReportVerdict) -> bool:
-        """Return whether `report`, whose signature is checked, only repeats a capture answered.
+        """Return whether `report`, whose signature is verified, repeats a remembered capture.
 
-        A capture is repeated once. If payments is still making that payment, wait for its answer.
+        Each capture is matched once. If the payment is still in progress, wait for its result.
         """
         if not report.captured:
             return False

@@ -1,7 +1,7 @@
-"""A card comes as the token that its provider has made of it; its number and CVC are refused.
+"""A card arrives as a token from its provider; its number and CVC are refused.
 
-So nothing of this system has to protect card data. What is refused is not looked at any further,
-and neither repeated nor logged.
+So no part of this system has to protect card data. Refused data is not read further, repeated or
+logged.
 """
 
 import re
@@ -23,7 +23,7 @@ Token = Annotated[
 ]
 
 _NUMBER = re.compile(rb'"?[0-9](?:[ -]?[0-9]){11,18}"?')
-"""12 to 19 digits, as JSON, whether they are those of a card or mistyped."""
+"""12 to 19 digits, as JSON: a card number, possibly mistyped."""
 
 
 class CardDataNotAccepted(Invalid):
@@ -36,7 +36,7 @@ class CardDataNotAccepted(Invalid):
 
 
 _CARD_DATA = frozenset({"number", "cvc", "exp_month", "exp_year", "card"})
-"""Fields of a card; Stripe's API has them within `card`."""
+"""Fields of a card. Stripe's API nests them in `card`."""
 
 
 class _Payment(msgspec.Struct):
@@ -44,10 +44,10 @@ class _Payment(msgspec.Struct):
 
 
 def refuse_card_data(body: bytes) -> None:
-    """Look whether a payment that is not valid brings a card in place of a token.
+    """Explain an invalid payment that holds a card instead of a token.
 
     Raises:
-        CardDataNotAccepted: it does.
+        CardDataNotAccepted: it holds card data.
     """
     try:
         method = msgspec.json.decode(body, type=_Payment).method

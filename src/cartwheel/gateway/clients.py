@@ -1,4 +1,4 @@
-"""Whose connection this is: the address of the client, also behind trusted proxies."""
+"""The address of the client behind a connection, and how many connections it holds."""
 
 import ipaddress
 from collections import Counter
@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 
 class Networks:
-    """Addresses and networks, as written in a setting: "10.0.0.5, 172.16.0.0/12, fd00::/8".
+    """Addresses and networks as a setting lists them: "10.0.0.5, 172.16.0.0/12, fd00::/8".
 
     Raises:
-        ValueError: the text is something else.
+        ValueError: the text is not such a list.
     """
 
     def __init__(self, text: str) -> None:
@@ -33,15 +33,15 @@ NOBODY = Networks("")
 
 
 class Clients:
-    """How many connections each address holds, and who is behind a proxy.
+    """Counts the connections of each address, and finds the client behind a proxy.
 
-    Of IPv6, a /64 counts as one address: a single customer gets at least that (RFC 6177).
+    An IPv6 /64 counts as one address: a single customer gets at least that (RFC 6177).
     """
 
     def __init__(self, *, most: int = 1024, trusted: Networks = NOBODY) -> None:
         """Args:
-        most: the connections that one address may hold; 0 for no limit. It does not hold for
-            trusted proxies, since they carry many clients.
+        most: how many connections one address may hold; 0 for no limit. Trusted proxies have no
+            limit, since they carry many clients.
         trusted: the proxies whose X-Forwarded-For is believed.
         """
         self._most = most
@@ -49,7 +49,7 @@ class Clients:
         self._held: Counter[str] = Counter()
 
     def connected(self, address: str) -> bool:
-        """Count one more connection, and return whether that is still within the limit."""
+        """Count one more connection; return whether the address is still within its limit."""
         key = _subscriber(address)
         self._held[key] += 1
         return not self._most or self._held[key] <= self._most or address in self._trusted
@@ -61,11 +61,10 @@ class Clients:
             del self._held[key]
 
     def forwarded(self, peer: str, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-        """Return the client's address where `peer` is a trusted proxy that tells it.
+        """Return the client's address if `peer` is a trusted proxy that names it.
 
-        Each proxy appends the address that it was called from to X-Forwarded-For. So the rightmost
-        address that is no trusted proxy's is the client's; what stands left of it, the client may
-        have written itself.
+        Each proxy appends the address of its caller to X-Forwarded-For. So the client is the
+        rightmost address that is not a trusted proxy. Anything to its left may be forged.
         """
         if peer not in self._trusted:
             return None
@@ -82,7 +81,7 @@ class Clients:
 
 
 def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return an address, without the port that some proxies add; None for what is none."""
+    """Return an address, without the port that some proxies add; None if it is not one."""
     host = text.strip()
     if host.startswith("["):
         host = host[1:].partition("]")[0]

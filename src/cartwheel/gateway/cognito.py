@@ -1,8 +1,7 @@
 """Amazon Cognito: where users, passwords and tokens live.
 
-All calls used here are the ones that AWS lets anybody make (they are authorised by a password, a
-code or a token), so the gateway needs no AWS credentials. The standard variable AWS_ENDPOINT_URL
-leads to an emulator; botocore reads it by itself.
+Only unsigned operations are used (authorized by a password, a code or a token), so the gateway
+needs no AWS credentials. botocore itself reads AWS_ENDPOINT_URL, which may name an emulator.
 """
 
 import asyncio
@@ -37,7 +36,7 @@ from cartwheel.kernel.errors import (
 )
 
 CALL_SECONDS = 5.0
-"""Seconds for one call, waiting for a connection included."""
+"""Seconds for one call, including the wait for a connection."""
 AT_ONCE = 32
 WAITING = 256
 
@@ -146,7 +145,7 @@ class Cognito:
     Every call may raise, besides what it names:
 
     Throttled: too many attempts.
-    Unavailable, Overloaded, TimedOut: Cognito is away, too busy, or too slow; or it refuses the
+    Unavailable, Overloaded, TimedOut: Cognito is down, overloaded or too slow; or it rejects the
         app client itself, by its id or its secret.
     """
 
@@ -167,8 +166,8 @@ class Cognito:
         """
         attributes = {"email": email, "name": name}
         if self._mark_key:
-            # Nobody logs in before the address is confirmed, so the mark can be made here: no
-            # crash comes between confirming and marking.
+            # Nobody can log in before the address is confirmed, so it is safe to set the mark now.
+            # Then no crash can come between confirming and marking.
             attributes[EMAIL_MARK] = email_mark(self._mark_key, email)
         answer = await self._call(
             "sign_up",
@@ -193,7 +192,7 @@ class Cognito:
         )
 
     async def resend_code(self, *, email: str) -> None:
-        """Mail the code again. Says nothing about whether there is such a user."""
+        """Mail the code again. Does not reveal whether the user exists."""
         await self._call_quietly("resend_confirmation_code", **self._user(email))
 
     async def log_in(self, *, email: str, password: str) -> Tokens:
@@ -215,10 +214,10 @@ class Cognito:
         return _tokens(answer)
 
     async def refresh(self, refresh_token: str) -> Tokens:
-        """Return new tokens; the refresh token is another one if the pool rotates them.
+        """Return new tokens, including a new refresh token if the pool rotates them.
 
-        Not by InitiateAuth: its secret hash is made of the user's name in the pool, which neither
-        the client knows nor the token tells (AWS encrypts it).
+        InitiateAuth would need a secret hash of the user's name in the pool, which the client does
+        not know and AWS encrypts in the token.
 
         Raises: InvalidRefreshToken when it is unknown, expired, revoked or used up.
         """
@@ -236,7 +235,7 @@ class Cognito:
         return _tokens(answer, refresh_token)
 
     async def log_out(self, refresh_token: str) -> None:
-        """Revoke `refresh_token`; may be repeated. GlobalSignOut would end other devices too."""
+        """Revoke `refresh_token`. May be repeated. (GlobalSignOut would end other devices too.)"""
         invalid = InvalidRefreshToken("Send a refresh token that was issued to this client.")
         await self._call(
             "revoke_token",
@@ -246,7 +245,7 @@ class Cognito:
         )
 
     async def forgot_password(self, *, email: str) -> None:
-        """Mail a code. Says nothing about whether there is such a user."""
+        """Mail a code. Does not reveal whether the user exists."""
         await self._call_quietly("forgot_password", **self._user(email))
 
     async def reset_password(self, *, email: str, code: str, password: str) -> None:
@@ -260,11 +259,11 @@ class Cognito:
         )
 
     async def get_user(self, access_token: str) -> Profile:
-        """Return who the token belongs to; without a name, the address up to the @ serves as one.
+        """Return who the token belongs to. A missing name becomes the address up to the @.
 
-        Users may have changed both at Cognito itself, where no rule of ours holds.
+        Users may have changed both in Cognito itself, where our rules do not apply.
 
-        Raises: InvalidToken when it is revoked or the user is gone.
+        Raises: InvalidToken when it is revoked or the user no longer exists.
         """
         gone = InvalidToken("The token was revoked, or its user no longer exists. Log in again.")
         answer = await self._call(
@@ -279,7 +278,7 @@ class Cognito:
         return Profile(name=name, email=email, unfit=self._unfit(email, about))
 
     def _unfit(self, email: str, about: dict[str, str]) -> str | None:
-        """Return why no mail may go to `email`, the address of the user with these attributes."""
+        """Return why no mail may go to `email`, or None. `about` holds the user's attributes."""
         try:
             mail_address.for_mail(email)
         except mail_address.InvalidMailAddress:
@@ -297,14 +296,14 @@ class Cognito:
         )
 
     def _user(self, email: str) -> dict[str, str]:
-        """Return the parameters that name a user, and prove that this app client may."""
+        """Return the parameters that name a user and authenticate this app client."""
         parameters = {"ClientId": self._client_id, "Username": email}
         if self._client_secret:
             parameters["SecretHash"] = self._secret_hash(self._client_secret, email)
         return parameters
 
     def _app_client(self) -> dict[str, str]:
-        """Return the parameters of calls that a token authorises; they take the secret itself."""
+        """Return the parameters for calls authorized by a token: they take the secret itself."""
         parameters = {"ClientId": self._client_id}
         if self._client_secret:
             parameters["ClientSecret"] = self._client_secret
@@ -316,7 +315,7 @@ class Cognito:
         return base64.b64encode(hmac.digest(secret.encode(), message, hashlib.sha256)).decode()
 
     async def _call_quietly(self, operation: str, **arguments: Any) -> None:
-        """Call; that the user is unknown, confirmed or disabled must not be told to a stranger."""
+        """Call, but do not reveal that the user is unknown, confirmed or disabled."""
         try:
             await self._call(operation, **arguments)
         except (Invalid, Unauthenticated, Forbidden):
@@ -325,12 +324,12 @@ class Cognito:
     async def _call(
         self, operation: str, special: dict[str, Refusal] | None = None, /, **arguments: Any
     ) -> dict[str, Any]:
-        """Call `operation`, and turn AWS's errors into `special` ones or the usual ones.
+        """Call `operation`. AWS's errors become `special` refusals or the usual ones.
 
-        Errors are raised `from None`: botocore's hold the request, and with it passwords.
+        Errors are raised `from None`: botocore's hold the request, and so passwords.
         """
         if self._waiting >= WAITING:
-            raise Overloaded("too many calls of Cognito are waiting")
+            raise Overloaded("too many calls to Cognito are waiting")
         self._waiting += 1
         try:
             async with asyncio.timeout(CALL_SECONDS), self._slots:
@@ -349,12 +348,12 @@ class Cognito:
 async def connect(
     *, region: str, client_id: str, client_secret: str | None = None, mark_key: str | None = None
 ) -> AsyncGenerator[Cognito]:
-    """Open the client (200 ms, blocking: botocore reads its models) and close it at the end."""
+    """Yield a client. Opening it blocks for 200 ms, while botocore reads its models."""
     config = AioConfig(
         connect_timeout=CALL_SECONDS,
         read_timeout=CALL_SECONDS,
         max_pool_connections=AT_ONCE,
-        # None: a sign-up that is sent again answers that the address is taken.
+        # No retries: a repeated sign-up would be answered that the address is taken.
         retries={"total_max_attempts": 1},
     )
     session: Any = AioSession()
@@ -391,7 +390,7 @@ def _translate(error: ClientError, special: dict[str, Refusal]) -> Exception:
     code: str = response.get("Error", {}).get("Code", "")
     message: str = response.get("Error", {}).get("Message", "")
     if _is_about_client_secret(code, message):
-        # The operator's mistake, so neither the user's password nor their token is wrong.
+        # The operator's mistake: the user's password and token may be fine.
         return Unavailable(f"Cognito refuses the app client; check COGNITO_CLIENT_SECRET ({code})")
     if refusal := special.get(code) or _USUAL.get(code):
         return type(refusal)(refusal.detail)
@@ -408,11 +407,11 @@ def _translate(error: ClientError, special: dict[str, Refusal]) -> Exception:
 
 
 def _is_about_client_secret(code: str, message: str) -> bool:
-    """Cognito has no code of its own for it, only texts, which differ from call to call.
+    """Return whether Cognito rejects the app client's secret. Only its varying messages say so:
 
     "Unable to verify secret hash for client …", "SecretHash does not match for the client: …",
-    "Client … is configured for secret but secret was not received", and others alike. What is in
-    quotes may be the user's.
+    "Client … is configured for secret but secret was not received", and so on. Quoted parts may be
+    the user's own text.
     """
     refused = ("NotAuthorizedException", "UnauthorizedException", "InvalidParameterException")
     return code in refused and "secret" in re.sub("'.*'", "", message, flags=re.DOTALL).lower()

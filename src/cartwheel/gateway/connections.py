@@ -1,10 +1,10 @@
-"""uvicorn's HTTP connections, with the limits that uvicorn leaves to a proxy in front of it.
+"""uvicorn's HTTP connections, with the limits that uvicorn expects a proxy to enforce.
 
-Left alone, uvicorn waits for ever for the rest of a request, takes a head, chunk extensions and
-trailers of any length, reads pipelined requests without end, and an unwanted body to its end.
+By itself, uvicorn waits forever for the rest of a request. It accepts headers, chunk extensions and
+trailers of any length and any number of pipelined requests, and reads unwanted bodies to the end.
 
-Everything that a connection may have outstanding is bounded here: what arrives is parsed a piece at
-a time, and nothing is parsed while a whole request waits for its answer.
+Here, everything that a connection may have outstanding is bounded. Input is parsed piece by piece,
+and not at all while a complete request waits for its answer.
 """
 
 import asyncio
@@ -27,43 +27,43 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Of one connection."""
 
     first_byte: float = 5.0
-    """Seconds from connecting to a first byte."""
+    """Seconds from the connection to its first byte."""
     request: float = 10.0
     """Seconds from a request's first byte to its last."""
     response: float = 10.0
-    """Seconds that a client may leave a response lying in the socket."""
+    """Seconds that a client may leave a response unread in the socket."""
     flush: float = 4.0
-    """Seconds in which a connection's last answer must have been taken; shorter than
+    """Seconds in which the client must read a connection's last answer; less than
     `GRACE_SECONDS`."""
     linger: float = 1.0
-    """Seconds for which the rest of a refused request is still thrown away: closing at once would
-    reset the connection, and many clients would not see the answer (nginx: lingering_close)."""
+    """Seconds to discard the rest of a refused request. Closing at once would reset the connection,
+    and many clients would not see the answer (nginx: lingering_close)."""
     thrown_away: int = 16 * 1024 * 1024
-    """Bytes of it."""
+    """The most bytes to discard."""
     head: int = 32 * 1024
     """Bytes of request line and headers."""
     headers: int = 256
-    """Of one request; each costs memory of its own."""
+    """Headers of one request; each one costs memory."""
     framing: int = 16 * 1024
-    """Bytes of what frames a chunked body: sizes, extensions, trailers."""
+    """Bytes of a chunked body's framing: sizes, extensions and trailers."""
     target: int = 8 * 1024
-    """Bytes of path and query (RFC 9112, section 3, recommends to take 8,000). Litestar remembers
-    the paths it has met."""
+    """Bytes of path and query (RFC 9112, section 3, recommends at least 8,000). Litestar caches the
+    paths it has seen."""
     connections: int = 4096
-    """Open at the same time; one more is told 503."""
+    """Open connections; one more gets a 503."""
 
 
 LIMITS = Limits()
 
 PIECE = 1024
-"""Bytes parsed at a time. All requests that begin in one piece are queued, so it is small."""
+"""Bytes parsed at a time: few, since all requests that begin in one piece are queued."""
 PIECES = 2
-"""Parsed at once when they arrive: most requests are that short. Then one in each turn of the event
-loop, so that other clients need not wait."""
+"""Pieces parsed on arrival: most requests are that short. Then one per turn of the event loop, so
+that other clients need not wait."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. At most one of its three timers runs, and none while the app is at work."""
+    """One connection. At most one of its three timers runs; none while the app works."""
 
     def __init__(self, *args: Any, limits: Limits, clients: Clients, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -73,15 +73,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unparsed = bytearray()
         self._in_body = False
         self._is_partial = False
-        """Whether the end of a request, or of what should be one, is still to come."""
+        """Whether a request, or what should be one, has begun and not ended."""
         self._has_spoken = False
         self._overhead = 0
-        """Bytes of this head, or of what frames this body."""
+        """Bytes of the current head, or of the current body's framing."""
         self._thrown_away = 0
         self._fault = refusals.NOT_HTTP
-        """What is wrong where the parser stops."""
+        """The refusal to send if the parser fails."""
         self._refusal: Refusal | None = None
-        """Why no more is parsed; told once the requests before are answered."""
+        """Why parsing stopped; sent once the earlier requests are answered."""
         self._hanging_up = False
         self._will_parse = False
         self._timer: asyncio.TimerHandle | None = None
@@ -107,8 +107,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         self.resume_writing()
         super().connection_lost(exc)
-        # What would keep this connection alive, and all that it holds, until the garbage collector
-        # runs: queued requests know it, and so does the timer after a reset.
+        # Queued requests, and the timer after a reset, refer to this connection. They would keep it
+        # in memory until the garbage collector runs.
         if self.pipeline:
             self.pipeline.clear()
             self.cycle = cast("Any", None)
@@ -127,7 +127,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._parse(PIECES)
 
     def _parse(self, pieces: int = 1) -> None:
-        """Parse what has arrived, but no more of it than other clients can wait for."""
+        """Parse some of what has arrived, so that other clients do not wait long."""
         self._will_parse = False
         if self.transport.is_closing():
             return
@@ -160,10 +160,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(self._fault)
 
     def _begin_again_without_upgrade(self) -> None:
-        """Read the head again as if no other protocol had been offered (RFC 9110, section 7.8).
+        """Parse the head again without its Upgrade header (RFC 9110, section 7.8).
 
-        Some clients offer HTTP/2 with every first request. The parser would take their body for
-        the beginning of another protocol.
+        Some clients offer HTTP/2 with every first request. The parser would mistake their body for
+        the other protocol.
         """
         version = self.parser.get_http_version()
         lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version.encode())]
@@ -172,8 +172,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._feed(b"\r\n".join(lines) + b"\r\n\r\n")
 
     def expect_the_rest(self) -> None:
-        """Give a request that has begun its time, if it has none yet: further bytes do not push it
-        back, as a trickle would keep the connection open for ever."""
+        """Start the timer of a request that has begun. Further bytes do not restart it: a trickle
+        would keep the connection open forever."""
         if self._is_partial and self._timer is None and not self._must_wait():
             self._limit(self.limits.request, self.transport.abort)
 
@@ -189,14 +189,14 @@ class BoundedProtocol(HttpToolsProtocol):
         return len(self.headers) > self.limits.headers or self._overhead > self.limits.head
 
     def parse_soon(self) -> bool:
-        """Go on in the next turn of the event loop; return whether there is anything to parse."""
+        """Continue in the next turn of the event loop; return whether there is more to parse."""
         if self._unparsed and not self._will_parse:
             self._will_parse = True
             self.loop.call_soon(self._parse)
         return bool(self._unparsed)
 
     def _must_wait(self) -> bool:
-        """Return whether the app comes first: to answer a whole request, or take in its body."""
+        """Return whether the app must first answer a complete request or read its body."""
         if self._refusal or self.transport.is_closing():
             return True
         if self._is_answered():
@@ -233,7 +233,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._drop_headers()
 
     def _drop_headers(self) -> None:
-        """Forget the headers; the app has got them. Trailers, which nobody reads, are not kept."""
+        """Drop the headers, which the app now has. Trailers are not kept: nobody reads them."""
         self.headers = cast("list[tuple[bytes, bytes]]", deque(maxlen=0))
         self.scope = cast("Any", None)
 
@@ -244,7 +244,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._thrown_away += len(body)
             if self._thrown_away > HIGH_WATER_LIMIT:
                 self._hang_up()
-                raise ValueError  # so that no more is parsed
+                raise ValueError  # stops the parser
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
@@ -253,7 +253,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = self._is_partial = False
         self._stop_timer()
         super().on_message_complete()
-        if self._is_answered():  # the end of a refused body: ready for the next request
+        if self._is_answered():  # a refused body has ended: ready for the next request
             self._unset_keepalive_if_required()
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
@@ -274,23 +274,23 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(self._refusal)
 
     def end(self) -> None:
-        """Close the connection after the answer that was written last."""
+        """Close the connection after the last answer written."""
         if self._in_body:
             self._hang_up()
         else:
             self.close()
 
     def answer_last(self) -> None:
-        """Have the newest request in hand, if there is one, be the last that is answered.
+        """Make the newest request in progress, if any, the last one answered.
 
-        Not one whose answer is under way without saying so: the client may send the next already.
+        If its answer has begun without saying so, the client may already send the next request.
         """
         if not self._is_answered():
             newest = self.pipeline[0][0] if self.pipeline else self.cycle
             newest.keep_alive = newest.response_started
 
     def close(self) -> None:
-        """Close the connection once the client has taken what was written, if it does so soon."""
+        """Close the connection once the client has read the rest, or after `flush` seconds."""
         self.transport.close()
         self._limit(self.limits.flush, self.transport.abort)
 
@@ -298,7 +298,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.close()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Answer what came whole, also when the client has shut down its sending side."""
+        """Answer complete requests even if the client has shut down its sending side."""
         if self._is_answered() or self._in_body:
             self._limit(self.limits.flush, self.transport.abort)
             return False
@@ -324,13 +324,13 @@ class BoundedProtocol(HttpToolsProtocol):
     # What is refused
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Parse no more; tell why, and hang up. Requests that came whole are answered first."""
+        """Stop parsing, send `refusal` and hang up. Complete requests are answered first."""
         if self._hanging_up:
             return
         self._refusal = refusal
         if not (self._is_answered() or self._in_body):
             return
-        if self._in_body:  # the app waits for it, or has answered without it
+        if self._in_body:  # the app waits for the body, or has answered without it
             self.cycle.disconnected = True
             self.cycle.waiting_for_100_continue = False
             self.cycle.message_event.set()
@@ -344,7 +344,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.write(tell(refusal, client=self._peer))
 
     def _hang_up(self) -> None:
-        """Close the connection once the client has read the answer, and has finished sending."""
+        """Close the connection once the client has read the answer and stopped sending."""
         if self.transport.is_closing():
             return
         self._hanging_up = True
@@ -370,12 +370,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._timer = None
 
 
-# Both know the connection weakly: with a reference each way, what has been closed would stay in
-# memory until the garbage collector runs.
+# Both refer to the connection weakly. In a reference cycle, closed connections would stay in memory
+# until the garbage collector runs.
 
 
 class _Reading(FlowControl):
-    """uvicorn's flow control; but before more is read, what was read already gets parsed."""
+    """uvicorn's flow control, but what was read is parsed before more is read."""
 
     def __init__(self, connection: BoundedProtocol) -> None:
         super().__init__(connection.transport)
@@ -389,8 +389,8 @@ class _Reading(FlowControl):
 
 
 class _Outlet:
-    """The transport that an answer is written to. It closes when the client has finished, and drops
-    what is written for one that has gone."""
+    """The transport for answers. It closes when the client has finished, and drops what is written
+    after the client has disconnected."""
 
     def __init__(self, connection: BoundedProtocol) -> None:
         self._connection = weakref.proxy(connection)

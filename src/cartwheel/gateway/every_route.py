@@ -1,8 +1,8 @@
-"""What holds for every route beside what its handler does: methods, and query parameters.
+"""Rules for every route: HEAD, OPTIONS and query parameters.
 
-HEAD is answered as GET is, and the server leaves the body out (RFC 9110, §9.3.2). OPTIONS names
-all methods of an address. A query parameter that the handler does not declare is refused: if it
-were ignored, the answer would be to another question than the one that was asked.
+HEAD is answered like GET, and the server leaves out the body (RFC 9110, §9.3.2). OPTIONS lists all
+methods of an address. A query parameter that the handler does not declare is refused: ignoring it
+would answer another question than the client asked.
 """
 
 import re
@@ -19,10 +19,10 @@ from litestar.routes import BaseRoute, HTTPRoute
 from cartwheel.kernel.errors import FieldError, Invalid
 
 MOST_PARAMETERS = 50
-"""That a query may have, known or not: thousands fit into a URL."""
+"""The most parameters of a query, known or not: thousands fit into a URL."""
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z_]{0,29}")
-"""The names that are repeated to the client. Others may be anything, a card number too."""
+"""Names safe to repeat to the client. Others may be anything, even a card number."""
 
 
 class UnknownParameter(Invalid):
@@ -35,8 +35,8 @@ class UnknownParameter(Invalid):
 
 
 class EveryRoute(InitPlugin, ReceiveRoutePlugin):
-    """Litestar plugin. It checks after the guards, so nobody learns of parameters without a token.
-    A request without a query costs it less than 1 µs."""
+    """Litestar plugin. It runs after the guards, so without a token nobody learns about parameters.
+    It costs a request without a query less than 1 µs."""
 
     def __init__(self) -> None:
         self._parameters: dict[BaseRouteHandler, frozenset[str]] = {}
@@ -55,7 +55,7 @@ class EveryRoute(InitPlugin, ReceiveRoutePlugin):
         for handler, expected in handlers.values():
             names = (parameter.field_alias for parameter in expected.expected_query_params)
             self._parameters[handler] = frozenset(names)
-        # Litestar's own handler knows only the methods that were there when it was made.
+        # Litestar's own handler does not know about HEAD, which was added above.
         options, _ = handlers["OPTIONS"]
         self._allow[options] = ", ".join(sorted(handlers))
 
@@ -69,7 +69,7 @@ class EveryRoute(InitPlugin, ReceiveRoutePlugin):
 
 
 def _check(query: bytes, known: frozenset[str]) -> None:
-    """Raises UnknownParameter, or Invalid if one is given twice or there are too many."""
+    """Raises UnknownParameter, or Invalid if a parameter is repeated or there are too many."""
     given = _names(query)
     if unknown := [name for name in given if name not in known]:
         raise UnknownParameter(
@@ -84,8 +84,8 @@ def _check(query: bytes, known: frozenset[str]) -> None:
 
 
 def _names(query: bytes) -> list[str]:
-    # Litestar's own parser remembers the last 1,024 queries, whatever their length: it only gets
-    # those that pass, so that strangers cannot fill the memory.
+    # Litestar's parser caches the last 1,024 queries of any length. It gets only those that pass,
+    # so that strangers cannot fill the memory.
     try:
         pairs = parse_qsl(
             query.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_PARAMETERS
@@ -99,7 +99,7 @@ _UNNAMED = "The query has a parameter that this address does not take."
 
 
 def _errors(names: list[str], message: str) -> list[FieldError]:
-    """Return one error for each name that may be repeated, and one for all others together."""
+    """Return one error for each name that is safe to repeat, and one for all others together."""
     fields = dict.fromkeys(name if _PLAIN.fullmatch(name) else "" for name in names)
     return [FieldError(field, f"`{field}` {message}" if field else _UNNAMED) for field in fields]
 

@@ -1,7 +1,7 @@
-"""Idempotency-Key: the same key and body give the first success again, whatever happened between.
+"""Idempotency-Key: the same key and body return the first success again, even after a crash.
 
-The key is not kept by the gateway: it becomes the id under which the service that does the work
-stores what it made, so that no crash can part the two
+The gateway does not store the key. It becomes the id under which the service stores what it
+created, so that no crash can separate the two
 (https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/).
 """
 
@@ -51,12 +51,12 @@ def request_id(identity: Identity, key: str | None) -> str:
 
 
 def body_hash(body: Any) -> str:
-    """Return a digest of the decoded `body`, whatever its spacing or order of fields."""
+    """Return a digest of the decoded `body`, independent of spacing and field order."""
     return hashlib.sha256(msgspec.json.encode(body, order="deterministic")).hexdigest()
 
 
 def created(answer: Created[Item], location: str) -> Response[Item]:
-    """Return 201 with where the thing is, and whether an earlier request had made it."""
+    """Return 201 with the location, and a header if an earlier request created the thing."""
     headers = {"Location": location}
     if answer.replayed:
         headers["Idempotency-Replayed"] = "true"

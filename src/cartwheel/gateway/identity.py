@@ -1,14 +1,14 @@
-"""Who is asking: Cognito access tokens, verified here without asking anybody.
+"""Who is calling: Cognito access tokens, verified offline.
 
-Every route demands a token unless it says `opt=PUBLIC`; handlers that want to know who it is take
-`identity: SignedIn`, and those for administrators add `guards=[admin]`:
+Every route requires a token unless it says `opt=PUBLIC`. Handlers that need the caller take
+`identity: SignedIn`, and routes for administrators add `guards=[admin]`:
 
     @get("/me")
     async def me(identity: SignedIn) -> Me: ...
 
-A verified token is remembered until it expires, so a logout, which revokes the refresh token,
-leaves the access token valid here for the rest of its life (an hour by default). A password reset
-revokes nothing at Cognito, neither on AWS nor in the emulator.
+A verified token is cached until it expires. A logout revokes the refresh token; the access token
+stays valid for the rest of its life (an hour by default). A password reset revokes nothing in
+Cognito, neither on AWS nor in the emulator.
 """
 
 import asyncio
@@ -31,9 +31,9 @@ from cartwheel.kernel.errors import Forbidden, Unauthenticated
 PUBLIC = {"public": True}
 ADMINS = "admin"
 LEEWAY = 5.0
-"""Seconds by which clocks may differ."""
+"""Tolerated clock difference in seconds."""
 REMEMBERED = 20_000
-"""Verified tokens kept; about 1 KB each."""
+"""Verified tokens in the cache; about 1 KB each."""
 LONGEST_TOKEN = 8192
 ANONYMOUS = "Send an access token in the header `Authorization: Bearer …`."
 
@@ -60,7 +60,7 @@ class EmailNotVerified(Forbidden):
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """What Cognito knows about a user; `unfit` says why no mail may go to `email`."""
+    """What Cognito knows about a user. `unfit` says why no mail may go to `email`."""
 
     name: str
     email: str
@@ -68,7 +68,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Profiles(Protocol):
-    """Knows the name and mail address that an access token does not carry."""
+    """Looks up the name and email address, which an access token does not carry."""
 
     async def get_user(self, access_token: str) -> "Profile":
         """Raises InvalidToken, `Unavailable` or `TimedOut`."""
@@ -84,7 +84,7 @@ class _Claims(msgspec.Struct, frozen=True):
 
 
 class _Verified:
-    """What is remembered of a token: never the token itself."""
+    """What is cached for a token: never the token itself."""
 
     __slots__ = ("claims", "profile")
 
@@ -111,14 +111,14 @@ class Identity:
 
     @property
     def actor(self) -> Actor:
-        """Return who is asking as services are told."""
+        """Return the caller as services see it."""
         return Actor(user_id=self.user_id, admin=self.admin)
 
     async def customer(self) -> User:
-        """Return the user as somebody who may order: mail about it will reach them.
+        """Return the user as a customer, whom mail will reach.
 
         Raises:
-            EmailNotVerified: it might reach somebody else; the next call asks Cognito again.
+            EmailNotVerified: mail might reach somebody else. The next call asks Cognito again.
             InvalidToken, Unavailable, TimedOut: as `profile`.
         """
         profile = await self.profile()
@@ -127,14 +127,14 @@ class Identity:
         return User(id=self.user_id, name=profile.name, email=profile.email)
 
     async def profile(self) -> Profile:
-        """Return name and mail address.
+        """Return name and email address.
 
-        Cognito is asked once per token, however many ask here: what it says is remembered as long
-        as the token, unless the address is unfit, as that may be put right.
+        Cognito is asked once per token, and its answer is cached as long as the token. An unfit
+        address is not cached, since the user may correct it.
 
         Raises:
-            InvalidToken: revoked, or the user is gone.
-            Unavailable, TimedOut: Cognito does not answer; the next call asks again.
+            InvalidToken: the token was revoked, or the user no longer exists.
+            Unavailable, TimedOut: Cognito does not answer. The next call asks again.
         """
         task = self._verified.profile
         if task is None or (task.done() and not _worth_remembering(task)):
@@ -150,10 +150,10 @@ SignedIn = NamedDependency[SkipValidation[Identity]]
 
 
 class Verifier:
-    """Tells who a bearer token (RFC 6750) belongs to; about 2 µs for one seen before.
+    """Verifies bearer tokens (RFC 6750); about 2 µs for a cached one.
 
-    Accepts what AWS says to check ("Verifying JSON web tokens"): RS256 by one of the pool's keys,
-    issuer, expiry, and that it is an access token for this client.
+    Checks what AWS requires ("Verifying JSON web tokens"): RS256 by one of the pool's keys, issuer,
+    expiry, and that it is an access token for this client.
     """
 
     def __init__(self, keys: KeySet, profiles: Profiles, *, issuer: str, client_id: str) -> None:
@@ -161,14 +161,13 @@ class Verifier:
         self._profiles = profiles
         self._issuer = issuer
         self._client_id = client_id
-        # Keyed by digest: a dump of this cache gives nobody a token.
+        # Keyed by digest: a dump of this cache reveals no token.
         self._seen: TLRUCache[bytes, _Verified] = TLRUCache(
             REMEMBERED, ttu=lambda _key, seen, _now: seen.claims.exp, timer=time.time
         )
 
     async def guard(self, connection: Connection, handler: BaseRouteHandler) -> None:
-        """Let nobody through without a token, except to public routes (and for OPTIONS, which
-        only tells the methods)."""
+        """Require a token, except on public routes and for OPTIONS, which only lists methods."""
         scope: Any = connection.scope
         if handler.opt.get("public") or scope["method"] == "OPTIONS":
             return
@@ -179,7 +178,7 @@ class Verifier:
 
         Raises:
             Unauthenticated: there is no token.
-            InvalidToken: there is one that proves nothing.
+            InvalidToken: the token is not valid here.
             Unavailable: no signing keys could be fetched yet.
         """
         token = _bearer_token([value for name, value in headers if name == b"authorization"])
@@ -213,7 +212,7 @@ class Verifier:
             ) from None
         except (jwt.InvalidTokenError, msgspec.ValidationError, KeyError, ValueError):
             raise InvalidToken("The access token is not valid. Log in again.") from None
-        # An id token is for the client's eyes; a service that took it would trust any client's.
+        # An id token is meant for the client. Accepting one would trust any client's.
         if claims.token_use != "access":  # noqa: S105
             raise InvalidToken(
                 "This is not an access token. Send the `access_token` from the login."
@@ -227,7 +226,7 @@ def admin(connection: Connection, _: BaseRouteHandler) -> None:
     """Guard of routes for administrators, after `Verifier.guard`."""
     scope: Any = connection.scope
     identity: Identity | None = scope.get("user")
-    if identity is None:  # the guard before this one lets public routes and OPTIONS through
+    if identity is None:  # the guard before this one admits public routes and OPTIONS
         raise Unauthenticated(ANONYMOUS)
     if not identity.admin:
         raise Forbidden("Only an administrator may do this.")
@@ -248,6 +247,6 @@ def _worth_remembering(profile: asyncio.Task[Profile]) -> bool:
 
 
 def _look_at(profile: asyncio.Task[Profile]) -> None:
-    # If everybody who waited has gone, nobody else retrieves the exception.
+    # If all callers were cancelled, nobody else retrieves the exception.
     if not profile.cancelled():
         profile.exception()

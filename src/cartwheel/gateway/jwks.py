@@ -1,9 +1,9 @@
-"""The public keys that tokens are signed with, fetched when needed and kept.
+"""The public keys that tokens are signed with, fetched when needed and cached.
 
-A key set (RFC 7517) is fetched for the first token, again when a token names a key that is not in
-it, since keys are rotated, and hourly, so that a withdrawn key does not stay trusted. Anybody can
-invent key ids, so the rate of fetching is bounded. An outage of the endpoint harms nobody whose
-key is known.
+The key set (RFC 7517) is fetched for the first token, and again when a token names an unknown key,
+since keys are rotated. It is also fetched hourly, so that a withdrawn key does not stay trusted.
+Anybody can invent key ids, so fetches are rate-limited. During an outage of the endpoint, known
+keys still work.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ FETCH_TIMEOUT = aiohttp.ClientTimeout(total=5)
 
 
 class KeySet:
-    """The keys at `url`. Fetches are `after_success` or `after_failure` seconds apart, or more."""
+    """The keys at `url`. Fetches are at least `after_success` or `after_failure` seconds apart."""
 
     def __init__(
         self,
@@ -46,15 +46,15 @@ class KeySet:
         self._fetching: asyncio.Task[None] | None = None
 
     async def key(self, kid: str) -> RSAPublicKey | None:
-        """Return the key named `kid`, or None if there is no such key.
+        """Return the key with the id `kid`, or None if there is none.
 
         Raises:
-            Unavailable: no key is known at all, and the endpoint does not answer.
+            Unavailable: no keys are known, and the endpoint does not answer.
         """
         known = self._keys.get(kid)
         if known is None:
             if fetching := self._fetch():
-                # Shielded: many wait for one fetch, and the first may hang up.
+                # Shielded: many requests wait for one fetch, and the first may be cancelled.
                 await asyncio.shield(fetching)
             if not self._keys:
                 raise Unavailable("no signing keys could be fetched yet")
@@ -64,7 +64,7 @@ class KeySet:
         return known
 
     def _fetch(self) -> asyncio.Task[None] | None:
-        """Start a fetch, or join the one under way; None when the last one is too recent."""
+        """Start a fetch or join the current one. None if the last one is too recent."""
         if self._fetching is None and time.monotonic() >= self._not_before:
             self._fetching = asyncio.create_task(self._refresh())
         return self._fetching
@@ -79,7 +79,7 @@ class KeySet:
             self._stale_at = time.monotonic() + MAX_AGE
             wait = self._after_success
         except Exception as error:
-            # Whatever comes back instead of keys, the ones at hand are better than none.
+            # Whatever came instead of keys, the old keys are better than none.
             log.warning("jwks_not_fetched", url=self._url, error=repr(error))
         finally:
             self._not_before = time.monotonic() + wait

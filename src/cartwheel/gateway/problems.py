@@ -1,13 +1,13 @@
-"""Everything that is not a success, as a problem document (RFC 9457).
+"""Every answer that is not a success, as a problem document (RFC 9457).
 
-The single place that turns refusals, outages, Litestar's errors and crashes into HTTP:
+This is the only place that turns refusals, outages, Litestar's errors and crashes into HTTP:
 
     {"type": "about:blank", "title": "Conflict", "status": 409, "code": "insufficient_stock",
      "detail": "Only 2 of prd_… are left.", "trace_id": "4bf9…"}
 
-`code` is for programs and never changes, `detail` is for people. `type` is `about:blank`, which
-says that the status tells the kind. Nothing that a client sent is repeated (a card number may have
-been typed into any field), nor what has crashed.
+`code` is for programs and never changes; `detail` is for people. `type` is `about:blank`, so the
+status names the kind. Nothing that a client sent is repeated, since any field may hold a card
+number. Nor are exceptions.
 """
 
 import re
@@ -43,8 +43,8 @@ from cartwheel.kernel.lowlevel import trace_id
 MEDIA_TYPE = "application/problem+json"
 
 SAFE_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
-"""Of every answer, unless its route says otherwise: browsers believe the media type, and nobody
-stores what may be personal or a secret."""
+"""For every answer, unless its route says otherwise: browsers trust the media type, and no cache
+stores what may be personal or secret."""
 
 
 class MalformedJson(Refusal):
@@ -88,7 +88,7 @@ STATUS_OF: dict[type[Exception], int] = {
     TimedOut: 504,
     Outage: 503,
 }
-"""The first kind in a class's ancestry decides."""
+"""The first of a class's bases that is listed here decides."""
 
 _OF_HTTP: dict[int, tuple[str, str]] = {
     404: ("no_such_route", "There is nothing at this address. Check the path."),
@@ -97,7 +97,7 @@ _OF_HTTP: dict[int, tuple[str, str]] = {
         "This address does not take this method. The Allow header lists those it takes.",
     ),
 }
-"""Code and detail in place of Litestar's own texts, which repeat the address."""
+"""Code and detail. Litestar's own texts would repeat the address."""
 
 _BAD_REQUEST = ("bad_request", "The request is not valid.")
 
@@ -116,7 +116,7 @@ RETRY_AFTER = {429: "10", 503: "2"}
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """RFC 9457 problem details, and what this API adds: `code`, `trace_id`, `errors`."""
+    """RFC 9457 problem details, plus `code`, `trace_id` and `errors`."""
 
     status: int
     title: str
@@ -140,7 +140,7 @@ def problem(
 ) -> tuple[bytes, dict[str, str]]:
     """Return body and headers of a problem document in the current trace.
 
-    Of a `kind` with further members, `more` are those.
+    `more` holds the further members of a `kind` that has some.
     """
     document = kind(
         status=status,
@@ -161,7 +161,7 @@ def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
     """Litestar's exception handler, for all exceptions."""
     status, code, detail, errors = _describe(error, request)
     body, headers = problem(status, code, detail, errors)
-    if status == 401:  # RFC 6750, §3: no error code unless a token was given
+    if status == 401:  # RFC 6750, §3: no error code unless a token was sent
         headers["www-authenticate"] = (
             'Bearer error="invalid_token"' if isinstance(error, InvalidToken) else "Bearer"
         )
@@ -178,7 +178,7 @@ def _describe(
     if isinstance(error, Refusal):
         return status_of(type(error)), error.code, error.detail, error.errors
     if isinstance(error, Outage):
-        # Its text is for operators: it may name hosts.
+        # Its text is for operators, since it may name hosts.
         log.warning("outage", code=error.code, reason=str(error))
         return status_of(type(error)), error.code, _DETAIL_OF.get(type(error), _TRY_AGAIN), ()
     if isinstance(error, ValidationException):

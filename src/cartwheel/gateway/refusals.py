@@ -1,4 +1,4 @@
-"""What a connection is told when no request of it gets as far as the app."""
+"""The answers to connections and requests that do not reach the app."""
 
 import re
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ _HOST = re.compile(rb"[\w.~!$&'()*+,;=:%\[\]-]*", re.ASCII)
 
 
 def names_one_host(headers: list[tuple[bytes, bytes]], parser: Any) -> bool:
-    """Return whether a head has the Host header that it needs; HTTP/1.0 needs none."""
+    """Return whether a request has exactly one valid Host header, or is HTTP/1.0 without one."""
     hosts = [value for name, value in headers if name == b"host"]
     if not hosts:
         return parser.get_http_version() == "1.0"
@@ -42,7 +42,7 @@ def names_one_host(headers: list[tuple[bytes, bytes]], parser: Any) -> bool:
 
 
 def tell(refusal: Refusal, *, client: str) -> bytes:
-    """Return the whole response, after which the connection ends, and log it."""
+    """Return the whole response and log it. The connection closes after it."""
     trace_id = continue_trace(None)
     log.info("connection_refused", status=refusal.status, code=refusal.code, client=client)
     body, headers = problem(*refusal)

@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn in our own event loop, started and stopped by us."""
+"""The HTTP server: uvicorn in this process's event loop."""
 
 import asyncio
 import contextlib
@@ -17,11 +17,11 @@ from cartwheel.kernel.lowlevel import Stop, listen
 
 BACKLOG = 2048
 READ_AT_MOST = 64 * 1024
-"""Bytes that the kernel keeps of a connection until they are read."""
+"""Size of a connection's receive buffer in the operating system."""
 KEEP_ALIVE = 30
-"""Seconds a connection may be idle between two requests."""
+"""Seconds that a connection may be idle between requests."""
 GRACE_SECONDS = 6
-"""Seconds that requests in hand get to finish when the server stops."""
+"""Seconds that requests in progress get to finish when the server stops."""
 _CLOSE = (b"connection", b"close")
 
 
@@ -37,20 +37,20 @@ async def serve(
     limits: Limits = LIMITS,
     clients: Clients | None = None,
 ) -> None:
-    """Serve `app` until it is to stop; then drain, and let requests in hand finish.
+    """Serve `app` until `stop` is set. Then drain, and let requests in progress finish.
 
-    While it drains, everything is still answered, and each answer is the last of its connection, so
-    that a balancer goes elsewhere. What is in hand after that gets GRACE_SECONDS.
+    While draining, the server still answers requests but closes each connection after its answer,
+    so that a load balancer goes elsewhere. Then the requests in progress get GRACE_SECONDS.
 
     Args:
         started: called once connections are accepted.
 
     Raises:
-        CannotListen: the port is taken, or it or the host may not be used.
+        CannotListen: the port is taken or not permitted, or the host is not usable.
     """
     protocol = partial(BoundedProtocol, limits=limits, clients=clients or Clients())
     listener = listen(host, port, backlog=BACKLOG, share=share_port)
-    # Inherited by connections, so that one read brings no more than that.
+    # Connections inherit it, so one read returns at most this much.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_AT_MOST)
     server = _Server(
         uvicorn.Config(
@@ -95,8 +95,8 @@ class _Server(uvicorn.Server):
         self._on_started()
 
     def drain(self) -> None:
-        """Have each answer from now on end its connection."""
-        # The server makes its default headers of these, anew each second.
+        """Close each connection after its next answer."""
+        # The server rebuilds its default headers from these every second.
         self.config.encoded_headers.append(_CLOSE)
         self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
         for connection in self.server_state.connections:
@@ -104,5 +104,5 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Leave signals to the process, which has more to stop than this."""
+        """Leave signals to the process, which has more than the server to stop."""
         yield

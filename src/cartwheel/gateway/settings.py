@@ -13,12 +13,13 @@ from cartwheel.kernel.settings import AmqpClient, AmqpUrl, DrainSeconds, HttpUrl
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`cognito_issuer`, `cognito_jwks_url` and `emulated_cognito_key` are only for an emulator.
 
-    The key marks verified addresses; without one, Cognito's `email_verified` decides.
+    The key marks verified addresses; without it, Cognito's `email_verified` decides.
     `cognito_client_secret` is for an app client that has one.
 
-    `trusted_proxies` are those whose X-Forwarded-For names the client.
+    `trusted_proxies` are the proxies whose X-Forwarded-For is believed.
 
-    With `share_port`, several gateways may listen on one port and the kernel spreads connections.
+    With `share_port`, several gateways may listen on one port, and the operating system distributes
+    the connections.
     """
 
     host: str = "127.0.0.1"
@@ -53,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return "Settings(…)"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        # msgspec would list every field here, secrets included.
+        # msgspec would show every field, including secrets.
         return []
 
     @property
@@ -63,7 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def issuer(self) -> str:
-        """What `iss` must say (AWS, "Verifying JSON web tokens")."""
+        """The required value of `iss` (AWS, "Verifying JSON web tokens")."""
         return self.cognito_issuer or (
             f"https://cognito-idp.{self.region}.amazonaws.com/{self.cognito_user_pool_id}"
         )

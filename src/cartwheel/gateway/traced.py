@@ -1,6 +1,6 @@
-"""Around everything the gateway answers: the trace it belongs to, and its line in the log.
+"""Gives every request a trace and a line in the log.
 
-A request goes on in the trace of its `traceparent` header, or starts one. The trace id comes back
+A request continues the trace of its `traceparent` header, or starts one. The trace id is returned
 in `X-Request-Id` (the W3C recommendation has no response header yet) and in every problem document.
 """
 
@@ -17,13 +17,13 @@ from cartwheel.kernel.errors import OutcomeUnknown
 from cartwheel.kernel.lowlevel import continue_trace
 
 NO_ROUTE = "(no route)"
-"""Logged in place of a path that leads nowhere: it may hold anything, a card number too."""
+"""Logged instead of an unknown path, which may hold anything, even a card number."""
 _METHODS = frozenset(HTTPMethod)
 
 
 class Traced:
-    """ASGI middleware. It logs the route's template, and neither the path itself, query, headers
-    nor bodies: tokens, addresses and cards travel in those. Probes are logged when they fail."""
+    """ASGI middleware. It logs the route's template, but not the path, query, headers or bodies:
+    they hold tokens, addresses and cards. Health probes are logged only when they fail."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -47,7 +47,7 @@ class Traced:
         try:
             await self._app(scope, receive, send_traced)
         except asyncio.CancelledError:
-            # The server is stopping and this took longer than it waits.
+            # The server is stopping, and this request took too long.
             if not status:
                 await _say_unknown(send_traced)
         finally:
