@@ -35,7 +35,7 @@ async def ask(url: str, *, answer_within: float = 5) -> tuple[int, bytes]:
     connecting = http_client.connect(url, api_key="key", answer_within=answer_within)
     async with connecting as session:
         request = session.post("/", data=SENT)
-        return await http_client.answered(request, part="the till")
+        return await http_client.answered(request, dependency="the till")
 
 
 @pytest.mark.parametrize("status", [200, 404, 499])
@@ -87,7 +87,7 @@ async def test_silence_is_a_timeout_before_an_answer_and_within_it(said: bytes) 
 async def exchange(url: str, *, answer_within: float = 5) -> http_client.Answer:
     connecting = http_client.connect(url, api_key="key", answer_within=answer_within)
     async with connecting as session:
-        return await http_client.exchange(session.post("/", data=SENT), part="the till")
+        return await http_client.exchange(session.post("/", data=SENT), dependency="the till")
 
 
 @pytest.mark.parametrize("status", [200, 404, 500, 503])

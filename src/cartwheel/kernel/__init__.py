@@ -1,6 +1,6 @@
-"""Build services that talk over RabbitMQ, store in MongoDB, and lose nothing.
+"""Build services that talk over RabbitMQ, store their data in MongoDB, and lose nothing.
 
-A service is one value. It answers requests, handles events, and publishes its own:
+A service is one value. It answers requests, handles events, and publishes events:
 
     @asynccontextmanager
     async def wire(settings: ServiceSettings, core: Core) -> AsyncGenerator[Wiring]:
@@ -23,21 +23,21 @@ A service is one value. It answers requests, handles events, and publishes its o
     if __name__ == "__main__":
         service.run()
 
-`docs/kernel.md` builds two services from nothing. Beside this front door there are others, each
-for its own readers. What begins with an underscore is private.
+`docs/kernel.md` builds two services from scratch. Besides this package, these modules are public.
+Names that begin with an underscore are private.
 
-    errors       what may go wrong: refusals and outages
+    errors       what can go wrong: refusals and outages
     settings     types of settings
-    mongodb      for adapters that store: aggregates, outboxes, pages, migrations
-    http_client  for adapters that ask another system over HTTP
-    aws          for adapters that ask AWS
-    lowlevel     for processes that are no service, such as a gateway
-    servers      is a server that a setting names of any use?
+    mongodb      for adapters that store data: aggregates, outboxes, pages, migrations
+    http_client  for adapters that call another system over HTTP
+    aws          for adapters that call AWS
+    lowlevel     for processes that are not a `Service`, such as a gateway
+    servers      checks whether a server that a setting names can be used
     operating    for the operators' commands: queues, dead letters, migrations
     testing      for tests and benchmarks
 
-Names are loaded when they are first used (PEP 562), so that a command that needs one of them does
-not load the drivers of MongoDB and RabbitMQ. `__init__.pyi` is the list.
+Names are loaded on first use (PEP 562), so that a command that needs one of them does not load the
+drivers of MongoDB and RabbitMQ. `__init__.pyi` lists them.
 """
 
 from typing import Any, cast

@@ -1,8 +1,8 @@
-"""Asking a service of AWS over plain HTTP, each request signed by botocore's own signer.
+"""Calls an AWS service over plain HTTP. botocore signs each request.
 
-aiobotocore says what to ask and as whom: the ordinary AWS settings name region, endpoint,
-certificates and proxy, and credentials are renewed before they expire. Its client would do the
-rest too, at three times the CPU (ADR 18).
+aiobotocore provides the configuration: the standard AWS settings name region, endpoint,
+certificates and proxy, and credentials are renewed before they expire. Its own client would cost
+three times the CPU (ADR 18).
 """
 
 import ssl
@@ -29,7 +29,7 @@ from cartwheel.kernel.http_client import Answer
 
 
 class Aws:
-    """One service of AWS. `signs_as` is the service's name in a signature: "ses" of "sesv2"."""
+    """One AWS service. `signs_as` is its name in signatures: "ses" for "sesv2"."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class Aws:
         self._signs_as = signs_as
 
     async def ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
-        """Ask once, and return the answer, whatever it says. `body` is JSON.
+        """Send one request and return the answer, whatever its status. `body` is JSON.
 
         Raises:
-            Unavailable: there are no credentials, or no connection; the service was not asked.
-            TimedOut, OutcomeUnknown: the service was asked, and may have done it.
+            Unavailable: there are no credentials or no connection. The request was not sent.
+            TimedOut, OutcomeUnknown: the request was sent and may have been carried out.
         """
         request: Any = AWSRequest(method, self._url + path, {"Content-Type": _JSON}, body)
         signer: Any = SigV4Auth(await self._frozen(), self._signs_as, self._region)
@@ -66,13 +66,13 @@ class Aws:
                 headers=request.headers.items(),
                 allow_redirects=False,  # a signature is for one URL
             ),
-            part=self._service,
+            dependency=self._service,
         )
 
     async def _frozen(self) -> Any:
-        """Return the credentials of this moment; renew them if they are about to expire.
+        """Return the current credentials; renew them if they are about to expire.
 
-        Where none were found they are looked for again, so that somebody may still provide them.
+        If none were found, look again: an operator may have provided them since.
         """
         try:
             found = await self._credentials.get_credentials()
@@ -80,7 +80,7 @@ class Aws:
                 raise NoCredentialsError
             return await found.get_frozen_credentials()
         except Exception as error:
-            # A file, a role, or whoever hands them out: never the fault of what is asked.
+            # A file, a role or a metadata service failed: that is an outage, not a bad request.
             raise Unavailable(f"no credentials for {self._service}: {error!r}") from error
 
 
@@ -89,10 +89,10 @@ _JSON = "application/json"
 
 @asynccontextmanager
 async def open_aws(service: str, *, timeout: float, at_once: int) -> AsyncGenerator[Aws]:
-    """Yield `service`, under boto's name for it, as the ordinary AWS settings have it.
+    """Yield the service that boto calls `service`, configured by the standard AWS settings.
 
-    `timeout` are the seconds to connect, and as many to wait for each piece of an answer. More
-    than `at_once` requests wait for each other. Blocks for 200 ms: botocore reads its models.
+    `timeout` is the limit in seconds for connecting, and for each read. At most `at_once` requests
+    run at a time. Opening blocks for 200 ms, while botocore reads its models.
     """
     session: Any = AioSession()
     async with session.create_client(service) as client:

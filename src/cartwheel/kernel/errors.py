@@ -1,24 +1,24 @@
-"""What can go wrong. Refusals and outages are two families that are never mixed.
+"""What can go wrong: refusals and outages, two separate families.
 
     Refusal                  an answer: the request was understood and will not be done
     ├── Invalid              the input breaks a rule                      422
-    ├── Unauthenticated      nobody known is asking                       401
-    ├── Forbidden            somebody known, who may not                  403
-    ├── NotFound             no such thing, or not yours to see           404
+    ├── Unauthenticated      the caller is unknown                        401
+    ├── Forbidden            the caller is known, but not allowed         403
+    ├── NotFound             it does not exist, or is hidden from you     404
     ├── Conflict             the thing's state does not allow it          409
     ├── Stale                it has changed since you read it             412
-    └── Throttled            too often; later                             429
-    Outage                   nobody's fault: a part is away or too slow
-    ├── Unavailable          certainly not done; try again                503
-    │   └── Contention       others change the same; certainly not done   503
-    ├── Overloaded           too much is waiting; certainly not done      503
+    └── Throttled            too many requests; try again later           429
+    Outage                   a dependency is down or too slow
+    ├── Unavailable          not done; try again                          503
+    │   └── Contention       not done: others changed the same data       503
+    ├── Overloaded           not done: too many requests are waiting      503
     ├── OutcomeUnknown       may or may not have been done                503
     └── TimedOut             no answer within the deadline                504
 
-Handlers of events have two more answers, which no caller ever sees:
+An event's handler may also raise one of these, which no caller ever sees:
 
-    RetryLater               this event's own trouble: handle it again later
-    DeadLetter               this event's own trouble: it is not handled again by itself
+    RetryLater               retry this event later
+    DeadLetter               dead-letter this event at once
 
 Services subclass a kind of refusal in their contract, with a code that never changes.
 Only `gateway.problems` knows about HTTP.
@@ -31,17 +31,18 @@ import msgspec
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """One field of the input that broke a rule; `field` is a path such as `items[0].quantity`."""
+    """A field of the input that breaks a rule; `field` is a path such as `items[0].quantity`."""
 
     field: str
     message: str
 
 
 class Refusal(Exception):
-    """Base of everything a service may answer instead of doing what it was asked.
+    """Base class of all refusals.
 
-    A handler raises it (or, in a batch, returns it in the request's place); the caller gets an
-    instance of the same class. `code` is stable and part of the API.
+    A handler raises it (in a batch, returns it in the request's place). The caller gets an instance
+    of the same class. `code` is stable and part of the API. `detail` and the errors' messages are
+    full sentences for people.
     """
 
     code: ClassVar[str] = "refused"
@@ -129,7 +130,7 @@ class Throttled(Refusal):
 
 
 class Outage(Exception):
-    """Base of everything that passes by itself once a part is back."""
+    """Base class of all outages: each ends by itself once a dependency recovers."""
 
     code: ClassVar[str] = "unavailable"
 
@@ -144,7 +145,7 @@ class Unavailable(Outage):
 
 
 class Contention(Unavailable):
-    """Nothing is down: others kept changing the same things until time was up."""
+    """Nothing is down, but others kept changing the same data until time ran out."""
 
 
 class Overloaded(Outage):
@@ -175,13 +176,13 @@ class TimedOut(Outage):
 
 
 class RetryLater(Exception):
-    """Raised by the handler of an event: this event has failed, while others may do well.
+    """Raised by an event's handler: this event failed, but others may succeed.
 
-    It is tried again after 5 s, then every 60 s, for as long as its handler raises this. The
-    handler counts, and ends it by `DeadLetter`.
+    It is retried after 5 s, then every 60 s, for as long as the handler raises this. The handler
+    counts its failures, and gives up with `DeadLetter`.
     """
 
 
 class DeadLetter(Exception):
-    """Raised by the handler of an event: trying it again is useless. It is dead-lettered at once,
-    with this exception's text as the reason."""
+    """Raised by an event's handler: retrying is useless. The event is dead-lettered at once, with
+    this exception's text as the reason."""

@@ -1,4 +1,4 @@
-"""Asking a part of the system over HTTP: whatever is not an answer is an outage."""
+"""Calls a dependency over HTTP. Everything but an answer is an outage."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -10,16 +10,16 @@ from cartwheel.kernel.errors import OutcomeUnknown, TimedOut, Unavailable
 
 
 class UnexpectedAnswer(Exception):
-    """A part said what it should never say; names status and code."""
+    """A dependency gave an answer that it should never give. Names status and code."""
 
 
 @asynccontextmanager
 async def connect(
     url: str, *, api_key: str, answer_within: float
 ) -> AsyncGenerator[aiohttp.ClientSession]:
-    """Keep connections to the JSON API at `url`, for example `http://127.0.0.1:8900`.
+    """Yield a session for the JSON API at `url`, for example `http://127.0.0.1:8900`.
 
-    `answer_within` are the seconds for one request, the connecting included.
+    `answer_within` is the limit in seconds for one request, including connecting.
     """
     async with aiohttp.ClientSession(
         url,
@@ -37,25 +37,25 @@ class Answer(NamedTuple):
 
 
 async def exchange(
-    request: AbstractAsyncContextManager[aiohttp.ClientResponse], *, part: str
+    request: AbstractAsyncContextManager[aiohttp.ClientResponse], *, dependency: str
 ) -> Answer:
-    """Send `request` to `part`, and return its answer, whatever it says.
+    """Send `request` to `dependency` and return the answer, whatever its status.
 
     Raises:
-        Unavailable: there is no connection, so `part` was not asked.
+        Unavailable: there is no connection, so the request was not sent.
         TimedOut: there was no answer in time.
-        OutcomeUnknown: there was none, or only a piece of one.
+        OutcomeUnknown: there was no answer, or an incomplete one.
     """
-    # `from None`: the causes' frames hold the request's body, which may hold a token or a mail.
+    # `from None`: the causes' frames hold the request's body, perhaps with a token or a mail.
     try:
         async with request as response:
             return Answer(response.status, response.headers, await response.read())
     except _NOT_CONNECTED as error:
-        raise Unavailable(f"{part} cannot be reached: {type(error).__name__}") from None
+        raise Unavailable(f"{dependency} cannot be reached: {type(error).__name__}") from None
     except TimeoutError:
-        raise TimedOut(f"{part} is too slow") from None
+        raise TimedOut(f"{dependency} is too slow") from None
     except aiohttp.ClientError as error:
-        raise OutcomeUnknown(f"{part} broke off: {type(error).__name__}") from None
+        raise OutcomeUnknown(f"{dependency} broke off: {type(error).__name__}") from None
 
 
 _NOT_CONNECTED = (
@@ -67,19 +67,19 @@ _NOT_CONNECTED = (
 
 
 async def answered(
-    request: AbstractAsyncContextManager[aiohttp.ClientResponse], *, part: str
+    request: AbstractAsyncContextManager[aiohttp.ClientResponse], *, dependency: str
 ) -> tuple[int, bytes]:
-    """Send `request` to `part`, and return status and body of its answer, which is not a 5xx.
+    """Send `request` to `dependency` and return the answer's status, which is below 500, and body.
 
     Raises:
         TimedOut: there was no answer in time.
-        Unavailable: there was none, only a piece of one, or a 5xx. As after `TimedOut`, what was
-            asked may have been done all the same.
+        Unavailable: there was no answer, an incomplete one, or a 5xx. As after `TimedOut`, the
+            request may have been carried out.
     """
     try:
-        status, _, body = await exchange(request, part=part)
+        status, _, body = await exchange(request, dependency=dependency)
     except OutcomeUnknown as error:
         raise Unavailable(str(error)) from None
     if status >= 500:
-        raise Unavailable(f"{part} answered {status}")
+        raise Unavailable(f"{dependency} answered {status}")
     return status, body

@@ -1,4 +1,4 @@
-"""For processes that are no `Service`: they start, listen, ask and log by themselves.
+"""For processes that are not a `Service`: they start, listen, send requests and log themselves.
 
     async def serve(settings: Settings, stop: Stop) -> None:
         connection = Connection(settings.rabbitmq_url, process="gateway")
@@ -10,7 +10,7 @@
 
     run("gateway", Settings, serve)
 
-SIGTERM and Ctrl-C set `stop`; a second one ends `stop.drained(…)`.
+SIGTERM and Ctrl-C set `stop`. A second one ends `stop.drained(…)`.
 """
 
 from cartwheel.kernel._bus.connection import Connection

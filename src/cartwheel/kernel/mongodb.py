@@ -1,4 +1,4 @@
-"""For adapters that store: aggregates with their outbox, pages, due items, migrations.
+"""For adapters that store data: aggregates with their outbox, pages, due items, migrations.
 
     class MongoOrders(Aggregates[Order]):
         def __init__(self, database: Database, outboxes: Outboxes) -> None:
@@ -6,7 +6,7 @@
                 database["orders"], Order, source="orders", outboxes=outboxes, missing=_missing
             )
 
-Writes are acknowledged by a majority that has them in its journal, and only such writes are read.
+A write is acknowledged once a majority has it in the journal. Reads see only such writes.
 """
 
 from cartwheel.kernel._core.outages import is_contention

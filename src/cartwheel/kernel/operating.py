@@ -1,4 +1,4 @@
-"""For the operators' commands: which queues there are, what a dead letter is, migrations."""
+"""For the operators' commands: queues, dead letters and migrations."""
 
 from cartwheel.kernel._amqp.interface import Message
 from cartwheel.kernel._bus import topology, wire

@@ -1,8 +1,8 @@
-"""Why a server that a setting names cannot be used: one sentence, the setting first, no password.
+"""Explains why a server cannot be used: one sentence that names the setting, without passwords.
 
     RABBITMQ_URL points to amqp://shop:***@10.0.0.7:5672/, which refuses connections
 
-The driver's own words are for those who ask for them, by LOG_LEVEL=DEBUG.
+LOG_LEVEL=DEBUG adds the driver's own message.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from cartwheel.kernel._amqp.interface import AccessRefused, BadUrl, VirtualHostR
 from cartwheel.kernel.settings import AmqpClient, each_url
 
 CHECK_SECONDS = 5.0
-"""Seconds that a server gets to answer when it is checked."""
+"""Seconds that a server gets to answer a check."""
 
 _URL = re.compile(r"(?P<scheme>[a-z+]+://)(?:(?P<userinfo>[^/?#]*)@)?(?P<place>[^?#]*)", re.I)
 
@@ -28,35 +28,35 @@ class Unusable(Exception):
     """A server cannot be used. The message is the sentence."""
 
     def in_full(self) -> str:
-        """Return the sentence; with LOG_LEVEL=DEBUG, what the driver has said as well."""
+        """Return the sentence; with LOG_LEVEL=DEBUG, also the driver's message."""
         asked = os.environ.get("LOG_LEVEL") == "DEBUG" and self.__cause__
         return f"{self}\n  {self.__cause__!r}" if asked else str(self)
 
 
 def shown(url: str) -> str:
-    """Return `url`, or each URL of a list, without its password and its options."""
+    """Return `url`, or each URL of a list, without password and options."""
     return ",".join(map(_shown, each_url(url)))
 
 
 def _shown(url: str) -> str:
     match = _URL.match(url)
     if match is None:
-        return "no URL"  # and what it is may be secret
+        return "no URL"  # it may be a secret
     user, colon, _ = (match["userinfo"] or "").partition(":")
     who = f"{user}{':***' if colon else ''}@" if match["userinfo"] else ""
     return f"{match['scheme']}{who}{match['place']}"
 
 
 def why(variable: str, url: str, error: BaseException) -> str:
-    """Return the sentence about `error`, met on the way to `url`."""
+    """Return the sentence about `error`, which occurred while connecting to `url`."""
     return f"{variable} points to {shown(url)}, {_which(error)}"
 
 
 async def check_rabbitmq(url: str, client: AmqpClient = "built-in") -> None:
-    """Return if RabbitMQ takes this user to this virtual host, at one of its nodes.
+    """Check that at least one of RabbitMQ's nodes admits this user to this virtual host.
 
     Raises:
-        Unusable: it does not.
+        Unusable: none does.
     """
     unusable: list[Unusable] = []
     for each in each_url(url):
@@ -65,7 +65,7 @@ async def check_rabbitmq(url: str, client: AmqpClient = "built-in") -> None:
                 node = await connecting.connect(each, name="check", heartbeat=60, client=client)
                 await node.close()
             return
-        except Exception as error:  # whatever the driver raises, the server is of no use
+        except Exception as error:  # whatever it is, the server cannot be used
             sentence = why("RABBITMQ_URL", each, error)
             unusable.append(Unusable(sentence))
             unusable[-1].__cause__ = error
@@ -75,14 +75,14 @@ async def check_rabbitmq(url: str, client: AmqpClient = "built-in") -> None:
 
 
 async def check_mongodb(uri: str, variable: str = "MONGODB_URI") -> None:
-    """Return if MongoDB takes this user, and has the transactions that the services need.
+    """Check that MongoDB admits this user and has the transactions that the services need.
 
-    `variable` is the setting that `uri` comes from.
+    `variable` is the setting that holds `uri`.
 
     Raises:
         Unusable: it does not.
     """
-    # Here, because much that has to do with RabbitMQ alone needs what else is in this module.
+    # Imported here: callers that only need RabbitMQ do without the driver.
     from pymongo import AsyncMongoClient
     from pymongo.errors import PyMongoError
 
@@ -101,7 +101,7 @@ async def check_mongodb(uri: str, variable: str = "MONGODB_URI") -> None:
 
 
 def _which(error: BaseException) -> str:
-    """Return what is the matter, as a clause about the server."""
+    """Return the problem as a clause about the server."""
     if isinstance(error, BadUrl):
         return f"with {error}"
     for applies, clause in _CLAUSES:
@@ -117,10 +117,10 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _met(*numbers: int) -> Callable[[BaseException], bool]:
-    """Return whether an error is one of the system's `numbers`, or was caused by one."""
+    """Return a test for errors that have, or were caused by, one of these `errno` numbers."""
 
     def met(error: BaseException) -> bool:
-        # MongoDB's driver keeps only the text of what it has met.
+        # MongoDB's driver keeps only the message of the original error.
         told = _ERRNO.search(str(error)) if _is_mongodbs(error) else None
         found = {each.errno for each in _chain(error) if isinstance(each, OSError)}
         return not found.isdisjoint(numbers) or (told is not None and int(told[1]) in numbers)
@@ -154,7 +154,7 @@ def _is_mongodbs(error: BaseException) -> bool:
 
 _ERRNO = re.compile(r"\[Errno (-?\d+)\]")
 _AIORMQ_REFUSES = {"AuthenticationError", "ProbableAuthenticationError"}
-"""By name: a process whose client is the built-in one does without aiormq."""
+"""By name: a process that uses the built-in client does not import aiormq."""
 _REFUSED_USERS = {13: "Unauthorized", 18: "AuthenticationFailed", 8000: "AtlasError"}
 
 _CLAUSES: tuple[tuple[Callable[[BaseException], bool], str], ...] = (
@@ -172,10 +172,10 @@ _CLAUSES: tuple[tuple[Callable[[BaseException], bool], str], ...] = (
         lambda error: isinstance(error, VirtualHostRefused),
         "whose virtual host is missing, or closed to this user",
     ),
-    # What aiormq says when RabbitMQ closes the connection instead.
+    # aiormq's message if RabbitMQ closes the connection instead.
     (_says("['Connection.OpenOk']"), "whose virtual host is missing, or closed to this user"),
     (_says("for replica set name"), "which is not in the replica set that it names"),
     (_says("Primary()", "No primary"), "which has no primary at the moment"),
     (_is_late, "which does not answer in time"),
 )
-"""The first that applies counts, so what is certain comes before what is likely."""
+"""The first match counts, so the certain causes come before the likely ones."""

@@ -1,4 +1,4 @@
-"""Settings come from the environment, are read once, and are checked before anything starts.
+"""Settings come from the environment. They are read once and checked before anything starts.
 
 A field `mongodb_uri: MongodbUri` is the variable `MONGODB_URI`; a default makes it optional:
 
@@ -8,8 +8,8 @@ A field `mongodb_uri: MongodbUri` is the variable `MONGODB_URI`; a default makes
 
     settings = read(Settings)
 
-A field's type may also be a class made from text; what it raises as a ValueError is told. A field
-of the type `DatabaseAddresses` is read from several variables.
+A field's type may also be a class that is constructed from text; its ValueError is reported. A
+field of type `DatabaseAddresses` is read from several variables.
 """
 
 import os
@@ -22,8 +22,8 @@ import msgspec
 from msgspec import Meta
 from msgspec.inspect import BoolType, IntType, Metadata, NoneType, Type, UnionType, type_info
 
-# None has an @ but before the host: a password with a / or ? in it is refused for what it is,
-# rather than taken for a host and shown.
+# An @ is allowed only before the host. Otherwise the rest of a password that holds / or ? would be
+# mistaken for a path, and shown.
 _HOST = r"(?:[^\s:/?#@,\[\]]+|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?"
 _USER = r"(?:[^\s/?#]*@)?"
 _REST = r"(?:[/?][^\s@]*)?\Z"
@@ -45,14 +45,14 @@ OwnMongodbUri = Annotated[
         "DATABASE is the service's, and not admin, config or local",
     ),
 ]
-"""One service's alone: its path names the database."""
+"""For one service only: its path names the database."""
 
 AmqpUrl = Annotated[
     str,
     Meta(
         pattern=rf"^{_AMQP_URL}(?:,{_AMQP_URL})*\Z",
         description="amqp://USER:PASSWORD@HOST:PORT/VHOST, percent-encoded; "
-        "several, one for each node of a cluster, with commas between them",
+        "several, one for each node of a cluster, separated by commas",
     ),
 ]
 _NEXT_AMQP_URL = re.compile(r",(?=amqps?://)")
@@ -64,11 +64,11 @@ ManagementUrls = Annotated[
     str,
     Meta(
         pattern=rf"^{_MANAGEMENT_URL}(,{_MANAGEMENT_URL})*\Z",
-        description="http://USER:PASSWORD@HOST:15672, percent-encoded; several stand with commas "
-        "between them",
+        description="http://USER:PASSWORD@HOST:15672, percent-encoded; "
+        "several, separated by commas",
     ),
 ]
-"""The setting RABBITMQ_MANAGEMENT_URL: where RabbitMQ's management API answers."""
+"""The setting RABBITMQ_MANAGEMENT_URL: the address of RabbitMQ's management API."""
 
 AmqpClient = Annotated[Literal["built-in", "aiormq"], Meta(description="built-in or aiormq")]
 """The setting AMQP_CLIENT: Cartwheel's own client, or the library."""
@@ -93,11 +93,11 @@ DrainSeconds = Annotated[
         description=f"seconds from 0 to {LONGEST_DRAIN_SECONDS}, such as 5 or 2.5",
     ),
 ]
-"""The setting DRAIN_SECONDS: how long a process that is told to stop is unready, and goes on
-serving. Whoever sends it requests has to notice meanwhile."""
+"""The setting DRAIN_SECONDS: how long a stopping process reports itself unready and still serves.
+Load balancers must notice in that time."""
 
 LONGEST_DATABASE_NAME = 63
-"""Bytes that MongoDB takes as a database's name. Source:
+"""The most bytes of a database's name in MongoDB. Source:
 https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions"""
 
 _LONGEST_PREFIX = LONGEST_DATABASE_NAME - len("notifications")
@@ -109,19 +109,19 @@ DatabasePrefix = Annotated[
         description=f"up to {_LONGEST_PREFIX} letters, digits, - and _",
     ),
 ]
-"""The setting MONGODB_DATABASE_PREFIX: deployments that share a cluster each have their own.
+"""The setting MONGODB_DATABASE_PREFIX: different for each deployment that shares a cluster.
 
-Of the characters that MongoDB takes, those that no shell, URI or log has to quote.
+Allows the characters that need no quoting in a shell, a URI or a log.
 """
 
 
 def each_url(rabbitmq_url: AmqpUrl) -> list[str]:
-    """Return the URLs that RABBITMQ_URL lists."""
+    """Return the URLs in RABBITMQ_URL."""
     return _NEXT_AMQP_URL.split(rabbitmq_url)
 
 
 class DatabaseAddress(msgspec.Struct, frozen=True):
-    """Where a service's database is. `variable` is the setting that `uri` comes from."""
+    """The address of a service's database. `variable` is the setting that holds `uri`."""
 
     variable: str
     uri: str
@@ -129,16 +129,16 @@ class DatabaseAddress(msgspec.Struct, frozen=True):
 
 
 class DatabaseAddresses(msgspec.Struct, frozen=True):
-    """Where the databases of some services are.
+    """The addresses of some services' databases.
 
-    A service's own `ORDERS_MONGODB_URI` wins over `MONGODB_URI`, and its path names the database.
-    Otherwise the prefix and the service's name do. `read` is told for which services.
+    A service's own `ORDERS_MONGODB_URI` takes precedence over `MONGODB_URI`, and its path names the
+    database. Otherwise the name is the prefix and the service's name. `read` gets the services.
     """
 
     by_service: Mapping[str, DatabaseAddress] = {}
 
     def distinct(self) -> list[DatabaseAddress]:
-        """Return one for each URI."""
+        """Return one address for each URI."""
         first: dict[str, DatabaseAddress] = {}
         for each in self.by_service.values():
             first.setdefault(each.uri, each)
@@ -146,14 +146,14 @@ class DatabaseAddresses(msgspec.Struct, frozen=True):
 
 
 def own_mongodb_uri(service: str) -> str:
-    """Return the variable that names the server of this service's database alone."""
+    """Return the variable for this service's own database."""
     return f"{service.upper()}_MONGODB_URI"
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What every service needs; a service with more of its own subclasses this.
+    """The settings of every service. A service with more settings subclasses this.
 
-    With a `health_port`, probes are answered at `health_host`.
+    With a `health_port`, health probes are answered on `health_host`.
     """
 
     databases: DatabaseAddresses
@@ -170,7 +170,7 @@ Settings = TypeVar("Settings", bound=msgspec.Struct)
 
 
 class BadSettings(Exception):
-    """A variable is missing or malformed; the message names each one and what it should be."""
+    """Variables are missing or malformed. The message names each one and what it should be."""
 
 
 def read(
@@ -179,13 +179,13 @@ def read(
     *,
     databases: Iterable[str] = (),
 ) -> Settings:
-    """Return a `kind` filled from `environment`.
+    """Return a `kind` with values from `environment`.
 
-    An empty variable counts as not given. A field of the type `DatabaseAddresses` gets those of the
-    services that `databases` names.
+    An empty variable counts as unset. A field of type `DatabaseAddresses` gets the addresses of the
+    services in `databases`.
 
     Raises:
-        BadSettings: with one line per variable at fault, never with its value (it may be secret).
+        BadSettings: with one line for each bad variable, without its value (it may be secret).
     """
     found = _found(kind, environment, databases)
     if found.missing or found.malformed:
@@ -199,10 +199,10 @@ def check(
     *,
     databases: Iterable[str] = (),
 ) -> None:
-    """Return if what `environment` gives has the form that `kinds` ask for; it may lack the rest.
+    """Check the form of those settings of `kinds` that `environment` has. Others may be missing.
 
     Raises:
-        BadSettings: with one line per variable at fault, never with its value (it may be secret).
+        BadSettings: with one line for each bad variable, without its value (it may be secret).
     """
     names = list(databases)
     faults = [fault for kind in kinds for fault in _found(kind, environment, names).malformed]
@@ -211,7 +211,7 @@ def check(
 
 
 class _Found(msgspec.Struct, frozen=True):
-    """The values that the environment gives, and a line for each variable at fault."""
+    """The values from the environment, and a line for each bad variable."""
 
     values: dict[str, object] = {}
     missing: list[str] = []
@@ -236,7 +236,7 @@ def _found(
 
 
 def _converted(variable: str, kind: Any, given: str, found: _Found) -> Any:
-    """Return the value, or None if it is malformed, which `found` is told."""
+    """Return the value. If it is malformed, record that in `found` and return None."""
     try:
         return msgspec.convert(given, kind, strict=False, dec_hook=_from_text)
     except msgspec.ValidationError as error:
@@ -288,7 +288,7 @@ def _from_text(kind: type[Any], text: Any) -> Any:
 
 
 def read_or_exit(process: str, kind: type[Settings]) -> Settings:
-    """Return a `kind` filled from this process's environment, or end the process."""
+    """Return a `kind` with values from this process's environment, or exit."""
     try:
         return read(kind, databases=[process])
     except BadSettings as error:
@@ -296,7 +296,7 @@ def read_or_exit(process: str, kind: type[Settings]) -> Settings:
 
 
 def _expected(kind: Type, error: msgspec.ValidationError) -> str:
-    """Return what a field's type asks for, in words."""
+    """Return what a field's type expects, in words."""
     match kind:
         case UnionType(types):
             return next(_expected(each, error) for each in types if not isinstance(each, NoneType))
@@ -310,6 +310,6 @@ def _expected(kind: Type, error: msgspec.ValidationError) -> str:
             return f"expected a whole number, {least} or more"
         case IntType(ge=least, le=most):
             return f"expected a whole number from {least} to {most}"
-        case _:  # a class made from text has said it itself
+        case _:  # a class constructed from text: its own message
             said = str(error)
             return said[:1].lower() + said[1:]

@@ -1,4 +1,4 @@
-"""For tests and benchmarks of services: a bus without the wire, and what events look like on it."""
+"""For tests and benchmarks of services: a service without its queues, and the format of events."""
 
 from cartwheel.kernel._bus.consuming import Consumer
 from cartwheel.kernel._bus.rpc_server import Answers

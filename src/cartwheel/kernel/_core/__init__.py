@@ -1,1 +1,1 @@
-"""What everything in the kernel stands on: messages, time, logs, background jobs, batches."""
+"""The base of the kernel: messages, time, logs, background jobs, batches."""

@@ -1,8 +1,8 @@
-"""A batcher runs a batch handler: one batch is in flight, and the next one fills meanwhile.
+"""A batcher runs a batch handler: one batch is in flight while the next one fills.
 
-An idle one takes a single item at once, a busy one takes all that has come in while it worked.
-Durable writes cost nearly the same for one item as for many, so the busier the system, the cheaper
-each item. Where nobody waits for the result, items may also `Gather` for a while before they go.
+An idle batcher handles a single item at once; a busy one then takes all items that came in
+meanwhile. A durable write costs nearly the same for one item as for many, so the busier the system,
+the cheaper each item. Where nobody waits for the result, items may also `Gather` for a while.
 """
 
 import asyncio
@@ -21,23 +21,22 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 PATIENCE_SECONDS = 1.0
-"""Seconds after which the next batch no longer waits for one that is held up: what that one waits
-for may never come."""
+"""Seconds after which the next batch no longer waits for the current one, which may be stuck."""
 
 BATCH_TIMEOUT_SECONDS = 10.0
-"""Seconds for one batch, after which its database counts as away."""
+"""Seconds for one batch, after which its database counts as down."""
 
 BATCH_ITEMS = 64
-"""Items, at most, unless somebody says otherwise."""
+"""The default limit of a batch."""
 
 BatchHandler = Callable[[list[Item]], Awaitable[Sequence[Result | Exception]]]
-"""Returns, in the items' order, each one's result, or what it alone is to raise."""
+"""Returns, in the items' order, each item's result or the exception for it alone."""
 
 
 class Gather(msgspec.Struct, frozen=True):
-    """A batch of fewer than `limit` waits until its oldest item is `seconds` old, or `stop` is set.
+    """A batch of fewer than `limit` items waits until its oldest is `seconds` old or `stop` is set.
 
-    Only for what nobody waits for: on an idle system, it is time lost.
+    Use it only where nobody waits for the result: on an idle system, it adds a delay.
     """
 
     seconds: float
@@ -49,11 +48,11 @@ class _Entry(msgspec.Struct, Generic[Item, Result], frozen=True, eq=False):
     item: Item
     future: asyncio.Future[Result]
     since: float
-    """When it came, by the loop's clock."""
+    """When it was submitted, by the event loop's clock."""
 
 
 class Batcher(Generic[Item, Result]):
-    """`limit` is the most that one batch takes."""
+    """`limit` is the most items of one batch."""
 
     def __init__(
         self,
@@ -69,15 +68,15 @@ class Batcher(Generic[Item, Result]):
         self._waiting: deque[_Entry[Item, Result]] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
-        # A batch is nobody's in particular: it must not run in one item's trace or deadline.
+        # A batch belongs to no single item: it must not run in one item's trace or deadline.
         self._context = contextvars.copy_context()
 
     async def submit(self, item: Item) -> Result:
         """Return the handler's result for `item`.
 
         Raises:
-            Refusal: the handler's, for this item.
-            Exception: whatever the handler raised when it ran this item alone.
+            Refusal: the handler refused this item.
+            Exception: the handler raised it for this item alone, or for the whole batch.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
@@ -89,7 +88,7 @@ class Batcher(Generic[Item, Result]):
         try:
             return await future
         finally:
-            # The exception in it keeps this frame, and this frame would keep it.
+            # Breaks a reference cycle: the future's exception refers to this frame.
             del future
 
     async def idle(self) -> None:
@@ -114,7 +113,7 @@ class Batcher(Generic[Item, Result]):
         self._worker = None
 
     async def _wait_to_fill(self, gather: Gather) -> None:
-        """Return when the next batch is to go."""
+        """Return when the next batch should start."""
         age = asyncio.get_running_loop().time() - self._waiting[0].since
         ends = {asyncio.create_task(event.wait()) for event in (self._full, gather.stop)}
         await asyncio.wait(
@@ -132,7 +131,7 @@ class Batcher(Generic[Item, Result]):
                 for entry in batch:
                     _settle(entry.future, error)
                 return
-            # One item may be at fault: alone, it harms nobody else.
+            # One item may be at fault. Run each alone, so that it harms no other.
             for entry in batch:
                 await self._run([entry])
             return
@@ -141,7 +140,7 @@ class Batcher(Generic[Item, Result]):
 
 
 def _settle(future: asyncio.Future[Result], result: Result | Exception) -> None:
-    if future.done():  # whoever waited has given up
+    if future.done():  # the caller has given up
         return
     if isinstance(result, Exception):
         future.set_exception(result)

@@ -1,12 +1,12 @@
-"""Named points at which the crash suite kills the process; in normal life they do nothing.
+"""Named points where the crash suite kills the process. In production they do nothing.
 
-`CRASH_AT=ack.before:3` kills this process (SIGKILL, as a power cut would) the third time it gets
-to the point `ack.before`. The points lie around every step that must not be half done, in the
-kernel only: a service's handlers know nothing of them.
+`CRASH_AT=ack.before:3` kills this process (SIGKILL, like a power cut) the third time it reaches
+`ack.before`. There is a point before and after every step that must not be half done. They are all
+in the kernel: handlers know nothing about them.
 
     commit.before, commit.after      a write to MongoDB
     publish.before, publish.after    an event to RabbitMQ, and its confirm
-    ack.before, ack.after            a delivery's acknowledgement
+    ack.before, ack.after            an acknowledgement of a delivery
     send.before, send.after          a request to another service
     reply.before, reply.after        the answers to a request
 """
@@ -38,11 +38,11 @@ def _prepare(setting: str) -> Callable[[str], None]:
 
 
 def _pass(point: str) -> None:
-    """Nothing: this process is not under test."""
+    """Do nothing: this process is not under test."""
 
 
 def reach_in_a_turn(point: str) -> None:
-    """Say that a point is reached when the event loop has written what was given to it."""
+    """Report a point once the event loop has written its pending output."""
     if armed():
         asyncio.get_running_loop().call_soon(reach, point)
 
@@ -53,4 +53,4 @@ def armed() -> bool:
 
 _setting = os.environ.get("CRASH_AT")
 reach: Callable[[str], None] = _prepare(_setting) if _setting else _pass
-"""Say that a point is reached."""
+"""Report that a point is reached."""

@@ -1,4 +1,4 @@
-"""Until when the work at hand makes sense: a request's deadline, handed on to what it causes."""
+"""The deadline of the current work: a request's deadline also applies to what it causes."""
 
 import asyncio
 import time
@@ -10,18 +10,18 @@ import pymongo
 from cartwheel.kernel._core import time_left
 
 GRACE_SECONDS = 1.0
-"""Seconds that the driver gets beyond a deadline to say itself what is wrong."""
+"""Seconds after the deadline in which the driver may still report its own error."""
 
 
 @asynccontextmanager
 async def until(deadline: float) -> AsyncGenerator[None]:
-    """Work under `deadline` (Unix time, seconds), the database's driver too.
+    """Run the body under `deadline` (Unix time, seconds); it applies to the database driver too.
 
-    The driver alone would wait 30 s for a server that is gone, and for an answer that was lost with
-    its connection sometimes for ever.
+    By itself the driver waits 30 s for a server that is down. For an answer that was lost with its
+    connection, it may wait forever.
 
     Raises:
-        TimeoutError: time is up, and not even the driver has noticed.
+        TimeoutError: the deadline has passed, and the driver has not raised an error.
     """
     token = time_left.deadline.set(deadline)
     left = max(deadline - time.time(), 0.001)

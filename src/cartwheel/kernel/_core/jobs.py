@@ -1,8 +1,8 @@
-"""Background jobs that work through items, such as the payments to be refunded.
+"""Background jobs that work through items, such as payments to refund.
 
-An item that fails waits, longer each time, and keeps no other item waiting. What is known of its
-failures is stored with the item: another replica, and this one after a restart, waits as well.
-Two replicas may work on one item at once, so the work must bear being repeated.
+An item that fails is retried after a pause that grows each time, and does not delay other items.
+Its failures are stored with the item, so that all replicas wait, even after a restart. Two replicas
+may work on the same item at once, so the work must be idempotent.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,15 +21,15 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 5.0, 300.0
 NEEDS_A_PERSON_AFTER = timedelta(hours=24)
 
 OUTAGES_IN_A_ROW = 5
-"""After so many it is the dependency that is down, rather than the items that are at fault."""
+"""After this many, the dependency is assumed to be down, rather than the items at fault."""
 
 ITEMS_IN_A_RUN = 1000
-"""So many that are new, and as many that have waited: neither keep the others waiting. The next run
-takes the rest, as what this one has worked on is done or waits."""
+"""The most new items in a run, and the most retried ones: neither kind starves the other. The next
+run takes the rest."""
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """An item's failures so far: the first one was at `since`, the last one at `at`."""
+    """An item's failures so far: the first at `since`, the last at `at`."""
 
     failures: int
     since: datetime
@@ -38,7 +38,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def due_at(self) -> datetime:
-        """When the item is tried again: after 5 s, doubled each time up to 5 minutes."""
+        """When the item is retried: after 5 s, then doubled each time, up to 5 minutes."""
         wait = backoff(self.failures, first=FIRST_WAIT_SECONDS, longest=LONGEST_WAIT_SECONDS)
         return self.at + timedelta(seconds=wait)
 
@@ -48,39 +48,39 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Item(msgspec.Struct, frozen=True):
-    """Something that a job has to work on, and how it has failed before, if it has."""
+    """Something for a job to work on, with its earlier failures, if any."""
 
     id: str
     retry: Retry | None = None
 
 
 class Items(Protocol):
-    """What a job has to work on. `store.due.DueItems` keeps it in MongoDB."""
+    """The items of a job. `_store.due.DueItems` stores them in MongoDB."""
 
     async def due(self, now: datetime, *, limit: int) -> Sequence[Item]:
-        """Return up to `limit` items that have not waited yet, then as many whose wait is over."""
+        """Return up to `limit` new items, then up to `limit` items whose pause is over."""
         ...
 
     async def failed(self, item: Item, retry: Retry, *, found_at: datetime) -> bool:
-        """Store that `item`, which was due at `found_at`, has failed again.
+        """Store a failure of `item`, which was due at `found_at`.
 
-        Return False if it is no longer due: it has changed since, or another replica has stored
-        its failure.
+        Return False if it is no longer due: it has changed, or another replica has stored its
+        failure.
         """
         ...
 
     async def look_again(self, ids: Sequence[str], *, at: datetime) -> None:
-        """Let items that are well, and not yet done, be due again at `at`."""
+        """Make items that have not failed, but are not done either, due again at `at`."""
         ...
 
 
 async def for_each(
     job: str, items: Items, work: Callable[[str], Awaitable[object]], *, now: Clock
 ) -> None:
-    """Do `work` for each item that is due, by its id; go on past those that fail.
+    """Run `work` with the id of each item that is due. A failed item does not stop the others.
 
     Raises:
-        Exception: the outage of an item, if that was the fifth in a row; or of the items' store.
+        Exception: the fifth outage in a row, or an outage of the items' store.
     """
 
     async def work_on_one(ids: list[str]) -> None:
@@ -97,7 +97,7 @@ async def in_batches(
     now: Clock,
     size: int,
 ) -> None:
-    """As `for_each`, for up to `size` items together. If that fails, it is done for each alone."""
+    """As `for_each`, but for up to `size` items at once. If a batch fails, run each item alone."""
     found_at = now()
     due = await items.due(found_at, limit=ITEMS_IN_A_RUN)
     outages = 0
@@ -122,7 +122,7 @@ async def _succeeds(work: Callable[[list[str]], Awaitable[object]], batch: Seque
     try:
         await work([item.id for item in batch])
     except Exception:
-        # One item may be at fault. Whoever meets the error again, alone, tells of it.
+        # One item may be at fault. It will fail again when it runs alone, and is reported then.
         return False
     return True
 
@@ -130,7 +130,7 @@ async def _succeeds(work: Callable[[list[str]], Awaitable[object]], batch: Seque
 async def _note(
     job: str, items: Items, item: Item, error: Exception, *, found_at: datetime, at: datetime
 ) -> None:
-    """Store the failure, and log it if it is the first one or unlike the last one."""
+    """Store the failure. Log it if it is the first, or differs from the last."""
     before = item.retry
     retry = Retry(
         failures=before.failures + 1 if before else 1,

@@ -1,6 +1,6 @@
-"""What travels between services: requests, which command, and events, which remember.
+"""What services exchange: requests, which command, and events, which record what happened.
 
-A request names its answer, so that callers are type-checked:
+A request names its answer type, so that callers are type-checked:
 
     @request("get_order", service="orders", read=True)
     class GetOrder(Request[OrderView], frozen=True, kw_only=True):
@@ -8,7 +8,7 @@ A request names its answer, so that callers are type-checked:
 
     view = await bus.request(GetOrder(order_id="ord_…"))     # an OrderView
 
-An event's name ends in its version and is also its routing key:
+An event's name ends with its version and is also its routing key:
 
     @event("order.paid.v1", consumers=("products", "notifications"))
     class OrderPaid(Event, frozen=True, kw_only=True):
@@ -30,18 +30,17 @@ Item = TypeVar("Item")
 Refusals = tuple[type[Refusal], ...]
 
 Clock = Callable[[], datetime]
-"""Tells the time (aware, UTC); the domain gets the time as an argument instead."""
+"""Returns the time (aware, in UTC). Domain code gets the time as an argument instead."""
 
 
 class Request(msgspec.Struct, Generic[Answer], frozen=True, kw_only=True):
-    """Bus `service` for something.
+    """A request to `service`.
 
-    `read` requests change nothing and may be sent again; the same one, waiting twice, is sent once.
-    Requests wait for each other in the
-    caller and travel together where `coalesced`; those that make the service call somebody outside
-    are not, since one slow answer would hold back its neighbours.
-    `traceparent` is filled in by the caller's bus.
-    `refusals` are all that the service may answer instead of doing it.
+    A `read` request changes nothing and may be sent again. Of identical reads that are waiting,
+    only one is sent. `coalesced` requests wait in the caller and travel together. A request that
+    makes the service call an outside system is not coalesced: a slow answer would delay the others.
+    The caller's bus fills in `traceparent`.
+    `refusals` lists the refusals with which the service may answer.
     """
 
     type: ClassVar[str]
@@ -64,7 +63,7 @@ def request(
     coalesced: bool = True,
     refusals: Refusals = (),
 ) -> Callable[[type[Asked]], type[Asked]]:
-    """Name a kind of request, and the service that answers it; see `Request` for the rest."""
+    """Declare a request: its name and the service that answers it. `Request` explains the rest."""
 
     def declare(kind: type[Asked]) -> type[Asked]:
         kind.type, kind.service, kind.read, kind.coalesced = name, service, read, coalesced
@@ -75,15 +74,15 @@ def request(
 
 
 def answer_type(request: type[Request[Answer]]) -> type[Answer]:
-    """Return what `request` is answered with, for GetOrder an OrderView."""
+    """Return the type of the answer to `request`: for GetOrder, OrderView."""
     return get_args(get_original_bases(request)[0])[0]
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """Who changes an aggregate, when, and what led to it.
+    """Who changes an aggregate, when and why.
 
-    `by` is a user's id, a service or a job; `event_id` the event that led to it, if one did.
-    `traceparent` is the trace that the change belongs to, None for the current one.
+    `by` is a user's id, a service or a job. `event_id` is the event that caused the change, if any.
+    `traceparent` is the trace of the change; None for the current one.
 
         await orders.change(order_id, domain.expire, by=Change(by="deadline", at=now()))
         change = Change.caused_by(event, at=now())
@@ -97,34 +96,34 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def caused_by(cls, event: "CloudEvent[Any]", *, at: datetime) -> "Change":
-        """Return the change that `event` leads to in the service that handles it."""
+        """Return the change that `event` causes in the service that handles it."""
         return cls(by=event.source, at=at, traceparent=event.traceparent, event_id=event.id)
 
 
 class Bus(Protocol):
-    """The bus as those who ask see it."""
+    """The bus as callers see it."""
 
     async def request(self, request: Request[Answer]) -> Answer:
-        """Return the answer; raises a `Refusal` of the request's contract, or an `Outage`."""
+        """Return the answer. Raises a `Refusal` from the request's contract, or an `Outage`."""
         ...
 
 
 class Created(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
-    """A thing made by a repeatable request; `replayed` if an earlier one had made it."""
+    """Something made by an idempotent request; `replayed` if an earlier request made it."""
 
     made: Item
     replayed: bool = False
 
 
 class Page(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
-    """Part of a list; `next_cursor` fetches what follows, `None` at the end."""
+    """A page of a list. `next_cursor` fetches the next page; it is None at the end."""
 
     data: list[Item]
     next_cursor: str | None = None
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that has happened. `consumers` are the services that must get it."""
+    """Something that has happened. `consumers` lists the services that must receive it."""
 
     type: ClassVar[str]
     consumers: ClassVar[tuple[str, ...]] = ()
@@ -136,7 +135,7 @@ Happened = TypeVar("Happened", bound=Event)
 def event(
     name: str, *, consumers: tuple[str, ...] = ()
 ) -> Callable[[type[Happened]], type[Happened]]:
-    """Name a kind of event, with its version, and the services that must get it."""
+    """Declare an event: its name with its version, and the services that must receive it."""
 
     def declare(kind: type[Happened]) -> type[Happened]:
         kind.type, kind.consumers = name, consumers
@@ -151,8 +150,8 @@ EventData = TypeVar("EventData", bound=Event, covariant=True)
 class CloudEvent(msgspec.Struct, Generic[EventData], frozen=True, kw_only=True):
     """An event with its CloudEvents 1.0 attributes (https://github.com/cloudevents/spec).
 
-    `subject` is the aggregate's id. `sequence` counts that aggregate's events from 1: a consumer
-    may see them repeated and in any order, and compares sequences to tell.
+    `subject` is the aggregate's id. `sequence` counts that aggregate's events from 1. Events may be
+    repeated or arrive in any order; consumers compare sequences to detect that.
     """
 
     id: str

@@ -1,8 +1,8 @@
-"""Is this error an outage (wait), contention (try again at once), or a fault (retry, then park)?
+"""Is this error an outage (wait), contention (retry at once) or a bug (retry, then dead-letter)?
 
-A fault of the message or of the code is retried, then dead-lettered. An outage passes by
-itself once a dependency is back, however long that takes. Contention passes at once: others were
-changing the same documents. Adapters of other technology raise an `Outage` themselves.
+A bug lies in the message or in the code. An outage ends once a dependency is back, however long
+that takes. Contention ends at once: others were changing the same documents. Adapters of other
+technology raise an `Outage` themselves.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _OUTAGES = (
     ConnectionError,
     asyncio.TimeoutError,
     ConnectionFailure,  # server selection, network timeouts and a primary that stepped down too
-    WriteConcernError,  # whatever its code: the majority's yes is missing
+    WriteConcernError,  # whatever its code: a majority has not acknowledged
 )
 
 LABELS = (
@@ -32,13 +32,13 @@ LABELS = (
     "NoWritesPerformed",
     "SystemOverloadedError",
 )
-"""Labels by which server and driver mark what passes by itself. Source:
+"""Labels with which server and driver mark temporary errors. Source:
 https://github.com/mongodb/specifications/blob/master/source/retryable-writes/retryable-writes.md"""
 
 CODES = {
     6: "HostUnreachable",
     7: "HostNotFound",
-    43: "CursorNotFound",  # the server was started anew while a list was being read
+    43: "CursorNotFound",  # the server restarted while a cursor was open
     50: "MaxTimeMSExpired",
     64: "WriteConcernFailed",
     89: "NetworkTimeout",
@@ -46,7 +46,7 @@ CODES = {
     133: "FailedToSatisfyReadPreference",
     134: "ReadConcernMajorityNotAvailableYet",
     189: "PrimarySteppedDown",
-    251: "NoSuchTransaction",  # it was begun at another primary, or has expired
+    251: "NoSuchTransaction",  # it began on another primary, or has expired
     262: "ExceededTimeLimit",
     290: "TransactionExceededLifetimeLimitSeconds",
     9001: "SocketException",
@@ -57,29 +57,28 @@ CODES = {
     13435: "NotPrimaryNoSecondaryOk",
     13436: "NotPrimaryOrSecondary",
 }
-"""Servers that are away, changing roles or too slow. Source:
+"""Servers that are down, changing roles or too slow. Source:
 https://github.com/mongodb/mongo/blob/v6.0/src/mongo/base/error_codes.yml"""
 
 CONTENTION_CODES = {24: "LockTimeout", 112: "WriteConflict"}
 
 _STARTING = "Sessions are not supported"
-"""What the driver says of a mongod that has been started and is not yet a member of its set."""
+"""The driver's message about a mongod that has started but not yet joined its replica set."""
 
 
 def is_outage(error: BaseException) -> bool:
-    """Return whether `error` passes by itself; contention does, too."""
+    """Return whether `error` is temporary, as an outage or contention is."""
     if isinstance(error, PyMongoError) and _passes(error):
         return True
-    # A plain OSError is a connection that the driver has closed; files that cannot be read have
-    # classes of their own.
+    # A plain OSError is a connection that the driver has closed. Unreadable files raise subclasses.
     return isinstance(error, _OUTAGES) or type(error) is OSError
 
 
 def is_contention(error: BaseException) -> bool:
-    """Return whether `error` is an outage that no dependency is down for.
+    """Return whether `error` is contention: no dependency is down.
 
-    What failed is certainly not done. Whoever meets it tries again after a short random pause, and
-    has no reason to stop taking work.
+    What failed was certainly not done. Retry it after a short random pause; there is no reason to
+    stop taking work.
     """
     if isinstance(error, Contention):
         return True
@@ -98,7 +97,7 @@ def _passes(error: PyMongoError) -> bool:
 
 
 def _codes(error: PyMongoError) -> set[int]:
-    """Return the server's error codes in `error`: in a bulk, those of its writes."""
+    """Return the server's error codes in `error`; for a bulk write, those of its writes."""
     if isinstance(error, BulkWriteError):
         return {fault["code"] for fault in error.details["writeErrors"]}
     code = getattr(error, "code", None)

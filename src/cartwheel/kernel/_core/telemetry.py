@@ -1,8 +1,8 @@
-"""Structured logs, one JSON object a line, and the trace id that follows a request everywhere.
+"""Structured logs, one JSON object per line, and the trace id that follows a request everywhere.
 
 The trace travels as a W3C `traceparent` (https://www.w3.org/TR/trace-context/): in HTTP headers,
-in request envelopes, in event headers and, between the two, in the outbox. Whoever starts work on
-somebody's behalf calls `continue_trace`; every log line written after that carries its trace id.
+in request envelopes, in event headers and in the outbox. Code that starts work for a caller calls
+`continue_trace`; every later log line carries its trace id.
 """
 
 import logging
@@ -21,12 +21,12 @@ _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 
 
 def configure(process: str, level: str = "INFO") -> None:
-    """Send this process's logs, and its libraries' warnings, to standard output as JSON lines."""
+    """Write this process's logs and its libraries' warnings to standard output as JSON lines."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        # Never with local variables: they hold cards, passwords and tokens.
+        # Without local variables, which hold passwords and tokens.
         structlog.processors.ExceptionRenderer(
             structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         ),
@@ -54,17 +54,17 @@ def configure(process: str, level: str = "INFO") -> None:
 
 
 def _is_not_raised_too(record: logging.LogRecord) -> bool:
-    """Return False for what aiormq, which the operators' commands use, raises as well."""
+    """Return False for errors that aiormq (used by the operators' commands) also raises."""
     return not str(record.msg).startswith("error when creating transport")
 
 
 def _render(_: object, __: str, event: structlog.typing.EventDict) -> bytes:
-    """Return the line; a third of the time that the standard library's json takes."""
+    """Return the line. Takes a third of the time of the standard library's json."""
     return msgspec.json.encode(event, enc_hook=repr)
 
 
 def continue_trace(traceparent: str | None) -> str:
-    """Go on in the given trace, or start one if there is none or it is malformed.
+    """Continue the given trace, or start one if it is missing or malformed.
 
     Returns:
         The trace id, 32 hex digits.
@@ -76,11 +76,11 @@ def continue_trace(traceparent: str | None) -> str:
 
 
 def trace_id() -> str:
-    """Return the current trace's id; starts a trace where there is none."""
+    """Return the current trace's id. Starts a trace if there is none."""
     current: Any = structlog.contextvars.get_contextvars().get("trace_id")
     return current or continue_trace(None)
 
 
 def traceparent() -> str:
-    """Return the header that hands the current trace on."""
+    """Return the header that passes the current trace on."""
     return f"00-{trace_id()}-{random.getrandbits(64):016x}-01"

@@ -1,14 +1,14 @@
-"""How much time the work at hand has left: `deadline.until` sets it, requests ask."""
+"""The time left until the current deadline, which `deadline.until` sets and requests obey."""
 
 import time
 from contextvars import ContextVar
 
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
-"""Unix time, seconds; None outside of a handler."""
+"""Unix time in seconds; None outside of a handler."""
 
 
 def time_left(at_most: float) -> float:
-    """Return how many seconds the work at hand has left, at most `at_most`.
+    """Return the seconds left until the current deadline, at most `at_most`.
 
     while time_left(at_most=10.0) > 1.0:
         ...

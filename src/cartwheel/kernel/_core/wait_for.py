@@ -1,11 +1,10 @@
-"""Gives Python 3.11 the `asyncio.wait_for` of Python 3.12, which MongoDB's and RabbitMQ's clients
-wait with.
+"""Backports the `asyncio.wait_for` of Python 3.12 to 3.11; MongoDB's and RabbitMQ's clients use it.
 
-The old one waits in a task of its own, with two faults
-(https://github.com/python/cpython/pull/98518). A caller that is cancelled as the wait ends goes on
-as if it had not been: what ought to stop does not. And of a caller that is cancelled twice that
-task stays behind: waiting for a condition, it takes the lock of pymongo's topology or pool and
-never gives it back, after which the client answers no call any more.
+The old one waits in a separate task, which has two bugs
+(https://github.com/python/cpython/pull/98518). If the caller is cancelled just as the wait ends,
+the cancellation is lost. If the caller is cancelled twice, the task survives: waiting for a
+condition, it acquires the lock of pymongo's topology or pool and never releases it, and the client
+hangs.
 """
 
 import asyncio
@@ -20,18 +19,18 @@ async def wait_for(awaitable: Awaitable[Result], timeout: float | None) -> Resul
     """Return what `awaitable` returns.
 
     Raises:
-        TimeoutError: `timeout` seconds have passed; it has been cancelled.
+        TimeoutError: `timeout` seconds have passed; `awaitable` was cancelled.
     """
     async with asyncio.timeout(timeout):
         return await awaitable
 
 
 def install_wait_for() -> None:
-    """Replace `asyncio.wait_for` in this process where it is the old one. May be repeated."""
+    """Replace `asyncio.wait_for` in this process if it is the old one. May be repeated."""
     if sys.version_info >= (3, 12):
         return
     asyncio.wait_for = asyncio.tasks.wait_for = wait_for
-    # pymongo takes it by name: this one from now on, and the old one if it was imported before.
-    # Not imported here, because most of what the command line does is done without it.
+    # pymongo imports it by name, so it keeps the old one if it was imported before. Not imported
+    # here, because most commands do without it.
     if "pymongo.lock" in sys.modules:
         vars(sys.modules["pymongo.lock"])["wait_for"] = wait_for

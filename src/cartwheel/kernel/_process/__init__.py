@@ -1,1 +1,1 @@
-"""A process: how it starts, works and stops; and a service, which is one."""
+"""How a process starts, works and stops, and what a service is."""

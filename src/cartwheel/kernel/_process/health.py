@@ -1,10 +1,10 @@
-"""Whether a service lives, and whether others should rely on it now: for probes, on a small port.
+"""Health probes: whether a service is alive and whether it is ready, on a port of their own.
 
     HEALTH_PORT=9100
-    GET /health/live     200 for as long as the process does anything at all
+    GET /health/live     200 as long as the process responds
     GET /health/ready    200, or 503 with what is down: {"status":"unready","down":["mongodb"], …}
 
-Without the setting nothing listens, and no code of it is loaded.
+Without the setting nothing listens, and the web server is not loaded.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from cartwheel.kernel._process.process import Core
 from cartwheel.kernel.settings import ServiceSettings
 
 PING_SECONDS = 1.0
-"""Seconds that the database gets to answer a ping, and that its answer is good for."""
+"""Seconds that the database gets to answer a ping, and for which the answer is cached."""
 BACKLOG = 64
-"""Connections that the kernel keeps until their turn comes."""
+"""Connections that the operating system queues."""
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What probes are told. `down` names the dependencies without which nothing can be done."""
+    """The answer to a probe. `down` names the required dependencies that are down."""
 
     status: Literal["ok", "unready"]
     stopping: bool = False
@@ -35,7 +35,7 @@ class Health(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Pulse:
-    """Does a dependency answer? It is asked at most once in PING_SECONDS, whoever wants to know."""
+    """Checks whether a dependency answers, at most once in PING_SECONDS for all probes."""
 
     def __init__(self, ping: Callable[[], Awaitable[object]]) -> None:
         self._ping = ping
@@ -43,18 +43,18 @@ class Pulse:
         self._asking: asyncio.Task[bool] | None = None
 
     async def beats(self) -> bool:
-        """Return whether it has answered, a moment ago or now."""
+        """Return whether it answers now, or did in the last PING_SECONDS."""
         now = asyncio.get_running_loop().time()
         if self._asking is None or (self._asking.done() and now - self._asked_at >= PING_SECONDS):
             self._asked_at = now
             self._asking = asyncio.create_task(self._ask())
-        # One of those who wait may go away; the others still want the answer.
+        # Shielded: if one probe is cancelled, the others still need the answer.
         return await asyncio.shield(self._asking)
 
     async def _ask(self) -> bool:
         try:
             await self._ping()
-        except Exception as error:  # whatever it is, nothing can be done there now
+        except Exception as error:  # whatever it is, the dependency cannot be used now
             log.debug("no pulse", detail=repr(error))
             return False
         return True
@@ -67,15 +67,15 @@ class Pulse:
 
 @contextlib.asynccontextmanager
 async def answering(settings: ServiceSettings, core: Core) -> AsyncGenerator[None]:
-    """Answer probes of the service for as long as the body runs, if there is a HEALTH_PORT.
+    """Answer health probes while the body runs, if HEALTH_PORT is set.
 
     Raises:
-        CannotListen: the port is taken or may not be used, or the host is none of this machine's.
+        CannotListen: the port is taken or not permitted, or the host is not this machine's.
     """
     if settings.health_port is None:
         yield
         return
-    # Here, because it takes a web server, which a service has no other use for.
+    # Imported here, because it needs a web server, which a service does not use otherwise.
     from cartwheel.kernel._process import health_port
 
     async def ping() -> None:

@@ -1,10 +1,10 @@
-"""The port for probes. It is bounded on every side: what a client does there costs the service
-little, and keeps no other client from its answer for long.
+"""The port for health probes. Everything is bounded: no client can cost the service much, or delay
+another client for long.
 
-A connection carries one request, and whoever says nothing for HEAD_SECONDS is hung up on. One
-connection is accepted at a time, with a pause, so a flood of them waits in the kernel. With
-CONNECTIONS open, the next one ends the oldest: a probe is answered within milliseconds, while one
-that keeps silent grows old.
+A connection carries one request and is closed after HEAD_SECONDS of silence. Connections are
+accepted one at a time with a pause, so a flood of them waits in the operating system. If more than
+CONNECTIONS are open, the oldest is closed: a probe is answered within milliseconds, so the oldest
+one is silent.
 """
 
 import asyncio
@@ -19,19 +19,19 @@ from aiohttp.http_exceptions import HttpProcessingError
 from cartwheel.kernel._core.telemetry import log
 
 Answered = tuple[int, bytes]
-"""A status, and a body of JSON."""
+"""The status, and the body as JSON."""
 Page = Callable[[], Awaitable[Answered]]
 
 CONNECTIONS = 32
 HEAD_SECONDS = 2.0
 PAUSE_SECONDS = 0.005
-"""Between two connections: at most 200 are accepted in a second, which costs some 5 % of a core."""
+"""Between two connections: at most 200 per second, which costs about 5 % of a core."""
 NO_CONNECTION_SECONDS = 1.0
-"""Until the next try, when none can be accepted: no file descriptor is left, say."""
+"""Until the next try if none can be accepted, for example for want of file descriptors."""
 MOST_HEADERS = 64
 HEADER_BYTES = 4096
 GOODBYE_SECONDS = 1.5
-"""That an answer under way gets when the service ends; a database's ping takes 1 s at most."""
+"""Time for answers in progress when the service stops; a database ping takes at most 1 s."""
 
 _METHODS = ("GET", "HEAD")
 _logger = logging.getLogger("cartwheel.health")
@@ -39,7 +39,7 @@ _logger = logging.getLogger("cartwheel.health")
 
 @contextlib.asynccontextmanager
 async def serving(listener: socket.socket, pages: Mapping[str, Page]) -> AsyncGenerator[None]:
-    """Answer what comes to `listener` with `pages`, by path. Closes it at the end."""
+    """Serve `pages`, by their paths, on `listener`. Closes it at the end."""
 
     async def answer(request: web.BaseRequest) -> web.Response:
         page = pages.get(request.path)
@@ -64,8 +64,8 @@ async def serving(listener: socket.socket, pages: Mapping[str, Page]) -> AsyncGe
         answer,
         logger=_logger,
         access_log=None,
-        keepalive_timeout=HEAD_SECONDS,  # it counts from the connecting on
-        lingering_time=0,  # no body is waited for
+        keepalive_timeout=HEAD_SECONDS,  # counts from the start of the connection
+        lingering_time=0,  # do not wait for bodies
         max_line_size=HEADER_BYTES,
         max_field_size=HEADER_BYTES,
         max_headers=MOST_HEADERS,
@@ -96,6 +96,6 @@ async def _accept(listener: socket.socket, server: web.Server) -> None:
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Return False for what clients have done wrong: they could fill the log with it."""
+    """Return False for clients' errors, which could flood the log."""
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, HttpProcessingError)

@@ -1,11 +1,11 @@
-"""Where a process listens: one socket, as its settings say, or one sentence why it cannot be."""
+"""Opens the socket that a process listens on, or says in one sentence why that fails."""
 
 import errno
 import socket
 
 
 class CannotListen(Exception):
-    """The message names the setting at fault."""
+    """A process cannot listen. The message names the setting at fault."""
 
 
 def listen(
@@ -17,12 +17,12 @@ def listen(
     backlog: int = 128,
     share: bool = False,
 ) -> socket.socket:
-    """Return a socket that listens on `port` at `host`, which the two variables have set.
+    """Return a socket that listens on `port` of `host`. Errors name the two variables.
 
     With `share`, several processes may listen on one port.
 
     Raises:
-        CannotListen: the port is taken or may not be used, or the host is none of this machine's.
+        CannotListen: the port is taken or not permitted, or the host is not this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

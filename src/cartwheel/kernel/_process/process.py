@@ -1,9 +1,9 @@
 """Every process starts and stops the same way.
 
-Start: settings are read (or named, if missing), logs begin, MongoDB and RabbitMQ are waited for,
-work starts, the supervisor is told READY=1. Stop (SIGTERM, Ctrl-C): the process is unready, and
-goes on for DRAIN_SECONDS. Then nothing new is taken, what has not begun is given back, what has is
-finished within 6 s, its events are published, and the connections close last.
+Start: read the settings (or report the bad ones), set up logging, wait for MongoDB and RabbitMQ,
+start working, report READY=1 to the supervisor. Stop (SIGTERM, Ctrl-C): report unready, and go on
+working for DRAIN_SECONDS. Then take nothing new, requeue what has not begun, finish the rest within
+6 s, publish its events, and close the connections last.
 """
 
 import asyncio
@@ -33,18 +33,18 @@ from cartwheel.kernel.servers import Unusable, why
 from cartwheel.kernel.settings import DatabaseAddress, ServiceSettings
 
 FINISH_WITHIN_SECONDS = 6.0
-"""Seconds that work in hand may take after SIGTERM."""
+"""Seconds that work in progress may take after SIGTERM and the drain."""
 
 
 class Job(msgspec.Struct, frozen=True):
-    """Something done again and again in the background, `every` so many seconds."""
+    """Something that runs repeatedly in the background, with pauses of `every` seconds."""
 
     run: Callable[[], Awaitable[object]]
     every: float
 
 
 class Core(msgspec.Struct, frozen=True, kw_only=True):
-    """What a service is built on: its own database, its way to others, and when it is to stop."""
+    """What a service builds on: its database, its connections, and the signal to stop."""
 
     process: str
     address: DatabaseAddress
@@ -58,7 +58,7 @@ class Core(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextlib.asynccontextmanager
 async def core(process: str, settings: ServiceSettings, stop: Stop) -> AsyncGenerator[Core]:
-    """Yield what the service `process` is built on."""
+    """Yield the core of the service `process`."""
     address = settings.databases.by_service[process]
     client = mongodb.connect(
         address.uri,
@@ -98,10 +98,10 @@ async def serve(
     probe: Probe | None = None,
     drain_seconds: float = 0,
 ) -> None:
-    """Do a service's work until it is to stop, drain, and finish what is in hand.
+    """Do a service's work until it is told to stop; then drain, and finish work in progress.
 
-    `publishes_from` names the collections with an outbox, `events` what they may hold. `probe`
-    (beside the database's) tells consumers that a part outside is back.
+    `publishes_from` names the collections with an outbox, and `events` the events in them. During
+    an outage, consumers ping the database and call `probe` to learn that all dependencies are back.
     """
 
     async def probe_all() -> None:
@@ -159,7 +159,7 @@ async def _wait_for_database(built_on: Core, migrations: Sequence[schema.Migrati
 
 
 async def repeat(job: Job) -> None:
-    """Run `job` again and again. An error is logged when it first comes, and not at each run."""
+    """Run `job` again and again. An error that repeats is logged once."""
     told = ""
     while True:
         await asyncio.sleep(job.every)
@@ -167,7 +167,7 @@ async def repeat(job: Job) -> None:
         try:
             await job.run()
         except Exception as error:
-            # Only its beginning: what the driver says goes on with times and addresses.
+            # Compare the beginning only: the driver's messages end with times and addresses.
             same = f"{type(error).__name__}: {error}"[:60]
             if same == told:
                 continue

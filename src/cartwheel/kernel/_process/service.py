@@ -1,6 +1,7 @@
-"""A service is one declared value; `cartwheel.kernel` has an example. Whatever has to do with all
-services goes through a list of them: their queues and databases are made, their processes started,
-their documents checked.
+"""A service is one declared value; `cartwheel.kernel` has an example.
+
+Code for all services iterates over a list of these values: to create their queues and databases, to
+start their processes, to verify their documents.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,16 +25,17 @@ Given = ParamSpec("Given")
 
 
 class Collection(msgspec.Struct, frozen=True):
-    """A collection of a service's database; `outbox` if its documents hold events to publish."""
+    """A collection in a service's database; `outbox` if its documents hold events to publish."""
 
     name: str
     outbox: bool = False
 
 
 class Wiring(msgspec.Struct, frozen=True, kw_only=True):
-    """What a service does: requests it answers, events it handles, jobs it does by itself.
+    """What a service does: the requests it answers, the events it handles, the jobs it runs.
 
-    `probe` (beside the database's) tells consumers that a dependency outside is back.
+    During an outage, consumers ping the database and call `probe` to learn that all dependencies
+    are back.
     """
 
     answers: Sequence[Answers] = ()
@@ -43,10 +45,10 @@ class Wiring(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Service(msgspec.Struct, Generic[Settings], frozen=True, kw_only=True):
-    """A service: its name, which its database and its queues bear, and all that belongs to it.
+    """A service. Its database and its queues are named after it.
 
-    `events` are those that it publishes. `wire` returns what it does, built on its own database and
-    its connections; what `wire` opens is closed when the service has finished.
+    `events` are those that it publishes. `wire` yields what the service does, built on its database
+    and connections. What `wire` opens is closed after the service has finished.
     """
 
     name: str
@@ -66,10 +68,10 @@ class Service(msgspec.Struct, Generic[Settings], frozen=True, kw_only=True):
         run(self.name, self.settings, self.serve)
 
     async def serve(self, settings: Settings, stop: Stop) -> None:
-        """Do the service's work until it is to stop, drain, and finish what is in hand.
+        """Do the service's work until it is told to stop; then drain, and finish work in progress.
 
         Raises:
-            CannotListen: HEALTH_PORT or HEALTH_HOST cannot be listened on.
+            CannotListen: the process cannot listen on HEALTH_PORT and HEALTH_HOST.
         """
         async with (
             process.core(self.name, settings, stop) as core,
@@ -95,10 +97,10 @@ def every(
     *args: Given.args,
     **given: Given.kwargs,
 ) -> Job:
-    """Return the job to run `run` again and again, `seconds` after it has ended.
+    """Return a job that runs `run` again and again, with a pause of `seconds` in between.
 
         every(2.0, expire_orders, orders=orders)
 
-    An error is logged when it first comes, and the next run is as if it had not been.
+    An error does not stop the job. An error that repeats is logged once.
     """
     return Job(partial(run, *args, **given), every=seconds)

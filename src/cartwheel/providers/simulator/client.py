@@ -89,7 +89,7 @@ class SimulatorCards:
         body = msgspec.json.encode(content) if content else None
         status, answer = await http_client.answered(
             self._session.request(method, path, data=body, headers=headers),
-            part="the payment simulator",
+            dependency="the payment simulator",
         )
         if status != 200:
             error = _error(answer)
