@@ -1,7 +1,7 @@
 """Cartwheel's own AMQP client.
 
-A message costs what its bytes cost: no task, no queue and no frame object stands between the socket
-and whoever sends or takes it. What comes once for each connection or channel is read and written by
+A message costs little more than its bytes: there is no task, queue or frame object between the
+socket and the sender or receiver. Frames needed once per connection or channel are handled by
 pamqp. Decision and measurements: docs/adr/0013.
 """
 
@@ -32,14 +32,14 @@ from cartwheel.kernel._amqp.interface import (
 from cartwheel.kernel._core.telemetry import log
 
 MISSED = 3
-"""Half heartbeats without a byte from RabbitMQ, before the one that ends the connection. They are
-counted, not timed: a process that was stopped for a minute has missed one."""
+"""How many half heartbeat intervals may pass without a byte from RabbitMQ. They are counted, not
+timed: a process that was paused for a minute counts one."""
 
 FRAME_MAX = 128 * 1024
-"""Bytes. RabbitMQ's own default, and the most that is buffered here before a frame is read."""
+"""Bytes. RabbitMQ's own default, and the most to buffer for a frame."""
 
 _REFUSALS: dict[int, type[Exception]] = {403: AccessRefused, 530: VirtualHostRefused}
-"""What RabbitMQ means when it closes a connection that is being opened."""
+"""The meaning of RabbitMQ's codes when it closes a connection during the handshake."""
 
 _CAPABILITIES: FieldTable = {
     "authentication_failure_close": True,
@@ -89,9 +89,9 @@ async def connect(url: str, *, name: str, heartbeat: int) -> "BuiltInConnection"
 
 
 def _trust(options: Mapping[str, str]) -> ssl.SSLContext:
-    """Return whom to trust: the system's authorities, or those in the file `cafile`.
+    """Return a TLS context that trusts the system's authorities, or those in the file `cafile`.
 
-    `certfile` and `keyfile` prove who we are.
+    `certfile` and `keyfile` are the client's certificate.
     """
     context = ssl.create_default_context(cafile=options.get("cafile"))
     if "certfile" in options:
@@ -194,7 +194,7 @@ class BuiltInConnection(asyncio.Protocol):
         self._own.check()
 
     def write(self, data: bytes) -> None:
-        """Have `data` leave with all else that is written in this turn of the loop."""
+        """Send `data` together with everything written in this turn of the event loop."""
         if not self._leaving:
             self._loop.call_soon(self._flush)
         self._leaving.append(data)
@@ -205,11 +205,11 @@ class BuiltInConnection(asyncio.Protocol):
             self._transport.write(b"".join(leaving))
 
     def release(self, number: int) -> None:
-        """Let the next channel have `number`: this one is closed, and both sides know it."""
+        """Free `number` for the next channel: both sides know that this one is closed."""
         self._channels.pop(number, None)
 
     def takes(self, found: pamqp_frame.FrameTypes) -> bool:
-        """Take a method of the connection; return whether it is one that nobody has asked for."""
+        """Handle a method of the connection; return whether it was unsolicited."""
         match found:
             case commands.Connection.Close():
                 self._own.send(commands.Connection.CloseOk())
@@ -228,7 +228,7 @@ class BuiltInConnection(asyncio.Protocol):
         return True
 
     def _watch(self) -> None:
-        """Send a heartbeat, and look whether RabbitMQ has sent anything lately."""
+        """Send a heartbeat, and check whether RabbitMQ has sent anything lately."""
         self._missed += 1
         if self._missed > MISSED:
             log.warning("RabbitMQ is silent", seconds=self._heartbeat * MISSED / 2)
@@ -263,7 +263,7 @@ class BuiltInConnection(asyncio.Protocol):
         self._reads_on.set()
 
     def _take(self, data: bytes) -> bytes:
-        """Take the frames in `data`, and return what there is of the next one."""
+        """Handle the frames in `data`, and return the beginning of the next one."""
         at, have = 0, len(data)
         while have - at >= frames.EMPTY:
             kind, number, size = frames.HEAD.unpack_from(data, at)

@@ -1,4 +1,4 @@
-"""One channel of the built-in client: who waits for what, and where deliveries go."""
+"""A channel of the built-in client: pending calls, and the routing of deliveries."""
 
 import asyncio
 from collections import deque
@@ -31,7 +31,7 @@ _NOT_FOUND = 404
 
 
 class Carries(Protocol):
-    """The connection, as its channels see it."""
+    """The connection as its channels see it."""
 
     frame_max: int
 
@@ -65,7 +65,7 @@ class _Incoming(frames.Properties):
 
 
 class _Content:
-    """A message of which the header, or part of the body, has yet to come."""
+    """A message whose header, or part of whose body, has not arrived yet."""
 
     __slots__ = ("done", "header", "left", "parts")
 
@@ -86,11 +86,11 @@ class BuiltInChannel:
         self._consumers: dict[bytes, Callable[[Delivery], None]] = {}
         self._content: _Content | None = None
         self._asked: deque[asyncio.Future[base.Frame]] = deque()
-        """Who waits for an answer of RabbitMQ, which gives them in order."""
+        """The callers that wait for an answer. RabbitMQ answers in order."""
         self._published = 0
         self._unconfirmed: dict[int, asyncio.Future[None]] = {}
         self._returnable: dict[str, set[int]] = {}
-        """The mandatory messages without a confirm: RabbitMQ returns one without its tag."""
+        """Mandatory messages not confirmed yet. RabbitMQ returns a message without its tag."""
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._why: Exception = ConnectionLost("the channel is closed")
 
@@ -187,7 +187,7 @@ class BuiltInChannel:
         """Send `request` and return what RabbitMQ answers.
 
         Raises:
-            ConnectionLost, QueueMissing, AccessRefused, VirtualHostRefused: its answer is no.
+            ConnectionLost, QueueMissing, AccessRefused, VirtualHostRefused: RabbitMQ refuses.
         """
         self.send(request)
         answered: asyncio.Future[base.Frame] = asyncio.get_running_loop().create_future()
@@ -210,7 +210,7 @@ class BuiltInChannel:
             raise ConnectionLost(str(self._why))
 
     def end(self, why: Exception) -> None:
-        """Have everything that waits fail. May be repeated."""
+        """Fail all pending calls. May be repeated."""
         if self._end.done():
             return
         self._why = why
@@ -226,7 +226,7 @@ class BuiltInChannel:
         self._asked.clear()
 
     def on_method(self, data: bytes, begin: int, end: int) -> None:
-        """Take the method in `data[begin:end]`."""
+        """Handle the method in `data[begin:end]`."""
         kind, method = frames.METHOD_IDS.unpack_from(data, begin)
         if self._end.done():
             if (kind, method) == frames.CHANNEL_CLOSE_OK:

@@ -1,4 +1,4 @@
-"""The bytes of the frames that come with every message: publish, deliver, ack and their contents.
+"""Encodes and decodes the frames that every message needs: publish, deliver, ack and contents.
 
 All other frames are pamqp's. Source: AMQP 0-9-1, https://www.rabbitmq.com/resources/specs/
 amqp0-9-1.pdf, 4.2 "AMQP Wire-Level Format", and https://www.rabbitmq.com/amqp-0-9-1-errata.html
@@ -157,7 +157,7 @@ def _short(text: str) -> bytes:
 
 
 _name = lru_cache(maxsize=1024)(_short)
-"""The same for names, which come again and again."""
+"""The same, cached, for names, which recur."""
 
 
 def _properties(message: Message) -> bytes:

@@ -1,7 +1,7 @@
 """What an AMQP client offers to the bus, and what it raises.
 
-Nothing here waits for RabbitMQ unless its docstring says so: what is written leaves when the event
-loop next turns. RabbitMQ tells of errors by closing the channel.
+No method waits for RabbitMQ unless its docstring says so: output is sent in the next turn of the
+event loop. RabbitMQ reports errors by closing the channel.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,20 +10,20 @@ from typing import Any, Protocol
 import msgspec
 
 GOODBYE_SECONDS = 2.0
-"""For RabbitMQ to answer that it closes a connection. Until then it may not have read the last
-acknowledgements, and what it has not read comes again."""
+"""Seconds for RabbitMQ to confirm that a connection is closing. Before that, it may not have read
+the last acknowledgements, and would redeliver those messages."""
 
 
 class AmqpError(Exception):
-    """Something that RabbitMQ, or the way to it, refuses."""
+    """An operation failed at RabbitMQ or on the way to it."""
 
 
 class BadUrl(AmqpError):
-    """A URL asks for what the client does not know. The message says what, without the URL."""
+    """A URL has an option that the client does not know. The message names it, without the URL."""
 
 
 class ConnectionLost(AmqpError, ConnectionError):
-    """The connection or the channel is closed. What was in flight may or may not have arrived."""
+    """The connection or channel is closed. Messages in flight may or may not have arrived."""
 
 
 class AccessRefused(AmqpError, ConnectionError):
@@ -39,7 +39,7 @@ class QueueMissing(AmqpError):
 
 
 class NotTaken(AmqpError):
-    """RabbitMQ has not taken a message: a queue refuses it, because it is full or in trouble."""
+    """RabbitMQ has not accepted a message: a queue is full or failing."""
 
 
 class Unroutable(NotTaken):
@@ -53,13 +53,13 @@ def exclusive_arguments(ttl_seconds: float) -> dict[str, str | int]:
 
 
 OnReturn = Callable[[str], None]
-"""Takes the `message_id` of a message that RabbitMQ has returned. It must not raise."""
+"""Called with the `message_id` of a returned message. It must not raise."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """What is published. `expiration` is in milliseconds, after which a queue forgets it.
+    """A message to publish. A queue drops it after `expiration` milliseconds.
 
-    Header values are what AMQP's tables take: text, numbers, booleans, times, lists and tables.
+    Header values are those of an AMQP table: text, numbers, booleans, times, lists and tables.
     """
 
     body: bytes
@@ -73,7 +73,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Received(Protocol):
-    """What can be read of a message that came, by whichever client."""
+    """A received message, for either client."""
 
     @property
     def body(self) -> bytes: ...
@@ -120,23 +120,23 @@ class Delivery(Received, Protocol):
 
 
 class Channel(Protocol):
-    """One channel. It closes for good at the first error, and when RabbitMQ cancels one of its
-    consumers (because the queue was deleted, or its leader moved)."""
+    """A channel. It closes for good at the first error, or if RabbitMQ cancels one of its consumers
+    (because the queue was deleted, or its leader moved)."""
 
     @property
     def reads_on(self) -> bool:
-        """Whether RabbitMQ reads what is written. If not, wait for `written` before more."""
+        """Whether RabbitMQ is reading. If not, wait for `written` before sending more."""
         ...
 
     async def declare_exclusive(self, queue: str, *, ttl_seconds: float) -> None:
-        """Declare a queue that this connection alone may consume from, and that goes with it.
+        """Declare a queue that only this connection can consume from, and that is deleted with it.
 
-        Its messages are forgotten after `ttl_seconds`.
+        Its messages expire after `ttl_seconds`.
         """
         ...
 
     async def bind(self, queue: str, *, exchange: str, routing_key: str) -> None:
-        """Have `exchange` route messages with `routing_key` to `queue`. May be repeated.
+        """Route messages with `routing_key` from `exchange` to `queue`. May be repeated.
 
         Raises:
             QueueMissing: there is no such queue, or no such exchange.
@@ -144,11 +144,11 @@ class Channel(Protocol):
         ...
 
     async def unbind(self, queue: str, *, exchange: str, routing_key: str) -> None:
-        """End what `bind` began. May be repeated."""
+        """Undo `bind`. May be repeated."""
         ...
 
     async def waiting_in(self, queue: str) -> int:
-        """Return how many messages of `queue` have not been delivered.
+        """Return how many messages in `queue` have not been delivered.
 
         Raises:
             QueueMissing: there is no such queue.
@@ -156,7 +156,7 @@ class Channel(Protocol):
         ...
 
     async def set_prefetch(self, count: int) -> None:
-        """Have at most `count` deliveries in hand, of each consumer that begins from now on."""
+        """Limit unacknowledged deliveries to `count` for each consumer that starts from now on."""
         ...
 
     async def consume(
@@ -171,27 +171,27 @@ class Channel(Protocol):
         ...
 
     async def cancel(self, tag: str) -> None:
-        """End a consumer. All that was delivered to it has been handed over when this returns."""
+        """Cancel a consumer. When this returns, all its deliveries have been passed on."""
         ...
 
     def publish(
         self, message: Message, *, exchange: str = "", routing_key: str, mandatory: bool = False
     ) -> None:
-        """Send `message`, at most once: nobody tells whether it arrived.
+        """Send `message` at most once, without learning whether it arrived.
 
         If no queue is bound for a `mandatory` one, the channel's `on_return` gets its `message_id`.
 
         Raises:
-            ConnectionLost: it has not left.
+            ConnectionLost: it was not sent.
         """
         ...
 
     async def publish_confirmed(
         self, message: Message, *, exchange: str = "", routing_key: str, mandatory: bool
     ) -> None:
-        """Send `message`; when this returns, all its queues have it on disk. May be repeated.
+        """Send `message`. When this returns, all its queues have it on disk. May be repeated.
 
-        During an alarm RabbitMQ is silent, so give it a limit. For channels with confirms.
+        It hangs during an alarm, so set a limit. Needs a channel with confirms.
 
         Raises:
             Unroutable: it is `mandatory`, and no queue is bound for it.
@@ -201,8 +201,8 @@ class Channel(Protocol):
         ...
 
     async def written(self) -> None:
-        """Return when all that was published or acknowledged is with the operating system: after
-        a turn of the loop, or when RabbitMQ reads again.
+        """Return when everything published or acknowledged has been passed to the operating system:
+        after a turn of the event loop, or when RabbitMQ reads again.
 
         Raises:
             ConnectionLost: it may or may not have arrived.
@@ -216,12 +216,12 @@ class Channel(Protocol):
 
 class Connection(Protocol):
     async def channel(self, *, confirms: bool, on_return: OnReturn | None = None) -> Channel:
-        """Open a channel: with publisher confirms, or with `on_return` for what `publish` sends
-        mandatory, or with neither."""
+        """Open a channel: with publisher confirms, with `on_return` for mandatory messages, or with
+        neither."""
         ...
 
     async def unblocked(self) -> None:
-        """Return when RabbitMQ takes messages: at once, or after its alarm.
+        """Return when RabbitMQ accepts messages: at once, or after its alarm.
 
         Raises:
             ConnectionLost: the connection is closed.
@@ -233,5 +233,5 @@ class Connection(Protocol):
         ...
 
     async def close(self) -> None:
-        """Say goodbye and close. May be repeated."""
+        """Close the connection properly. May be repeated."""
         ...

@@ -1,6 +1,6 @@
 """The interface over aiormq, the library that aio-pika is built on.
 
-For whoever would rather trust a library in wide use than ours, and to measure ours against.
+For those who prefer a widely used library to our client, and as a benchmark for it.
 """
 
 import asyncio
@@ -31,11 +31,11 @@ from cartwheel.kernel._amqp.interface import (
 )
 
 _STALLED_AFTER = 0.05
-"""Seconds that a write takes when RabbitMQ does not read. aiormq tells no sooner."""
+"""Seconds after which a pending write means that RabbitMQ is not reading. aiormq has no signal."""
 
 
 async def connect(url: str, *, name: str, heartbeat: int) -> "LibraryConnection":
-    """As `connecting.connect` says. Options of `url` are aiormq's."""
+    """See `connecting.connect`. The options in `url` are aiormq's."""
     with _translated():
         connection: Any = aiormq.Connection(URL(url).update_query(heartbeat=heartbeat))
         await connection.connect(client_properties={"connection_name": name})
@@ -75,7 +75,7 @@ class _Channel:
         self._channel = channel
         self._on_return = on_return
         self._writing: dict[asyncio.Task[object], float] = {}
-        """Since when each write is under way, oldest first."""
+        """The start time of each pending write, oldest first."""
         channel.on_consumer_cancel_callbacks.add(self._on_cancel)
 
     @property
@@ -249,7 +249,7 @@ async def _ended(closing: asyncio.Future[Any]) -> None:
 
 @contextlib.contextmanager
 def _translated() -> Generator[None]:
-    """Raise the interface's errors in place of aiormq's."""
+    """Raise the interface's errors instead of aiormq's."""
     try:
         yield
     except exceptions.ChannelNotFoundEntity as error:

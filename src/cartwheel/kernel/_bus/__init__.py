@@ -1,13 +1,13 @@
 """Everything over RabbitMQ: requests (at most once) and events (at least once).
 
-connection   one connection, kept; all that uses it is opened anew after a loss
-topology     the queues and exchanges, declared by `cartwheel setup`, checked by processes
-wire         how requests, answers and events look as bytes
-deadline     until when the work at hand makes sense, for the database's driver too
-time_left    how much of that is left, for the requests that the work makes
-asking       the caller's side of requests
-answering    the service's side of requests
-publishing   events out, confirmed
-intake       how many events a consumer has in hand: a redelivery alone
-consuming    events in: done, retried, parked, or waiting for a part to come back
+connection   one connection, reopened after every loss with everything that uses it
+topology     the queues and exchanges, declared by `cartwheel setup` and checked by processes
+hosts        a connection for a command, to any node of a cluster
+wire         requests, answers and events as bytes
+rpc_client   the caller's side of requests
+replicas     the replicas of a service that a caller knows
+rpc_server   the service's side of requests
+publishing   publishes events, with confirms
+intake       how many events a consumer holds at a time: a redelivery alone
+consuming    consumes events: done, retried, dead-lettered, or waiting for a dependency
 """

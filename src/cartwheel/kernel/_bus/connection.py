@@ -1,8 +1,8 @@
-"""One connection to RabbitMQ, kept.
+"""One connection to RabbitMQ, reopened after every loss.
 
-Whatever uses it (a consumer, a caller, a publisher) opens its own channel on it, again after every
-loss, the same way as the first time. If a channel closes, it alone is opened again; if the
-connection is lost, all of them are (docs/adr/0004, docs/adr/0022).
+Each user of it (a consumer, a caller, a publisher) opens its own channel, after a loss the same way
+as the first time. If a channel closes, only that channel is reopened. If the connection is lost,
+all of them are (docs/adr/0004, docs/adr/0022).
 """
 
 import asyncio
@@ -30,11 +30,11 @@ from cartwheel.kernel.servers import Unusable, why
 from cartwheel.kernel.settings import AmqpClient, each_url
 
 HEARTBEAT_SECONDS = 3
-"""Seconds. RabbitMQ gives up a silent client after two or three of them, and we a silent RabbitMQ
-after one and a half to two (aiormq later). Until then requests to a frozen one wait in vain."""
+"""Heartbeat interval in seconds. RabbitMQ drops a silent client after two or three intervals; we
+drop a silent RabbitMQ after one and a half to two (aiormq later). Until then, requests hang."""
 
 PLACE_SECONDS = 1.0
-"""For a place on a node. A cluster with a frozen node declares nothing."""
+"""Seconds to wait for a place on a node. A cluster with a frozen node declares no queues."""
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 2.0
@@ -42,30 +42,29 @@ _pause_after = partial(backoff, first=0.1, longest=LONGEST_PAUSE_SECONDS)
 
 
 class ConnectionUse(Protocol):
-    """What is opened on the connection each time it is made."""
+    """A user of the connection, opened each time the connection is made."""
 
     async def open(self, connection: AmqpConnection) -> Channel:
-        """Open a channel and start. It is called again when that channel has closed.
+        """Open a channel and start. Called again after that channel has closed.
 
-        If RabbitMQ refuses something, it has closed the channel on which it was asked.
+        RabbitMQ closes the channel if it refuses something.
         """
         ...
 
     def lost(self) -> None:
-        """The channel is gone, and everything in flight with it."""
+        """The channel is closed, and everything in flight is lost."""
         ...
 
 
 class Connection:
-    """A process's connection to RabbitMQ, reopened for as long as it takes, and what it is used
-    for.
+    """A process's connection to RabbitMQ and its users. It reconnects for as long as it takes.
 
         connection = Connection(settings.rabbitmq_url, process="gateway")
         connection.add(bus := RpcClient())
         await connection.start()
 
-    `urls` may list the nodes of a cluster. The first is chosen at random. The next one is tried
-    when it fails, or has another replica of `process` already.
+    `urls` may list the nodes of a cluster. The first node is chosen at random. The next one is
+    tried when a node fails, or already has another replica of `process`.
     """
 
     def __init__(self, urls: str, *, process: str, client: AmqpClient = "built-in") -> None:
@@ -80,7 +79,7 @@ class Connection:
 
     @property
     def is_up(self) -> bool:
-        """Whether all that uses it is open."""
+        """Whether the channels of all its users are open."""
         return self._up.is_set()
 
     def add(self, use: ConnectionUse) -> None:
@@ -88,10 +87,10 @@ class Connection:
         self._uses.append(use)
 
     async def start(self) -> None:
-        """Connect, waiting for RabbitMQ as long as it takes.
+        """Connect; wait for RabbitMQ as long as it takes.
 
         Raises:
-            Unusable: no URL can be used as it is.
+            Unusable: none of the URLs can be used.
         """
         self._task = asyncio.create_task(self._keep())
         up = asyncio.create_task(self._up.wait())
@@ -103,7 +102,7 @@ class Connection:
     async def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
-            # Not `await self._task`: that it was cancelled looks like a cancellation of the caller.
+            # `await self._task` would raise CancelledError, as if the caller had been cancelled.
             await asyncio.wait({self._task})
 
     async def _keep(self) -> None:
@@ -130,20 +129,20 @@ class Connection:
                 self._urls.popleft()
                 continue
             except Exception as error:
-                # Whatever it is: a process without a connection is of no use, so it goes on trying.
+                # Whatever it is, keep trying: a process without a connection is useless.
                 log.warning("waiting for RabbitMQ", error=why("RABBITMQ_URL", url, error))
                 log.debug("waiting for RabbitMQ", detail=repr(error))
                 failures += 1
             self._urls.rotate(-1)
-            # Each node is tried once before there is a pause.
+            # Try each node once before pausing.
             if rounds := failures // len(self._urls):
                 await asyncio.sleep(_pause_after(rounds))
 
     async def _has_place(self, connection: AmqpConnection, url: str) -> bool:
-        """Return whether no other replica of this process is on the node; then its place is taken.
+        """Claim the node for this replica; return False if another replica already has it.
 
-        So replicas are on nodes of their own, as long as there are enough, and no node takes all of
-        them with it. The place is an exclusive queue, which RabbitMQ lets one connection have.
+        This spreads the replicas of a process over the nodes, so that one node's failure does not
+        disconnect all of them. The claim is an exclusive queue, which only one connection can have.
         """
         parts = urlsplit(url)
         place = f"at.{self._process}.{parts.hostname}:{parts.port}"
@@ -154,7 +153,7 @@ class Connection:
         except ConnectionLost:
             return False
         except TimeoutError:
-            return True  # nobody can have it now
+            return True  # no replica can have it now
         return True
 
     async def _use_until_lost(self, connection: AmqpConnection) -> None:
@@ -178,7 +177,7 @@ class Connection:
                     await connection.close()
 
     async def _keep_open(self, use: ConnectionUse, connection: AmqpConnection) -> None:
-        """Open `use` again and again; raise what the connection must be remade for."""
+        """Keep `use` open; raise the errors that require a new connection."""
         failures = 0
         while True:
             try:
@@ -188,13 +187,13 @@ class Connection:
                 opened_at = time.monotonic()
                 await channel.closed()
                 log.warning("a channel to RabbitMQ is lost")
-                # One that is closed as soon as it is open has failed to open.
+                # A channel that closes soon after opening counts as failed.
                 lasted = time.monotonic() - opened_at > LONGEST_PAUSE_SECONDS
                 failures = 1 if lasted else failures + 1
             except QueueMissing as error:
                 log.error("a queue is missing: run `cartwheel setup`", error=str(error))
                 failures += 1
-            except AmqpError as error:  # the channel is closed, so nothing of it is left behind
+            except AmqpError as error:  # the channel is closed, so it leaves nothing behind
                 log.warning("waiting for a channel to RabbitMQ", error=str(error))
                 failures += 1
             finally:

@@ -1,20 +1,22 @@
-"""Events in. Each ends in exactly one of four ways:
+"""Consumes events. Handling an event has one of four outcomes:
 
-    done       the effect is stored (or the domain refused it): acknowledged after that
-    retried    the event's handling failed: again after 5 s, 60 s, 60 s
-    parked     it failed four times, cannot be read, or killed its reader: in `dead.<service>`,
-               with reason, stack, attempts and origin
-    waiting    a part is away (database, mail): the consumer keeps what it holds (at most
-               `PREFETCH`, so no more comes) and goes on when a probe succeeds, however long
-               that takes
+    done            the effect is stored, or the domain refused it; then the event is acknowledged
+    retried         the handler failed; the event comes again after 5 s, 60 s and 60 s
+    dead-lettered   it failed four times, cannot be read, or killed its consumer; it is moved to
+                    `dead.<service>` with reason, stack, attempts and origin
+    waiting         a dependency is down (database, mail); the consumer keeps its events (at most
+                    `PREFETCH`, so no more arrive) and resumes when a probe succeeds, however long
+                    that takes
 
-A consumer returns events only when it stops: each return counts as a delivery, and too many of
-those dead-letter an event (`intake`). So it also keeps an event whose copy for the retry or dead
-letter queue RabbitMQ does not take, and sends that copy until it is confirmed. An event kept for
-`RENEW_AFTER_SECONDS` is renewed: a fresh copy goes to the consumer's own queue, and the old one is
-acknowledged. RabbitMQ would otherwise close the channel at its consumer timeout, which counts too.
+A consumer requeues events only when it stops, since each requeue counts as a delivery, and too many
+deliveries dead-letter an event (`intake`). If RabbitMQ does not accept the copy for the retry or
+dead-letter queue, the consumer keeps the event and sends the copy until it is confirmed. After
+`RENEW_AFTER_SECONDS` an event is renewed: the consumer publishes a fresh copy to its own queue and
+acknowledges the old one. Otherwise RabbitMQ would close the channel at its consumer timeout, and
+count that as a delivery, too.
 
-At least once, in any order: handlers guard their effect in the same write as the effect.
+Events arrive at least once, in any order: handlers guard their effect in the same write as the
+effect.
 """
 
 import asyncio
@@ -55,48 +57,48 @@ Data = TypeVar("Data", bound=Event)
 Given = ParamSpec("Given")
 
 HANDLE_WITHIN_SECONDS = 20.0
-"""Seconds for one event, after which the part it waits for counts as away."""
+"""Seconds for one event, after which the dependency that it waits for counts as down."""
 
 RENEW_REDELIVERY_AFTER_SECONDS = 5.0
-"""Seconds for which a redelivery is kept once it has been tried. Then it is renewed, and waits
-beside others."""
+"""Seconds to keep a redelivery that has been tried. Then it is renewed, and no longer handled
+alone."""
 
 RENEW_AFTER_SECONDS = 600.0
-"""Seconds for which an event is kept until it is renewed. RabbitMQ's consumer timeout is 30 minutes
-(https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout) and must be well above this."""
+"""Seconds to keep an event before it is renewed. RabbitMQ's consumer timeout is 30 minutes
+(https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout) and must be much longer."""
 
 GIVE_BACK_AFTER_SECONDS = 2.0
-"""Seconds that the copies of events have to be confirmed in when the consumer stops."""
+"""Seconds for copies of events to be confirmed when the consumer stops."""
 
 ACKS_ARRIVE_SECONDS = 0.25
-"""After the last acknowledgements, before the channel may close. RabbitMQ hands few at a time to a
-quorum queue, and forgets the others when their channel closes. Those events would come again
+"""Seconds from the last acknowledgement until the channel may close. RabbitMQ passes few at a time
+to a quorum queue and drops the rest when the channel closes. Those events would be redelivered
 (https://github.com/rabbitmq/rabbitmq-server/blob/v3.10.8/deps/rabbit/src/rabbit_fifo_client.erl)."""
 
 PROBE_WITHIN_SECONDS = 5.0
 _pause_after = partial(backoff, first=0.5, longest=5.0)
-"""Seconds between two probes of a part that is away, two tries after probes that succeeded, or two
-copies of an event that RabbitMQ does not take."""
+"""Seconds between probes of a dependency that is down, between tries after successful probes, or
+between attempts to publish a copy."""
 
 CONTENTION_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-"""Seconds, at most, between tries that fail because others change the same things. After them the
-event counts as failed."""
+"""The longest pauses, in seconds, between tries during contention. After the last one the event
+counts as failed."""
 
 ATTEMPTS = "attempts"
 """The header that counts failures."""
 
 RETRIES_REQUESTED = "retries_requested"
-"""The header that counts `RetryLater`, which has no limit."""
+"""The header that counts `RetryLater`, without a limit."""
 
 _COUNT = re.compile(r"[0-9]{1,6}")
 Probe = Callable[[], Awaitable[object]]
 
 
 class On(msgspec.Struct, frozen=True):
-    """A row of a service's table: what `handler` does on events of `kind`.
+    """A row of a service's table: `handler` handles events of `kind`.
 
-    `alone` handles a redelivery, which may have killed its reader: past the batch, and at once, for
-    as long as it is in hand nothing else is.
+    `alone` handles a redelivery, which may have killed its consumer. It bypasses the batch and runs
+    at once, since nothing else is in progress meanwhile.
     """
 
     kind: type[Event]
@@ -109,7 +111,7 @@ class On(msgspec.Struct, frozen=True):
         *args: Given.args,
         **given: Given.kwargs,
     ) -> "On":
-        """Return this row with another handler for redeliveries: one that gathers needs another
+        """Return this row with another handler for redeliveries. A handler that gathers needs one
         that does the same at once."""
         return On(self.kind, self.handler, lambda event: handler(event, *args, **given))
 
@@ -120,11 +122,11 @@ def on(
     *args: Given.args,
     **given: Given.kwargs,
 ) -> On:
-    """Handle each event of `kind` by itself, many at once; `handler` gets what is `given`.
+    """Handle each event of `kind` by itself, many concurrently. `handler` also gets `given`.
 
         on(PaymentCaptured, payment_captured, orders=orders)
 
-    An event may come again, and in any order.
+    Events may be repeated, and arrive in any order.
     """
 
     def handle(event: CloudEvent[Data]) -> Awaitable[object]:
@@ -143,13 +145,13 @@ def on_batch(
     *args: Given.args,
     **given: Given.kwargs,
 ) -> On:
-    """Handle events of `kind` together; `handler` returns, in their order, None or a refusal.
+    """Handle events of `kind` in batches. `handler` returns None or a refusal for each, in order.
 
-    With `gather`, a batch waits a while to fill:
+    With `gather`, a batch waits to fill:
 
         on_batch(OrderPaid, commit_stock, Gather(0.2, core.stop), reservations=reservations)
 
-    If it raises for a batch, each event is handled alone.
+    If the handler raises for a batch, each event is handled alone.
     """
 
     def handle(events: list[CloudEvent[Data]]) -> Awaitable[Sequence[Refusal | None]]:
@@ -168,7 +170,7 @@ def on_batch(
 
 
 class _Outcome(Enum):
-    """What became of an event, if it is not to go on as a copy."""
+    """The outcome for an event, unless it is a copy to another queue."""
 
     DONE = auto()
     WAITING = auto()
@@ -176,14 +178,14 @@ class _Outcome(Enum):
 
 
 class _Copy(msgspec.Struct, frozen=True):
-    """An event is to go on in another queue, with these headers in addition."""
+    """The event moves to another queue, with these additional headers."""
 
     queue: str
     headers: Mapping[str, Any] = {}
 
 
 class Consumer:
-    """Takes a service's events. Open it on a `Connection`."""
+    """Consumes a service's events. Add it to a `Connection`."""
 
     def __init__(self, service: str, table: Iterable[On], *, probe: Probe) -> None:
         self._service = service
@@ -194,7 +196,7 @@ class Consumer:
         self._in_hand: set[asyncio.Task[None]] = set()
         self._pause: asyncio.Task[None] | None = None
         self._outages = 0
-        """Pauses in a row."""
+        """How many pauses in a row."""
         self._stopping = False
 
     async def open(self, connection: Connection) -> Channel:
@@ -210,7 +212,7 @@ class Consumer:
             self._intake = None
 
     async def drain(self) -> None:
-        """Take nothing new, give back what has not begun, and return when the rest is done."""
+        """Take no more events, requeue those not begun, and return when the rest is done."""
         self._stopping = True
         if self._pause is not None:
             self._pause.cancel()
@@ -239,18 +241,18 @@ class Consumer:
                 await self._send(message, intake, _Copy(topology.event_queue(self._service)))
                 message.ack()
         except (AmqpError, OSError, TimeoutError) as error:
-            # Unacknowledged, so RabbitMQ delivers it again.
+            # Unacknowledged, so RabbitMQ will redeliver it.
             log.warning("event given back with the connection", error=repr(error))
         except Exception:
-            # A bug of the consumer's own. RabbitMQ dead-letters what is rejected for good.
+            # A bug in the consumer itself. RabbitMQ dead-letters an event rejected for good.
             log.exception("event dead-lettered as it came", id=message.message_id)
             with contextlib.suppress(ConnectionLost):
                 message.reject(requeue=False)
 
     async def _settle(self, message: Delivery, intake: Intake, waiting: asyncio.Timeout) -> None:
-        """Return when `message` is acknowledged, or returned because the consumer stops.
+        """Return when `message` is acknowledged, or requeued because the consumer stops.
 
-        `waiting` ends all waiting for others, and no handling.
+        `waiting` limits the waiting for others, but not the handling.
         """
         renew_at = waiting.when()
         while not intake.ended.is_set():
@@ -266,7 +268,7 @@ class Consumer:
                     waiting.reschedule(None)
                     outcome = await self._handled(message)
                 if message.redelivered and renew_at is not None:
-                    # It has been tried and has killed nobody, so it need not keep others waiting.
+                    # It has been tried and did not kill the consumer, so others need not wait.
                     soon = asyncio.get_running_loop().time() + RENEW_REDELIVERY_AFTER_SECONDS
                     renew_at = min(renew_at, soon)
                 if outcome is _Outcome.WAITING:
@@ -277,14 +279,14 @@ class Consumer:
                     await self._send(message, intake, outcome)
                     waiting.reschedule(None)
                 self._outages = 0
-                # Ack after the effect is stored: a crash between the two repeats the event.
+                # Ack after the effect is stored: a crash in between repeats the event.
                 crash_points.reach("ack.before")
                 message.ack()
                 crash_points.reach_in_a_turn("ack.after")
                 return
 
     async def _handled(self, message: Delivery) -> "_Outcome | _Copy":
-        """Handle `message`; return what is to become of it."""
+        """Handle `message` and return the outcome."""
         try:
             event = wire.read_event(message, self._kinds)
             failures = _count(message, ATTEMPTS)
@@ -339,15 +341,15 @@ class Consumer:
         )
 
     async def _send(self, message: Delivery, intake: Intake, to: "_Copy") -> None:
-        """Return when RabbitMQ has a copy of `message`, however long that takes.
+        """Publish a copy of `message`; retry until RabbitMQ confirms it.
 
         Raises:
-            ConnectionLost: the connection is lost, or the consumer stops.
+            ConnectionLost: the connection is lost, or the consumer is stopping.
         """
-        # RabbitMQ's own headers tell of this delivery; in a copy they would count as a client's.
+        # RabbitMQ's own headers describe this delivery. In a copy they would pass for the client's.
         try:
             kept = {name: value for name, value in message.headers.items() if name[:2] != "x-"}
-        except ValueError:  # a dead letter: its headers cannot be read, nor written again
+        except ValueError:  # the headers cannot be decoded, so they cannot be copied
             kept = {}
         copy = wire.copy_of(message, {**kept, **to.headers})
         failures = 0
@@ -358,14 +360,14 @@ class Consumer:
                     await intake.ended.wait()
 
     async def _confirmed(self, copy: Message, intake: Intake, queue: str) -> bool:
-        """Publish `copy`; return False if RabbitMQ does not take it."""
+        """Publish `copy`; return False if RabbitMQ rejects it."""
         publishing = asyncio.ensure_future(
             intake.channel.publish_confirmed(copy, routing_key=queue, mandatory=True)
         )
         ending = asyncio.ensure_future(intake.ended.wait())
         try:
-            # Without a time limit: during an alarm RabbitMQ has the copy and is silent, and each
-            # further one would be a copy more.
+            # No time limit: during an alarm RabbitMQ has the copy but does not confirm it, and each
+            # further attempt would add a duplicate.
             await asyncio.wait({publishing, ending}, return_when=asyncio.FIRST_COMPLETED)
             if not publishing.done():
                 raise ConnectionLost("the connection has ended")
@@ -385,7 +387,7 @@ class Consumer:
     async def _wait_for_parts(self) -> None:
         try:
             while True:
-                # Longer each time, also when the probe succeeds and the handlers fail all the same.
+                # The pauses also grow if probes succeed but the handlers still fail.
                 self._outages += 1
                 await asyncio.sleep(_pause_after(self._outages))
                 try:
@@ -402,7 +404,7 @@ class Consumer:
 async def _past_contention(
     handler: Callable[[CloudEvent[Any]], Awaitable[object]], event: CloudEvent[Any]
 ) -> None:
-    """Handle `event`; where others change the same things just then, again after a short while."""
+    """Handle `event`; during contention, retry after a short pause."""
     for longest in (*CONTENTION_PAUSES, None):
         try:
             async with until(time.time() + HANDLE_WITHIN_SECONDS):
@@ -415,10 +417,10 @@ async def _past_contention(
 
 
 def _count(message: Delivery, header: str) -> int:
-    """Return how often the event has failed, or was asked for later.
+    """Return how often the event has failed, or was retried by `RetryLater`.
 
     Raises:
-        Undecodable: the header does not tell.
+        Undecodable: the header is not a count.
     """
     told = str(message.headers.get(header, 0))
     if not _COUNT.fullmatch(told):

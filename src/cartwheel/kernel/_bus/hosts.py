@@ -1,4 +1,4 @@
-"""A connection for a command, to whichever node of a RabbitMQ cluster takes it."""
+"""A connection for a command, to the first node of a RabbitMQ cluster that accepts it."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,7 @@ from cartwheel.kernel._core.telemetry import log
 from cartwheel.kernel.servers import why
 from cartwheel.kernel.settings import each_url
 
-if TYPE_CHECKING:  # processes have no use for aio-pika: only commands do
+if TYPE_CHECKING:  # only commands use aio-pika
     from aio_pika.abc import AbstractConnection
 
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -14,12 +14,12 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 
 
 async def connect_any(rabbitmq_url: str) -> "AbstractConnection":
-    """Return a connection of aio-pika to the first node of RABBITMQ_URL that takes it.
+    """Return an aio-pika connection to the first node in RABBITMQ_URL that accepts it.
 
     Raises:
-        Exception: what the last one raised.
+        Exception: the last node's error.
     """
-    # Here, since only commands have a use for it.
+    # Imported here, since only commands use it.
     import aio_pika
 
     *others, last = each_url(rabbitmq_url)

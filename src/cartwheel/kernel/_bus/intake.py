@@ -1,17 +1,17 @@
-"""How many of a queue's events a consumer has in hand.
+"""How many unacknowledged events a consumer holds.
 
-A consumer that dies with events in hand has each of them counted as delivered once more, and past
-`topology.DELIVERY_LIMIT` RabbitMQ dead-letters them: the event that killed the consumer, and its
-innocent neighbours. So an event that is delivered again is in hand alone:
+If a consumer dies, RabbitMQ counts one more delivery of each event that it held. Past
+`topology.DELIVERY_LIMIT` it dead-letters them: the event that killed the consumer, and innocent
+neighbours. So a redelivered event is held alone:
 
-- An intake begins narrow, with one event in hand, and widens at the first event that is not a
-  redelivery. RabbitMQ delivers what was returned before anything new.
-- A wide intake that meets a redelivery takes nothing more. What is in hand is finished, the
-  redelivery is handled alone, and the intake begins again, narrow. No neighbour is returned for
-  that: each return counts as a delivery.
+- An intake starts narrow, with one event at a time, and widens at the first event that is not a
+  redelivery. RabbitMQ delivers returned events before new ones.
+- A wide intake that receives a redelivery takes no more events. It finishes those it holds, handles
+  the redelivery alone, and starts again, narrow. It returns no event, since each return counts as a
+  delivery.
 
-RabbitMQ applies a prefetch count to consumers that begin after it was set, so a narrow and a wide
-intake are two consumers, one after the other (https://www.rabbitmq.com/docs/consumer-prefetch).
+A prefetch count applies only to consumers that start after it was set. So narrow and wide intakes
+are two consumers, one after the other (https://www.rabbitmq.com/docs/consumer-prefetch).
 """
 
 import asyncio
@@ -21,15 +21,15 @@ from collections.abc import AsyncGenerator, Callable
 from cartwheel.kernel._amqp.interface import AmqpError, Channel, Delivery
 
 PREFETCH = 128
-"""Events in hand of a wide intake: a full batch of 64 that is under way, and another that gathers
-meanwhile. When a consumer dies, so many are handled one by one."""
+"""Events of a wide intake: a batch of 64 in progress, and another that fills meanwhile. After a
+consumer dies, up to this many events are handled one by one."""
 
 OnDelivery = Callable[[Delivery], None]
 
 
 class Intake:
-    """Takes events of `queue` on one connection, until `ended` is set: the connection is lost, or
-    its consumer stops."""
+    """Takes events from `queue` on one connection, until `ended` is set because the connection is
+    lost or the consumer stops."""
 
     def __init__(self, channel: Channel, queue: str) -> None:
         self.channel = channel
@@ -42,25 +42,25 @@ class Intake:
         self._alone = asyncio.Lock()
         self._redeliveries = 0
         self._others: set[asyncio.Future[None]] = set()
-        """One for each event in hand that is not a redelivery."""
+        """One for each event in progress that is not a redelivery."""
 
     async def begin(self, on_delivery: OnDelivery) -> None:
-        """Take events from now on, one at a time to begin with."""
+        """Start to take events, one at a time at first."""
         self._on_delivery = on_delivery
         await self._resume()
 
     async def stop(self) -> None:
-        """Take nothing more. What is in hand stays there."""
+        """Take no more events. Those in progress stay."""
         async with self._changing:
             self._on_delivery = None
-            with contextlib.suppress(AmqpError):  # then nothing is taken anyway
+            with contextlib.suppress(AmqpError):  # then no events come anyway
                 await self._cancel()
 
     @contextlib.asynccontextmanager
     async def turn(self, message: Delivery) -> AsyncGenerator[None]:
-        """Wait until `message` may be handled: a redelivery, when nothing else is in hand.
+        """Wait until `message` may be handled: a redelivery only while nothing else is in progress.
 
-        Raises `ConnectionLost` when the connection goes.
+        Raises `ConnectionLost` if the connection is lost.
         """
         if not message.redelivered:
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -94,7 +94,7 @@ class Intake:
                 await self._consume(PREFETCH)
 
     async def _take_no_more(self) -> None:
-        """A narrow intake, whose one event is in hand, takes none anyway."""
+        """Pause a wide intake. A narrow one takes nothing while it holds its one event."""
         async with self._changing:
             if self._wide:
                 await self._cancel()
@@ -111,7 +111,7 @@ class Intake:
             self._wide = prefetch > 1
 
     async def _cancel(self) -> None:
-        # What RabbitMQ delivered before it confirms this has been handed on by then.
+        # Deliveries sent before RabbitMQ's confirmation have been handled by then.
         if self._tag is not None:
             tag, self._tag = self._tag, None
             await self.channel.cancel(tag)

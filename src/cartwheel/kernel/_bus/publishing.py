@@ -1,4 +1,4 @@
-"""Events out: persistent, confirmed by RabbitMQ, and never silently unroutable."""
+"""Publishes events: persistent, confirmed by RabbitMQ, and never silently unroutable."""
 
 import asyncio
 
@@ -9,11 +9,11 @@ from cartwheel.kernel._core import crash_points
 from cartwheel.kernel.errors import Unavailable
 
 LOOK_AGAIN = 1.0
-"""Seconds after which a connection that RabbitMQ has blocked may be another one."""
+"""Seconds between checks of a blocked connection, which may have been replaced."""
 
 
 class Publisher:
-    """Publishes events. Open it on a `Connection`."""
+    """Publishes events. Add it to a `Connection`."""
 
     def __init__(self, consumed: frozenset[str]) -> None:
         self._consumed = consumed
@@ -32,29 +32,28 @@ class Publisher:
         self._opened.clear()
 
     async def opened(self) -> None:
-        """Return when there is a connection to publish on, and RabbitMQ takes something."""
+        """Return when there is a connection, and RabbitMQ accepts messages on it."""
         while True:
             await self._opened.wait()
             if self._connection is None:
                 continue
             try:
-                # An alarm ends without a word when its connection does.
+                # If the connection is lost during an alarm, nobody reports the end of the alarm.
                 async with asyncio.timeout(LOOK_AGAIN):
                     await self._connection.unblocked()
                 return
             except TimeoutError:
                 continue
             except ConnectionLost:
-                await asyncio.sleep(0)  # so that whoever keeps the connection notices
+                await asyncio.sleep(0)  # so that the connection's owner notices
 
     async def publish(self, event: StoredEvent) -> None:
-        """Publish `event`; when this returns, RabbitMQ has it on disk. It may hang with the
-        connection, so give it a limit.
+        """Publish `event`. When this returns, RabbitMQ has it on disk. It may hang, so set a limit.
 
         Raises:
             Unavailable: there is no connection.
-            Unroutable: it has consumers, but no queue: the topology is missing.
-            Exception: the connection failed meanwhile; it may or may not have been published.
+            Unroutable: the event has consumers, but no queue: the topology is missing.
+            Exception: the connection failed, and the event may or may not have been published.
         """
         if self._channel is None:
             raise Unavailable("RabbitMQ is away")

@@ -1,8 +1,8 @@
-"""Which replicas of a service answer, as one caller knows them, and which one is asked next.
+"""The replicas of a service that a caller knows, and the choice of the next one.
 
-A caller finds replicas by a ping to all of them, every `PING_SECONDS` and when it knows of none.
-One that owes an answer and is silent is pinged by its name. RabbitMQ returns that ping if its queue
-is gone: so the caller learns within a second that the replica has died.
+A caller pings all replicas every `PING_SECONDS`, and whenever it knows of none. A silent replica
+that owes an answer is also pinged by name. If its queue is gone, RabbitMQ returns that ping, so the
+caller learns within a second that the replica has died.
 """
 
 import asyncio
@@ -16,17 +16,18 @@ Sent = TypeVar("Sent")
 
 PING_SECONDS = 2.0
 SILENT_SECONDS = 0.4
-"""Without a sign of a replica that owes an answer; then it is pinged by name."""
+"""A replica that owes an answer and is silent for this long is pinged by name."""
 FROZEN_SECONDS = 1.0
-"""Without an answer to a ping; then others get what is to be sent, and what is to be read."""
+"""A replica that leaves a ping unanswered for this long counts as frozen: other replicas get new
+messages, and the reads that it owes."""
 GIVEN_UP_SECONDS = 2.0
-"""Without an answer to a ping; then its callers learn that they do not know what it has written."""
+"""After an unanswered ping for this long, pending writes fail with an unknown outcome."""
 FORGOTTEN_SECONDS = 30.0
-"""Without a sign of a replica whose queue is still there: its process is frozen, or cut off."""
+"""A replica silent for this long is forgotten, though its queue exists: it is frozen or cut off."""
 
 
 class Replica(Generic[Sent]):
-    """One process that answers what is sent with `routing_key`."""
+    """A process that answers requests sent with `routing_key`."""
 
     __slots__ = ("exchange", "heard_at", "name", "pinged_at", "sent", "service")
 
@@ -35,13 +36,13 @@ class Replica(Generic[Sent]):
         self.name = name
         self.exchange = exchange
         self.sent: set[Sent] = set()
-        """The messages that it has not answered."""
+        """Its unanswered messages."""
         self.heard_at = time.monotonic()
         self.pinged_at: float | None = None
-        """When the first ping was sent that it has not answered."""
+        """When its first unanswered ping was sent."""
 
     def heard(self) -> None:
-        """Note that it lives."""
+        """Note a sign of life."""
         self.heard_at = time.monotonic()
         self.pinged_at = None
 
@@ -53,7 +54,7 @@ class Replica(Generic[Sent]):
         return self.pinged_at is not None and now - self.pinged_at > seconds
 
     def is_silent(self, now: float) -> bool:
-        """Whether it owes an answer, has not been heard lately, and can be pinged by its name."""
+        """Whether it owes an answer, has been silent lately, and can be pinged by name."""
         return bool(self.sent and self.exchange) and now - self.heard_at > SILENT_SECONDS
 
 
@@ -64,36 +65,36 @@ class Replicas(Generic[Sent]):
         self.service = service
         self.known: dict[str, Replica[Sent]] = {}
         self.found = asyncio.Event()
-        """Set while there is somebody to ask."""
+        """Set while a replica is known."""
         self.missing_since: float | None = None
-        """Since when nobody has answered, although somebody was asked for."""
+        """Since when no replica has answered, although one was needed."""
         self._older: Replica[Sent] | None = None
         self._last_heard = -math.inf
         self._pinged_at = -math.inf
         self._asking = False
 
     def choose(self) -> Replica[Sent] | None:
-        """Return who is asked next, or None if nobody is there: who has the fewest messages to
-        answer, and of those who has had none for longest. A frozen one only if all are."""
+        """Return the replica to ask next: the one with the fewest unanswered messages, and among
+        those the least recently chosen. A frozen one only if all are; None if none is known."""
         known = self.known
         if len(known) < 2:  # there is no choice
             return next(iter(known.values()), self._older)
         now = time.monotonic()
         chosen = min(known.values(), key=lambda each: (each.is_frozen(now), len(each.sent)))
-        # To the end, so that the next one comes first.
+        # To the end, so that another one is chosen next time.
         known[chosen.name] = known.pop(chosen.name)
         return chosen
 
     def is_due(self, now: float) -> bool:
-        """Return whether it is time for a ping to all."""
+        """Return whether it is time to ping all replicas."""
         return now - self._pinged_at > PING_SECONDS
 
     def is_asked(self, now: float, *, within: float) -> bool:
-        """Return whether the ping to all that is under way was sent `within` so many seconds."""
+        """Return whether the unanswered ping to all was sent less than `within` seconds ago."""
         return self._asking and now - self._pinged_at < within
 
     def pinged(self, now: float) -> None:
-        """Note that all are pinged."""
+        """Note a ping to all replicas."""
         self._pinged_at = now
         self._asking = True
         for replica in self.known.values():
@@ -110,7 +111,7 @@ class Replicas(Generic[Sent]):
         self.found.set()
 
     def nobody(self) -> Replica[Sent] | None:
-        """Note that RabbitMQ knows of no replica.
+        """Note that RabbitMQ has no queue of any replica.
 
         Then one of the version before may be there, which takes its requests from a queue that all
         of its replicas share. Return it, to be pinged: that is returned if there is none.
@@ -128,7 +129,7 @@ class Replicas(Generic[Sent]):
         return self._older
 
     def forget(self, replica: Replica[Sent]) -> None:
-        """Ask this one no more. May be repeated."""
+        """Stop using this replica. May be repeated."""
         if self.known.get(replica.name) is replica:
             del self.known[replica.name]
             self._last_heard = max(self._last_heard, replica.heard_at)
@@ -142,24 +143,24 @@ class Replicas(Generic[Sent]):
             self.forget(self._older)
 
     def forget_all(self) -> None:
-        """Know of nobody, as before the first ping."""
+        """Forget all replicas, as before the first ping."""
         self._pinged_at, self._asking = -math.inf, False
         self.forget_older()
         for replica in list(self.known.values()):
             self.forget(replica)
 
     def forget_silent(self, now: float) -> None:
-        """Forget who owes nothing and has long been silent."""
+        """Forget replicas that owe no answer and have long been silent."""
         for replica in list(self.known.values()):
             if not replica.sent and now - replica.heard_at > FORGOTTEN_SECONDS:
                 self.forget(replica)
 
     def has_better(self, replica: Replica[Sent], now: float) -> bool:
-        """Return whether another one is not frozen."""
+        """Return whether another replica is not frozen."""
         return any(not each.is_frozen(now) for each in self.known.values() if each is not replica)
 
     def answered_ago(self) -> float | None:
-        """Return how many seconds ago one of them answered anything; None if none ever has."""
+        """Return how many seconds ago any replica answered; None if none ever has."""
         heard = [self._last_heard, *(each.heard_at for each in self.known.values())]
         if self._older is not None:
             heard.append(self._older.heard_at)

@@ -1,9 +1,9 @@
-"""The caller's side of requests: typed answers, typed refusals, or an outage; never twice.
+"""The caller's side of requests: typed answers, typed refusals or an outage, never a write twice.
 
-Requests of one type share a window (`_Outgoing`). While it has its few messages on the wire,
-further requests wait and leave together as one message. An idle window sends at once.
+Requests of one type share a window (`_Outgoing`). While its few messages are in flight, further
+requests wait, and leave together as one message. An idle window sends at once.
 
-The caller chooses which replica of a service gets a message (`replicas`, docs/adr/0021).
+The caller chooses the replica that gets a message (`replicas`, docs/adr/0021).
 """
 
 import asyncio
@@ -29,38 +29,38 @@ from cartwheel.kernel.errors import OutcomeUnknown, Overloaded, TimedOut, Unavai
 Answer = TypeVar("Answer")
 
 ON_THE_WIRE = 2
-"""Messages of coalesced requests that may be without an answer; more would make smaller batches."""
+"""Messages of coalesced requests that may be in flight. More would make the batches smaller."""
 ALONE_ON_THE_WIRE = 256
 PATIENCE_SECONDS = 1.0
-"""Seconds after which a message without its answers no longer keeps others of its type waiting: the
-process that took it may have died."""
+"""Seconds after which an unanswered message no longer delays others of its type: its replica may
+have died."""
 SOMEBODY_WITHIN_SECONDS = 1.5
-"""Seconds for which reads wait for somebody to answer, once nobody is there, or no RabbitMQ. A
-service that is started anew is back by then, and so is a connection that was reset."""
+"""Seconds that reads wait while there is no replica, or no RabbitMQ. A restarted service is back by
+then, and so is a reset connection."""
 LOOK_AGAIN_SECONDS = 0.1
 TICK_SECONDS = 0.25
 MOST_RETURNS = 8
-"""Replicas in a row that a request finds gone."""
+"""How many replicas in a row a request may find gone."""
 
 BATCH_REQUESTS = 64
 BATCH_BYTES = 256 * 1024
 MOST_WAITING = 2_000
-"""Requests that may wait for one service, by type; one more is refused at once."""
+"""Requests of one type that may wait; one more is rejected at once."""
 
 _REPLY_TO = "amq.rabbitmq.reply-to"
 _ALL, _ONE, _OLDER = "all", "one", "older"
-"""Whom a ping is for, at the beginning of its message's id. A message of requests has a number."""
+"""The target of a ping, at the start of its message id. Messages with requests have a number."""
 
 
 class RemoteFailure(Exception):
-    """The service failed on the request: a bug there, in its log under the same trace id."""
+    """The service failed on the request. The bug is in its log under the same trace id."""
 
 
 class _Pending:
-    """A request and what is answered; `same` tells which others may share that answer.
+    """A request and its answer. Identical reads, which have the same `same`, share the answer.
 
-    The answer is kept as it came: an exception kept here would be kept by the frames that it has
-    passed, which it keeps itself, until the garbage collector finds them.
+    The answer is stored undecoded. A stored exception would form a reference cycle with its frames,
+    which only the garbage collector frees.
     """
 
     __slots__ = ("body", "deadline", "future", "same", "sent", "wanted_by")
@@ -74,7 +74,7 @@ class _Pending:
         self.future: asyncio.Future[wire.ReplyEnvelope] = asyncio.get_running_loop().create_future()
 
     async def answered(self) -> wire.ReplyEnvelope:
-        """Return the answer; once the last one who waits gives up, it is not wanted any more."""
+        """Return the answer. Once all callers have given up, the request is dropped."""
         self.wanted_by += 1
         try:
             return await asyncio.shield(self.future)
@@ -85,8 +85,8 @@ class _Pending:
 
 
 class _Sent:
-    """A message that `replica` has not answered. It lasts until each of its requests is answered,
-    has failed, or was given up."""
+    """A message sent to `replica`, until each of its requests is answered, has failed or was
+    abandoned."""
 
     __slots__ = ("batch", "left", "message_id", "read", "replica")
 
@@ -115,10 +115,10 @@ class _Sent:
 
 
 class _Outgoing:
-    """The requests of one type: some waiting here, some on the wire.
+    """The requests of one type, waiting or in flight.
 
-    A `Batcher` has one batch in flight and waits for its handler; this has several messages on the
-    wire, and each request is answered by itself.
+    A `Batcher` has one batch in flight and waits for it. Here, several messages are in flight, and
+    each request is answered by itself.
     """
 
     def __init__(self, kind: type[Request[Any]], caller: "RpcClient") -> None:
@@ -128,7 +128,7 @@ class _Outgoing:
         self._window = ON_THE_WIRE if kind.coalesced else ALONE_ON_THE_WIRE
         self.waiting: deque[_Pending] = deque()
         self.shared: dict[bytes, _Pending] = {}
-        """Reads that wait here, by what they ask."""
+        """The waiting reads, by their content."""
         self._on_the_wire = 0
 
     def put(self, pending: _Pending) -> None:
@@ -148,7 +148,7 @@ class _Outgoing:
             self._caller.send(self._kind, batch)
 
     def _occupy(self, batch: list[_Pending]) -> None:
-        """Count a message until all of its answers are there, or patience is at its end."""
+        """Count a message as in flight until it is answered, or for PATIENCE_SECONDS."""
         self._on_the_wire += 1
         left = len(batch)
 
@@ -161,7 +161,7 @@ class _Outgoing:
 
         def free() -> None:
             nonlocal left
-            left = -1  # so that answers that come after all do not free it again
+            left = -1  # so that late answers do not free it again
             self._on_the_wire -= 1
             self.flush()
 
@@ -176,14 +176,14 @@ class _Outgoing:
             pending = self.waiting.popleft()
             if pending.same is not None:
                 self.shared.pop(pending.same, None)
-            if not pending.future.done():  # its caller may have given up meanwhile
+            if not pending.future.done():  # its callers may have given up
                 batch.append(pending)
                 size += len(pending.body)
         return batch
 
 
 class RpcClient:
-    """Bus services. Open it on a `Connection`."""
+    """Sends requests to services. Add it to a `Connection`."""
 
     def __init__(self) -> None:
         self._channel: Channel | None = None
@@ -191,7 +191,7 @@ class RpcClient:
         self._services: dict[str, Replicas[_Sent]] = {}
         self._pending: dict[int, _Pending] = {}
         self._sent: dict[str, _Sent] = {}
-        """By the id of the message."""
+        """By message id."""
         self._next_id = wire.PONG
         self._lost_at = -math.inf
         self._sending: set[asyncio.Task[None]] = set()
@@ -221,13 +221,12 @@ class RpcClient:
             _fail(pending, _Lost("the connection to RabbitMQ was lost"))
 
     def watch(self, services: Iterable[str]) -> None:
-        """Look after the replicas of `services` also while nobody asks them anything."""
+        """Track the replicas of `services` even while there are no requests."""
         for service in services:
             self._replicas(service)
 
     def answered_ago(self) -> dict[str, float | None]:
-        """Return how many seconds ago each service that is watched, or was asked, has answered
-        anything; None if it never has."""
+        """Return how many seconds ago each known service last answered; None if never."""
         return {name: replicas.answered_ago() for name, replicas in self._services.items()}
 
     async def request(
@@ -235,14 +234,14 @@ class RpcClient:
     ) -> Answer:
         """Return the service's answer.
 
-        A `read` is sent once more if the replica, or the connection, is lost on the way, and waits
-        a while for somebody to answer. Within a handler, the handler's own deadline holds where it
-        is shorter than `timeout` (seconds).
+        A `read` is sent once more if its replica or the connection is lost, and waits a while if
+        there is no replica. Within a handler, the handler's deadline also applies. `timeout` is in
+        seconds.
 
         Raises:
-            Refusal: the service's answer is no.
-            Unavailable, Overloaded: certainly not done.
-            OutcomeUnknown, TimedOut: perhaps done.
+            Refusal: the service refused the request.
+            Unavailable, Overloaded: it was not done.
+            OutcomeUnknown, TimedOut: it may have been done.
             RemoteFailure: the service has a bug.
         """
         answer = await self.request_raw(request, timeout=timeout)
@@ -254,7 +253,7 @@ class RpcClient:
     async def request_raw(
         self, request: Request[Any], *, timeout: float = topology.REQUEST_DEADLINE_SECONDS
     ) -> msgspec.Raw:
-        """Return the service's answer as JSON; all else is as with `request`."""
+        """Return the service's answer as JSON. Otherwise the same as `request`."""
         until = time.time() + time_left(at_most=timeout)
         replicas = self._replicas(request.service)
         failures: Counter[type[_NotAnswered]] = Counter()
@@ -280,10 +279,10 @@ class RpcClient:
         why: "_NotAnswered",
         times: int,
     ) -> None:
-        """Return when `request` may be asked once more, after it was not answered `times` times.
+        """Return when `request` may be sent again, after it failed `times` times for this reason.
 
         Raises:
-            Unavailable, OutcomeUnknown: it may not.
+            Unavailable, OutcomeUnknown: it may not be sent again.
         """
         match why:
             case _Returned() if times < MOST_RETURNS:
@@ -298,7 +297,7 @@ class RpcClient:
                 raise Unavailable(str(why)) from None
 
     def _missed(self, replicas: "Replicas[_Sent]") -> float:
-        """Return for how many seconds nobody has been there to ask."""
+        """Return for how many seconds there has been no replica to ask."""
         now = time.monotonic()
         if self._channel is None:
             return now - self._lost_at
@@ -307,10 +306,10 @@ class RpcClient:
         return now - replicas.missing_since
 
     async def _find(self, replicas: "Replicas[_Sent]") -> None:
-        """Return when there is somebody to ask.
+        """Return when there is a replica to ask.
 
         Raises:
-            _Nobody: nobody is there.
+            _Nobody: there is none.
         """
         if self._channel is None:
             raise _Nobody("RabbitMQ is away")
@@ -337,11 +336,11 @@ class RpcClient:
         return _answer(kind, await pending.answered())
 
     def window(self, kind: type[Request[Any]], least: int) -> int:
-        """Return how many messages of `kind` may be on the wire: one for each replica, or more."""
+        """Return how many messages of `kind` may be in flight: at least one for each replica."""
         return max(least, len(self._services[kind.service].known))
 
     def send(self, kind: type[Request[Any]], batch: list[_Pending]) -> None:
-        """Send `batch`: at once, or when RabbitMQ reads on."""
+        """Send `batch`: at once, or when RabbitMQ reads again."""
         if self._channel is None or self._channel.reads_on:
             self._send(kind, batch)
             return
@@ -356,7 +355,7 @@ class RpcClient:
             async with asyncio.timeout(max(pending.deadline for pending in batch) - time.time()):
                 await channel.written()
         except TimeoutError:
-            return  # and so has whoever waits for them
+            return  # their callers have timed out, too
         except ConnectionLost:
             pass
         wanted = [pending for pending in batch if not pending.future.done()]
@@ -366,7 +365,7 @@ class RpcClient:
     def _send(self, kind: type[Request[Any]], batch: list[_Pending]) -> None:
         replica = self._services[kind.service].choose()
         if replica is None:
-            for pending in batch:  # while they waited, the last one has gone
+            for pending in batch:  # the last replica disappeared while they waited
                 _fail(pending, _Returned(f"{kind.service} is away"))
             return
         sent = _Sent(f"{self._next_id + 1}", batch, replica, read=kind.read)
@@ -412,7 +411,7 @@ class RpcClient:
         return replicas
 
     def _look_after_replicas(self) -> None:
-        """Ping who has to be pinged, now and again a while later."""
+        """Send the pings that are due, and schedule the next round."""
         self._tick = asyncio.get_running_loop().call_later(TICK_SECONDS, self._look_after_replicas)
         if self._channel is None or not self._channel.reads_on:
             return
@@ -443,11 +442,11 @@ class RpcClient:
             expiration=int(SOMEBODY_WITHIN_SECONDS * 1000),
         )
         if self._channel is not None:
-            with contextlib.suppress(ConnectionLost):  # as `lost` will tell
+            with contextlib.suppress(ConnectionLost):  # `lost` will handle it
                 self._channel.publish(message, exchange=exchange, routing_key=key, mandatory=True)
 
     def _on_return(self, message_id: str) -> None:
-        """Take note that nobody has got this message."""
+        """Handle a message that RabbitMQ returned because no queue got it."""
         kind, _, name = message_id.partition(" ")
         if kind == _ALL:
             if (older := self._replicas(name).nobody()) is not None:
@@ -460,7 +459,7 @@ class RpcClient:
                 sent.fail(_Lost, "the process that had the request is gone")
         elif (sent := self._sent.get(message_id)) is not None:
             self._replicas(sent.replica.service).forget(sent.replica)
-            # The older one stands for all that may still be there.
+            # The older queue stands for all replicas of the previous version.
             why = _Returned if sent.replica.exchange else _Nobody
             sent.fail(why, f"{sent.replica.service} is away")
 
@@ -487,15 +486,15 @@ class _NotAnswered(Exception):
 
 
 class _Lost(_NotAnswered):
-    """It had left; whether it was done is not known."""
+    """It was sent; whether it was done is unknown."""
 
 
 class _Returned(_NotAnswered):
-    """The replica is gone, or stops, and has not got it; another one may be there."""
+    """The replica is gone or stopping and did not get it. There may be another one."""
 
 
 class _Nobody(_NotAnswered):
-    """There is nobody to ask, so it was not done."""
+    """There is no replica to ask, so it was not done."""
 
 
 def _fail(pending: _Pending, error: Exception) -> None:
@@ -508,7 +507,7 @@ def _unreadable(kind: type[Request[Any]], error: Exception) -> RemoteFailure:
 
 
 def _answer(kind: type[Request[Any]], answered: wire.ReplyEnvelope) -> msgspec.Raw:
-    """Return the answer's JSON, or raise what was answered in its place."""
+    """Return the answer's JSON, or raise the refusal, outage or failure that came instead."""
     try:
         match answered.outcome:
             case wire.Outcome.DONE:

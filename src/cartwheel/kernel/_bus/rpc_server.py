@@ -1,12 +1,12 @@
 """The service's side of requests.
 
-Each process declares a queue of its own, as long as it is connected, and answers the pings by which
+Each process declares its own queue for as long as it is connected, and answers the pings by which
 callers find it (`replicas`).
 
-A message is acknowledged before its handling starts, so that it is not run twice: what is lost with
-a process was not answered, and the client repeats it with its Idempotency-Key. An acknowledgement
-may be lost on its way, with its connection; then the message comes again, within its deadline, and
-the request's id keeps its effect from being had twice.
+A message is acknowledged before it is handled, so that it does not run twice. If the process dies,
+the request stays unanswered, and the client repeats it with its Idempotency-Key. If the
+acknowledgement is lost with the connection, the message is redelivered within its deadline, and the
+request's id prevents a second effect.
 """
 
 import asyncio
@@ -39,15 +39,15 @@ Kind = TypeVar("Kind", bound=Request[Any])
 Given = ParamSpec("Given")
 
 MESSAGES_AT_ONCE = 64
-"""Messages in hand; the rest stays with RabbitMQ, which forgets them after their deadline."""
+"""Messages in progress. The rest stays in RabbitMQ, which drops them after their deadline."""
 
 ROUTED_SECONDS = 0.05
-"""For what was routed to a queue until its binding ended, to arrive in it."""
+"""Seconds for messages that were routed before the queue was unbound to arrive in it."""
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """A row of a service's table: requests of `kind` are answered by `handler`, until their
-    deadline (Unix time, seconds)."""
+    """A row of a service's table: `handler` answers requests of `kind` until their deadline (Unix
+    time, seconds)."""
 
     kind: type[Request[Any]]
     handler: Callable[[Any, float], Awaitable[Any]]
@@ -59,11 +59,11 @@ def answer(
     *args: Given.args,
     **given: Given.kwargs,
 ) -> Answers:
-    """Answer each request of `kind` by itself, many at once; `handler` gets what is `given`.
+    """Answer each request of `kind` by itself, many concurrently. `handler` also gets `given`.
 
         answer(PlaceOrder, place_order, orders=orders, bus=core.bus)
 
-    What `handler` raises as a `Refusal` is the answer; anything else is a bug or an outage.
+    A `Refusal` that `handler` raises is the answer. Any other exception is a bug or an outage.
     """
 
     async def in_time(request: Kind, deadline: float) -> object:
@@ -79,20 +79,20 @@ def answer_batch(
     *args: Given.args,
     **given: Given.kwargs,
 ) -> Answers:
-    """Answer requests of `kind` together: `handler` gets a list and returns, in its order, an
-    answer or a refusal for each.
+    """Answer requests of `kind` in batches. `handler` gets a list and returns an answer or a
+    refusal for each, in order.
 
         answer_batch(GetOrder, get_orders, orders=orders)
 
-    If it raises for a batch, each request is handled alone.
+    If the handler raises for a batch, each request is handled alone.
     """
     batcher: Batcher[Kind, object] = Batcher(lambda requests: handler(requests, *args, **given))
-    # A batch has a limit of its own, since it is nobody's in particular.
+    # A batch has its own limit, since it belongs to no single request.
     return Answers(kind, lambda request, _: batcher.submit(request))
 
 
 class RpcServer:
-    """Takes a service's requests and answers them. Open it on a `Connection`."""
+    """Answers a service's requests. Add it to a `Connection`."""
 
     def __init__(self, service: str, table: Iterable[Answers]) -> None:
         self._service = service
@@ -109,7 +109,7 @@ class RpcServer:
     async def open(self, connection: Connection) -> Channel:
         self._channel = channel = await connection.channel(confirms=False)
         if not self._stopping:
-            # A new name each time: RabbitMQ may not have noticed yet that the last one is gone.
+            # A new name each time: RabbitMQ may not yet have noticed the loss of the last one.
             self._name = name = new_id(f"rpc.{self._service}")
             await channel.declare_exclusive(name, ttl_seconds=topology.REQUEST_DEADLINE_SECONDS)
             self._tag = await self._take_from(name, channel)
@@ -122,21 +122,21 @@ class RpcServer:
         self._channel = self._shared = None
 
     async def drain(self) -> None:
-        """Take nothing new, and return when all that was taken is answered.
+        """Take no more requests, and return when all those taken are answered.
 
-        Callers whose requests come too late learn so at once, and ask another replica.
+        Later requests are returned to their callers at once, which ask another replica.
         """
         self._stopping = True
         with contextlib.suppress(AmqpError):  # the shared queue is gone
             if self._shared is not None:
                 await self._shared.cancel(self._shared_tag)
-        with contextlib.suppress(AmqpError):  # the connection is, and nothing comes anyway
+        with contextlib.suppress(AmqpError):  # the connection is gone, and no requests come anyway
             await self._let_go()
         while self._in_hand:
             await asyncio.wait(self._in_hand)
 
     async def _let_go(self) -> None:
-        """Take what was sent until now, and nothing more."""
+        """Take the requests sent until now, and no more."""
         if (channel := self._channel) is None:
             return
         for key in self._keys():
@@ -148,7 +148,7 @@ class RpcServer:
         await channel.cancel(self._tag)
 
     def _keys(self) -> tuple[str, str]:
-        """Return the keys with which requests and pings come."""
+        """Return the routing keys of requests and pings."""
         return self._name, topology.everybody(self._service)
 
     async def _take_from(self, queue: str, channel: Channel) -> str:
@@ -156,7 +156,7 @@ class RpcServer:
         return await channel.consume(queue, self._on_delivery)
 
     async def _open_shared(self, connection: Connection) -> None:
-        """Take what callers of the version before this one send, if there have been any."""
+        """Also take requests from callers of the previous version, if their queue exists."""
         with contextlib.suppress(AmqpError):
             channel = await connection.channel(confirms=False)
             queue = topology.shared_request_queue(self._service)
@@ -177,16 +177,16 @@ class RpcServer:
             try:
                 crash_points.reach("ack.before")
                 message.ack()
-                # Before anything is done: what is done must not come again.
+                # Before any work: what has been done must not be redelivered.
                 if channel is not None:
                     await channel.written()
                 crash_points.reach("ack.after")
             except ConnectionLost:
-                return  # the connection is gone, and RabbitMQ gives the message to somebody else
+                return  # the connection is gone, and RabbitMQ redelivers the message
             await self._answer_each(message)
 
     def _pong(self, message: Delivery) -> None:
-        """Answer at once, past what waits for its turn."""
+        """Answer a ping at once, ahead of waiting requests."""
         with contextlib.suppress(ConnectionLost):
             message.ack()
             if self._channel is not None:
@@ -239,7 +239,7 @@ class RpcServer:
 
     async def _reply(self, to: str, answers: list[wire.ReplyEnvelope]) -> None:
         if self._channel is None:
-            return  # the caller has lost its reply queue with the connection
+            return  # the connection is gone, and with it the way to the caller
         crash_points.reach("reply.before")
         try:
             self._channel.publish(Message(body=wire.encode(answers)), routing_key=to)
@@ -254,7 +254,7 @@ def _ms_since(began: float) -> float:
 
 
 class _Replies:
-    """Replies to one message: those that are ready leave together. Unlike in a `Batcher`, nobody
+    """The replies to one message: those that are ready leave together. Unlike in a `Batcher`, none
     waits for a slow one."""
 
     def __init__(
@@ -275,7 +275,7 @@ class _Replies:
             await self._sender
 
     async def _send(self) -> None:
-        # Answers of the same batch become ready within a turn or two of the loop.
+        # Answers of one batch become ready within a turn or two of the event loop.
         await asyncio.sleep(0)
         answers, self._answers, self._sender = self._answers, [], None
         await self._reply(self._to, answers)

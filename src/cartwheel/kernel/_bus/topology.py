@@ -1,18 +1,18 @@
-"""Which exchanges and queues there are. `cartwheel setup` declares them; processes only check,
-but for the queues of requests.
+"""The exchanges and queues. `cartwheel setup` declares them; processes only check that they exist,
+except for request queues.
 
     events (topic exchange) ──► events.<service> ──(killed its reader too often)──► dead.<service>
                                      ▲      │ failed
                                      └── retry.<service>.<seconds>s
     requests (direct exchange) ──► rpc.<service>.<replica>
 
-Each process that answers requests declares a queue of its own for as long as it is connected: an
-exclusive one, which goes with its connection (docs/adr/0021).
+Each process that answers requests declares its own queue. The queue is exclusive and is deleted
+with the connection (docs/adr/0021).
 
-Queues of events are quorum queues; they hand on to the next one at least once, which needs
-`reject-publish` (https://www.rabbitmq.com/docs/quorum-queues#dead-lettering).
+Event queues are quorum queues. They dead-letter at least once, which requires `reject-publish`
+(https://www.rabbitmq.com/docs/quorum-queues#dead-lettering).
 
-Queues of dead letters have no delivery limit: whoever looks at one returns it, and past a limit
+Dead-letter queues have no delivery limit. Each look at a dead letter requeues it, and past a limit
 RabbitMQ would delete it.
 """
 
@@ -21,27 +21,27 @@ from typing import TYPE_CHECKING
 
 from cartwheel.kernel._core.messages import Event
 
-if TYPE_CHECKING:  # processes have no use for aio-pika: only `cartwheel setup` declares
+if TYPE_CHECKING:  # only `cartwheel setup` uses aio-pika
     from aio_pika.abc import AbstractChannel
 
 EXCHANGE = "events"
 REQUESTS = "requests"
-"""The exchange of requests. Its routing keys are the names that replicas give themselves, and those
-of `everybody` and `presence`."""
+"""The exchange for requests. Its routing keys are the replicas' names, `everybody` and
+`presence`."""
 
 EXCHANGES = (EXCHANGE, REQUESTS)
 
 REQUEST_DEADLINE_SECONDS = 10.0
-"""Seconds until a request that nobody has taken up is forgotten."""
+"""Seconds after which a request that no replica has taken is dropped."""
 
 RETRY_DELAYS = (5, 60)
-"""Seconds. A failing event is tried again after the first, then after the second each time."""
+"""Seconds before the first retry of an event, and before each further one."""
 
 RETRIES = 3
-"""How often a failing event is tried again before it is parked."""
+"""How often a failing event is retried before it is dead-lettered."""
 
 DELIVERY_LIMIT = 20
-"""How often an event may come back unfinished (its reader was killed) before it is parked."""
+"""How often an event may be redelivered (its consumer died) before it is dead-lettered."""
 
 _AT_LEAST_ONCE = {
     "x-queue-type": "quorum",
@@ -56,12 +56,12 @@ def everybody(service: str) -> str:
 
 
 def presence(replica: str) -> str:
-    """Return the routing key of a ping to `replica`, which holds for as long as its queue."""
+    """Return the routing key of a ping to `replica`; it is bound as long as the queue exists."""
     return f"{replica}.here"
 
 
 def shared_request_queue(service: str) -> str:
-    """Return the queue that all replicas of the version before this one take requests from."""
+    """Return the queue that replicas of the previous version share."""
     return f"rpc.{service}"
 
 
@@ -80,8 +80,8 @@ def retry_queue(service: str, delay: int) -> str:
 def dead_queue_arguments(rabbitmq_version: str) -> dict[str, str | int]:
     """Return the arguments of a queue without a delivery limit.
 
-    RabbitMQ 4 limits a quorum queue to 20 deliveries unless it is told -1; RabbitMQ 3 has no limit,
-    and takes a negative one for 0
+    RabbitMQ 4 limits a quorum queue to 20 deliveries unless the argument is -1. RabbitMQ 3 has no
+    default limit, and treats a negative one as 0
     (https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling).
     """
     limited = int(rabbitmq_version.partition(".")[0]) >= 4
@@ -89,14 +89,13 @@ def dead_queue_arguments(rabbitmq_version: str) -> dict[str, str | int]:
 
 
 def queues(service: str) -> tuple[str, ...]:
-    """Return the queues of `service` that `declare` makes: quorum queues, on a cluster with members
-    on several nodes."""
+    """Return the quorum queues of `service`. On a cluster, they have members on several nodes."""
     retries = (retry_queue(service, delay) for delay in RETRY_DELAYS)
     return (event_queue(service), *retries, dead_queue(service))
 
 
 def quorum_arguments(service: str, rabbitmq_version: str) -> dict[str, dict[str, str | int]]:
-    """Return the arguments of each of the quorum queues of `service`, by its name."""
+    """Return the arguments of the quorum queues of `service`, by name."""
     return {
         dead_queue(service): dead_queue_arguments(rabbitmq_version),
         event_queue(service): {
@@ -118,7 +117,7 @@ def quorum_arguments(service: str, rabbitmq_version: str) -> dict[str, dict[str,
 
 
 def bindings(services: Iterable[str], events: Iterable[type[Event]]) -> tuple[tuple[str, str], ...]:
-    """Return queue and routing key of each binding to the exchange of events."""
+    """Return the queue and routing key of each binding to the event exchange."""
     told = tuple(events)
     return tuple(
         (event_queue(service), event.type)

@@ -1,7 +1,7 @@
-"""How requests, answers and events look as bytes.
+"""The wire format of requests, answers and events.
 
-One AMQP message carries many requests of a type, as a JSON array of `RequestEnvelope`; answers come
-back as arrays of `ReplyEnvelope`, in any order and in as many messages as it takes. Events are
+One AMQP message carries many requests of one type, as a JSON array of `RequestEnvelope`. Answers
+return as arrays of `ReplyEnvelope`, in any order and any number of messages. Events are
 CloudEvents in binary mode: attributes in headers, JSON body
 (https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/amqp-protocol-binding.md).
 """
@@ -30,7 +30,7 @@ from cartwheel.kernel.errors import (
 encode = msgspec.json.Encoder().encode
 
 UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
-"""What reading others' bytes may raise: no JSON, no UTF-8, another shape, or nested too deeply."""
+"""What decoding may raise: not JSON, not UTF-8, another shape, or nested too deeply."""
 
 
 class RequestEnvelope(msgspec.Struct, array_like=True, frozen=True):
@@ -55,7 +55,7 @@ class ReplyEnvelope(msgspec.Struct, array_like=True, frozen=True):
 
 
 PING = "ping"
-"""The type of a message that asks a replica for its name. It holds no requests."""
+"""The type of a message that asks a replica for its name. It carries no requests."""
 NO_REQUESTS = b"[]"
 PONG_TYPE = "pong"
 PONG = 0
@@ -67,7 +67,7 @@ def write_pong(service: str, replica: str) -> bytes:
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """A refusal on its way; `kind` is the code of its base, for callers too old to know `code`."""
+    """A refusal on the wire. `kind` is its base's code, for callers that do not know `code`."""
 
     code: str
     kind: str
@@ -78,7 +78,7 @@ class Refused(msgspec.Struct, frozen=True):
 read_requests = msgspec.json.Decoder(list[RequestEnvelope]).decode
 read_replies = msgspec.json.Decoder(list[ReplyEnvelope]).decode
 read_pong = msgspec.json.Decoder(tuple[str, str]).decode
-"""Return the service and the name of the replica that has answered a ping."""
+"""Return the service and the replica that answered a ping."""
 _read_refused = msgspec.json.Decoder(Refused).decode
 
 
@@ -89,12 +89,12 @@ def write_refusal(refusal: Refusal) -> Raw:
 
 @cache
 def _kind(refusal: type[Refusal]) -> type[Refusal]:
-    """Return the kind of refusal that a contract has subclassed, such as `NotFound`."""
+    """Return the kind of refusal that the contract subclasses, such as `NotFound`."""
     return next((kind for kind in Refusal.__subclasses__() if issubclass(refusal, kind)), Refusal)
 
 
 def read_refusal(body: Raw) -> Refusal:
-    """Return the refusal as an instance of the class that was raised, or of its nearest kind."""
+    """Return an instance of the class that was raised, or of its kind if that class is unknown."""
     refused = _read_refused(body)
     known = Refusal.by_code.get(refused.code)
     refusal = (known or Refusal.by_code.get(refused.kind, Refusal))(
@@ -106,12 +106,12 @@ def read_refusal(body: Raw) -> Refusal:
 
 
 def write_outage(error: BaseException) -> Raw:
-    """An outage that says itself what became of the request is passed on; others leave it open."""
+    """Pass on the code of an `Outage`; any other error leaves the outcome unknown."""
     return Raw(encode(error.code if isinstance(error, Outage) else OutcomeUnknown.code))
 
 
 def read_outage(body: Raw, *, read: bool) -> Outage:
-    """Return the outage; for a `read`, an unknown outcome is as good as none."""
+    """Return the outage. For a `read`, an unknown outcome counts as not done."""
     kinds: dict[str, type[Outage]] = {
         kind.code: kind for kind in (Unavailable, Overloaded, TimedOut)
     }
@@ -135,11 +135,11 @@ def _event_decoder(kind: type[Event]) -> msgspec.json.Decoder[Any]:
 
 
 class Undecodable(Exception):
-    """A delivery that is no event this code can read; repeating it cannot help."""
+    """A delivery that this code cannot read as an event. A retry would not help."""
 
 
 class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event as the outbox keeps it: its attributes, and its data as JSON text."""
+    """An event in the outbox: its attributes, and its data as JSON text."""
 
     id: str
     type: str
@@ -176,7 +176,7 @@ def write_event(event: StoredEvent) -> Message:
 
 
 def copy_of(message: Received, headers: Mapping[str, Any]) -> Message:
-    """Return `message` to be sent once more, persistent, with `headers` in place of its own."""
+    """Return a persistent copy of `message` to publish, with `headers` instead of its own."""
     return Message(
         body=message.body,
         headers=headers,
@@ -190,7 +190,7 @@ def read_event(message: Received, kinds: dict[str, type[Event]]) -> CloudEvent[A
     """Return the event in `message`.
 
     Raises:
-        Undecodable: an attribute is missing, the type is none of `kinds`, or the data is not its.
+        Undecodable: an attribute is missing, the type is not in `kinds`, or the data does not fit.
     """
     try:
         headers = {key.removeprefix(_PREFIX): value for key, value in message.headers.items()}

@@ -1,8 +1,7 @@
-"""Aggregates in a collection: a change and the events that tell of it are one write.
+"""Aggregates in a collection: a change and its events are one write.
 
-An aggregate is a frozen Struct. Its `events` are those that it has not been stored with yet, and
-`change` is what they tell of; `sequence` is the number of the last one before them, `version`
-counts its changes.
+An aggregate is a frozen Struct. `events` are its new events, not stored yet, and `change` is their
+cause. `sequence` is the number of the last stored event, and `version` counts the changes.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,7 +42,7 @@ def _no_lists(_: object) -> Mapping[str, Sequence[Any]]:
 
 
 class Aggregates(Generic[Kind]):
-    """The aggregates of a service `source` in one collection.
+    """The aggregates of the service `source` in one collection.
 
         class MongoOrders(Aggregates[Order]):
             def __init__(self, database: Database, outboxes: Outboxes) -> None:
@@ -51,12 +50,12 @@ class Aggregates(Generic[Kind]):
                     database["orders"], Order, source="orders", outboxes=outboxes, missing=_missing
                 )
 
-    Those that are stored or found at the same time share a command.
+    Concurrent reads and writes share a command.
 
     Args:
-        missing: makes the refusal for an id that is unknown.
-        lists: returns entries to be added to the document's own lists, by their names.
-        unread: fields of the document that `kind` does not have, and that may be large.
+        missing: returns the refusal for an unknown id.
+        lists: returns entries to append to the document's own lists, by name.
+        unread: fields of the document that `kind` does not have and that may be large.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class Aggregates(Generic[Kind]):
         self._by_id = group.finds(collection, "_id", **self._fields)
 
     async def insert(self, aggregate: Kind) -> bool:
-        """Store a new aggregate; return False if a unique index keeps it out. May be repeated."""
+        """Store a new aggregate; return False if a unique index rejects it. May be repeated."""
         document = {"_id": aggregate.id, **state(aggregate), **self._lists(aggregate)}
         return await self._inserts.submit({**document, **self._happened(aggregate)})
 
@@ -102,12 +101,12 @@ class Aggregates(Generic[Kind]):
         return found
 
     async def get_many(self, ids: Sequence[str]) -> dict[str, Kind]:
-        """Return those of the aggregates that there are, by their ids."""
+        """Return the aggregates that exist, by id."""
         found = await self.matching({"_id": {"$in": list(set(ids))}})
         return {each.id: each for each in found}
 
     async def matching(self, query: Document, *, by: str | None = None) -> list[Kind]:
-        """Return all aggregates that match `query`, in the order of field `by` if it is given."""
+        """Return all aggregates that match `query`, sorted by the field `by` if given."""
         found = self.collection.find(query, self._fields)
         if by is not None:
             found = found.sort(by)
@@ -121,16 +120,16 @@ class Aggregates(Generic[Kind]):
         by: Change,
         known: Kind | None = None,
     ) -> Kind:
-        """Read, decide and store, again until nobody else has changed it in between.
+        """Read, decide and store; repeat if somebody else has changed it in between.
 
             await orders.change(order_id, domain.pay, event.data, by=change)
 
-        `decide` gets the aggregate, `facts` and the change. It returns the aggregate itself where
-        nothing is to be changed, and may run several times. `known`, the aggregate as it was last
-        stored or read, spares the first reading.
+        `decide` gets the aggregate, `facts` and the change. It returns the same object if there is
+        nothing to change. It may run several times. `known`, the aggregate as last stored or read,
+        saves the first read.
 
         Raises:
-            Refusal: what `decide` raised; or there is no such aggregate.
+            Refusal: from `decide`, or because there is no such aggregate.
         """
         return await change_stored(
             lambda: self.get(aggregate_id),
@@ -143,7 +142,7 @@ class Aggregates(Generic[Kind]):
         return codec.from_document(document, self._kind)
 
     async def save(self, aggregate: Kind, /, *, expected: Kind) -> bool:
-        """Store a changed aggregate; return False if its version is no longer `expected`'s."""
+        """Store a changed aggregate; return False if the stored version is not `expected`'s."""
         new = self._happened(aggregate)
         added = {"outbox": new["outbox"], **self._lists(aggregate)}
         return await self._saves.submit(
@@ -160,7 +159,7 @@ class Aggregates(Generic[Kind]):
 
 
 def state(aggregate: object) -> Document:
-    """Return what is stored of `aggregate` beside its id and what has happened to it."""
+    """Return the fields of `aggregate` to store, without its id and events."""
     document = codec.to_document(aggregate)
     for name in ("_id", "events", "change", "sequence"):
         document.pop(name, None)
@@ -168,7 +167,7 @@ def state(aggregate: object) -> Document:
 
 
 def happened(aggregate: Eventful, *, source: str, change: Change | None) -> Document:
-    """Return what the new events add to the document: the last one's number, and the outbox."""
+    """Return the fields for the new events: the last one's number, and the outbox."""
     if change is None:
         if aggregate.events:
             raise ValueError(f"{aggregate.id} does not say what its events tell of")

@@ -1,7 +1,7 @@
-"""Several writes in one command; each is stored by a majority, refused on its own, or unknown.
+"""Several writes in one command: each is stored by a majority, rejected by itself, or unknown.
 
-A primary that loses its majority has applied a command, and answers a write concern error beside a
-result that looks like success. Another primary may never have heard of it.
+A primary that loses its majority still applies a command. It answers with a write concern error
+beside a result that looks like success, but the next primary may never have received the writes.
 Source: https://www.mongodb.com/docs/manual/reference/write-concern/
 """
 
@@ -20,11 +20,10 @@ _DUPLICATE_KEY = 11000
 
 
 class Written(msgspec.Struct, frozen=True):
-    """What became of a sequence of writes, which are named by their places in it.
+    """The outcome of a sequence of writes, which are identified by their index.
 
-    `faults` are those that were not done, each for a reason of its own (a DuplicateKeyError where
-    a unique index kept it out). Of the others `matched` updates found their document, and
-    `upserted` made one.
+    `faults` holds the failed writes (with a DuplicateKeyError if a unique index rejected it). Of
+    the others, `matched` updates found their document, and `upserted` created one.
     """
 
     matched: int
@@ -36,13 +35,13 @@ async def write_all(
     collection: AsyncCollection[Document],
     writes: Sequence[InsertOne[Document] | UpdateOne],
 ) -> Written:
-    """Do all of `writes`, whichever of them fail; return when a majority has them in its journal.
+    """Do all of `writes`, even if some fail. Return when a majority has them in its journal.
 
-    A fault, too, is returned when a majority has what caused it.
+    The cause of a fault has then also reached a majority.
 
     Raises:
-        OutcomeUnknown: a majority has not said yes. Each of them may be stored, or not, or for a
-            moment only. May be repeated.
+        OutcomeUnknown: a majority has not acknowledged. Each write may be stored, or lost, or
+            rolled back later. May be repeated.
     """
     try:
         result = await collection.bulk_write(writes, ordered=False)

@@ -1,4 +1,4 @@
-"""The client of a service's own database, with the guarantees that the promises need."""
+"""The client of a service's own database, with the guarantees that the services rely on."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,11 +27,11 @@ Client = AsyncMongoClient[Document]
 
 SERVER_SELECTION_TIMEOUT_SECONDS = WAIT_SECONDS
 OPERATION_SECONDS = 10.0
-"""Seconds for one operation, its repetitions included."""
+"""Seconds for one operation, including its retries."""
 
 
 class _Commits(CommandListener):
-    """Tells the crash points of every write."""
+    """Reports every write to the crash points."""
 
     _WRITES = frozenset({"insert", "update", "delete", "findAndModify", "commitTransaction"})
 
@@ -55,14 +55,12 @@ def connect(
     timeout: float | None = OPERATION_SECONDS,
     variable: str = "MONGODB_URI",
 ) -> Client:
-    """Return a client. It connects when first used, and again whenever it has to.
+    """Return a client. It connects on first use, and reconnects when needed.
 
-    `variable` is the setting that `uri` comes from.
-
-    MongoDB knows it by `application_name`; `prefix` is that of the databases it will be used on.
-    `timeout` (seconds) is for each operation that runs under no deadline of its own: the relay,
-    jobs, leases. Without one, the driver may wait for ever for what was lost with a connection.
-    No operation waits longer for a primary than `primary` says.
+    `variable` is the setting that holds `uri`. MongoDB shows the client under `application_name`,
+    which includes the databases' `prefix`. `timeout` (seconds) applies to operations without a
+    deadline: the relay, jobs, leases. Without a timeout, the driver may wait forever for an answer
+    that was lost with its connection. `primary` limits the wait for a primary.
 
     Raises:
         Unusable: the driver does not understand `uri`.
@@ -81,15 +79,15 @@ def connect(
 
 
 def application_name(process: str, prefix: str = "") -> str:
-    """Return what MongoDB shows as `appName` of a process's connections."""
+    """Return the `appName` that MongoDB shows for a process's connections."""
     return f"cartwheel-{prefix}{process}"
 
 
 def database(client: Client, name: str, prefix: str = "") -> Database:
-    """Return the database `name` of the deployment whose databases bear `prefix`.
+    """Return the database `name` of the deployment that uses `prefix`.
 
-    A write is acknowledged when a majority has it in the journal, and only such writes are read:
-    what was answered survives any crash.
+    A write is acknowledged once a majority has it in the journal, and reads see only such writes.
+    So an acknowledged write survives any crash.
     """
     return client.get_database(
         prefix + name,
@@ -106,10 +104,10 @@ async def opened(
     prefix: str = "",
     timeout: float | None = OPERATION_SECONDS,
 ) -> AsyncGenerator[Mapping[str, Database]]:
-    """Yield each service's database by the service's name; one client serves all of a URI.
+    """Yield each service's database by the service's name. Services with one URI share a client.
 
     Raises:
-        Unusable: the body met an error of MongoDB's. It is told under its server's setting.
+        Unusable: the body raised a MongoDB error. The message names the server's setting.
     """
     async with AsyncExitStack() as stack:
         clients = {
@@ -136,7 +134,7 @@ async def opened(
 async def _about(servers: list[DatabaseAddress], error: PyMongoError) -> Unusable:
     """Return the sentence about `error`.
 
-    The error does not say which server it comes from. Where there are several, they are asked.
+    The error does not name its server. If there are several, each is checked.
     """
     if len(servers) == 1:
         return Unusable(why(servers[0].variable, servers[0].uri, error))

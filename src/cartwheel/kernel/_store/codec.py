@@ -1,4 +1,4 @@
-"""Values to documents and back: `id` is `_id`, times stay times, everything else as in JSON."""
+"""Converts values to documents and back: `id` becomes `_id`, times stay times."""
 
 from datetime import datetime
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ Value = TypeVar("Value")
 
 
 def to_document(value: object) -> Document:
-    """Return `value` as a document: its `id` as `_id`, times as they are, the rest as in JSON."""
+    """Return `value` as a document."""
     document: Document = msgspec.to_builtins(value, builtin_types=(datetime,))
     if "id" in document:
         document = {"_id": document.pop("id"), **document}
@@ -19,6 +19,6 @@ def to_document(value: object) -> Document:
 
 
 def from_document(document: Document, kind: type[Value]) -> Value:
-    """Return `document` as a `kind`; fields that `kind` does not know are ignored."""
+    """Return `document` as a `kind`. Unknown fields are ignored."""
     fields: dict[str, Any] = {**document, "id": document.get("_id")}
     return msgspec.convert(fields, kind)

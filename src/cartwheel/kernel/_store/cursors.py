@@ -1,4 +1,4 @@
-"""Pages of a list, newest first: ids begin with their time, so a page ends at an id."""
+"""Pages of a list, newest first. Ids begin with the time, so a page's last id is the cursor."""
 
 import base64
 import binascii
@@ -22,7 +22,7 @@ async def page(
     cursor: str | None,
     read: Callable[[Document], Item],
 ) -> Page[Item]:
-    """Return up to `limit` documents that match `query`, from `cursor` on, read by `read`."""
+    """Return up to `limit` documents that match `query` after `cursor`, decoded by `read`."""
     if cursor is not None:
         query = {**query, "_id": {"$lt": _decode(cursor)}}
     found = await collection.find(query).sort("_id", -1).limit(limit + 1).to_list()

@@ -1,9 +1,9 @@
-"""The items of a job (`kernel/_core/jobs.py`), in their documents.
+"""The items of a job (`kernel/_core/jobs.py`), stored in their documents.
 
-Two fields beside the aggregate's own: `due_at`, before which no job works on the item again, and
-`retry`, its failures so far. Storing them is no change of the aggregate: `version`, `updated_at`
-and events stay. A change of the aggregate removes them: failures of the old state say nothing
-about the new one.
+A document has two fields beside the aggregate's own: `due_at`, before which no job works on the
+item, and `retry`, its failures so far. Writing them does not change the aggregate's `version`,
+`updated_at` or events. A change of the aggregate removes them, since failures of the old state say
+nothing about the new one.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,13 +18,13 @@ from cartwheel.kernel._store.client import Document
 DUE_AT = "due_at"
 RETRY = "retry"
 AFRESH: Document = {DUE_AT: "", RETRY: ""}
-"""The fields to `$unset` in whatever changes the aggregate."""
+"""The fields to `$unset` in every change of the aggregate."""
 
 
 class DueItems:
     """Documents that match `query` and `when(now)`, and whose `due_at`, if any, has passed.
 
-    An index on the fields of `query`, then `due_at`, then those of `when` finds just these.
+    They need an index on the fields of `query`, then `due_at`, then the fields of `when`.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class DueItems:
         self._when = when
 
     async def due(self, now: datetime, *, limit: int) -> Sequence[Item]:
-        # Of a document only this is read: one that cannot be decoded fails alone, in the work.
+        # Reads only these fields: a document that cannot be decoded fails alone, in its own work.
         return [
             Item(document["_id"], _retry(document.get(RETRY)))
             for query in self._due(now)
@@ -60,7 +60,7 @@ class DueItems:
         )
 
     def _due(self, now: datetime) -> tuple[Document, Document]:
-        """Return what matches items that have not waited yet, and those whose wait is over."""
+        """Return queries for new items, and for items whose pause is over."""
         return (
             {**self._query, DUE_AT: None, **self._when(now)},
             {**self._query, DUE_AT: {"$lte": now}, **self._when(now)},
@@ -70,5 +70,5 @@ class DueItems:
 def _retry(stored: object) -> Retry | None:
     try:
         return msgspec.convert(stored, Retry | None)
-    except msgspec.ValidationError:  # another version's: the next failure begins anew
+    except msgspec.ValidationError:  # written by another version: count again from the next failure
         return None

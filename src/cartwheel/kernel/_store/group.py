@@ -1,7 +1,7 @@
-"""Reads and writes of single documents that come at the same time, done together.
+"""Batches concurrent reads and writes of single documents.
 
 A durable write waits for the journal, which costs nearly the same for one document as for many.
-Each kind has a `Batcher`: one command is under way, and the next one fills meanwhile.
+Each kind of operation has a `Batcher`: one command is in flight while the next one fills.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _AS_READ: CodecOptions[Document] = CodecOptions(tz_aware=True)
 
 
 class Save(msgspec.Struct, frozen=True):
-    """A document's next state, if it is still at version `expected`; `push` adds to its lists."""
+    """A document's next state if its version is `expected`. `push` appends to its lists."""
 
     id: str
     expected: int
@@ -33,8 +33,8 @@ class Save(msgspec.Struct, frozen=True):
 
 
 def finds(collection: AsyncCollection[Document], key: str, **fields: int) -> Batcher[str, Document]:
-    """Return a batcher that finds documents by `key`, empty where there is none; of `fields`, those
-    with 0 are left out, or only those with 1 are read."""
+    """Return a batcher that finds documents by `key`; a missing one is an empty document. `fields`
+    is a MongoDB projection."""
 
     async def find(values: list[str]) -> Sequence[Document]:
         cursor = collection.find({key: {"$in": values}}, fields or None)
@@ -45,9 +45,9 @@ def finds(collection: AsyncCollection[Document], key: str, **fields: int) -> Bat
 
 
 def inserts(collection: AsyncCollection[Document], outboxes: Outboxes) -> Batcher[Document, bool]:
-    """Return a batcher that inserts; the result is False for what a unique index keeps out.
+    """Return a batcher that inserts. The result is False if a unique index rejects a document.
 
-    `outboxes` are told of what is stored with something to publish, even if who asked is gone.
+    It reports stored events to `outboxes`, even if the caller is gone.
     """
 
     async def insert(documents: list[Document]) -> Sequence[bool | Exception]:
@@ -62,9 +62,9 @@ def inserts(collection: AsyncCollection[Document], outboxes: Outboxes) -> Batche
 
 
 def saves(collection: AsyncCollection[Document], outboxes: Outboxes) -> Batcher[Save, bool]:
-    """Return a batcher that saves; the result is False for what is no longer as expected.
+    """Return a batcher that saves. The result is False if the version is not the expected one.
 
-    `outboxes` are told as by `inserts`.
+    It reports stored events to `outboxes`, as `inserts` does.
     """
 
     async def save(changes: list[Save]) -> Sequence[bool | Exception]:
@@ -87,13 +87,13 @@ def saves(collection: AsyncCollection[Document], outboxes: Outboxes) -> Batcher[
             if certain:
                 outboxes.stored(collection.name, change.id, change.push["outbox"]["$each"])
             else:
-                # Another may have done the same, with events of its own.
+                # Another process may have stored the same state, with its own events.
                 outboxes.filled(collection.name, [change.id])
         return [written.faults.get(number, done) for number, done in enumerate(saved)]
 
     async def those_saved(changes: list[Save]) -> list[bool]:
-        # MongoDB tells how many, not which. One that left just this state behind has done it, or
-        # another has done the same.
+        # MongoDB reports how many were saved, not which. If a document has this state, this save
+        # succeeded, or another process has done the same.
         found = collection.find({"_id": {"$in": [change.id for change in changes]}})
         stored = {document["_id"]: document async for document in found}
         return [
@@ -105,6 +105,6 @@ def saves(collection: AsyncCollection[Document], outboxes: Outboxes) -> Batcher[
 
 
 def _as_read(document: Document) -> Document:
-    """Return what comes back when `document` was stored: times in milliseconds."""
+    """Return `document` as MongoDB returns it: times in milliseconds."""
     stored = bson.encode(document)
     return bson.decode(stored, _AS_READ)  # pyright: ignore[reportUnknownMemberType] because of one of its overloads

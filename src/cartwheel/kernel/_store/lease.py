@@ -1,9 +1,9 @@
-"""One active copy of something among many processes.
+"""A lease: one active holder among many processes.
 
-The holder renews; when it dies, another takes over once the lease has run out. Times are the
-database server's (`$$NOW`), so that no process's clock matters. A holder that was frozen may
-believe in its lease a little too long: what it guards must bear two at once (the relay may publish
-twice, which consumers expect).
+The holder renews its lease. If it dies, another process takes over when the lease expires. Times
+are the database server's (`$$NOW`), so no process's clock matters. A frozen holder may keep working
+for a moment after its lease has expired, so the work must tolerate two holders. (The relay may
+publish twice, which consumers expect.)
 """
 
 from pymongo import ReturnDocument
@@ -16,7 +16,7 @@ LEASE_SECONDS = 10.0
 
 
 async def take(database: Database, name: str, holder: str) -> bool:
-    """Take or renew the lease `name` for `holder`; return whether `holder` has it now."""
+    """Acquire or renew the lease `name` for `holder`; return whether `holder` now has it."""
     free = {"$or": [{"$eq": ["$holder", holder]}, {"$lt": ["$until", "$$NOW"]}]}
     renewed = {"$add": ["$$NOW", int(LEASE_SECONDS * 1000)]}
     try:
@@ -33,11 +33,11 @@ async def take(database: Database, name: str, holder: str) -> bool:
             upsert=True,
             return_document=ReturnDocument.AFTER,
         )
-    except DuplicateKeyError:  # somebody else made it at this moment
+    except DuplicateKeyError:  # another process has just created it
         return False
     return lease is not None and lease["holder"] == holder
 
 
 async def drop(database: Database, name: str, holder: str) -> None:
-    """Give the lease up, so that another process need not wait."""
+    """Release the lease, so that another process need not wait for its expiry."""
     await database["leases"].delete_one({"_id": name, "holder": holder})

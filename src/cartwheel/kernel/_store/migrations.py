@@ -1,6 +1,6 @@
 """What `cartwheel setup` does to a service's database before any process starts.
 
-A service lists its migrations in order and only ever appends. Each one may be run again.
+A service lists its migrations in order and only ever appends to the list. Each may run again.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,11 +18,11 @@ _INDEX_NOT_FOUND = 27
 
 
 class NotSetUp(Unusable):
-    """The database is older than the code."""
+    """The database's schema is older than the code."""
 
 
 async def apply_migrations(database: Database, migrations: Sequence[Migration]) -> int:
-    """Run the migrations that `database` has not seen; return how many ran."""
+    """Run the pending migrations of `database`; return how many ran."""
     seen = await _seen(database)
     for number, migration in enumerate(migrations[seen:], start=seen + 1):
         await migration(database)
@@ -31,20 +31,20 @@ async def apply_migrations(database: Database, migrations: Sequence[Migration]) 
 
 
 async def pending(database: Database, migrations: Sequence[Migration]) -> int:
-    """Return how many migrations `database` has not seen."""
+    """Return how many migrations of `database` are pending."""
     return max(len(migrations) - await _seen(database), 0)
 
 
 async def check(database: Database, migrations: Sequence[Migration]) -> None:
     """Raises:
-    NotSetUp: `cartwheel setup` has not been run since the code was last changed.
+    NotSetUp: migrations are pending; `cartwheel setup` runs them.
     """
     if await pending(database, migrations):
         raise NotSetUp(f"database {database.name!r} is not up to date: run `cartwheel setup`")
 
 
 async def drop_index(collection: AsyncCollection[Document], name: str) -> None:
-    """Drop an index that no query needs any more. May be repeated."""
+    """Drop an index that is no longer needed. May be repeated."""
     try:
         await collection.drop_index(name)
     except OperationFailure as error:

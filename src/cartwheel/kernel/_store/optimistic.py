@@ -1,4 +1,4 @@
-"""Optimistic locking: whoever changes a thing stores it only if nobody else has meanwhile.
+"""Optimistic locking: a change is stored only if nobody else has changed the thing meanwhile.
 
 Term: https://martinfowler.com/eaaCatalog/optimisticOfflineLock.html
 """
@@ -23,10 +23,10 @@ async def change_stored(
     *,
     known: Thing | None = None,
 ) -> Thing:
-    """Read, decide and store, again until nobody else has changed the thing in between.
+    """Read, decide and store; repeat if somebody else has changed the thing in between.
 
-    `decide` returns what it was given where nothing is to be changed. `known`, the thing as it was
-    last stored or read, spares the first reading.
+    `decide` returns its argument if there is nothing to change. `known`, the thing as last stored
+    or read, saves the first read.
     """
     thing = await find() if known is None else known
     while True:

@@ -1,9 +1,8 @@
-"""The outbox, in the document it belongs to.
+"""The outbox, a field of each aggregate's document.
 
-An aggregate's change and the events that tell of it are one write: either both are there or
-neither. The relay publishes what lies in `outbox` and then takes it out. `sequence` counts an
-aggregate's events from 1, so that consumers can tell old from new, and the relay whether others
-came before.
+An aggregate's change and its events are one write: both are stored, or neither is. The relay
+publishes the events in `outbox` and then removes them. `sequence` counts an aggregate's events from
+1. By it, consumers can tell old events from new, and the relay knows whether earlier ones exist.
 
 Pattern: https://microservices.io/patterns/data/transactional-outbox.html
 """
@@ -29,18 +28,18 @@ Filled = tuple[str, str]
 
 
 KEPT = 1_000
-"""Documents whose new events are kept in memory until they are published. While RabbitMQ is away,
-more may wait: of those only the id is kept, and their outboxes are read."""
+"""Documents whose new events are kept in memory until they are published. While RabbitMQ is down,
+more may wait: for those only the id is kept, and their outboxes are read later."""
 
 IN_HAND = 256
 """Documents whose events are published at the same time."""
 
 
 class Outboxes:
-    """Which documents have something to publish, as told by whoever in this process wrote them.
+    """The documents that this process has written and that have events to publish.
 
-    If the process dies first, the sweep finds the events. A document is in one hand at a time:
-    what is told of it meanwhile waits until it is done with.
+    If the process dies first, the sweep finds the events. Each document is published by one task at
+    a time; its newer events wait until that task is done.
     """
 
     def __init__(self) -> None:
@@ -54,18 +53,18 @@ class Outboxes:
         return bool(self._waiting or self._in_hand)
 
     def stored(self, collection: str, document_id: str, events: Sequence[Document]) -> None:
-        """Tell that this process has stored the document with these new events.
+        """Report that this process has stored the document with these new events.
 
-        They may be published without a look at the outbox. So a majority must have them, and by
-        this process's write: another's has other ids. Where that is not certain, tell `filled`.
+        They may be published without reading the outbox. So a majority must have them, and from
+        this process's write: another process's events have other ids. If in doubt, call `filled`.
         """
         filled = (collection, document_id)
-        # Told of a document twice, read both: the later write may have been told of first.
+        # If a document is reported twice, read its outbox: the reports may be out of order.
         known = filled not in self._waiting and len(self._waiting) < KEPT
         self._wait(filled, events if known else ())
 
     def filled(self, collection: str, document_ids: Iterable[str]) -> None:
-        """Tell that these documents may hold something to publish. May be repeated."""
+        """Report that these documents may have events to publish. May be repeated."""
         for document_id in document_ids:
             self._wait((collection, document_id), ())
 
@@ -75,14 +74,14 @@ class Outboxes:
         self._none.clear()
 
     async def some(self) -> None:
-        """Return when there may be something to take."""
+        """Return when there may be documents to take."""
         await self._some.wait()
 
     def take(self) -> dict[Filled, Sequence[Document]]:
-        """Return documents to be published, up to `IN_HAND` with those that are in hand already.
+        """Return documents to publish, up to `IN_HAND` together with those in progress.
 
-        Each comes with the events that its one write has stored, or with none: then its outbox is
-        to be read. Say `done` of each.
+        Each comes with the events that its one write has stored, or with none: then read its
+        outbox. Call `done` for each.
         """
         ready = (filled for filled in self._waiting if filled not in self._in_hand)
         taken = list(islice(ready, IN_HAND - len(self._in_hand)))
@@ -98,7 +97,7 @@ class Outboxes:
             self._none.set()
 
     async def none(self) -> None:
-        """Return when nothing waits and nothing is in hand."""
+        """Return when no document is waiting or in progress."""
         await self._none.wait()
 
 

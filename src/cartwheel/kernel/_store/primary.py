@@ -1,13 +1,13 @@
-"""What operations do while a database has no primary: they wait for the next one, but not for long.
+"""Limits how long operations wait for a primary while the database has none.
 
-An election takes 2 to 4 s where the set is configured as docs/operations.md says. Until no primary
-has been seen for `WAIT_SECONDS`, every operation waits for the next one, and the client never hears
-of the election. After that operations fail at once: the outage will last, and requests that wait
-for their deadline in vain fill the queues of whoever asks.
+An election takes 2 to 4 s if the set is configured as docs/operations.md says. For `WAIT_SECONDS`
+after a primary was last seen, every operation waits for the next one, and clients do not notice the
+election. After that operations fail at once: the outage will last, and requests that wait for their
+deadline in vain would fill the callers' queues.
 
-A primary that has just been elected has everything that its predecessor acknowledged, but does not
-know yet that a majority has it, so a majority read misses it. It knows once a majority has a write
-of its own term. Operations wait for that too, which takes some milliseconds.
+A newly elected primary has everything that its predecessor acknowledged. But it does not know yet
+that a majority has it, so a majority read misses it. It knows once a majority has a write of its
+own term. Operations wait for that, too, which takes some milliseconds.
 """
 
 import asyncio
@@ -33,18 +33,18 @@ WAIT_SECONDS = 5.0
 """Seconds without a primary, after which operations fail at once."""
 
 LOOK_SECONDS = 0.4
-"""Seconds that the first operation without a primary waits all the same. A process that was
-suspended has seen nothing for long, and needs a moment to connect again."""
+"""The shortest wait of the first operation without a primary. A process that was suspended has
+not seen a primary for long, and needs a moment to reconnect."""
 
 HEARTBEAT_SECONDS = 1.0
-"""Seconds between two signs of life of each member. The driver's default is 10."""
+"""Seconds between heartbeats of each member. The driver's default is 10."""
 
 CONNECT_SECONDS = 2.0
 """Seconds for a new connection. The driver's default is 20.
 
-A member that has sent no sign of life for this and `HEARTBEAT_SECONDS` together counts as down.
-What waits for its answer is then repeated at the new primary. A primary that is killed closes its
-connections; one that is frozen or cut off is noticed by this alone. Source:
+A member without a heartbeat for this and `HEARTBEAT_SECONDS` together counts as down. Operations
+that wait for its answer are then retried at the new primary. A killed primary closes its
+connections; a frozen or cut-off one is noticed only in this way. Source:
 https://github.com/mongodb/specifications/blob/master/source/server-discovery-and-monitoring/server-monitoring.md"""
 
 LOOK_AGAIN_SECONDS = 0.02
@@ -54,9 +54,9 @@ _Selection: TypeAlias = "CoroutineType[Any, Any, Any]"
 
 
 class NoPrimary(ServerSelectionTimeoutError):
-    """No primary was there in time. What failed was not sent by this attempt.
+    """There was no primary in time, so this attempt sent nothing.
 
-    It bears none of the driver's labels. With them, a transaction would be repeated until its
+    It has none of the driver's labels. With them, the driver would retry a transaction until its
     deadline, and its commit without any pause.
     """
 
@@ -65,7 +65,7 @@ class NoPrimary(ServerSelectionTimeoutError):
 
 
 class _LastSeen(ServerHeartbeatListener):
-    """When a sign of life has last shown a primary, by the monotonic clock."""
+    """When a heartbeat last showed a primary, by the monotonic clock."""
 
     def __init__(self) -> None:
         self._seen: float | None = None
@@ -87,15 +87,15 @@ class _LastSeen(ServerHeartbeatListener):
         now = time.monotonic()
         if self._missed is None:
             self._missed = now
-        # Before the first sign of life, time counts from the first operation.
+        # Before the first heartbeat, time counts from the first operation.
         seen = self._missed if self._seen is None else self._seen
         return max(seen + WAIT_SECONDS, self._missed + LOOK_SECONDS) - now
 
 
 class PatientClient(AsyncMongoClient[dict[str, Any]]):
-    """The driver's client, whose operations wait for a primary as this module says.
+    """The driver's client with the wait for a primary that this module describes.
 
-    While there is one, that costs an operation a comparison.
+    While there is a primary, this costs each operation one comparison.
     """
 
     def __init__(self, uri: str, *, event_listeners: list[Any], **options: Any) -> None:
@@ -113,12 +113,12 @@ class PatientClient(AsyncMongoClient[dict[str, Any]]):
         )
 
     # The driver has no setting for this: under a deadline it waits until then. All its operations,
-    # reads and writes, in transactions or not, choose their server by this method.
+    # in transactions or not, select their server with this method.
     def _select_server(
         self, selector: Any, session: Any, operation: str, *args: Any, **options: Any
     ) -> _Selection:
         selection = super()._select_server(selector, session, operation, *args, **options)
-        description = self.topology_description  # a new one comes with each sign of life
+        description = self.topology_description  # each heartbeat makes a new one
         if description is self._with_primary:
             return selection
         if operation == _HELLO:

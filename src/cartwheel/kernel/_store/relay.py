@@ -1,14 +1,15 @@
-"""The relay publishes what lies in the outboxes of a service's collections.
+"""The relay publishes the events in the outboxes of a service's collections.
 
-Each process publishes what it has written itself, as soon as it is stored: each document's events
-in order (the next one after the last is confirmed), many documents at once. Once a second
-it takes out what is published, in bulk. A crash in between publishes again: at least once. What a
-process left behind when it died, one replica per service finds by looking, by a lease.
+Each process publishes the events that it has written, as soon as they are stored: a document's
+events in order (each after the confirm of the one before), many documents concurrently. Once a
+second it removes published events from the outboxes, in bulk. A crash in between publishes them
+again: at least once. If a process dies first, the sweep finds its events: one replica per service,
+which holds a lease, looks for them.
 
-Order: no event is ahead of an earlier one of its document when it is published for the first time.
-An event goes out from memory if it is its document's first, or if this process has published the
-one before it: their numbers tell. All else is read from the outbox, after this process's own
-write, and so with what another replica wrote before and has not taken out yet.
+Order: no event is first published before an earlier event of its document. An event is published
+from memory if it is its document's first, or if this process has published the one before it, as
+the numbers show. Otherwise the relay reads the outbox, after this process's own write. So it also
+finds events that another replica wrote earlier and has not removed yet.
 """
 
 import asyncio
@@ -32,36 +33,35 @@ from cartwheel.kernel._store.client import Database, Document
 from cartwheel.kernel._store.outbox import UNPUBLISHED, Filled, Outboxes
 
 CLEAR_EVERY_SECONDS = 1.0
-"""Seconds for which published events are gathered before they are taken out of the outboxes."""
+"""Seconds between removals of published events from the outboxes."""
 
 SWEEP_EVERY_SECONDS = 2.0
 LEFT_BEHIND_SECONDS = 4.0
-"""Seconds after which an event that is still in its outbox is nobody's. Told by its id, hence by
-the clock of whoever wrote it; one that is wrong delays an event, or repeats it. What another
-replica that is well takes more than 3 s longer for than `CLEAR_EVERY_SECONDS`, the sweep
-repeats."""
+"""Seconds after which an event in an outbox counts as left behind. Its id holds the time, by the
+writer's clock; a wrong clock delays or repeats an event. The sweep also repeats what a healthy
+replica takes more than 3 s longer for than `CLEAR_EVERY_SECONDS`."""
 
 CONFIRM_TIMEOUT_SECONDS = 10.0
-"""Seconds. A publish in flight when the broker goes can hang; it is simply repeated."""
+"""Seconds. A publish in flight when RabbitMQ goes down can hang; it is simply repeated."""
 
 REPEAT_AFTER_SECONDS = 0.5
-"""Seconds after which a document is published again that could not be."""
+"""Seconds before a failed document is published again."""
 
 STOP_WITHIN_SECONDS = 1.0
-"""Seconds for publishing what was written last."""
+"""Seconds at shutdown for publishing the last events."""
 
 BATCH_DOCUMENTS = 256
 """Documents whose outboxes are cleared by one command."""
 
 REMEMBERED = 10_000
-"""Documents of which this process knows what it has published last. Of others it reads the outbox,
-unless an event is the first one."""
+"""Documents whose last published event this process remembers. For others it reads the outbox,
+unless an event is the document's first."""
 
 _LEASE = "relay"
 
 
 class Last(NamedTuple):
-    """The last event of a document that this process has published."""
+    """The last event that this process has published of a document."""
 
     id: str
     sequence: int
@@ -98,7 +98,7 @@ class Relay:
         ]
 
     async def stop(self) -> None:
-        """Publish what is in hand and give the lease up."""
+        """Publish what is in progress and release the lease."""
         if not self._tasks:
             return
         with contextlib.suppress(TimeoutError):
@@ -126,9 +126,9 @@ class Relay:
             await asyncio.sleep(1)
 
     async def _sweep(self) -> None:
-        """Look for what was left behind, as long as no other replica does."""
+        """Look for events left behind, unless another replica does."""
         while True:
-            # Whoever could not publish what it finds leaves the lease to others.
+            # A replica that cannot publish leaves the lease to others.
             await self._publisher.opened()
             if await lease.take(self._database, _LEASE, self._holder):
                 left = {"$lt": earliest_id("evt", time.time() - LEFT_BEHIND_SECONDS)}
@@ -147,7 +147,7 @@ class Relay:
                 publishing.add_done_callback(self._publishing.discard)
 
     async def _publish(self, filled: Filled, stored: Sequence[Document]) -> None:
-        """Publish a document's events: `stored` if they are the next ones, else its outbox."""
+        """Publish a document's events: `stored` if they come next, otherwise its outbox."""
         collection, document_id = filled
         try:
             async with asyncio.timeout(CONFIRM_TIMEOUT_SECONDS):
@@ -165,10 +165,10 @@ class Relay:
             self._outboxes.done(filled)
 
     def _are_next(self, filled: Filled, stored: Sequence[Document]) -> bool:
-        """Return whether `stored` is known, and all events before it are certainly published.
+        """Return whether `stored` is not empty and all earlier events are certainly published.
 
-        A document's events are numbered from 1 without a gap, by the write that stores them. Who
-        has published number n has published or found published all before it.
+        A document's events are numbered from 1 without gaps, by the write that stores them. A
+        process that has published number n knows that all earlier ones are published.
         """
         if not stored:
             return False
@@ -176,12 +176,12 @@ class Relay:
         return stored[0]["sequence"] == (last.sequence if last else 0) + 1
 
     async def _publish_in_order(self, filled: Filled, outbox: Sequence[Document]) -> None:
-        """Publish a document's events, the next one after the last is confirmed.
+        """Publish a document's events, each after the confirm of the one before.
 
-        What has no queue, and what cannot be read, is left to the sweep.
+        Events that have no queue or cannot be read are left to the sweep.
 
         Raises:
-            Exception: RabbitMQ is away, or has not confirmed; to be repeated soon.
+            Exception: RabbitMQ is down or has not confirmed. Repeat it soon.
         """
         events, fault = _unpublished(outbox, self._last.get(filled))
         for event in events:
@@ -206,7 +206,7 @@ class Relay:
             self._last.popitem(last=False)
 
     def _leave(self, filled: Filled, why: str) -> None:
-        """Leave a document to the sweep, which will come upon it every time: say why only once."""
+        """Leave a document to the sweep. Log the reason once, though each sweep finds it again."""
         if self._left.get(filled) != why:
             self._left[filled] = why
             collection, document_id = filled
@@ -223,7 +223,7 @@ class Relay:
                 self._some_published.clear()
 
     async def _clear(self) -> None:
-        """Take what is published out of the outboxes."""
+        """Remove published events from the outboxes."""
         for name, collection in self._collections.items():
             documents = [filled for filled in self._published if filled[0] == name]
             for start in range(0, len(documents), BATCH_DOCUMENTS):
@@ -247,7 +247,7 @@ class Relay:
 def _unpublished(
     outbox: Sequence[Document], last: Last | None
 ) -> tuple[list[StoredEvent], msgspec.ValidationError | None]:
-    """Return what follows the `last` event in `outbox`, and what is wrong with the next one."""
+    """Return the readable events after `last` in `outbox`, and the error of the first bad one."""
     events: list[StoredEvent] = []
     for stored in outbox:
         try:
