@@ -23,7 +23,7 @@ from .conftest import Gateway, probe_app, running
 from .scripted_cognito import Scripted, connected, cut_off
 
 
-async def test_one_signs_up_confirms_logs_in_and_is_known_by_name(real: Gateway) -> None:
+async def test_a_customer_signs_up_confirms_logs_in_and_is_known_by_name(real: Gateway) -> None:
     email = new_email()
     signed_up = await sign_up(real, email)
     assert (signed_up.status, signed_up.json["email"]) == (201, email)
@@ -283,7 +283,7 @@ class TestOutages:
             assert (reply.status, reply.problem["code"]) == (503, "unavailable")
             assert (await gateway.get("/health/live")).status == 200
 
-    async def test_nobody_answering_is_an_outage_that_holds_no_secret(self) -> None:
+    async def test_a_refused_connection_is_an_outage_without_secrets(self) -> None:
         async with cut_off() as users:
             with pytest.raises(Unavailable) as raised:
                 await users.log_in(email="a@example.com", password=PASSWORD)
@@ -343,7 +343,7 @@ class TestOutages:
         "kind",
         ["UserNotFoundException", "InvalidParameterException", "NotAuthorizedException"],
     )
-    async def test_mailing_a_code_keeps_quiet_about_whom_it_does_not_know(
+    async def test_mailing_a_code_does_not_reveal_whether_the_user_exists(
         self, scripted: Scripted, kind: str
     ) -> None:
         """AWS says so for users that are unknown, confirmed already, or disabled."""
@@ -353,7 +353,9 @@ class TestOutages:
 
 
 class TestRefreshTokens:
-    async def test_a_pool_that_rotates_them_gives_another_one(self, scripted: Scripted) -> None:
+    async def test_a_pool_with_rotation_returns_a_new_refresh_token(
+        self, scripted: Scripted
+    ) -> None:
         result = {"AccessToken": "a", "IdToken": "i", "RefreshToken": "next", "ExpiresIn": 3600}
         scripted.status = 200
         scripted.body = json.dumps({"AuthenticationResult": result}).encode()
@@ -364,7 +366,7 @@ class TestRefreshTokens:
         "kind",
         ["NotAuthorizedException", "RefreshTokenReuseException", "UserNotFoundException"],
     )
-    async def test_one_that_is_of_no_more_use_means_to_log_in_again(
+    async def test_an_invalid_refresh_token_requires_a_new_login(
         self, scripted: Scripted, kind: str
     ) -> None:
         scripted.fails_with(kind)

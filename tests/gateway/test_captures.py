@@ -95,7 +95,7 @@ async def test_the_webhook_of_a_capture_that_was_answered_repeats_it_once() -> N
     ],
     ids=str,
 )
-async def test_a_webhook_that_differs_in_anything_repeats_nothing(otherwise: Any) -> None:
+async def test_a_webhook_that_differs_in_any_field_is_not_a_repeat(otherwise: Any) -> None:
     """It makes nobody forget the capture, either."""
     captures = Captures()
     captures.remember(answered())
@@ -123,7 +123,7 @@ async def test_only_a_capture_made_just_now_is_remembered(otherwise: Any) -> Non
     assert not await captures.repeats(told())
 
 
-async def test_another_gateway_knows_nothing_of_it() -> None:
+async def test_another_gateway_does_not_know_the_capture() -> None:
     Captures().remember(answered())
 
     assert not await Captures().repeats(told())
@@ -141,7 +141,7 @@ async def test_a_webhook_that_comes_first_waits_for_the_answer() -> None:
     assert await webhook
 
 
-async def test_a_webhook_that_has_waited_is_compared_as_any() -> None:
+async def test_a_webhook_that_has_waited_is_compared_like_any_other() -> None:
     captures = Captures()
 
     with captures.awaited("pay_1"):
@@ -166,7 +166,7 @@ async def test_no_second_webhook_of_a_payment_waits() -> None:
 
 
 @pytest.mark.parametrize("otherwise", [{"captured": False}, {"payment_id": "pay_2"}], ids=str)
-async def test_a_webhook_of_no_capture_or_another_payment_does_not_wait(otherwise: Any) -> None:
+async def test_a_webhook_of_a_decline_or_another_payment_does_not_wait(otherwise: Any) -> None:
     captures = Captures()
 
     with captures.awaited("pay_1"):
@@ -174,7 +174,7 @@ async def test_a_webhook_of_no_capture_or_another_payment_does_not_wait(otherwis
             assert not await captures.repeats(msgspec.structs.replace(told(), **otherwise))
 
 
-async def test_a_webhook_waits_no_longer_than_its_patience() -> None:
+async def test_a_webhook_waits_for_a_limited_time() -> None:
     captures = Captures(patience=0.05)
 
     with captures.awaited("pay_1"):
@@ -183,7 +183,7 @@ async def test_a_webhook_waits_no_longer_than_its_patience() -> None:
 
 
 @pytest.mark.parametrize("outage", [OutcomeUnknown("lost"), asyncio.CancelledError()], ids=repr)
-async def test_when_there_is_no_answer_the_webhook_waits_no_longer(outage: BaseException) -> None:
+async def test_a_webhook_stops_waiting_when_payments_fails(outage: BaseException) -> None:
     captures = Captures()
 
     async def ask() -> None:

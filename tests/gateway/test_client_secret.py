@@ -69,7 +69,7 @@ async def gateway(secretive: Mapping[str, str]) -> AsyncGenerator[Gateway]:
         yield gateway
 
 
-async def test_a_client_of_ours_notices_no_difference(gateway: Gateway) -> None:
+async def test_clients_notice_no_difference(gateway: Gateway) -> None:
     email = new_email()
     assert (await sign_up(gateway, email)).status == 201
     assert (await gateway.post(f"{AUTH}/resend-code", {"email": email})).status == 204
@@ -88,7 +88,7 @@ async def test_a_client_of_ours_notices_no_difference(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("given", ["wrong", "none", "superfluous"])
-async def test_a_secret_that_does_not_fit_is_an_outage_whose_log_names_the_setting(
+async def test_a_wrong_secret_is_an_outage_whose_log_names_the_setting(
     aws: Mapping[str, str], secretive: Mapping[str, str], logged: list[EventDict], given: str
 ) -> None:
     environment = {
@@ -160,7 +160,7 @@ async def test_each_call_carries_a_proof_and_without_a_secret_none(
         ("UnauthorizedException", "Invalid client secret"),
     ],
 )
-async def test_however_aws_words_it_nobodys_password_or_token_is_called_wrong(
+async def test_no_wording_of_aws_blames_the_users_password_or_token(
     scripted: Scripted, call: str, kind: str, text: str
 ) -> None:
     scripted.fails_with(kind, text)
@@ -168,7 +168,7 @@ async def test_however_aws_words_it_nobodys_password_or_token_is_called_wrong(
         await CALLS[call](scripted.users)
 
 
-async def test_what_a_user_has_typed_does_not_make_it_look_so(scripted: Scripted) -> None:
+async def test_a_users_own_text_is_not_mistaken_for_that_error(scripted: Scripted) -> None:
     typed = "Value 'my 'secret' hash' at 'userAttributes' failed to satisfy constraint"
     scripted.fails_with("InvalidParameterException", typed)
     with pytest.raises(Invalid):

@@ -26,7 +26,7 @@ FORWARDED: dict[str, tuple[list[str], str | None]] = {
 
 
 @pytest.mark.parametrize(("headers", "client"), FORWARDED.values(), ids=FORWARDED.keys())
-def test_the_rightmost_address_that_is_no_proxys_is_the_clients(
+def test_the_client_is_the_rightmost_address_that_is_not_a_proxy(
     headers: list[str], client: str | None
 ) -> None:
     given = [(b"x-forwarded-for", value.encode()) for value in headers]

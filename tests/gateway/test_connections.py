@@ -36,7 +36,7 @@ TRICKLES = {
 
 
 @pytest.mark.parametrize("trickle", TRICKLES.values(), ids=TRICKLES.keys())
-async def test_fifty_clients_that_send_a_byte_now_and_then_are_cut_off(
+async def test_fifty_slow_clients_are_cut_off(
     impatient: Gateway, trickle: tuple[bytes, bytes]
 ) -> None:
     await asyncio.gather(*(send_slowly(impatient, *trickle) for _ in range(50)))
@@ -148,7 +148,7 @@ FRAMED = {
 
 
 @pytest.mark.parametrize(("body", "status"), FRAMED.values(), ids=FRAMED.keys())
-async def test_what_frames_a_chunked_body_is_bounded(
+async def test_the_framing_of_a_chunked_body_is_limited(
     gateway: Gateway, body: bytes, status: bytes
 ) -> None:
     last = LIST + b"Connection: close\r\n\r\n"
@@ -179,7 +179,7 @@ async def take(client: socket.socket, data: bytes) -> int:
     return 0
 
 
-async def test_what_came_before_a_broken_request_is_answered_first(gateway: Gateway) -> None:
+async def test_requests_before_a_broken_one_are_answered_first(gateway: Gateway) -> None:
     slow = b"GET /api/v1/probe/slow/0.2 HTTP/1.1\r\nHost: x\r\n\r\n"
     posted = ITEMS + b"Content-Length: %d\r\n\r\n" % len(ONE) + ONE
     for whole, status in ((slow, b"200"), (posted, b"201")):
@@ -190,7 +190,7 @@ async def test_what_came_before_a_broken_request_is_answered_first(gateway: Gate
 
 
 @pytest.mark.parametrize("header", [b"", b"Connection: close\r\n"], ids=["", "close"])
-async def test_who_sends_ten_megabytes_before_reading_still_sees_the_413(
+async def test_a_client_that_sends_ten_megabytes_before_reading_sees_the_413(
     gateway: Gateway, header: bytes
 ) -> None:
     def send_all_then_read() -> bytes:
@@ -216,7 +216,7 @@ async def test_the_connection_outlives_a_refused_body_that_is_short(gateway: Gat
     writer.close()
 
 
-async def test_a_refused_body_without_end_is_not_read_for_ever(gateway: Gateway) -> None:
+async def test_an_endless_refused_body_is_not_read_forever(gateway: Gateway) -> None:
     _, writer = await gateway.connect()
     writer.write(ITEMS + b"Content-Length: 10000000000\r\n\r\n")
     sent = 0
@@ -248,7 +248,7 @@ async def test_one_connection_too_many_is_told_503(
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["in one", "apart"])
-async def test_an_offer_of_another_protocol_is_passed_over_and_the_body_read(
+async def test_an_offer_of_another_protocol_is_ignored_and_the_body_read(
     gateway: Gateway, apart: bool
 ) -> None:
     hidden = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -266,7 +266,7 @@ async def test_an_offer_of_another_protocol_is_passed_over_and_the_body_read(
         assert [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]] == [status, b"200"]
 
 
-async def test_no_tunnels_are_made(gateway: Gateway) -> None:
+async def test_connect_requests_are_refused(gateway: Gateway) -> None:
     answer = await gateway.send_raw(b"CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n" + LIST + b"\r\n")
     assert answer.startswith(b"HTTP/1.1 400")
     assert answer.count(b"HTTP/1.1 ") == 1
@@ -279,7 +279,7 @@ async def test_a_client_that_has_shut_down_its_sending_side_is_answered(gateway:
     assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_what_is_behind_a_slow_request_has_its_own_time(impatient: Gateway) -> None:
+async def test_a_request_behind_a_slow_one_has_its_own_time_limit(impatient: Gateway) -> None:
     reader, writer = await impatient.connect()
     writer.write(b"GET /api/v1/probe/slow/1.0 HTTP/1.1\r\nHost: x\r\n\r\n")
     writer.write(ITEMS + b"Content-Length: %d\r\n\r\n{" % len(ONE))
@@ -290,7 +290,7 @@ async def test_what_is_behind_a_slow_request_has_its_own_time(impatient: Gateway
     await impatient.is_rid_of(writer)
 
 
-async def test_the_last_answer_cannot_be_left_lying_for_ever(
+async def test_the_last_answer_must_be_read_in_time(
     verifier: tuple[Verifier, Cognito],
 ) -> None:
     limits = Limits(response=60, flush=0.4, linger=0.4)
@@ -307,7 +307,7 @@ async def test_the_last_answer_cannot_be_left_lying_for_ever(
             await eventually(closed)
 
 
-async def test_nothing_is_left_of_a_connection_that_was_reset(gateway: Gateway) -> None:
+async def test_a_reset_connection_leaves_nothing_in_memory(gateway: Gateway) -> None:
     gc.collect()
     gc.disable()
     try:
@@ -330,7 +330,7 @@ def alive() -> int:
     return sum(type(each) is BoundedProtocol for each in gc.get_objects())
 
 
-async def test_who_hangs_up_or_breaks_off_is_no_crash(
+async def test_a_client_that_disconnects_early_is_not_a_crash(
     gateway: Gateway, logged: list[EventDict], caplog: pytest.LogCaptureFixture
 ) -> None:
     slow = b"GET /api/v1/probe/slow/0.2 HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -419,7 +419,7 @@ async def test_requests_sent_without_waiting_for_answers_are_answered_in_order(
     assert [body[:1] for body in bodies] == [b"t", b"5", b"{", b"6"]
 
 
-async def test_a_client_that_hangs_up_is_no_crash(
+async def test_a_client_that_disconnects_is_not_a_crash(
     gateway: Gateway, logged: list[EventDict], caplog: pytest.LogCaptureFixture
 ) -> None:
     for begin in (ITEMS + b"Content-Length: 1000\r\n\r\n[", LIST + b"\r\n", LIST):
@@ -446,7 +446,7 @@ async def begun(gateway: Gateway, *, seconds: float) -> asyncio.Task[Reply]:
 
 
 class TestStopping:
-    async def test_requests_in_hand_are_finished_and_new_ones_refused(
+    async def test_requests_in_progress_finish_and_new_ones_are_refused(
         self, verifier: tuple[Verifier, Cognito]
     ) -> None:
         async with running(probe_app(*verifier)) as gateway:
@@ -459,7 +459,7 @@ class TestStopping:
         with pytest.raises(ConnectionRefusedError):
             await gateway.connect()
 
-    async def test_what_takes_too_long_is_told_that_the_outcome_is_unknown(
+    async def test_a_request_that_takes_too_long_has_an_unknown_outcome(
         self, verifier: tuple[Verifier, Cognito], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("cartwheel.gateway.server.GRACE_SECONDS", 1)

@@ -22,12 +22,12 @@ from .scripted_cognito import cut_off
 WHOAMI = "/api/v1/probe/whoami"
 
 
-async def test_a_valid_access_token_tells_who_is_asking(gateway: Gateway, issuer: Issuer) -> None:
+async def test_a_valid_access_token_identifies_the_caller(gateway: Gateway, issuer: Issuer) -> None:
     reply = await gateway.get(WHOAMI, issuer.token(sub="user-7"))
     assert (reply.status, reply.json) == (200, {"user_id": "user-7", "admin": False})
 
 
-async def test_no_token_is_asked_for_one(gateway: Gateway) -> None:
+async def test_a_request_without_a_token_is_401(gateway: Gateway) -> None:
     reply = await gateway.get(WHOAMI)
     assert reply.status == 401
     assert reply.problem["code"] == "unauthenticated"
@@ -149,7 +149,7 @@ async def test_administrators_are_those_whose_token_names_the_group(
     assert (await gateway.call("OPTIONS", path)).status == 204
 
 
-async def test_every_route_wants_a_token_except_these(real: Gateway, gateway: Gateway) -> None:
+async def test_every_route_requires_a_token_except_these(real: Gateway, gateway: Gateway) -> None:
     public = {
         "/api/v1/auth/signup",
         "/api/v1/auth/confirm",
@@ -177,13 +177,13 @@ async def test_every_route_wants_a_token_except_these(real: Gateway, gateway: Ga
 
 
 class TestKeys:
-    async def test_an_unknown_key_is_fetched_once_however_many_ask(self) -> None:
+    async def test_an_unknown_key_is_fetched_once_for_many_requests(self) -> None:
         async with issuing() as issuer, aiohttp.ClientSession() as http:
             keys = KeySet(issuer.url, http, after_success=0.3)
             await asyncio.gather(*(keys.key("one") for _ in range(50)))
             assert issuer.fetches == 1
 
-    async def test_one_who_hangs_up_does_not_take_the_keys_from_the_others(self) -> None:
+    async def test_a_cancelled_request_does_not_cancel_the_fetch_for_others(self) -> None:
         async with issuing() as issuer, aiohttp.ClientSession() as http:
             keys = KeySet(issuer.url, http)
             first, second = (asyncio.create_task(keys.key("one")) for _ in range(2))
@@ -236,7 +236,7 @@ class TestKeys:
 
 
 class TestProfile:
-    async def test_it_is_asked_for_once_per_token_however_many_want_it(
+    async def test_the_profile_is_fetched_once_per_token(
         self, issuer: Issuer, counted: "Counted", asker: Verifier
     ) -> None:
         headers = [(b"authorization", b"Bearer " + issuer.token().encode())]
@@ -245,7 +245,7 @@ class TestProfile:
         assert counted.asked == 1
         assert set(users) == {User(id="user-1", name="Ada", email="ada@example.com")}
 
-    async def test_an_unfit_address_is_told_and_looked_at_anew_each_time(
+    async def test_an_unfit_address_is_refused_and_looked_up_again_each_time(
         self, issuer: Issuer, counted: "Counted", asker: Verifier
     ) -> None:
         headers = [(b"authorization", b"Bearer " + issuer.token().encode())]
@@ -260,7 +260,7 @@ class TestProfile:
         assert (await identity.customer()).email == "ada@example.com"
         assert counted.asked == 3
 
-    async def test_a_failure_is_not_remembered(
+    async def test_a_failure_is_not_cached(
         self, issuer: Issuer, counted: "Counted", asker: Verifier
     ) -> None:
         headers = [(b"authorization", b"Bearer " + issuer.token().encode())]
@@ -271,7 +271,7 @@ class TestProfile:
         counted.fails = False
         assert (await identity.profile()).name == "Ada"
 
-    async def test_one_who_hangs_up_does_not_take_the_answer_from_the_others(
+    async def test_a_cancelled_request_does_not_cancel_the_profile_for_others(
         self, issuer: Issuer, counted: "Counted", asker: Verifier
     ) -> None:
         headers = [(b"authorization", b"Bearer " + issuer.token().encode())]

@@ -134,7 +134,7 @@ async def test_the_name_of_an_unknown_field_is_not_repeated_whatever_it_pretends
         b"\x00",
     ],
 )
-async def test_a_body_that_is_no_json_is_400(gateway: Gateway, body: bytes) -> None:
+async def test_a_body_that_is_not_json_is_400(gateway: Gateway, body: bytes) -> None:
     reply = await gateway.post(ITEMS, body, headers={"Content-Type": "application/json"})
     assert (reply.status, reply.problem["code"]) == (400, "malformed_json")
 
@@ -215,7 +215,7 @@ async def test_a_body_of_unknown_length_is_413_when_it_grows_too_long(gateway: G
     assert sent < 20_000_000
 
 
-async def test_a_body_just_within_the_limit_is_taken(gateway: Gateway) -> None:
+async def test_a_body_just_within_the_limit_is_accepted(gateway: Gateway) -> None:
     body = json.dumps({"items": [{"quantity": 1}], "note": ""}).encode()
     padded = body[:-2] + b"x" * (MAX_BODY - len(body)) + body[-2:]
     kind = {"Content-Type": "application/json"}
@@ -239,7 +239,7 @@ async def test_a_query_parameter_that_is_not_valid_is_422_and_named(
     assert content["errors"] == [{"field": "limit", "message": message}]
 
 
-async def test_a_value_that_is_none_of_a_few_is_422_with_all_of_them(gateway: Gateway) -> None:
+async def test_a_wrong_enum_value_is_422_and_lists_the_allowed_ones(gateway: Gateway) -> None:
     reply = await gateway.get(f"{LIST}?colour={SECRET}")
     assert reply.status == 422
     assert reply.problem["detail"] == "`colour` must be one of red, blue."
@@ -261,7 +261,7 @@ async def test_a_value_that_is_none_of_a_few_is_422_with_all_of_them(gateway: Ga
         ("a" * 31, [""]),
     ],
 )
-async def test_query_parameters_nobody_knows_are_422_and_named_unless_they_are_no_plain_word(
+async def test_unknown_query_parameters_are_422_and_named_if_they_are_plain_words(
     gateway: Gateway, query: str, fields: list[str]
 ) -> None:
     reply = await gateway.get(f"{LIST}?{query}")
@@ -314,7 +314,7 @@ async def test_addresses_without_parameters_take_none(gateway: Gateway) -> None:
     assert (await gateway.call("OPTIONS", f"{LIST}?v=1")).status == 204
 
 
-async def test_whoever_may_not_ask_is_not_told_about_parameters(gateway: Gateway) -> None:
+async def test_unauthenticated_callers_learn_nothing_about_parameters(gateway: Gateway) -> None:
     for path in ("whoami", "admins-only"):
         assert (await gateway.get(f"/api/v1/probe/{path}?v=1")).status == 401
 
@@ -397,7 +397,7 @@ async def test_a_request_that_makes_no_sense_is_a_4xx_problem(
     assert json.loads(body)["code"]
 
 
-async def test_a_request_goes_on_in_the_trace_it_names(gateway: Gateway) -> None:
+async def test_a_request_continues_the_trace_it_names(gateway: Gateway) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     named = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
     assert (await gateway.get(LIST, headers=named)).headers["X-Request-Id"] == trace

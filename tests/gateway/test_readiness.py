@@ -133,7 +133,7 @@ async def test_a_gateway_drains_under_load_without_one_failed_request(
         await gateway.connect()
 
 
-async def test_the_answer_that_is_in_hand_when_the_drain_begins_ends_its_connection(
+async def test_an_answer_in_progress_when_the_drain_begins_ends_its_connection(
     verifier: tuple[Verifier, Cognito],
 ) -> None:
     stop = Stop()
@@ -151,7 +151,7 @@ async def test_the_answer_that_is_in_hand_when_the_drain_begins_ends_its_connect
     assert (reply.status, closes(reply)) == (200, True)
 
 
-async def test_a_connection_that_rested_is_served_once_more_while_the_gateway_drains(
+async def test_an_idle_connection_is_served_once_more_during_the_drain(
     verifier: tuple[Verifier, Cognito],
 ) -> None:
     stop = Stop()

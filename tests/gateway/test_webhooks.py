@@ -49,7 +49,7 @@ async def test_a_webhook_that_is_nested_too_deeply_is_400(
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"type=payment_intent.succeeded"])
-async def test_a_webhook_that_is_no_json_is_400(real: Gateway, body: bytes) -> None:
+async def test_a_webhook_that_is_not_json_is_400(real: Gateway, body: bytes) -> None:
     reply = await send(real, body)
 
     assert (reply.status, reply.problem["code"]) == (400, "malformed_json")

@@ -1,4 +1,4 @@
-"""A change and its events are one write, and whoever publishes them is told at once."""
+"""A change and its events are one write, and the relay learns of them at once."""
 
 import asyncio
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ async def told_of(outboxes: Outboxes) -> dict[Filled, Sequence[Document]]:
     return told
 
 
-async def test_what_is_inserted_or_saved_holds_its_events_and_is_told_of(
+async def test_a_stored_aggregate_holds_its_events_and_is_reported(
     things: Aggregates[Thing], outboxes: Outboxes, database: Database
 ) -> None:
     assert await things.insert(NEW)
@@ -84,7 +84,7 @@ async def test_what_is_inserted_or_saved_holds_its_events_and_is_told_of(
     assert not {"events", "change", "id"} & set(stored)
 
 
-async def test_what_is_not_stored_is_not_told_of(
+async def test_an_aggregate_that_is_not_stored_is_not_reported(
     things: Aggregates[Thing], outboxes: Outboxes, database: Database
 ) -> None:
     assert await things.insert(NEW)
@@ -99,7 +99,7 @@ async def test_what_is_not_stored_is_not_told_of(
     assert (stored["name"], len(stored["outbox"])) == ("new", 1)
 
 
-async def test_a_change_without_events_is_not_told_of(
+async def test_a_change_without_events_is_not_reported(
     things: Aggregates[Thing], outboxes: Outboxes
 ) -> None:
     assert await things.insert(msgspec.structs.replace(NEW, events=()))
@@ -108,7 +108,7 @@ async def test_a_change_without_events_is_not_told_of(
     assert not outboxes
 
 
-async def test_what_is_stored_after_whoever_asked_has_gone_is_told_of(
+async def test_a_write_is_reported_even_if_its_caller_has_gone(
     things: Aggregates[Thing], outboxes: Outboxes
 ) -> None:
     for work in (things.insert(NEW), things.save(CHANGED, expected=NEW)):
@@ -120,7 +120,7 @@ async def test_what_is_stored_after_whoever_asked_has_gone_is_told_of(
         assert asking.cancelled()
 
 
-async def test_events_that_may_be_anothers_are_not_handed_over(
+async def test_events_that_may_be_another_processs_are_read_from_the_outbox(
     things: Aggregates[Thing], outboxes: Outboxes, database: Database
 ) -> None:
     """Of a batch MongoDB tells how many were saved, not which."""

@@ -119,7 +119,7 @@ async def test_a_body_of_any_size_arrives_whole(connect: Connect, queue: str, si
     assert (await arrived.get()).body == b"the next one"
 
 
-async def test_many_at_once_arrive_in_order_and_each_is_confirmed(
+async def test_many_messages_arrive_in_order_and_each_is_confirmed(
     connect: Connect, queue: str
 ) -> None:
     channel = await (await connect()).channel(confirms=True)
@@ -138,9 +138,7 @@ async def test_many_at_once_arrive_in_order_and_each_is_confirmed(
     assert bodies == [str(number).encode() for number in range(2_000)]
 
 
-async def test_what_is_acknowledged_is_gone_and_the_rest_comes_again(
-    connect: Connect, queue: str
-) -> None:
+async def test_unacknowledged_messages_are_redelivered(connect: Connect, queue: str) -> None:
     connection = await connect()
     channel = await connection.channel(confirms=True)
     arrived = await taken(channel, queue)
@@ -163,7 +161,9 @@ async def test_what_is_acknowledged_is_gone_and_the_rest_comes_again(
     assert other.empty()
 
 
-async def test_a_prefetch_count_bounds_what_is_in_hand(connect: Connect, queue: str) -> None:
+async def test_a_prefetch_count_limits_unacknowledged_messages(
+    connect: Connect, queue: str
+) -> None:
     channel = await (await connect()).channel(confirms=True)
     await channel.set_prefetch(2)
     arrived = await taken(channel, queue)
@@ -177,9 +177,7 @@ async def test_a_prefetch_count_bounds_what_is_in_hand(connect: Connect, queue: 
     await arrived.get()
 
 
-async def test_what_no_queue_takes_fails_and_nothing_beside_it(
-    connect: Connect, queue: str
-) -> None:
+async def test_only_the_message_without_a_queue_fails(connect: Connect, queue: str) -> None:
     channel = await (await connect()).channel(confirms=True)
     same = Message(body=b"", message_id="evt_1")
 
@@ -198,7 +196,7 @@ async def test_what_no_queue_takes_fails_and_nothing_beside_it(
     assert [type(result) for result in results] == [Unroutable, type(None)] * 2
 
 
-async def test_what_is_not_mandatory_may_go_nowhere(connect: Connect) -> None:
+async def test_a_message_that_is_not_mandatory_may_be_lost(connect: Connect) -> None:
     channel = await (await connect()).channel(confirms=True)
 
     await channel.publish_confirmed(Message(body=b""), routing_key="nowhere", mandatory=False)
@@ -226,7 +224,7 @@ async def test_a_full_queue_refuses(connect: Connect, channel: AbstractChannel) 
     assert len(refused) >= 18
 
 
-async def test_whoever_gives_up_on_a_confirm_disturbs_nobody(connect: Connect, queue: str) -> None:
+async def test_giving_up_on_a_confirm_disturbs_no_other(connect: Connect, queue: str) -> None:
     channel = await (await connect()).channel(confirms=True)
 
     async def publish() -> None:
@@ -238,7 +236,7 @@ async def test_whoever_gives_up_on_a_confirm_disturbs_nobody(connect: Connect, q
     await asyncio.gather(*(publish() for _ in range(10)))
 
 
-async def test_a_canceled_consumer_has_handed_over_all_that_it_was_given(
+async def test_a_canceled_consumer_has_passed_on_all_its_deliveries(
     connect: Connect, queue: str
 ) -> None:
     connection = await connect()
@@ -299,7 +297,7 @@ async def test_an_exclusive_queue_is_bound_and_unbound_and_goes_with_its_connect
     await exchange.delete()
 
 
-async def test_messages_of_an_exclusive_queue_are_forgotten_in_time(connect: Connect) -> None:
+async def test_messages_in_an_exclusive_queue_expire(connect: Connect) -> None:
     connection = await connect()
     channel, name = await connection.channel(confirms=True), new_id("mine")
     await channel.declare_exclusive(name, ttl_seconds=0.1)
@@ -311,7 +309,7 @@ async def test_messages_of_an_exclusive_queue_are_forgotten_in_time(connect: Con
     await eventually(forgotten)
 
 
-async def test_what_comes_back_is_told_without_confirms_and_the_rest_is_not(
+async def test_without_confirms_only_returned_messages_are_reported(
     connect: Connect, queue: str
 ) -> None:
     returned: list[str] = []
@@ -374,7 +372,7 @@ async def test_a_missing_queue_is_named(connect: Connect) -> None:
         channel.publish(Message(body=b""), routing_key="nowhere")
 
 
-async def test_a_question_that_was_given_up_leaves_the_next_its_own_answer(
+async def test_an_abandoned_call_does_not_take_the_next_ones_answer(
     connect: Connect, queue: str
 ) -> None:
     channel = await (await connect()).channel(confirms=False)
@@ -386,7 +384,7 @@ async def test_a_question_that_was_given_up_leaves_the_next_its_own_answer(
     await channel.set_prefetch(1)
 
 
-async def test_a_wrong_password_and_a_missing_virtual_host_are_told_apart(
+async def test_a_wrong_password_and_a_missing_virtual_host_are_different_errors(
     connect: Connect, rabbitmq_url: str
 ) -> None:
     parts = urlsplit(rabbitmq_url)
@@ -397,7 +395,7 @@ async def test_a_wrong_password_and_a_missing_virtual_host_are_told_apart(
         await connect(f"{rabbitmq_url.rstrip('/')}/no-such-host")
 
 
-async def test_what_waits_fails_when_the_connection_goes(
+async def test_pending_calls_fail_when_the_connection_is_lost(
     connect: Connect, rabbitmq_url: str, queue: str
 ) -> None:
     async with proxy_to(rabbitmq_url) as (proxy, url):
@@ -440,7 +438,7 @@ async def test_an_idle_connection_is_kept(connect: Connect) -> None:
     await channel.publish_confirmed(Message(body=b""), routing_key="nowhere", mandatory=False)
 
 
-async def test_a_silent_rabbitmq_is_given_up(connect: Connect, rabbitmq_url: str) -> None:
+async def test_a_silent_rabbitmq_is_disconnected(connect: Connect, rabbitmq_url: str) -> None:
     async with proxy_to(rabbitmq_url) as (proxy, url):
         connection = await connect(url)
         proxy.freeze()
@@ -503,7 +501,7 @@ async def test_an_alarm_of_rabbitmq_is_waited_for(
     await asyncio.gather(*publishing)
 
 
-async def test_it_says_goodbye_and_may_be_closed_twice(connect: Connect) -> None:
+async def test_a_connection_closes_properly_and_may_be_closed_twice(connect: Connect) -> None:
     connection = await connect()
     channel = await connection.channel(confirms=False)
 
@@ -513,7 +511,7 @@ async def test_it_says_goodbye_and_may_be_closed_twice(connect: Connect) -> None
     await asyncio.gather(connection.closed(), channel.closed())
 
 
-async def test_who_cannot_say_goodbye_in_time_is_gone_all_the_same(
+async def test_a_connection_closes_even_if_rabbitmq_does_not_answer(
     rabbitmq_url: str,
 ) -> None:
     async with proxy_to(rabbitmq_url) as (proxy, url):
@@ -580,7 +578,7 @@ NOISE = {
 
 
 @pytest.mark.parametrize("noise", NOISE.values(), ids=NOISE)
-async def test_a_server_that_speaks_something_else_is_given_up(noise: bytes) -> None:
+async def test_a_server_that_does_not_speak_amqp_is_disconnected(noise: bytes) -> None:
     async def speak(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(noise)
         await asyncio.sleep(5)
@@ -638,6 +636,6 @@ def test_every_property_is_read_past_those_that_nobody_asks_for() -> None:
         (Message(body=b"", headers={"stack": "x" * 5_000}), "key", "more than a frame takes"),
     ],
 )
-def test_what_amqp_cannot_carry_is_refused(message: Message, key: str, why: str) -> None:
+def test_values_that_amqp_cannot_carry_are_refused(message: Message, key: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         frames.publish(1, message, "", key, mandatory=False, frame_max=4096)

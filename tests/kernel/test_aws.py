@@ -145,7 +145,7 @@ async def key_of(aws: Aws) -> str:
 
 class TestSignatures:
     @pytest.mark.parametrize(("method", "body"), [("GET", None), ("POST", BODY)])
-    async def test_aws_takes_the_signature(
+    async def test_aws_accepts_the_signature(
         self, service: Service, method: str, body: bytes | None
     ) -> None:
         async with asking() as aws:
@@ -154,7 +154,7 @@ class TestSignatures:
         assert (answer.status, answer.body) == (200, b"AKIASTATIC")
         assert service.bodies == [body or b""]
 
-    async def test_aws_takes_it_with_a_session_token(
+    async def test_aws_accepts_the_signature_with_a_session_token(
         self, service: Service, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         service.secrets["AKIASTATIC"] = Secret("static", "a+/=token")
@@ -162,7 +162,7 @@ class TestSignatures:
         async with asking() as aws:
             assert await key_of(aws) == "AKIASTATIC"
 
-    async def test_aws_takes_no_signature_of_another_secret(self, service: Service) -> None:
+    async def test_aws_rejects_a_signature_with_another_secret(self, service: Service) -> None:
         service.secrets["AKIASTATIC"] = Secret("another")
         async with asking() as aws:
             answer = await aws.ask("POST", PATH, BODY)
@@ -170,7 +170,7 @@ class TestSignatures:
         assert (answer.status, answer.headers["X-Amzn-ErrorType"]) == (403, "SignatureDoesNotMatch")
 
     @pytest.mark.parametrize("minutes", [-6, 6])
-    async def test_aws_takes_none_of_a_clock_that_is_wrong(
+    async def test_aws_rejects_a_signature_from_a_wrong_clock(
         self, service: Service, monkeypatch: pytest.MonkeyPatch, minutes: int
     ) -> None:
         def wrong() -> datetime:
@@ -306,7 +306,7 @@ class TestTheWay:
             async with asking() as aws:
                 assert await key_of(aws) == "AKIASTATIC"
 
-    async def test_nothing_is_asked_twice_and_no_redirect_is_followed(
+    async def test_no_request_is_sent_twice_and_no_redirect_is_followed(
         self, service: Service
     ) -> None:
         async with asking(timeout=0.5) as aws:

@@ -40,7 +40,7 @@ async def submitted(lane: Batcher[int, int], *items: int) -> list[asyncio.Task[i
     return tasks
 
 
-async def test_an_item_on_an_idle_lane_goes_at_once() -> None:
+async def test_an_idle_batcher_handles_an_item_at_once() -> None:
     batches = Batches()
 
     async with asyncio.timeout(SOON):
@@ -49,7 +49,7 @@ async def test_an_item_on_an_idle_lane_goes_at_once() -> None:
     assert batches.taken == [[1]]
 
 
-async def test_what_comes_while_a_batch_gathers_goes_with_it(stop: asyncio.Event) -> None:
+async def test_items_that_arrive_while_a_batch_gathers_join_it(stop: asyncio.Event) -> None:
     batches = Batches()
     lane = Batcher(batches.handle, gather=Gather(0.5, stop))
 
@@ -61,7 +61,7 @@ async def test_what_comes_while_a_batch_gathers_goes_with_it(stop: asyncio.Event
     assert batches.taken == [[1, 2, 3]]
 
 
-async def test_an_item_that_stays_alone_goes_when_its_time_is_up(stop: asyncio.Event) -> None:
+async def test_a_lone_item_is_handled_when_its_time_is_up(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     lane = Batcher(Batches().handle, gather=Gather(0.2, stop))
     began = loop.time()
@@ -71,7 +71,7 @@ async def test_an_item_that_stays_alone_goes_when_its_time_is_up(stop: asyncio.E
     assert 0.19 < loop.time() - began < 0.2 + SOON
 
 
-async def test_a_full_batch_goes_at_once(stop: asyncio.Event) -> None:
+async def test_a_full_batch_is_handled_at_once(stop: asyncio.Event) -> None:
     batches = Batches()
     lane = Batcher(batches.handle, limit=2, gather=Gather(FOR_EVER, stop))
 
@@ -83,7 +83,7 @@ async def test_a_full_batch_goes_at_once(stop: asyncio.Event) -> None:
     assert batches.taken == [[1, 2], [3, 4]]  # the next one is not full
 
 
-async def test_a_batch_that_gathers_goes_at_once_when_the_process_stops(
+async def test_a_gathering_batch_is_handled_at_once_when_the_process_stops(
     stop: asyncio.Event,
 ) -> None:
     batches = Batches()
@@ -100,7 +100,7 @@ async def test_a_batch_that_gathers_goes_at_once_when_the_process_stops(
     assert batches.taken == [[1, 2], [3]]
 
 
-async def test_what_has_waited_for_the_batch_before_it_waits_no_longer(
+async def test_the_wait_for_the_previous_batch_counts_as_gathering(
     stop: asyncio.Event,
 ) -> None:
     """The time runs from when an item came, not from when the lane looks at it."""
@@ -120,7 +120,7 @@ async def test_what_has_waited_for_the_batch_before_it_waits_no_longer(
     assert begun[1] - begun[0] < 1.9  # 1 s of handling, and not 1 s of gathering after that
 
 
-async def test_one_that_gives_up_while_it_gathers_takes_nobody_with_it(
+async def test_giving_up_while_a_batch_gathers_harms_no_other(
     stop: asyncio.Event,
 ) -> None:
     lane = Batcher(Batches().handle, gather=Gather(0.2, stop))
@@ -132,7 +132,7 @@ async def test_one_that_gives_up_while_it_gathers_takes_nobody_with_it(
     assert await patient == 2
 
 
-async def test_an_item_at_fault_is_alone_in_its_failure(stop: asyncio.Event) -> None:
+async def test_a_bad_item_fails_alone(stop: asyncio.Event) -> None:
     async def divide(items: list[int]) -> list[int]:
         return [6 // item for item in items]
 

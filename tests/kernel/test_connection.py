@@ -39,7 +39,7 @@ async def refusing() -> AsyncGenerator[str]:
     yield f"amqp://guest:guest@127.0.0.1:{ports.find_free()}/"
 
 
-async def test_the_trouble_of_one_channel_is_not_that_of_the_others(
+async def test_a_failing_channel_does_not_affect_the_others(
     connect: Connect, channel: AbstractChannel
 ) -> None:
     seen: list[int] = []
@@ -77,9 +77,7 @@ async def test_the_trouble_of_one_channel_is_not_that_of_the_others(
     await eventually(consumed)
 
 
-async def test_of_several_nodes_the_next_is_tried_when_one_fails(
-    connect: Connect, rabbitmq_url: str
-) -> None:
+async def test_the_next_node_is_tried_when_one_fails(connect: Connect, rabbitmq_url: str) -> None:
     caller = RpcClient()
     async with (
         refusing() as dead,
@@ -128,7 +126,7 @@ async def test_commands_and_checks_take_any_node(rabbitmq_url: str) -> None:
             await connect_any(f"{dead},{dead_too}")
 
 
-async def test_replicas_of_a_process_keep_to_nodes_of_their_own(
+async def test_replicas_of_a_process_spread_over_the_nodes(
     connect: Connect, rabbitmq_url: str
 ) -> None:
     """Each proxy stands for a node."""

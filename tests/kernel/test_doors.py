@@ -63,7 +63,7 @@ def test_contracts_and_the_front_door_load_no_technology(modules: str) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_each_name_behind_a_door_can_be_had_and_says_what_it_is(door: str) -> None:
+def test_each_public_name_can_be_imported_and_has_a_docstring(door: str) -> None:
     module = importlib.import_module(f"cartwheel.kernel{door}")
     assert module.__doc__
 

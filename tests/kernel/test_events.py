@@ -1,4 +1,4 @@
-"""Events over the real RabbitMQ: done, retried, parked, or waiting; nothing else."""
+"""Events over the real RabbitMQ: done, retried, dead-lettered or waiting."""
 
 import asyncio
 from collections.abc import Callable, Generator, Sequence
@@ -160,7 +160,7 @@ async def test_an_event_that_the_domain_refuses_is_done(
         assert await count(channel, queue) == 0
 
 
-async def test_an_event_whose_handling_fails_waits_to_be_tried_again(
+async def test_a_failed_event_waits_for_its_retry(
     connect: Connect, channel: AbstractChannel
 ) -> None:
     async def fail(event: CloudEvent[Happened]) -> None:
@@ -175,7 +175,7 @@ async def test_an_event_whose_handling_fails_waits_to_be_tried_again(
     assert message.message_id == sent.id
 
 
-async def test_an_event_that_keeps_failing_is_parked_with_its_story(
+async def test_an_event_that_keeps_failing_is_dead_lettered_with_its_story(
     connect: Connect, channel: AbstractChannel
 ) -> None:
     async def fail(event: CloudEvent[Happened]) -> None:
@@ -244,7 +244,7 @@ async def test_an_event_that_its_handler_gives_up_is_dead_lettered_at_once(
         "attempts true",
     ],
 )
-async def test_an_event_that_cannot_be_read_is_parked_at_once_and_the_next_is_handled(
+async def test_an_unreadable_event_is_dead_lettered_at_once_and_the_next_is_handled(
     connect: Connect, channel: AbstractChannel, broken: Message
 ) -> None:
     seen: list[int] = []
@@ -266,7 +266,7 @@ async def test_an_event_that_cannot_be_read_is_parked_at_once_and_the_next_is_ha
     assert await count(channel, topology.event_queue(SERVICE)) == 0
 
 
-async def test_an_event_to_be_tried_later_is_tried_as_often_as_its_handler_says(
+async def test_a_handler_may_ask_for_any_number_of_retries(
     connect: Connect, channel: AbstractChannel
 ) -> None:
     async def fail(event: CloudEvent[Happened]) -> None:
@@ -284,7 +284,7 @@ async def test_an_event_to_be_tried_later_is_tried_as_often_as_its_handler_says(
     assert await count(channel, DEAD) == 0
 
 
-async def test_contention_is_tried_again_at_once_and_stops_nobody(
+async def test_contention_is_retried_at_once_and_delays_no_other_event(
     connect: Connect, channel: AbstractChannel
 ) -> None:
     tries: list[int] = []
@@ -349,7 +349,7 @@ async def test_a_bug_of_the_consumer_itself_dead_letters_the_event_and_goes_on(
     await eventually(handled)
 
 
-async def test_while_a_part_is_away_events_wait_and_none_is_parked(
+async def test_during_an_outage_events_wait_and_none_is_dead_lettered(
     connect: Connect, channel: AbstractChannel
 ) -> None:
     away = True
@@ -360,7 +360,7 @@ async def test_while_a_part_is_away_events_wait_and_none_is_parked(
         nonlocal tries
         tries += 1
         if away:
-            raise Unavailable("the database is away")
+            raise Unavailable("the database is down")
         done.append(event.data.number)
 
     async def is_back() -> None:
@@ -382,10 +382,10 @@ async def test_while_a_part_is_away_events_wait_and_none_is_parked(
     assert await count(channel, RETRY) == 0
 
 
-async def test_waiting_for_a_part_counts_as_no_delivery_even_if_its_probe_succeeds(
+async def test_waiting_for_a_dependency_counts_no_delivery_even_if_probes_succeed(
     connect: Connect, channel: AbstractChannel
 ) -> None:
-    """Each time an event is given back it comes nearer to being parked."""
+    """Each requeue of an event counts toward its delivery limit."""
     tries = 0
 
     async def handle(_: CloudEvent[Happened]) -> None:
@@ -499,7 +499,7 @@ async def test_the_first_events_of_a_consumer_gather_too(
     await eventually(all_done)
 
 
-async def test_a_redelivery_does_not_wait_for_company(
+async def test_a_redelivery_does_not_wait_for_a_batch(
     connect: Connect, gathered: Callable[..., Gathered]
 ) -> None:
     await publish_to_a_reader_that_dies(connect, *map(happened, range(5)))
@@ -533,7 +533,7 @@ async def test_a_redelivery_is_handled_in_its_own_way_if_there_is_one(connect: C
     await eventually(both_done)
 
 
-async def test_what_was_gathering_when_its_reader_died_comes_again(
+async def test_events_of_a_gathering_batch_are_redelivered_if_the_consumer_dies(
     connect: Connect, channel: AbstractChannel, gathered: Callable[..., Gathered]
 ) -> None:
     dying, next_one = gathered(), gathered()
@@ -551,7 +551,7 @@ async def test_what_was_gathering_when_its_reader_died_comes_again(
     assert dying.batches == []
 
 
-async def test_what_gathers_is_finished_at_once_when_the_consumer_stops(
+async def test_a_gathering_batch_is_finished_at_once_when_the_consumer_stops(
     connect: Connect, channel: AbstractChannel, gathered: Callable[..., Gathered]
 ) -> None:
     reader = gathered()
@@ -570,7 +570,7 @@ async def test_what_gathers_is_finished_at_once_when_the_consumer_stops(
     assert await count(channel, topology.event_queue(SERVICE)) == 0
 
 
-async def test_consuming_goes_on_after_the_connection_was_cut(
+async def test_consuming_resumes_after_a_lost_connection(
     connect: Connect, rabbitmq_url: str
 ) -> None:
     seen: set[int] = set()
@@ -591,7 +591,7 @@ async def test_consuming_goes_on_after_the_connection_was_cut(
 
 
 @pytest.mark.timeout(60)
-async def test_whoever_waits_to_publish_keeps_nobody_from_noticing_a_loss(
+async def test_waiting_to_publish_does_not_hide_a_lost_connection(
     connect: Connect, rabbitmq_url: str
 ) -> None:
     publisher = Publisher(frozenset({Happened.type}))
@@ -612,7 +612,7 @@ async def test_whoever_waits_to_publish_keeps_nobody_from_noticing_a_loss(
         waiting.cancel()
 
 
-async def test_a_stopping_consumer_gives_back_what_it_has_not_begun(
+async def test_a_stopping_consumer_requeues_events_it_has_not_begun(
     connect: Connect, channel: AbstractChannel
 ) -> None:
     begun = asyncio.Event()
@@ -640,7 +640,7 @@ async def test_a_stopping_consumer_gives_back_what_it_has_not_begun(
     await eventually(given_back)
 
 
-async def test_an_event_with_a_consumer_but_no_queue_is_not_taken_for_published(
+async def test_an_event_with_a_consumer_but_no_queue_does_not_count_as_published(
     connect: Connect,
 ) -> None:
     unheard = StoredEvent(
@@ -656,7 +656,7 @@ async def test_an_event_with_a_consumer_but_no_queue_is_not_taken_for_published(
         await publish(connect, unheard)
 
 
-async def test_consuming_goes_on_after_the_queue_was_deleted_and_set_up_again(
+async def test_consuming_resumes_after_the_queue_was_deleted_and_declared_again(
     connect: Connect, channel: AbstractChannel
 ) -> None:
     seen: list[int] = []
@@ -676,7 +676,7 @@ async def test_consuming_goes_on_after_the_queue_was_deleted_and_set_up_again(
     await eventually(handled)
 
 
-async def test_a_probe_or_a_handler_that_hangs_is_given_up_and_tried_again(
+async def test_a_hanging_probe_or_handler_is_aborted_and_retried(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consuming, "PROBE_WITHIN_SECONDS", 0.3)

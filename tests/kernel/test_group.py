@@ -25,7 +25,7 @@ async def things(system: System) -> AsyncGenerator[Any]:
         await collection.drop()
 
 
-async def test_each_finds_its_own_or_nothing(things: Any) -> None:
+async def test_each_caller_finds_its_own_document_or_nothing(things: Any) -> None:
     await things.insert_many([{"_id": str(number), "secret": 1} for number in range(5)])
     lane = group.finds(things, "_id", secret=0)
 
@@ -34,7 +34,7 @@ async def test_each_finds_its_own_or_nothing(things: Any) -> None:
     assert found == [{"_id": str(number)} for number in range(5)] + [{}, {}]
 
 
-async def test_what_a_unique_index_keeps_out_harms_no_other(things: Any) -> None:
+async def test_an_insert_that_a_unique_index_rejects_harms_no_other(things: Any) -> None:
     await things.insert_one({"_id": "3"})
     lane = group.inserts(things, Outboxes())
 
@@ -49,7 +49,7 @@ def save(thing: str, expected: int, by: str) -> group.Save:
     return group.Save(thing, expected, state, {"outbox": {"$each": [by]}})
 
 
-async def test_of_those_who_expect_the_same_version_one_saves(things: Any) -> None:
+async def test_only_one_of_several_saves_of_the_same_version_succeeds(things: Any) -> None:
     await things.insert_many([{"_id": name, "version": 1, "outbox": []} for name in "ab"])
     lane = group.saves(things, Outboxes())
 
@@ -75,7 +75,7 @@ async def only_small_numbers(things: Any) -> None:
     await things.database.command("collMod", things.name, validator={"number": {"$lt": 10}})
 
 
-async def test_what_mongodb_refuses_harms_no_other_insert(things: Any) -> None:
+async def test_an_insert_that_mongodb_rejects_harms_no_other(things: Any) -> None:
     await only_small_numbers(things)
     outboxes = Outboxes()
     lane = group.inserts(things, outboxes)
@@ -93,7 +93,7 @@ async def test_what_mongodb_refuses_harms_no_other_insert(things: Any) -> None:
     assert sorted(outboxes.take()) == [(things.name, "8"), (things.name, "9")]
 
 
-async def test_what_mongodb_refuses_harms_no_other_save(things: Any) -> None:
+async def test_a_save_that_mongodb_rejects_harms_no_other(things: Any) -> None:
     await only_small_numbers(things)
     await things.insert_many([{"_id": name, "version": 1, "number": 1} for name in "abc"])
     lane = group.saves(things, Outboxes())

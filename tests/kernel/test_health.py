@@ -132,7 +132,7 @@ async def test_a_service_is_unready_while_a_dependency_is_down_and_says_which(
         await found.comes_to(200, status="ok")
 
 
-async def test_a_service_that_waits_for_its_dependencies_lives_and_is_unready(
+async def test_a_service_waiting_for_its_dependencies_is_alive_and_unready(
     system: System, rabbitmq: tuple[Proxy, str]
 ) -> None:
     broker, rabbitmq_url = rabbitmq
@@ -142,7 +142,7 @@ async def test_a_service_that_waits_for_its_dependencies_lives_and_is_unready(
         await found.comes_to(503, status="unready", down=["rabbitmq"])
 
 
-async def test_a_service_that_drains_is_unready_and_goes_on_serving(
+async def test_a_draining_service_is_unready_and_still_serves(
     alone: Running, connect: Connect
 ) -> None:
     bus = RpcClient()
@@ -183,7 +183,7 @@ async def test_the_database_is_asked_once_a_second_however_often_the_service_is(
     assert 1 <= asked <= 1 + (loop.time() - began)
 
 
-async def test_those_who_keep_silent_keep_nobody_from_the_answer(
+async def test_silent_clients_do_not_delay_the_others(
     system: System, channel: object, rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health_port, "HEAD_SECONDS", FOREVER)
@@ -200,9 +200,7 @@ async def test_those_who_keep_silent_keep_nobody_from_the_answer(
 
 
 @pytest.mark.parametrize("begin", [b"", ASK[:-2], ASK[:9]])
-async def test_a_request_that_does_not_come_to_its_end_is_hung_up_on(
-    alone: Running, begin: bytes
-) -> None:
+async def test_an_incomplete_request_is_cut_off(alone: Running, begin: bytes) -> None:
     reader, writer = await alone.connect()
     writer.write(begin)
 
@@ -226,7 +224,7 @@ async def test_a_request_that_does_not_come_to_its_end_is_hung_up_on(
     ],
     ids=["many", "query", "head", "elsewhere", "delete", "body", "long", "headers", "tls"],
 )
-async def test_a_connection_gets_one_answer_and_mischief_is_not_logged(
+async def test_a_connection_gets_one_answer_and_client_errors_are_not_logged(
     alone: Running, sent: bytes, status: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "cartwheel.health")

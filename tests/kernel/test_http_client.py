@@ -39,7 +39,7 @@ async def ask(url: str, *, answer_within: float = 5) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize("status", [200, 404, 499])
-async def test_what_is_below_500_is_an_answer(status: int) -> None:
+async def test_any_status_below_500_is_an_answer(status: int) -> None:
     said = f"HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nhi".encode()
     async with answering(said) as url:
         assert await ask(url) == (status, b"hi")
@@ -58,7 +58,7 @@ async def test_what_is_below_500_is_an_answer(status: int) -> None:
         (b"SMTP ready\r\n\r\n", "the till broke off: "),
     ],
 )
-async def test_what_is_no_whole_answer_is_an_outage(said: bytes, told: str) -> None:
+async def test_an_incomplete_answer_is_an_outage(said: bytes, told: str) -> None:
     async with answering(said) as url:
         with pytest.raises(Unavailable, match=told) as outage:
             await ask(url)
@@ -66,7 +66,7 @@ async def test_what_is_no_whole_answer_is_an_outage(said: bytes, told: str) -> N
     assert carries_nothing(outage.value)
 
 
-async def test_nobody_there_is_an_outage(unused_tcp_port: int) -> None:
+async def test_a_refused_connection_is_an_outage(unused_tcp_port: int) -> None:
     with pytest.raises(
         Unavailable, match="the till cannot be reached: ClientConnectorError"
     ) as outage:
@@ -76,7 +76,7 @@ async def test_nobody_there_is_an_outage(unused_tcp_port: int) -> None:
 
 
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\nhi"])
-async def test_silence_is_a_timeout_before_an_answer_and_within_it(said: bytes) -> None:
+async def test_silence_before_or_during_an_answer_is_a_timeout(said: bytes) -> None:
     async with answering(said, hangs=True) as url:
         with pytest.raises(TimedOut, match="the till is too slow") as outage:
             await ask(url, answer_within=0.2)
@@ -91,7 +91,7 @@ async def exchange(url: str, *, answer_within: float = 5) -> http_client.Answer:
 
 
 @pytest.mark.parametrize("status", [200, 404, 500, 503])
-async def test_an_exchange_returns_whatever_the_answer_says(status: int) -> None:
+async def test_an_exchange_returns_an_answer_of_any_status(status: int) -> None:
     said = f"HTTP/1.1 {status} X\r\nX-Why: so\r\nContent-Length: 2\r\n\r\nhi".encode()
     async with answering(said) as url:
         answer = await exchange(url)
@@ -100,7 +100,7 @@ async def test_an_exchange_returns_whatever_the_answer_says(status: int) -> None
 
 
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\nhi"])
-async def test_an_exchange_that_breaks_off_may_have_been_done(said: bytes) -> None:
+async def test_an_interrupted_exchange_has_an_unknown_outcome(said: bytes) -> None:
     async with answering(said) as url:
         with pytest.raises(OutcomeUnknown, match="the till broke off") as outage:
             await exchange(url)
@@ -108,7 +108,7 @@ async def test_an_exchange_that_breaks_off_may_have_been_done(said: bytes) -> No
     assert carries_nothing(outage.value)
 
 
-async def test_an_exchange_without_a_connection_was_certainly_not_done(
+async def test_an_exchange_without_a_connection_was_not_done(
     unused_tcp_port: int,
 ) -> None:
     with pytest.raises(Unavailable, match="cannot be reached"):

@@ -1,4 +1,4 @@
-"""A job goes on past an item that fails, which waits longer each time, whoever runs the job."""
+"""A job continues past a failing item, which is retried after ever longer pauses."""
 
 import asyncio
 from collections.abc import Callable
@@ -89,7 +89,7 @@ def named(count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("fault", [ValueError("no"), Unavailable("away")])
-async def test_one_item_that_fails_keeps_no_other_waiting(work: Work, fault: Exception) -> None:
+async def test_a_failing_item_does_not_delay_the_others(work: Work, fault: Exception) -> None:
     await work.add(*named(50))
     work.fails["thing 00"] = fault
 
@@ -116,7 +116,7 @@ async def test_an_item_that_fails_is_tried_after_5_s_doubled_up_to_5_minutes(wor
     assert retry["error"] == "ValueError: no"
 
 
-async def test_an_item_that_waits_is_done_when_its_time_has_come(work: Work) -> None:
+async def test_a_failed_item_is_retried_when_it_is_due(work: Work) -> None:
     await work.add("bad")
     work.fails["bad"] = ValueError("no")
     await work.run()
@@ -169,7 +169,7 @@ async def test_a_failure_is_logged_once_and_again_when_its_reason_changes(
     ]
 
 
-async def test_an_item_that_fails_for_a_day_is_said_once_to_need_a_person(
+async def test_an_item_that_fails_for_a_day_is_reported_once_as_needing_a_person(
     work: Work, logged: list[EventDict]
 ) -> None:
     await work.add("bad")
@@ -216,7 +216,7 @@ async def test_a_failure_leaves_the_item_itself_as_it_is(work: Work) -> None:
     assert {name: after[name] for name in before} == before
 
 
-async def test_a_failure_of_what_another_has_done_meanwhile_is_not_stored(
+async def test_a_failure_of_an_item_that_another_replica_has_done_is_not_stored(
     work: Work, logged: list[EventDict]
 ) -> None:
     await work.add("thing")
@@ -251,7 +251,7 @@ async def test_a_saved_aggregate_starts_afresh(database: Database) -> None:
     assert not {"due_at", "retry"} & saved.keys()
 
 
-async def test_failures_that_another_version_has_stored_keep_no_item_waiting(work: Work) -> None:
+async def test_unreadable_failures_of_another_version_do_not_delay_an_item(work: Work) -> None:
     await work.add("first", "odd", "last")
     odd = {"$set": {"retry": {"failed": "often"}}}
     await work.database["things"].update_one({"_id": "odd"}, odd)
@@ -263,7 +263,7 @@ async def test_failures_that_another_version_has_stored_keep_no_item_waiting(wor
     assert (await work.document("odd"))["retry"]["failures"] == 1
 
 
-async def test_an_item_that_is_well_and_not_yet_done_is_looked_at_again_later(work: Work) -> None:
+async def test_an_item_that_is_not_done_yet_becomes_due_again(work: Work) -> None:
     await work.add("slow")
     things = work.things
 

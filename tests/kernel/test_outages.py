@@ -50,7 +50,7 @@ def bulk(
         OutcomeUnknown("no majority has said yes"),
     ],
 )
-def test_a_part_that_is_away_is_waited_for(error: Exception) -> None:
+def test_a_dependency_that_is_down_is_an_outage(error: Exception) -> None:
     assert is_outage(error)
     assert not is_contention(error)
 
@@ -80,9 +80,7 @@ def test_a_part_that_is_away_is_waited_for(error: Exception) -> None:
         (13436, "NotPrimaryOrSecondary"),
     ],
 )
-def test_a_server_that_is_away_or_changes_its_role_is_told_by_its_code(
-    code: int, name: str
-) -> None:
+def test_a_server_that_is_down_or_changes_its_role_is_an_outage(code: int, name: str) -> None:
     for error in (OperationFailure(name, code), WriteError(name, code), bulk(faults=(code,))):
         assert is_outage(error)
         assert not is_contention(error)
@@ -98,7 +96,7 @@ def test_a_server_that_is_away_or_changes_its_role_is_told_by_its_code(
         "SystemOverloadedError",
     ],
 )
-def test_what_the_driver_labels_as_passing_is_waited_for(label: str) -> None:
+def test_an_error_that_the_driver_labels_as_temporary_is_an_outage(label: str) -> None:
     labeled: dict[str, Any] = {"errorLabels": [label]}
     for error in (
         PyMongoError("no", error_labels=[label]),
@@ -110,7 +108,7 @@ def test_what_the_driver_labels_as_passing_is_waited_for(label: str) -> None:
 
 
 @pytest.mark.parametrize("code", [11602, 64, 189, 79])
-def test_a_write_without_the_majoritys_yes_is_an_outage_whatever_else_failed(code: int) -> None:
+def test_a_write_that_no_majority_acknowledged_is_an_outage(code: int) -> None:
     for error in (
         WriteConcernError("no", code),
         bulk(concerns=(code,)),
@@ -121,7 +119,7 @@ def test_a_write_without_the_majoritys_yes_is_an_outage_whatever_else_failed(cod
 
 
 @pytest.mark.parametrize("code", [112, 24])
-def test_a_conflict_with_others_passes_at_once(code: int) -> None:
+def test_a_conflict_with_other_writes_is_contention(code: int) -> None:
     labeled: dict[str, Any] = {"errorLabels": ["TransientTransactionError"]}
     for error in (
         OperationFailure("conflict", code),
@@ -145,6 +143,6 @@ def test_a_conflict_with_others_passes_at_once(code: int) -> None:
         bulk(faults=(121,)),
     ],
 )
-def test_a_fault_is_not(error: Exception) -> None:
+def test_a_bug_is_not_an_outage(error: Exception) -> None:
     assert not is_outage(error)
     assert not is_contention(error)

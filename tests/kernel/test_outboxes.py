@@ -23,7 +23,7 @@ async def test_the_events_of_one_write_are_known_and_those_of_two_are_read() -> 
     assert outboxes.take() == {A: FIRST, B: ()}
 
 
-async def test_what_may_hold_more_than_was_told_of_is_read() -> None:
+async def test_an_outbox_that_may_hold_more_events_is_read() -> None:
     outboxes = Outboxes()
     outboxes.stored(*A, FIRST)
     outboxes.filled("things", "ab")
@@ -32,7 +32,7 @@ async def test_what_may_hold_more_than_was_told_of_is_read() -> None:
     assert outboxes.take() == {A: (), B: ()}
 
 
-async def test_a_document_is_in_one_hand_at_a_time() -> None:
+async def test_a_document_is_published_by_one_task_at_a_time() -> None:
     outboxes = Outboxes()
     outboxes.stored(*A, FIRST)
     assert outboxes.take() == {A: FIRST}
@@ -46,7 +46,7 @@ async def test_a_document_is_in_one_hand_at_a_time() -> None:
     assert outboxes.take() == {A: SECOND}
 
 
-async def test_only_so_many_are_in_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_so_many_documents_are_in_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "IN_HAND", 3)
     outboxes = Outboxes()
     outboxes.filled("things", "abcde")
@@ -60,7 +60,7 @@ async def test_only_so_many_are_in_hand(monkeypatch: pytest.MonkeyPatch) -> None
     assert list(outboxes.take()) == [("things", each) for each in "de"]
 
 
-async def test_of_more_than_so_many_only_the_ids_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_beyond_the_limit_only_ids_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "KEPT", 2)
     outboxes = Outboxes()
     for each in "abcd":
@@ -69,7 +69,7 @@ async def test_of_more_than_so_many_only_the_ids_are_kept(monkeypatch: pytest.Mo
     assert list(outboxes.take().values()) == [FIRST, FIRST, (), ()]
 
 
-async def test_there_is_nothing_left_once_all_is_done() -> None:
+async def test_the_outboxes_are_empty_once_all_is_published() -> None:
     outboxes = Outboxes()
     assert not outboxes
     outboxes.filled("things", "ab")

@@ -58,7 +58,7 @@ async def started(
     )
 
 
-async def test_a_process_names_every_setting_that_it_lacks() -> None:
+async def test_a_process_names_every_missing_setting() -> None:
     process = await started({"LOG_LEVEL": "INFO"})
 
     _, said = await process.communicate()
@@ -152,7 +152,7 @@ async def test_a_process_that_waits_for_rabbitmq_says_what_for(system: System) -
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_process_that_waits_for_its_parts_stops_at_once_when_told(
+async def test_a_process_waiting_for_its_dependencies_stops_at_once(
     number: signal.Signals,
 ) -> None:
     nowhere = ports.find_free()
@@ -258,7 +258,7 @@ async def test_a_taken_port_is_one_sentence(
 
 @pytest.mark.parametrize("service", HOSTS)
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "no-such-host.invalid"])
-async def test_a_host_that_is_no_address_of_this_machine_is_one_sentence(
+async def test_a_host_that_is_not_this_machines_is_one_sentence(
     tmp_path: Path, system: System, service: str, host: str
 ) -> None:
     free = ports.find_free()
@@ -281,7 +281,7 @@ def has_ipv6() -> bool:
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 @pytest.mark.parametrize(("service", "path"), [("gateway", "/health/live"), ("simulator", "/v1")])
-async def test_an_address_of_ipv6_can_be_listened_at(
+async def test_a_process_can_listen_on_ipv6(
     tmp_path: Path, system: System, service: str, path: str
 ) -> None:
     free = ports.find_free()

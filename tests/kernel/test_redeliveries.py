@@ -67,7 +67,7 @@ class Watched(Consumer):
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-async def test_an_event_that_kills_its_reader_takes_no_other_with_it(
+async def test_an_event_that_kills_its_consumer_harms_no_other_event(
     connect: Connect, channel: AbstractChannel, replicas: int
 ) -> None:
     done: list[int] = []
@@ -93,7 +93,7 @@ async def test_an_event_that_kills_its_reader_takes_no_other_with_it(
     assert await count(channel, topology.event_queue(SERVICE)) == 0
 
 
-async def test_while_a_redelivery_is_handled_nothing_else_is_in_hand(
+async def test_a_redelivery_is_handled_alone(
     connect: Connect, channel: AbstractChannel, rabbitmq_url: str
 ) -> None:
     """Also by a consumer with many in hand, when another replica dies."""
@@ -135,7 +135,7 @@ async def test_while_a_redelivery_is_handled_nothing_else_is_in_hand(
     assert beside_the_redelivery == [(set(), 10)]
 
 
-async def test_what_a_killed_reader_had_in_hand_is_soon_done(connect: Connect) -> None:
+async def test_the_events_of_a_killed_consumer_are_soon_handled(connect: Connect) -> None:
     done: list[int] = []
 
     async def handle(event: CloudEvent[Happened]) -> None:
@@ -153,7 +153,7 @@ async def test_what_a_killed_reader_had_in_hand_is_soon_done(connect: Connect) -
     assert asyncio.get_running_loop().time() - began < 5
 
 
-async def test_an_event_whose_retry_copy_is_not_taken_is_kept_until_it_is(
+async def test_an_event_is_kept_until_its_retry_copy_is_confirmed(
     connect: Connect, channel: AbstractChannel
 ) -> None:
     broken = True
@@ -180,7 +180,7 @@ async def test_an_event_whose_retry_copy_is_not_taken_is_kept_until_it_is(
         assert await count(channel, queue) == 0
 
 
-async def test_an_event_that_fails_during_an_alarm_leaves_one_copy_and_nothing_in_hand(
+async def test_an_event_that_fails_during_an_alarm_leaves_exactly_one_copy(
     connect: Connect, channel: AbstractChannel, system: System
 ) -> None:
     tries: list[int] = []
@@ -221,7 +221,7 @@ async def test_an_outage_longer_than_the_consumer_timeout_counts_as_no_delivery(
 
     async def handle(event: CloudEvent[Happened]) -> None:
         if away:
-            raise Unavailable("the database is away")
+            raise Unavailable("the database is down")
         done.append(event.data.number)
 
     async def is_back() -> None:
@@ -243,7 +243,7 @@ async def test_an_outage_longer_than_the_consumer_timeout_counts_as_no_delivery(
     assert await count(channel, DEAD) == 0
 
 
-async def test_a_redelivery_that_waits_keeps_no_other_waiting(
+async def test_a_waiting_redelivery_does_not_delay_other_events(
     connect: Connect, channel: AbstractChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its dependency is down for it alone, or its retry copy is not taken."""
@@ -269,7 +269,7 @@ async def test_a_redelivery_that_waits_keeps_no_other_waiting(
     assert await count(channel, DEAD) == 0
 
 
-async def test_a_copy_that_is_not_taken_for_longer_than_the_consumer_timeout_counts_as_no_delivery(
+async def test_an_unconfirmed_copy_counts_no_delivery_beyond_the_consumer_timeout(
     connect: Connect, channel: AbstractChannel, system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consuming, "RENEW_AFTER_SECONDS", 0.7)

@@ -117,7 +117,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def without_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Relays publish what they are told of, and look for nothing else."""
+    """Relays that publish reported events but never sweep."""
     monkeypatch.setattr(relays, "SWEEP_EVERY_SECONDS", 3600.0)
 
 
@@ -156,7 +156,7 @@ async def told(happens: Callable[[], bool]) -> None:
 
 
 @pytest.mark.usefixtures("without_sweeps")
-async def test_what_is_told_of_is_published_at_once_and_in_order_and_then_taken_out(
+async def test_stored_events_are_published_at_once_in_order_and_then_removed(
     things: Database, start: Start, seen: Seen
 ) -> None:
     outboxes = Outboxes()
@@ -171,7 +171,7 @@ async def test_what_is_told_of_is_published_at_once_and_in_order_and_then_taken_
     await taken_out(things)
 
 
-async def test_what_is_published_and_not_yet_taken_out_is_not_published_again(
+async def test_a_published_event_still_in_the_outbox_is_not_published_again(
     things: Database, start: Start, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relays, "CLEAR_EVERY_SECONDS", 3600)
@@ -191,7 +191,7 @@ async def test_what_is_published_and_not_yet_taken_out_is_not_published_again(
 
 
 @pytest.mark.usefixtures("without_sweeps")
-async def test_what_another_copy_wrote_before_is_not_overtaken(
+async def test_an_event_does_not_overtake_an_earlier_one_of_another_replica(
     things: Database, start: Start, seen: Seen
 ) -> None:
     outboxes = Outboxes()
@@ -216,7 +216,7 @@ async def test_events_are_published_unread_from_the_first_one_on(start: Start, s
 
 
 @pytest.mark.usefixtures("without_sweeps")
-async def test_an_event_does_not_overtake_what_another_copy_wrote_in_between(
+async def test_an_event_does_not_overtake_one_that_another_replica_wrote_in_between(
     things: Database, start: Start, seen: Seen
 ) -> None:
     outboxes = Outboxes()
@@ -255,7 +255,7 @@ async def test_an_event_does_not_overtake_what_this_process_has_yet_to_publish(
 
 
 @pytest.mark.usefixtures("without_sweeps")
-async def test_an_event_that_is_told_of_before_an_earlier_one_does_not_overtake_it(
+async def test_an_event_reported_before_an_earlier_one_does_not_overtake_it(
     things: Database, start: Start, seen: Seen
 ) -> None:
     outboxes = Outboxes()
@@ -289,7 +289,7 @@ async def test_an_event_does_not_overtake_one_whose_publishing_has_failed(
 
 
 @pytest.mark.usefixtures("without_sweeps")
-async def test_of_what_was_published_long_ago_the_outbox_is_read(
+async def test_the_outbox_is_read_if_the_last_event_was_published_long_ago(
     things: Database, start: Start, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relays, "REMEMBERED", 1)
@@ -309,7 +309,7 @@ async def test_of_what_was_published_long_ago_the_outbox_is_read(
 
 
 @pytest.mark.usefixtures("without_sweeps")
-async def test_what_was_read_just_before_it_was_taken_out_is_not_published_again(
+async def test_an_event_read_just_before_its_removal_is_not_published_again(
     things: Database, start: Start, seen: Seen
 ) -> None:
     outboxes = Outboxes()
@@ -330,7 +330,7 @@ async def test_what_was_read_just_before_it_was_taken_out_is_not_published_again
 
 
 @pytest.mark.usefixtures("without_sweeps")
-async def test_a_document_whose_confirm_is_missing_holds_up_no_other(
+async def test_a_missing_confirm_does_not_delay_other_documents(
     things: Database, start: Start, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relays, "CONFIRM_TIMEOUT_SECONDS", 3600.0)
@@ -368,7 +368,7 @@ async def test_an_event_whose_confirm_does_not_come_is_published_again(
     await taken_out(things)
 
 
-async def test_while_rabbitmq_takes_nothing_nothing_more_is_sent(
+async def test_nothing_more_is_sent_while_rabbitmq_accepts_nothing(
     system: System, things: Database, start: Start, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -386,7 +386,7 @@ async def test_while_rabbitmq_takes_nothing_nothing_more_is_sent(
     await told(lambda: seen in ([("a", 0)], [("a", 0)] * 2))
 
 
-async def test_what_is_in_hand_is_published_before_the_relay_stops(
+async def test_the_relay_publishes_its_last_events_before_it_stops(
     things: Database, start: Start, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -404,7 +404,7 @@ async def test_what_is_in_hand_is_published_before_the_relay_stops(
     await told(lambda: sorted(name for name, _ in seen) == sorted(names))
 
 
-async def test_what_a_process_left_behind_is_found_but_not_what_another_has_just_written(
+async def test_the_sweep_finds_old_events_but_not_ones_just_written(
     things: Database, start: Start, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relays, "LEFT_BEHIND_SECONDS", 1.0)
@@ -417,7 +417,7 @@ async def test_what_a_process_left_behind_is_found_but_not_what_another_has_just
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_one_of_two_looks_for_what_was_left_behind_and_the_other_takes_over(
+async def test_one_of_two_relays_sweeps_and_the_other_takes_over(
     things: Database, start: Start, seen: Seen
 ) -> None:
     by_second = publishing()
@@ -438,7 +438,7 @@ async def test_one_of_two_looks_for_what_was_left_behind_and_the_other_takes_ove
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_what_cannot_be_published_stays_and_holds_back_what_follows_it(
+async def test_an_unpublishable_event_stays_and_holds_back_its_successors(
     things: Database, start: Start, seen: Seen
 ) -> None:
     await start(Outboxes())
@@ -457,7 +457,7 @@ async def test_what_cannot_be_published_stays_and_holds_back_what_follows_it(
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_an_event_that_cannot_be_read_holds_back_only_what_follows_it(
+async def test_an_unreadable_event_holds_back_only_its_successors(
     things: Database, connect: Connect, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logged = logged_by(monkeypatch, "kernel._store.relay")
@@ -501,7 +501,7 @@ async def test_events_carry_the_trace_and_the_cause_of_the_change() -> None:
     assert stored["correlation_id"] == "0af7651916cd43dd8448eb211c80319c"
 
 
-async def test_a_lease_has_one_holder_until_it_runs_out_by_the_servers_clock(
+async def test_a_lease_has_one_holder_until_it_expires_by_the_servers_clock(
     database: Database,
 ) -> None:
     assert await lease.take(database, "x", "one")
@@ -515,7 +515,7 @@ async def test_a_lease_has_one_holder_until_it_runs_out_by_the_servers_clock(
     assert not await lease.take(database, "x", "one")
 
 
-async def test_a_lease_that_is_dropped_is_free_but_only_its_holder_drops_it(
+async def test_only_its_holder_can_release_a_lease(
     database: Database,
 ) -> None:
     await lease.take(database, "x", "one")
@@ -525,6 +525,6 @@ async def test_a_lease_that_is_dropped_is_free_but_only_its_holder_drops_it(
     assert await lease.take(database, "x", "two")
 
 
-async def test_of_many_who_want_a_new_lease_at_once_one_gets_it(database: Database) -> None:
+async def test_only_one_of_many_concurrent_callers_gets_a_new_lease(database: Database) -> None:
     taken = await asyncio.gather(*(lease.take(database, "x", f"p{n}") for n in range(20)))
     assert sum(taken) == 1

@@ -140,7 +140,7 @@ async def test_requests_that_wait_travel_and_are_handled_together(connect: Conne
     assert max(batches) <= 64
 
 
-async def test_a_slow_answer_holds_back_none_that_came_in_the_same_message(
+async def test_a_slow_answer_does_not_delay_others_from_the_same_message(
     connect: Connect,
 ) -> None:
     release = asyncio.Event()
@@ -161,7 +161,7 @@ async def test_a_slow_answer_holds_back_none_that_came_in_the_same_message(
     assert await slow == "slow"
 
 
-async def test_the_same_reads_that_wait_are_asked_once_and_the_same_writes_each(
+async def test_identical_waiting_reads_are_sent_once_but_writes_each(
     connect: Connect,
 ) -> None:
     asked: list[str | int] = []
@@ -196,7 +196,7 @@ async def test_the_same_reads_that_wait_are_asked_once_and_the_same_writes_each(
     assert asked.count(7) == 3
 
 
-async def test_one_bad_request_harms_none_of_its_batch(connect: Connect) -> None:
+async def test_a_bad_request_does_not_harm_its_batch(connect: Connect) -> None:
     async def divide(requests: list[Write]) -> Sequence[int | Refusal]:
         return [
             NotFound("no zero") if request.number == 5 else 60 // request.number
@@ -252,7 +252,7 @@ async def test_without_a_service_a_write_fails_at_once_and_is_never_run(connect:
     assert ran == [2]
 
 
-async def test_a_read_waits_a_while_for_a_service_that_is_started(
+async def test_a_read_waits_a_while_for_a_service_to_start(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rpc_client, "SOMEBODY_WITHIN_SECONDS", 8.0)  # the machine may be busy
@@ -281,7 +281,7 @@ async def test_once_a_service_has_been_gone_for_a_while_its_reads_fail_at_once(
             await caller.request(Echo(text="still nobody?"), timeout=60)
 
 
-async def test_a_handler_asks_on_under_the_deadline_of_its_own_request(connect: Connect) -> None:
+async def test_a_handlers_own_requests_share_its_deadline(connect: Connect) -> None:
     inner = RpcClient()
     left: list[float] = []
 
@@ -420,7 +420,7 @@ async def test_a_read_fails_soon_when_its_connection_does_not_come_back(
         proxy.refuse(False)
 
 
-async def test_a_frozen_broker_keeps_nobody_past_the_deadline(
+async def test_with_a_frozen_broker_requests_still_end_at_their_deadline(
     connect: Connect, rabbitmq_url: str
 ) -> None:
     async with proxy_to(rabbitmq_url) as (proxy, url):
@@ -440,7 +440,7 @@ async def test_a_frozen_broker_keeps_nobody_past_the_deadline(
         assert time.monotonic() - began < topology.REQUEST_DEADLINE_SECONDS / 2
 
 
-async def test_a_stopping_replica_answers_what_it_has_got_and_another_does_the_rest(
+async def test_a_stopping_replica_finishes_its_requests_and_another_does_the_rest(
     connect: Connect,
 ) -> None:
     begun = asyncio.Event()
@@ -521,7 +521,7 @@ async def test_a_caller_learns_soon_that_the_only_replica_has_died_with_its_requ
         proxy.refuse(False)
 
 
-async def test_what_a_dying_replica_had_fails_soon_and_reads_are_asked_elsewhere(
+async def test_a_dead_replicas_writes_fail_soon_and_its_reads_are_sent_elsewhere(
     connect: Connect, rabbitmq_url: str
 ) -> None:
     async def never(_: object) -> object:
@@ -553,7 +553,7 @@ async def test_what_a_dying_replica_had_fails_soon_and_reads_are_asked_elsewhere
         proxy.refuse(False)
 
 
-async def test_a_frozen_replica_gets_nothing_more_and_what_it_was_to_read_is_read_elsewhere(
+async def test_a_frozen_replica_gets_no_more_requests_and_its_reads_are_sent_elsewhere(
     connect: Connect, rabbitmq_url: str
 ) -> None:
     async def known(count: int) -> None:
@@ -612,7 +612,7 @@ async def test_a_caller_tells_when_each_service_has_answered_last(connect: Conne
     assert caller.answered_ago()["nobody"] is None
 
 
-async def test_what_is_lost_with_a_process_holds_back_nothing_that_comes_after(
+async def test_requests_lost_with_a_process_do_not_delay_later_ones(
     connect: Connect,
 ) -> None:
     taken = 0
@@ -648,7 +648,7 @@ async def test_what_is_lost_with_a_process_holds_back_nothing_that_comes_after(
             await request
 
 
-async def test_slow_answers_hold_back_the_rest_of_their_type_for_a_second_only(
+async def test_slow_answers_delay_others_of_their_type_by_at_most_a_second(
     connect: Connect,
 ) -> None:
     taken: list[int] = []
@@ -675,7 +675,7 @@ async def test_slow_answers_hold_back_the_rest_of_their_type_for_a_second_only(
     assert await asyncio.gather(*slow) == [0] * len(slow)
 
 
-async def test_a_batch_that_is_held_up_holds_back_the_next_for_a_second_only(
+async def test_a_stuck_batch_delays_the_next_by_at_most_a_second(
     connect: Connect,
 ) -> None:
     begun, release = asyncio.Event(), asyncio.Event()

@@ -47,7 +47,7 @@ MONGODB = [
 
 @pytest.fixture(scope="module")
 async def alone(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[str]:
-    """The address of a mongod that is no replica set."""
+    """The address of a mongod that is not in a replica set."""
     port = ports.find_free()
     program = await asyncio.create_subprocess_exec(
         *(mongod.find() or "mongod", "--port", str(port), "--bind_ip", "127.0.0.1"),
@@ -98,7 +98,7 @@ async def said(places: dict[str, str]) -> dict[str, str]:
         *(("MONGODB_URI", *row) for row in MONGODB),
     ],
 )
-async def test_a_server_of_no_use_is_one_sentence_that_names_its_setting(
+async def test_an_unusable_server_is_one_sentence_that_names_its_setting(
     places: dict[str, str], said: dict[str, str], variable: str, url: str, reason: str
 ) -> None:
     sentence = said[url]
@@ -109,7 +109,7 @@ async def test_a_server_of_no_use_is_one_sentence_that_names_its_setting(
     assert "\n" not in sentence
 
 
-async def test_servers_as_they_should_be_pass(system: System) -> None:
+async def test_usable_servers_pass(system: System) -> None:
     await check_rabbitmq(system.environment["RABBITMQ_URL"])
     await check_mongodb(system.environment["MONGODB_URI"])
 
@@ -132,7 +132,7 @@ def test_a_url_is_shown_without_its_password_and_options(url: str, as_shown: str
     assert shown(url) == as_shown
 
 
-def test_what_the_driver_said_is_told_to_those_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_drivers_message_is_shown_at_log_level_debug(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = Unusable("the sentence")
     refused.__cause__ = ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed")
 
@@ -143,7 +143,7 @@ def test_what_the_driver_said_is_told_to_those_who_ask(monkeypatch: pytest.Monke
     )
 
 
-def test_what_has_no_clause_of_its_own_is_said_as_the_driver_says_it() -> None:
+def test_an_error_without_a_sentence_shows_the_drivers_message() -> None:
     sentence = why("MONGODB_URI", "mongodb://host/", AutoReconnect("never seen before"))
 
     assert sentence == (

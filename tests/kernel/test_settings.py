@@ -29,7 +29,7 @@ def test_settings_are_read_and_defaults_kept() -> None:
     assert read(Settings, {"API_KEY": "k", "PORT": "9"}).port == 9
 
 
-def test_every_fault_is_named_at_once_without_its_value() -> None:
+def test_all_bad_settings_are_named_at_once_without_their_values() -> None:
     with pytest.raises(BadSettings) as bad:
         read(Settings, {"PORT": "s3cret"})
     assert "API_KEY is not set" in str(bad.value)
@@ -63,12 +63,12 @@ class Forms(msgspec.Struct, frozen=True, kw_only=True):
         ("LOG_LEVEL", "DEBUG"),
     ],
 )
-def test_what_has_its_form_is_taken_as_it_is(variable: str, value: str) -> None:
+def test_a_well_formed_setting_is_accepted(variable: str, value: str) -> None:
     assert getattr(read(Forms, {variable: value}), variable.lower()) == value
 
 
 def refusal(kind: type[msgspec.Struct], environment: dict[str, str]) -> str:
-    """Return what is said when `environment` is no `kind`."""
+    """Return the error message if `environment` does not fit `kind`."""
     with pytest.raises(BadSettings) as bad:
         read(kind, environment)
     return str(bad.value)
@@ -91,7 +91,7 @@ def refusal(kind: type[msgspec.Struct], environment: dict[str, str]) -> str:
         ("LOG_LEVEL", "s3cret", "DEBUG, INFO, WARNING, ERROR or CRITICAL"),
     ],
 )
-def test_what_has_not_is_one_sentence_that_says_what_is_expected(
+def test_a_malformed_setting_is_one_sentence_that_says_what_is_expected(
     variable: str, value: str, expected: str
 ) -> None:
     sentence = refusal(Forms, {variable: value})
@@ -137,7 +137,7 @@ def test_every_processs_settings_say_in_plain_words_what_they_expect(process: st
         assert "`" not in sentence
 
 
-def test_what_several_processes_read_is_checked_together_and_said_once() -> None:
+def test_settings_of_several_processes_are_checked_together_and_reported_once() -> None:
     given = {"PORT": "x", "LOG_LEVEL": "x", "UNRELATED": "x"}  # and no API_KEY
 
     with pytest.raises(BadSettings) as bad:

@@ -9,7 +9,7 @@ from cartwheel.kernel._core import telemetry
 GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def test_a_given_trace_goes_on_and_a_malformed_one_starts_anew() -> None:
+def test_a_given_trace_continues_and_a_malformed_one_is_replaced() -> None:
     assert telemetry.continue_trace(GIVEN) == "0af7651916cd43dd8448eb211c80319c"
     assert telemetry.traceparent().split("-")[1] == "0af7651916cd43dd8448eb211c80319c"
     started = telemetry.continue_trace("00-zz-b7-01\r\nX: y")
