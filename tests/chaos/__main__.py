@@ -1,7 +1,7 @@
 """The long form: `make chaos SEED=7 ROUNDS=10`, or `python -m tests.chaos`.
 
-Each round has a seed of its own, SEED and the numbers after it; `SEED=8 ROUNDS=1` is the second
-round of `SEED=7` again. The folder of a red round stays.
+The rounds' seeds are SEED and the numbers after it, so `SEED=8 ROUNDS=1` repeats the second round
+of `SEED=7`. The folder of a failed round is kept.
 """
 
 import asyncio
@@ -27,14 +27,17 @@ CRASHES_A_ROUND = 4
 
 
 def crashes_of(seed: int) -> list[tuple[str, str]]:
-    """Return the named points of a round; nine rounds in a row go through all of them."""
+    """Return the crash points of a round. Nine consecutive rounds cover all of them."""
     first = seed * CRASHES_A_ROUND
     return [CRASHES[(first + number) % len(CRASHES)] for number in range(CRASHES_A_ROUND)]
 
 
 def plan_of(seed: int, *, jumping_clocks: bool) -> Plan:
-    """Return a round: in each third one every process runs twice, otherwise one of them; in each
-    second one MongoDB has three members."""
+    """Return the plan of a round.
+
+    In every third round all processes run twice, otherwise only one of them. In every second round
+    MongoDB has three members.
+    """
     numbers = dict.fromkeys(OWN if seed % 3 == 0 else [OWN[seed % len(OWN)]], 2)
     names = [
         copy.name
@@ -63,7 +66,7 @@ def plan_of(seed: int, *, jumping_clocks: bool) -> Plan:
         numbers=numbers,
         replicated=replicated,
         jumping_clocks=jumping_clocks,
-        # What was noted with a clock that was ahead is due that much later.
+        # Times written with a clock that was ahead are due that much later.
         quiet_within=240 + (max(schedule.JUMPS) if jumping_clocks else 0),
     )
 
@@ -104,7 +107,7 @@ def main() -> None:
     rounds = int(os.environ.get("ROUNDS") or 3)
     try:
         sys.exit(asyncio.run(run(seed, rounds)))
-    except KeyboardInterrupt:  # everything that ran has been stopped
+    except KeyboardInterrupt:  # all processes have been stopped
         sys.exit(130)
 
 

@@ -1,5 +1,7 @@
-"""One of many fails for as long as the fault lasts. The others must not notice, which can only be
-seen meanwhile: what was held up is done once all is healed."""
+"""One item of many fails for as long as the fault lasts, and the others must not be affected.
+
+That can be seen only during the fault, because delayed work is done after everything is healed.
+"""
 
 import asyncio
 import contextlib
@@ -27,20 +29,20 @@ from .rig import Rig
 Result = TypeVar("Result")
 
 DEATHS = 4
-"""Of readers, until RabbitMQ takes the event away; 21 would take minutes."""
+"""Crashes of the consumer until RabbitMQ dead-letters the event. 21 would take minutes."""
 
 DEAD_WITHIN = 120.0
-"""Seconds. What dies often is started again after 15 s only."""
+"""Seconds. A process that dies often is restarted only after 15 s."""
 
 SETTLED = 3.0
-"""Seconds after which RabbitMQ has written what was declared (docs/operations.md)."""
+"""Seconds after which RabbitMQ has written its declarations to disk (docs/operations.md)."""
 
 SOON = timedelta(seconds=20)
-"""A job looks every few seconds, and the machine is busy."""
+"""A job runs every few seconds, and the machine is busy."""
 
 
 def event_kills_its_reader(service: str) -> Fault:
-    """It is dead-lettered alone, and replayed once the cause is gone."""
+    """Only this event is dead-lettered. It is replayed when the cause is gone."""
 
     async def run(rig: Rig) -> None:
         async with _channel(rig) as channel:
@@ -59,14 +61,16 @@ def event_kills_its_reader(service: str) -> Fault:
             replayed = await cartwheel(rig.system, "dlq", "replay", killer)
             assert replayed.status == 0, replayed.errors
         if dead != [killer]:
-            raise Harm(6, f"{killer} killed {service} {DEATHS} times; dead-lettered were {dead}")
+            raise Harm(6, f"{killer} crashed {service} {DEATHS} times; dead-lettered: {dead}")
 
-    return Fault(f"an event kills {service} whenever it is read", run)
+    return Fault(f"an event crashes {service} whenever it is read", run)
 
 
 def retries_are_refused(service: str, seconds: float, *, full: bool) -> Fault:
-    """All events of a service fail, and RabbitMQ does not take the copies for the retry queue:
-    because it is full, or because that queue is missing."""
+    """All events of a service fail, and RabbitMQ refuses the copies for the retry queue.
+
+    Either RabbitMQ is full, or that queue is missing.
+    """
 
     async def run(rig: Rig) -> None:
         async with contextlib.AsyncExitStack() as stack:
@@ -83,7 +87,7 @@ def retries_are_refused(service: str, seconds: float, *, full: bool) -> Fault:
 
 
 def one_payment_fails() -> Fault:
-    """The provider fails whenever one payment is to be canceled, and another one refunded."""
+    """The provider always fails to cancel one payment, and to refund another."""
 
     async def run(rig: Rig) -> None:
         await behave(rig)
@@ -115,13 +119,13 @@ def one_payment_fails() -> Fault:
             ]
         await behave(rig)
         if held_up:
-            raise Harm(3, f"while {failing} failed, nobody looked after {held_up}")
+            raise Harm(3, f"while {failing} failed, {held_up} had to wait")
 
-    return Fault("the provider fails on one payment, for as long as it is asked", run)
+    return Fault("the provider fails on one payment at every attempt", run)
 
 
 def most_mail_fails(seconds: float) -> Fault:
-    """SES fails on all mail but that to one customer, and is well itself."""
+    """SES is up, but fails on all mail except that to one customer."""
 
     async def run(rig: Rig) -> None:
         async with mongodb.connect(rig.system.environment["MONGODB_URI"], process="tests") as to:
@@ -136,9 +140,9 @@ def most_mail_fails(seconds: float) -> Fault:
             )
             rig.ses.recover()
         if waiting and not sent:
-            raise Harm(7, f"SES failed on mail to {others}, and {spared} got none either")
+            raise Harm(7, f"SES failed on mail to {others}, but {spared} got none either")
 
-    return Fault(f"SES fails on most mail for {seconds:.0f} s, and not on one customer's", run)
+    return Fault(f"SES fails on most mail for {seconds:.0f} s, but not on one customer's", run)
 
 
 def mail_is_refused(seconds: float) -> Fault:
@@ -183,7 +187,7 @@ async def _channel(rig: Rig) -> AsyncGenerator[AbstractChannel]:
 
 
 async def _make_deadly(rig: Rig, channel: AbstractChannel, service: str) -> str:
-    """Have one event that is on its way to `service` kill whoever reads it; return its id."""
+    """Make an event that is on its way to `service` crash its consumer; return its id."""
     queue = await channel.get_queue(topology.event_queue(service), ensure=False)
     await channel.set_qos(prefetch_count=1)
     taken: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
@@ -197,7 +201,7 @@ async def _make_deadly(rig: Rig, channel: AbstractChannel, service: str) -> str:
         await queue.cancel(tag)
     killer = str(message.message_id)
     rig.mischief.begin(killer)
-    # RabbitMQ's own headers would count as a client's.
+    # Without RabbitMQ's own headers, which would count as a client's.
     headers = {name: value for name, value in message.headers.items() if name[:2] != "x-"}
     await channel.default_exchange.publish(as_published(wire.copy_of(message, headers)), queue.name)
     await message.ack()
@@ -213,7 +217,7 @@ async def _holds(
 
 
 async def _dead_letters(rig: Rig, service: str) -> list[str]:
-    """Return the ids of the events that are dead-lettered."""
+    """Return the ids of the service's dead-lettered events."""
     listed = await cartwheel(rig.system, "dlq", "list", "--service", service, "--json")
     assert listed.status == 0, listed.errors
     return [letter["id"] for letter in msgspec.json.decode(listed.output)]
@@ -221,7 +225,7 @@ async def _dead_letters(rig: Rig, service: str) -> list[str]:
 
 @contextlib.asynccontextmanager
 async def _missing(rig: Rig, queue: str) -> AsyncGenerator[None]:
-    """For as long as this is open, there is no `queue`, which must be empty."""
+    """Delete `queue`, which must be empty, for as long as the body runs."""
     async with _channel(rig) as channel:
         await _soon(lambda: _holds(channel, queue, most=0))
         await channel.queue_delete(queue)
@@ -234,7 +238,7 @@ async def _missing(rig: Rig, queue: str) -> AsyncGenerator[None]:
 async def _lastingly(
     rig: Rig, payments: AsyncCollection[mongodb.Document], query: dict[str, Any], *, on: str
 ) -> str:
-    """Have the provider fail the step `on` of one payment that matches, and return its id."""
+    """Make the provider fail the step `on` of one matching payment; return the payment's id."""
 
     async def look() -> str:
         found = await payments.find_one(query, {"_id": 1})

@@ -1,6 +1,6 @@
-"""Clocks that jump: libfaketime, loaded into a process, adds what a file says to its wall clock.
+"""Clocks that jump: libfaketime, loaded into a process, adds a file's number to its wall clock.
 
-The monotonic clock stays true, as it does where an administrator or NTP sets a clock.
+The monotonic clock is not affected, just as when an administrator or NTP sets a clock.
 """
 
 import contextlib
@@ -15,30 +15,30 @@ from cartwheel.local import packages
 from cartwheel.local.console import Console
 
 CACHED = 1
-"""Seconds for which a process may not notice that its file has changed."""
+"""Seconds until a process notices that its file has changed."""
 
 _LIBRARY = "/usr/lib/*/faketime/libfaketime.so.1"
 _LEFT_BY_THE_KILLED = ("/dev/shm/faketime_shm_*", "/dev/shm/sem.faketime_sem_*")  # noqa: S108
-"""Ends in the id of the process, and is removed by none that is killed."""
+"""Files that end in the id of a process. A killed process does not remove them."""
 
 
 def install(console: Console) -> None:
     """Provide libfaketime.
 
     Raises:
-        Missing: it is not there and cannot be installed from here.
+        Missing: it is missing and cannot be installed automatically.
     """
     if not glob.glob(_LIBRARY):
         packages.install({"libfaketime": "clocks that jump"}, console)
 
 
 class Clocks(msgspec.Struct, frozen=True):
-    """`folder` holds a file for each process: what its clock is ahead, in seconds."""
+    """`folder` has a file per process, with the seconds by which its clock is ahead."""
 
     folder: Path
 
     def environment(self, process: str) -> dict[str, str]:
-        """Return what `process` needs in its environment, so that its clock can be set."""
+        """Return the variables that `process` needs so that its clock can be set."""
         (library,) = glob.glob(_LIBRARY)
         self.set(process, 0)
         return {
@@ -49,10 +49,10 @@ class Clocks(msgspec.Struct, frozen=True):
         }
 
     def set(self, process: str, ahead: float) -> None:
-        """Set the clock of `process` to be `ahead` so many seconds, from within `CACHED` on."""
+        """Set the clock of `process` `ahead` by this many seconds. It takes up to `CACHED`."""
         new = self._file(process).with_suffix(".new")
         new.write_text(f"{ahead:+.3f}\n")
-        new.replace(self._file(process))  # at once: never half a line
+        new.replace(self._file(process))  # atomic: nobody reads half a line
 
     def _file(self, process: str) -> Path:
         return self.folder / process

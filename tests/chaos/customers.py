@@ -1,5 +1,7 @@
-"""Customers who behave as good clients do: the same request again, under the same key, until
-there is an answer; and who note everything."""
+"""Customers who behave like good clients, and record everything.
+
+They repeat a request with the same key until there is an answer.
+"""
 
 import asyncio
 import random
@@ -15,20 +17,20 @@ from ..journeys.shop import ADDRESS, DECLINED_CARD, Customer, Shop, by_card, ope
 from .history import Call, History
 
 PATIENCE = 150.0
-"""Seconds for which a customer repeats a request; after that the system counts as stuck."""
+"""Seconds for which a customer repeats a request. After that the system counts as stuck."""
 
 ANSWER_LIMIT = 30.0
-"""Seconds until a customer hangs up. The system promises to answer long before."""
+"""Seconds until a customer closes the connection. The system promises an answer long before."""
 
 PAUSE = 0.4
 SETTLED = 3.0
-"""RabbitMQ writes what was declared a little later (docs/operations.md); until then it stays up."""
+"""RabbitMQ writes declarations a little later (docs/operations.md). Until then it must stay up."""
 
 _UNDECIDED = "payment_in_progress"
 
 
 class Buyer:
-    """One customer, with requests and moods of their own; several may share an account."""
+    """One customer with their own random choices. Several may share an account."""
 
     def __init__(
         self,
@@ -50,7 +52,7 @@ class Buyer:
         self._random = random.Random(f"{seed}/{name}")  # noqa: S311 repeatable, not secret
 
     async def buy_until(self, closing: asyncio.Event, *, most: int, think: float) -> None:
-        """Buy again and again, `most` times at most, and finish what was begun."""
+        """Buy repeatedly, at most `most` times, and finish the last purchase."""
         for _ in range(most):
             if closing.is_set():
                 return
@@ -96,7 +98,7 @@ class Buyer:
         """Do nothing more about the order."""
 
     async def look_after_the_shop(self, closing: asyncio.Event, products: list[Any]) -> None:
-        """As an administrator, describe products anew every now and then."""
+        """As an administrator, change the descriptions of products from time to time."""
         while not closing.is_set():
             product = self._random.choice(products)
             body = {"description": f"described at {time.time():.0f}"}
@@ -104,11 +106,11 @@ class Buyer:
             await asyncio.sleep(1)
 
     async def cancel_sale(self, order: Any) -> None:
-        """As an administrator, cancel what somebody has bought."""
+        """As an administrator, cancel somebody's paid order."""
         await self._cancel(order, reason="sold by mistake")
 
     async def confirm_cash(self, payment: Any) -> None:
-        """As an administrator, say that the cash is there."""
+        """As an administrator, confirm that the cash was received."""
         await self._insist("POST", f"/payments/{payment['id']}/confirm")
 
     async def _place_order(self) -> Any | None:
@@ -119,7 +121,7 @@ class Buyer:
         ]
         key = f"{self.name}-{secrets.token_hex(6)}"
         body = {"items": items}
-        if self._random.random() < 0.08:  # an impatient one, who clicks twice
+        if self._random.random() < 0.08:  # an impatient customer, who clicks twice
             first, second = await asyncio.gather(
                 self._insist("POST", "/orders", body, key=key),
                 self._insist("POST", "/orders", body, key=key),
@@ -133,12 +135,12 @@ class Buyer:
             await self._insist("POST", "/orders", body, key=key)
         if self._random.random() < 0.05:  # somebody else drew the same key
             await (self._stranger or self).reuse(key, "/orders", body)
-        if self._random.random() < 0.05:  # a client that takes one key for two orders
+        if self._random.random() < 0.05:  # a client that uses one key for two orders
             await self.reuse(key, "/orders", {"items": [{**items[0], "quantity": 4}]})
         return answered.answer
 
     async def reuse(self, key: str, path: str, body: Any) -> None:
-        """Send `body` under a key that has been used, by this customer or another."""
+        """Send `body` with a key that this customer or another has used before."""
         await self._insist("POST", path, body, key=key)
 
     async def _pay(self, order: Any, method: Mapping[str, Any]) -> Any | None:
@@ -161,7 +163,7 @@ class Buyer:
     async def _insist(
         self, method: str, path: str, body: Any = None, *, key: str | None = None
     ) -> Call | None:
-        """Ask until there is an answer that asking again would not change; None if none comes."""
+        """Repeat the request until there is a final answer; None if there is none."""
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             call = await self._call(method, path, body, key)
@@ -222,7 +224,7 @@ _OUT_OF_100 = (44, 15, 6, 10, 8, 6, 6, 5)
 
 
 async def put_up_products(admin: Customer) -> list[Any]:
-    """Return new products: some plenty, some that will be sold out."""
+    """Return new products: some with much stock, some that will sell out."""
     stocks = (100_000, 100_000, 100_000, 5_000, 100, 10)
     return [
         (
@@ -247,13 +249,13 @@ async def accounts(shop: Shop, count: int) -> list[Customer]:
 async def trading(
     url: str, history: History, *, seed: int, customers: int, purchases: int, think: float
 ) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
-    """Have customers buy while the body runs, with an administrator who looks after the shop.
+    """Let customers buy, and an administrator run the shop, while the body runs.
 
-    Yields what lets them finish what they have begun, and returns when they have.
+    Yields a function that lets them finish their purchases, and returns when they have.
 
     Args:
-        purchases: of each customer, at most.
-        think: seconds between two of them, on average.
+        purchases: the largest number for each customer.
+        think: average seconds between two purchases.
     """
     async with open_shop(url) as shop:
         admin = await shop.admin()

@@ -1,4 +1,4 @@
-"""All that is to be known after a round: databases, the provider's ledger, mail, parked events."""
+"""The evidence after a round: databases, the provider's ledger, mail, dead-lettered events."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ Document = dict[str, Any]
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Documents by their id; `mailed` as the mail service took them, `healed` in Unix time."""
+    """Documents by id. `mailed` is the mail that SES accepted; `healed` is in Unix time."""
 
     calls: list[Call]
     healed: float
@@ -27,7 +27,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     mails: dict[str, Document]
     ledger: list[Document]
     mailed: list[Document]
-    parked: list[Document]
+    dead_letters: list[Document]
 
 
 async def collect(system: System, history: History) -> Evidence:
@@ -47,7 +47,7 @@ async def collect(system: System, history: History) -> Evidence:
             mails=await all_of("notifications", "mail"),
             ledger=await ledger(system),
             mailed=await _mailed(environment["AWS_ENDPOINT_URL"]),
-            parked=await _parked(environment["RABBITMQ_URL"]),
+            dead_letters=await _dead_letters(environment["RABBITMQ_URL"]),
         )
 
 
@@ -65,8 +65,8 @@ async def _mailed(endpoint: str) -> list[Document]:
     ]
 
 
-async def _parked(url: str) -> list[Document]:
-    """Look at the parked messages; they go back when the connection closes."""
+async def _dead_letters(url: str) -> list[Document]:
+    """Fetch the dead letters. They are requeued when the connection closes."""
     found: list[Document] = []
     async with await connect_any(url) as connection, connection.channel() as channel:
         for service in SERVICES:

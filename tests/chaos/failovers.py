@@ -1,4 +1,4 @@
-"""What is done to a MongoDB of three members."""
+"""Faults of a MongoDB replica set with three members."""
 
 import asyncio
 
@@ -24,8 +24,10 @@ def kill_primary(seconds: float) -> Fault:
 
 
 def roll_back(alone: float) -> Fault:
-    """Kill both secondaries, and the primary that is left `alone` so many seconds later: what only
-    it has written is rolled back when it comes back to the others."""
+    """Kill both secondaries, and the primary after `alone` seconds.
+
+    The writes that only the primary had are rolled back when it rejoins the others.
+    """
 
     async def run(rig: Rig) -> None:
         members = _of(rig)
@@ -56,11 +58,11 @@ def step_down(seconds: int) -> Fault:
     async def run(rig: Rig) -> None:
         await _of(rig).step_down(seconds=seconds)
 
-    return Fault(f"the primary gives way for {seconds} s", run)
+    return Fault(f"the primary steps down for {seconds} s", run)
 
 
 def stop_primary(seconds: float) -> Fault:
-    """SIGSTOP: the others elect another, and the old one learns of it when it continues."""
+    """SIGSTOP: the others elect a new primary, and the old one notices when it continues."""
 
     async def run(rig: Rig) -> None:
         members = _of(rig)

@@ -1,4 +1,4 @@
-"""What is done to the running system, drawn from a seed so that a round can be had again."""
+"""The faults that are injected into the running system. A seed makes a round repeatable."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ Run = Callable[[Rig], Awaitable[None]]
 READY_WITHIN = 60.0
 CRASH_WITHIN = 12.0
 COPY = "x-copy"
-"""The header of an event that `disorder` has given back."""
+"""The header of an event that `disorder` has published again."""
 
 _REACHED: dict[str, tuple[str, ...]] = {
     "gateway": ("send",),
@@ -41,7 +41,7 @@ _REACHED: dict[str, tuple[str, ...]] = {
     "payments": ("commit", "publish", "ack", "send", "reply"),
     "notifications": ("commit", "publish", "ack"),
 }
-"""Which of the kernel's steps each process takes in the course of a purchase."""
+"""The kernel's crash points that each process passes during a purchase."""
 
 CRASHES = [
     (process, point)
@@ -69,7 +69,7 @@ _PROVIDER = (
 
 
 class Harm(Exception):
-    """A fault harmed what it must not: the number of the promise, and what is wrong."""
+    """A fault had an effect that it must not have: the number of the promise, and what is wrong."""
 
     def __init__(self, promise: int, what: str) -> None:
         super().__init__(what)
@@ -77,19 +77,21 @@ class Harm(Exception):
 
 
 class NotNow(Exception):
-    """What a fault needs is not there: no mail is due, say. The round goes on without it."""
+    """The fault is not possible now: no mail is due, say. The round continues without it."""
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """`what` says it in a line; `run` returns when the worst is over, and may raise `Harm`
-    or `NotNow`."""
+    """A fault, described by the line `what`.
+
+    `run` injects it, returns when the worst is over, and may raise `Harm` or `NotNow`.
+    """
 
     what: str
     run: Run
 
 
 def kill(name: str, *, wait: bool = True) -> Fault:
-    """Kill `name`; unless told to `wait`, go on before it is back."""
+    """Kill `name`; with `wait`, return only when it is back."""
 
     async def run(rig: Rig) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -109,7 +111,7 @@ def restart(name: str) -> Fault:
 
 
 def crash(name: str, point: str, count: int) -> Fault:
-    """Start `name` anew, to kill itself the `count`th time it gets to `point`."""
+    """Restart `name` so that it kills itself when it reaches `point` for the `count`th time."""
 
     async def run(rig: Rig) -> None:
         rig.supervisor.next_time(name, {"CRASH_AT": f"{point}:{count}"})
@@ -122,7 +124,7 @@ def crash(name: str, point: str, count: int) -> Fault:
                 while _pid(rig, name) == armed:  # noqa: ASYNC110 there is no event to wait for
                     await asyncio.sleep(0.05)
                 await rig.supervisor.ready(name)
-        if _pid(rig, name) == armed:  # it never got there: disarm it
+        if _pid(rig, name) == armed:  # it has not reached the point: disarm it
             with contextlib.suppress(ProcessLookupError):
                 await rig.supervisor.kill(name)
             await _ready(rig, name)
@@ -161,7 +163,7 @@ def freeze(process: str | None, part: str, seconds: float) -> Fault:
 
 
 def break_off(process: str | None, part: str, seconds: float) -> Fault:
-    """What was sent in the last `seconds` is lost with the connection."""
+    """Lose the data sent in the last `seconds`, and then the connection."""
 
     async def run(rig: Rig) -> None:
         for proxy in rig.between(process, part):
@@ -175,7 +177,7 @@ def break_off(process: str | None, part: str, seconds: float) -> Fault:
 
 
 def lose_what_is_sent(process: str | None, part: str, seconds: float) -> Fault:
-    """What comes still arrives and is worked on; what is sent is lost, and then the connection."""
+    """Lose only the sent data, and then the connection. Received data arrives and is processed."""
 
     async def run(rig: Rig) -> None:
         for proxy in rig.between(process, part):
@@ -199,7 +201,7 @@ def step_down(seconds: int) -> Fault:
 
 
 def disorder(service: str, seconds: float) -> Fault:
-    """About half of the events for `service` reach it twice, late and in any order."""
+    """Deliver about half of the events for `service` twice, late and in any order."""
 
     async def run(rig: Rig) -> None:
         name = topology.event_queue(service)
@@ -209,7 +211,7 @@ def disorder(service: str, seconds: float) -> Fault:
         async def hold(message: AbstractIncomingMessage) -> None:
             held.append(message)
 
-        async def give_back(channel: AbstractChannel) -> None:
+        async def republish(channel: AbstractChannel) -> None:
             taken = [
                 message for message in held for _ in range(1 if COPY in message.headers else 2)
             ]
@@ -230,15 +232,15 @@ def disorder(service: str, seconds: float) -> Fault:
             until = time.monotonic() + seconds
             while time.monotonic() < until:
                 await asyncio.sleep(dice.uniform(0.1, 1.5))
-                await give_back(channel)
+                await republish(channel)
             await queue.cancel(tag)
-            await give_back(channel)
+            await republish(channel)
 
     return Fault(f"events for {service} come twice and in disorder for {seconds:.1f} s", run)
 
 
 def alarm(seconds: float) -> Fault:
-    """RabbitMQ is out of memory: it accepts nothing more until that is over."""
+    """Raise RabbitMQ's memory alarm: it accepts no messages until the alarm is cleared."""
 
     async def run(rig: Rig) -> None:
         async with rabbitmq_full(rig.supervisor):
@@ -254,11 +256,11 @@ def provider(count: int, seconds: float) -> Fault:
                 for kind in kinds:
                     await spoil(rig, kind=kind, on=on, count=count, seconds=seconds)
 
-    return Fault(f"the provider errs in every way, {count} times each, {seconds:.0f} s", run)
+    return Fault(f"the provider fails in every way, {count} times each, {seconds:.0f} s", run)
 
 
 def stop_and_continue(name: str, seconds: float) -> Fault:
-    """SIGSTOP: its connections stay open, and nothing is answered."""
+    """SIGSTOP: the connections stay open, but nothing is answered."""
 
     async def run(rig: Rig) -> None:
         group = _pid(rig, name)  # the leader of its session
@@ -275,7 +277,7 @@ def stop_and_continue(name: str, seconds: float) -> Fault:
 
 
 def clock_jumps(service: str, ahead: float, seconds: float) -> Fault:
-    """The clock of all copies is wrong for so long, and half-way one of them dies."""
+    """Set the clock of all replicas wrong for `seconds`, and kill one of them half-way."""
 
     async def run(rig: Rig) -> None:
         assert rig.clocks is not None
@@ -293,7 +295,7 @@ def clock_jumps(service: str, ahead: float, seconds: float) -> Fault:
 
 
 def ses_fails(answer: Answer, seconds: float) -> Fault:
-    """At every mail, and at the probe."""
+    """SES gives this answer to every mail and to the probe."""
 
     async def run(rig: Rig) -> None:
         rig.ses.mail = rig.ses.probe = answer
@@ -304,11 +306,11 @@ def ses_fails(answer: Answer, seconds: float) -> Fault:
 
 
 def webhooks_lie(seconds: float) -> Fault:
-    """Signed webhooks tell of payments what does not match them, and what no payment does."""
+    """Send signed webhooks that do not match their payments, or report impossible events."""
 
     async def run(rig: Rig) -> None:
         environment = rig.system.environment
-        await spoil(rig, kind="drop", count=5)  # these await a verdict, and nothing is charged
+        await spoil(rig, kind="drop", count=5)  # these payments have no verdict and no charge
         until = time.monotonic() + seconds
         async with (
             mongodb.connect(environment["MONGODB_URI"], process="tests") as to,
@@ -324,7 +326,7 @@ def webhooks_lie(seconds: float) -> Fault:
                             data=body,
                             headers={"Simulator-Signature": signature},
                         ):
-                            pass  # whatever it is answered, nothing of it may be believed
+                            pass  # whatever the answer is, the webhook must not be trusted
                 await asyncio.sleep(0.1)
 
     return Fault(f"signed webhooks lie for {seconds:.1f} s", run)
@@ -357,7 +359,7 @@ def time_passes(seconds: float) -> Fault:
 
 
 async def heal(rig: Rig) -> None:
-    """Stop all faults, and return when every process and part is ready again."""
+    """Stop all faults, and return when every process and dependency is ready again."""
     for proxy in rig.proxies.values():
         proxy.refuse(False)
         proxy.thaw()
@@ -372,8 +374,10 @@ async def heal(rig: Rig) -> None:
 async def inject(
     rig: Rig, faults: list[Fault], history: History, dice: random.Random
 ) -> list[Violation]:
-    """Do `faults` one after the other, with some time to suffer from each; return what they harmed
-    and must not."""
+    """Inject `faults` one after the other, with time for their effects.
+
+    Return the effects that they must not have.
+    """
     found: list[Violation] = []
     for fault in faults:
         await asyncio.sleep(dice.uniform(0.8, 2.0))
@@ -400,12 +404,12 @@ def _pid(rig: Rig, name: str) -> int | None:
 
 
 async def spoil(rig: Rig, **fault: object) -> None:
-    """Have the provider misbehave; docs/simulator.md says how."""
+    """Make the provider fail. docs/simulator.md describes the faults."""
     await _simulator(rig, "POST", fault)
 
 
 async def behave(rig: Rig) -> None:
-    """Have the provider do everything properly again."""
+    """End all faults of the provider."""
     await _simulator(rig, "DELETE")
 
 

@@ -1,4 +1,4 @@
-"""What was asked and answered, and what was done to the system: one JSON line each, in order."""
+"""The history of a round: requests with their answers, and injected faults, as JSON lines."""
 
 import time
 from pathlib import Path
@@ -8,9 +8,9 @@ import msgspec
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True, tag="call"):
-    """A request and what came of it; without an answer, `status` is None and `error` says why.
+    """A request and its answer. Without an answer, `status` is None and `error` says why.
 
-    `at` is when it was sent (Unix time), `took` the seconds until the answer.
+    `at` is the Unix time at which it was sent, `took` the seconds until the answer.
     """
 
     at: float
@@ -27,21 +27,21 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, tag="call"):
 
     @property
     def code(self) -> str | None:
-        """Return the problem document's code, if that is what was answered."""
+        """Return the code, if the answer is a problem document."""
         if self.status is None or self.status < 400 or self.answer is None:
             return None
         return self.answer["code"]
 
 
 class Injected(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
-    """Something done to the system on purpose."""
+    """An injected fault."""
 
     at: float
     what: str
 
 
 class History:
-    """Keeps everything in memory and, for whoever looks at a red run, in `file`."""
+    """Keeps everything in memory and, for the analysis of a failed run, in `file`."""
 
     def __init__(self, file: Path) -> None:
         self.calls: list[Call] = []

@@ -1,5 +1,8 @@
-"""Events that harm whoever handles them. This says when; `breaking/sitecustomize.py`, which runs in
-the services, looks into the folder and does the harm."""
+"""Events that harm their consumers.
+
+This module decides which. `breaking/sitecustomize.py`, which runs in the services, reads the folder
+and does the harm.
+"""
 
 import os
 from pathlib import Path
@@ -10,13 +13,13 @@ BREAKING = Path(__file__).parent / "breaking"
 
 
 class Mischief(msgspec.Struct, frozen=True):
-    """A file in `folder` stands for what is wrong: it bears the name of an event that kills its
-    reader, or of a service whose every event fails."""
+    """Each file in `folder` is a fault. Its name is the id of an event that crashes its consumer,
+    or the name of a service on whose events every handler fails."""
 
     folder: Path
 
     def environment(self) -> dict[str, str]:
-        """Return what a process needs in its environment to do the harm."""
+        """Return the variables that a process needs to do the harm."""
         self.folder.mkdir(exist_ok=True)
         return {"MISCHIEF": str(self.folder), "PYTHONPATH": with_breaking()}
 
@@ -32,5 +35,5 @@ class Mischief(msgspec.Struct, frozen=True):
 
 
 def with_breaking() -> str:
-    """Return a PYTHONPATH that has a process load `breaking/sitecustomize.py`."""
+    """Return a PYTHONPATH that makes a process load `breaking/sitecustomize.py`."""
     return f"{BREAKING}:{os.environ.get('PYTHONPATH', '')}"

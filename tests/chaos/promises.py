@@ -1,8 +1,7 @@
 """The promises that `cartwheel verify` cannot check, as pure functions of the evidence.
 
-They are about what customers asked and were answered, what the mail service took, and time. Each
-must hold once the system is quiet, whatever happened before. The numbers are those of
-docs/reliability.md.
+They are about customers' requests and answers, the mail that SES accepted, and time. Each must hold
+when the system is quiet, whatever happened before. The numbers are those of docs/reliability.md.
 """
 
 from collections import Counter, defaultdict
@@ -28,7 +27,7 @@ _EXPECTED_REFUSALS = (
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """A broken promise: its number, what is wrong, and the order concerned, if it is one's."""
+    """A broken promise: its number, what is wrong, and the order, if it concerns one."""
 
     promise: int
     what: str
@@ -39,16 +38,18 @@ Check = Callable[[Evidence], Iterable[Violation]]
 
 
 def accepted_orders_are_kept(evidence: Evidence) -> Iterator[Violation]:
-    """1: what a 201 said is what is stored."""
+    """1: an order answered with 201 is stored as answered."""
     for call in _answered(evidence, "POST", "/orders", 201):
         said = call.answer
         order = evidence.orders.get(said["id"])
         if order is None:
-            yield Violation(1, f"order {said['id']} was accepted and is gone", said["id"])
+            yield Violation(1, f"order {said['id']} was accepted, but is gone", said["id"])
             continue
         for field in ("number", "lines", "total", "user"):
             if order[field] != said[field]:
-                yield Violation(1, f"order's {field} is {order[field]}, not as said", said["id"])
+                yield Violation(
+                    1, f"order's {field} is {order[field]}, not as answered", said["id"]
+                )
 
 
 def accepted_payments_are_kept(evidence: Evidence) -> Iterator[Violation]:
@@ -67,18 +68,18 @@ def accepted_payments_are_kept(evidence: Evidence) -> Iterator[Violation]:
         said = call.answer
         payment = evidence.payments.get(said["id"])
         if payment is None:
-            yield Violation(1, f"payment {said['id']} was answered and is gone", said["order_id"])
+            yield Violation(1, f"payment {said['id']} was answered, but is gone", said["order_id"])
         elif payment["status"] not in after[said["status"]]:
-            what = f"payment {said['id']} was {said['status']} and is {payment['status']}"
+            what = f"payment {said['id']} was {said['status']}, but is {payment['status']}"
             yield Violation(1, what, said["order_id"])
         elif payment["amount"] != said["amount"]:
             yield Violation(1, f"payment {said['id']} has another amount", said["order_id"])
 
 
 def goods_go_where_the_payment_said(evidence: Evidence) -> Iterator[Violation]:
-    """1: the address that was accepted with a payment is its order's, once the order knows of it.
+    """1: the address accepted with a payment becomes the order's, when the order knows the payment.
 
-    All payments of an order are asked for with the same address.
+    All payments of an order are requested with the same address.
     """
     for call in _answered(evidence, "POST", "/payments", 201):
         said = call.answer
@@ -93,17 +94,17 @@ def goods_go_where_the_payment_said(evidence: Evidence) -> Iterator[Violation]:
 
 
 def cancellations_are_kept(evidence: Evidence) -> Iterator[Violation]:
-    """1: an order that was answered as canceled is."""
+    """1: an order that was answered as canceled is canceled."""
     for call in evidence.calls:
         if not call.path.endswith("/cancel") or call.status != 200:
             continue
         order = evidence.orders.get(call.answer["id"])
         if order is None or order["status"] != "CANCELED":
-            yield Violation(1, "an order was canceled and is not", call.answer["id"])
+            yield Violation(1, "an order was answered as canceled, but is not", call.answer["id"])
 
 
 def what_was_accepted_is_found(evidence: Evidence) -> Iterator[Violation]:
-    """1: a customer who was told of an order finds it at once."""
+    """1: a customer finds an accepted order at once."""
     for call in evidence.calls:
         if call.method == "GET" and call.status is not None and 400 <= call.status < 500:
             yield Violation(
@@ -112,7 +113,7 @@ def what_was_accepted_is_found(evidence: Evidence) -> Iterator[Violation]:
 
 
 def one_order_per_key(evidence: Evidence) -> Iterator[Violation]:
-    """1: a repeated request has made one order, and nobody has an order nobody asked for."""
+    """1: a repeated request makes one order, and every order was requested."""
     made: dict[tuple[str, str | None], set[str]] = defaultdict(set)
     for call in _answered(evidence, "POST", "/orders", 201):
         made[call.who, call.key].add(call.answer["id"])
@@ -121,12 +122,11 @@ def one_order_per_key(evidence: Evidence) -> Iterator[Violation]:
             yield Violation(1, f"key {key} made {len(orders)} orders", min(orders))
     asked = {(call.who, call.key) for call in evidence.calls if call.path == "/orders"}
     if len(evidence.orders) > len(asked):
-        yield Violation(1, f"{len(asked)} orders were asked for, {len(evidence.orders)} exist")
+        yield Violation(1, f"{len(asked)} orders were requested, {len(evidence.orders)} exist")
 
 
 def a_key_is_one_request_of_one_user(evidence: Evidence) -> Iterator[Violation]:
-    """1: under a key that made something, the same user gets nothing else; another user, what is
-    theirs."""
+    """1: a key always stands for the same order or payment of its user, never of another."""
     first: dict[tuple[str, str, str | None], Call] = {}
     owners: dict[str, str] = {}
     for call in evidence.calls:
@@ -136,7 +136,7 @@ def a_key_is_one_request_of_one_user(evidence: Evidence) -> Iterator[Violation]:
         if call.status == 201:
             owner = owners.setdefault(call.answer["id"], call.who)
             if owner != call.who:
-                yield Violation(1, f"key {call.key} gave away another user's", order_of(call))
+                yield Violation(1, f"key {call.key} returned another user's", order_of(call))
             first.setdefault(request, call)
         made = first.get(request)
         other = made is not None and call.body != made.body
@@ -146,7 +146,7 @@ def a_key_is_one_request_of_one_user(evidence: Evidence) -> Iterator[Violation]:
 
 
 def cash_is_paid_when_it_was_confirmed(evidence: Evidence) -> Iterator[Violation]:
-    """8: nobody but an administrator says that cash is there."""
+    """8: cash is PAID only if an administrator confirmed it."""
     confirmed = {
         call.path.split("/")[2] for call in evidence.calls if call.path.endswith("/confirm")
     }
@@ -156,16 +156,16 @@ def cash_is_paid_when_it_was_confirmed(evidence: Evidence) -> Iterator[Violation
             yield Violation(8, f"nobody confirmed the cash of {payment_id}", payment["order_id"])
 
 
-def nothing_is_parked(evidence: Evidence) -> Iterator[Violation]:
-    """6: no fault of these is an event's own."""
-    for parked in evidence.parked:
-        headers = parked["headers"]
-        what = f"{parked['queue']} holds {headers.get('cloudEvents_type')}: {headers.get('reason')}"
+def nothing_is_dead_lettered(evidence: Evidence) -> Iterator[Violation]:
+    """6: no event is dead-lettered, because none of these faults is an event's own."""
+    for letter in evidence.dead_letters:
+        headers = letter["headers"]
+        what = f"{letter['queue']} has {headers.get('cloudEvents_type')}: {headers.get('reason')}"
         yield Violation(6, what, str(headers.get("cloudEvents_subject")))
 
 
 def mail_was_sent_as_noted(evidence: Evidence) -> Iterator[Violation]:
-    """7: what the mail service took is what is noted; mails sent twice are counted."""
+    """7: the mail that SES accepted is the stored mail; mails sent twice are counted."""
     claims: Counter[tuple[str, str]] = Counter()
     for mail in evidence.mails.values():
         claims[mail["order_number"], mail["subject"]] += mail["sends"]
@@ -179,7 +179,7 @@ def mail_was_sent_as_noted(evidence: Evidence) -> Iterator[Violation]:
 
 
 def answers_are_proper_and_in_time(evidence: Evidence) -> Iterator[Violation]:
-    """10: outages are 503 or 504 within the deadline, and no refusal is a fault's doing."""
+    """10: outages are 503 or 504 within the deadline, and faults cause no refusals."""
     for call in evidence.calls:
         what = f"{call.method} {call.path}: {call.status} {call.code or call.error}"
         if call.status is not None and call.status >= 500 and call.status not in (503, 504):
@@ -192,17 +192,19 @@ def answers_are_proper_and_in_time(evidence: Evidence) -> Iterator[Violation]:
 
 
 def the_shop_is_back_soon(evidence: Evidence) -> Iterator[Violation]:
-    """10: once all parts are there again, requests work again."""
+    """10: when all dependencies are up again, requests work again."""
     for call in evidence.calls:
         late = call.at > evidence.healed + BACK_WITHIN
         if late and (call.status is None or call.status >= 500):
             after = call.at - evidence.healed
             what = f"{call.method} {call.path}: {call.status} {call.code or call.error}"
-            yield Violation(10, f"{what}, {after:.0f} s after all was healed", order_of(call))
+            yield Violation(
+                10, f"{what}, {after:.0f} s after everything was healed", order_of(call)
+            )
 
 
 def everybody_was_answered(evidence: Evidence) -> Iterator[Violation]:
-    """1: under one key, whoever asks long enough gets an answer."""
+    """1: a customer who repeats a request long enough gets an answer."""
     last: dict[tuple[str, str, str | None], Call] = {}
     for call in evidence.calls:
         last[call.who, call.path, call.key] = call
@@ -222,7 +224,7 @@ CHECKS: tuple[Check, ...] = (
     one_order_per_key,
     a_key_is_one_request_of_one_user,
     cash_is_paid_when_it_was_confirmed,
-    nothing_is_parked,
+    nothing_is_dead_lettered,
     mail_was_sent_as_noted,
     answers_are_proper_and_in_time,
     the_shop_is_back_soon,
@@ -235,7 +237,7 @@ def violations(evidence: Evidence) -> list[Violation]:
 
 
 def order_of(call: Call) -> str | None:
-    """Return the order that a request is about, if it is known."""
+    """Return the order that a request is about, if known."""
     for content in (call.answer, call.body):
         match content:
             case {"order_id": str(order_id)}:

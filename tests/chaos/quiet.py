@@ -1,4 +1,4 @@
-"""Waiting until the system has nothing left to do by itself, and saying what it still does."""
+"""Waits until the system has no work left, and says what is left if it takes too long."""
 
 import asyncio
 import time
@@ -19,22 +19,22 @@ _WANTED: dict[tuple[str, str, str], dict[str, Any]] = {
     ("mails being sent", "notifications", "mail"): {"status": "SENDING"},
 }
 LOOKS = 3
-"""So often in a row, a second apart, nothing may be left: what a consumer has in hand is in no
-queue that can be counted."""
+"""How many times in a row, a second apart, no work may be left: events that a consumer has fetched
+are in no queue that can be counted."""
 
 
 class NotQuiet(AssertionError):
-    """Something is still going on; the message says what."""
+    """The system still has work. The message says what."""
 
 
 async def quiet(system: System, *, within: float, deadline: bool) -> None:
-    """Return when nothing is left to do.
+    """Return when no work is left.
 
     Args:
-        deadline: the payment deadline is short, so that no order may await it for ever.
+        deadline: the payment deadline is short, so that no order may wait forever.
 
     Raises:
-        NotQuiet: after `within` seconds there is.
+        NotQuiet: there is still work after `within` seconds.
     """
     until = time.monotonic() + within
     looks = 0
@@ -60,14 +60,14 @@ async def _in_databases(client: mongodb.Client, deadline: bool) -> dict[str, int
     for (what, database, name), query in _WANTED.items():
         left[what] = await client[database][name].count_documents(query)
     if deadline:
-        left["orders to be given up"] = await client["orders"]["orders"].count_documents(
+        left["orders to be canceled"] = await client["orders"]["orders"].count_documents(
             {"status": "AWAITING_PAYMENT", "expires_at": {"$ne": None}}
         )
-    left["holds of no order"] = await _holds_of_no_order(client)
+    left["reservations without an order"] = await _abandoned_reservations(client)
     return {what: count for what, count in left.items() if count}
 
 
-async def _holds_of_no_order(client: mongodb.Client) -> int:
+async def _abandoned_reservations(client: mongodb.Client) -> int:
     reservations = client["products"]["reservations"]
     held = [document["_id"] async for document in reservations.find({"status": "HELD"})]
     known = await client["orders"]["orders"].count_documents({"_id": {"$in": held}})

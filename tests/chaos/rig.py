@@ -1,4 +1,4 @@
-"""The whole system in a folder of its own, with a proxy on every process's way to its parts."""
+"""The whole system in its own folder, with a proxy between each process and its dependencies."""
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,9 +24,10 @@ PARTS = {"rabbitmq": "RABBITMQ_URL", "mongod": "MONGODB_URI", "aws": "AWS_ENDPOI
 
 
 class Rig(msgspec.Struct, frozen=True):
-    """`proxies` are named by process and part: `proxies["orders", "mongod"]`.
+    """The running system. `proxies` are named by process and dependency, as in
+    `proxies["orders", "mongod"]`.
 
-    With `members` there are three mongods, and none is behind a proxy.
+    With `members` there are three mongods, and none of them is behind a proxy.
     """
 
     home: Path
@@ -42,11 +43,11 @@ class Rig(msgspec.Struct, frozen=True):
         return self.system.supervisor
 
     def copies(self, process: str) -> list[str]:
-        """Return the names of all copies of a process."""
+        """Return the names of all replicas of a process."""
         return [name for name in self.supervisor.names if name.partition(".")[0] == process]
 
     def between(self, process: str | None, part: str) -> Iterable[Proxy]:
-        """Return the proxies between a process (all, for None) and a part."""
+        """Return the proxies between a process (None: all processes) and a dependency."""
         return [
             proxy
             for (owner, other), proxy in self.proxies.items()
@@ -67,8 +68,8 @@ async def rigged(
     """Yield the running system.
 
     Args:
-        settings: go to every process.
-        numbers: of which processes there are several copies (the gateway's share one port).
+        settings: variables for every process.
+        numbers: how many replicas of a process there are (those of the gateway share a port).
         replicated: MongoDB has three members.
         jumping_clocks: the services' clocks can be set; needs `clocks.install`.
     """
@@ -103,14 +104,14 @@ async def rigged(
         try:
             yield rig
         finally:
-            # While they still reach their parts.
+            # Stop them while they still reach their dependencies.
             await system.supervisor.stop(*{process for process, _ in rig.proxies})
 
 
 async def _surround(
     rig: Rig, process: str, copy: Process, shared: Mapping[str, str], stack: AsyncExitStack
 ) -> dict[str, str]:
-    """Return the environment of a copy, which leads it to its parts through proxies."""
+    """Return the environment of a replica, with proxies as the addresses of its dependencies."""
     environment = {**shared, **rig.mischief.environment()}
     if process == "notifications":
         environment["AWS_ENDPOINT_URL"] = rig.ses.url

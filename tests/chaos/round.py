@@ -25,9 +25,9 @@ STORIES = 3
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A round; `rigged` says what `numbers`, `replicated` and `jumping_clocks` mean.
+    """A round. `rigged` explains `numbers`, `replicated` and `jumping_clocks`.
 
-    `payment_deadline` is in seconds, None leaves the 15 minutes.
+    `payment_deadline` is in seconds; None keeps the default of 15 minutes.
     """
 
     seed: int
@@ -67,7 +67,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def play(plan: Plan, home: Path, console: Console = QUIET) -> Result:
-    """Run a round in the folder `home`, which must be empty, and return what came of it."""
+    """Run a round in the folder `home`, which must be empty; return its result."""
     dice = random.Random(plan.seed)  # noqa: S311 repeatable, not secret
     started = time.monotonic()
     history = History(home / "history.jsonl")
@@ -93,7 +93,7 @@ async def play(plan: Plan, home: Path, console: Console = QUIET) -> Result:
                         deadline=plan.payment_deadline is not None,
                     )
             except (NotQuiet, TimeoutError) as error:
-                found.append(Violation(5, f"not quiet: {error or 'customers go on for ever'}"))
+                found.append(Violation(5, f"not quiet: {error or 'customers never finish'}"))
             found += await verified(rig.system)
             evidence = await collect(rig.system, history)
     finally:
@@ -105,7 +105,7 @@ async def play(plan: Plan, home: Path, console: Console = QUIET) -> Result:
 async def _trade_under_faults(
     rig: Rig, plan: Plan, history: History, dice: random.Random, console: Console
 ) -> list[Violation]:
-    """Return what a fault harmed and must not."""
+    """Return the effects of faults that they must not have."""
     faults = plan.faults(dice)
     async with trading(
         rig.system.url,

@@ -1,4 +1,4 @@
-"""Which faults a round has, drawn from its seed."""
+"""The faults of a round, drawn with its seed."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -11,10 +11,10 @@ from .faults import CRASHES, Fault
 from .rig import PARTS
 
 OTHERS = 22
-"""Faults of a long round besides those that come a fixed number of times."""
+"""The number of random faults in a long round, in addition to the fixed ones."""
 
 JUMPS = (-600, -5, 5, 120)
-"""Seconds. Docs ask for clocks that agree within a second or so."""
+"""Seconds. The documentation asks for clocks that agree within about a second."""
 
 _SES = (
     Answer(403, "InvalidSignatureException"),
@@ -25,7 +25,7 @@ _SES = (
 
 
 def short(dice: random.Random) -> list[Fault]:
-    """Return one of each sort. Those come first whose mails take the longest to be sent."""
+    """Return one fault of each kind. Those that delay mail the longest come first."""
     first = [faults.kill("notifications", wait=False), faults.kill("mongod")]
     rest = [
         *(faults.kill(name, wait=False) for name in ("products", "orders", "payments", "gateway")),
@@ -56,11 +56,11 @@ def long(
     replicated: bool,
     jumping_clocks: bool,
 ) -> list[Fault]:
-    """Return all sorts of faults, in any order.
+    """Return all kinds of faults, in random order.
 
     Args:
         crashes: processes, and named points at which they kill themselves.
-        names: all of our own processes, further copies included.
+        names: all of our own processes, including further replicas.
     """
     way = _ways(replicated)
     parts = ["rabbitmq", "simulator"] if replicated else ["rabbitmq", "mongod", "simulator"]
@@ -120,8 +120,10 @@ def _ways(replicated: bool) -> Callable[[random.Random], tuple[str | None, str]]
     parts = [part for part in PARTS if part != "mongod" or not replicated]
 
     def way(dice: random.Random) -> tuple[str | None, str]:
-        """Return from whom (None: from all) to which part; only notifications uses AWS all the
-        time."""
+        """Return a process (None: all) and one of its dependencies.
+
+        Only notifications uses AWS all the time.
+        """
         part = dice.choice(parts)
         return "notifications" if part == "aws" else dice.choice([None, *SERVICES]), part
 

@@ -1,4 +1,4 @@
-"""The story of one order: every request, message and write that concerned it, in time order."""
+"""The story of one order: all requests, messages and writes about it, in the order of time."""
 
 import json
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from .promises import order_of
 
 _LOUD = ("waiting for", "still waiting")
 AROUND = 3.0
-"""Seconds before the first and after the last line of the order in which faults are told, too."""
+"""Faults are included from this many seconds before the order's first line until after its last."""
 
 Line = tuple[float, str, str]
 
 
 def story(order_id: str, evidence: Evidence, history: History, logs: Path) -> str:
-    """Return what happened to the order, a line each: time, where, what."""
+    """Return what happened to the order, one line per event: time, place, event."""
     payments = {
         payment_id: payment
         for payment_id, payment in evidence.payments.items()

@@ -1,4 +1,4 @@
-"""What `make guards` breaks is still there: it takes half an hour, and this a moment."""
+"""The guards that `make guards` breaks still exist: a quick check, where that takes half an hour."""
 
 import subprocess
 import sys

@@ -1,6 +1,6 @@
-"""Checks that can fail: with a guard broken, the suite goes red, and over the right promise.
+"""The chaos suite detects broken guards: it fails, and names the right promise.
 
-Each needs a system of its own, a minute or so: `make guards`.
+Each guard needs its own system for about a minute: `make guards`.
 """
 
 import os
@@ -17,7 +17,7 @@ from .test_rolling_restart import failures, roll_out
 
 
 class Broken(msgspec.Struct, frozen=True):
-    """The promise that a broken guard breaks, and the faults under which that shows."""
+    """The promise that a broken guard breaks, and the faults that reveal it."""
 
     promise: int
     faults: Sequence[Fault] = ()
@@ -56,7 +56,7 @@ long = pytest.mark.skipif(not os.environ.get("GUARDS"), reason="takes minutes: m
 
 @long
 @pytest.mark.parametrize("guard", BROKEN)
-async def test_a_broken_guard_is_seen(guard: str, tmp_path: Path) -> None:
+async def test_a_broken_guard_is_detected(guard: str, tmp_path: Path) -> None:
     broken = BROKEN[guard]
     plan = Plan(
         seed=1,
@@ -74,7 +74,7 @@ async def test_a_broken_guard_is_seen(guard: str, tmp_path: Path) -> None:
 
 
 @long
-async def test_a_stop_that_drops_what_is_in_hand_is_seen(tmp_path: Path) -> None:
+async def test_a_stop_that_drops_running_work_is_detected(tmp_path: Path) -> None:
     result = await roll_out(tmp_path / "system", _broken("finish what is in hand"))
 
     assert failures(result) - {"503"}, str(result)

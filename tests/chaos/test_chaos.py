@@ -8,7 +8,7 @@ from .round import Plan, play
 SEED = 20_260_701
 
 
-async def test_nothing_is_lost_and_nothing_done_twice_whatever_is_killed(tmp_path: Path) -> None:
+async def test_nothing_is_lost_or_done_twice_whatever_is_killed(tmp_path: Path) -> None:
     plan = Plan(seed=SEED, faults=schedule.short, think=0.6)
 
     result = await play(plan, tmp_path / "system")

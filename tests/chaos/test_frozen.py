@@ -1,5 +1,8 @@
-"""RabbitMQ freezes for half a minute while the shop is busy: nobody waits for ever, nothing piles
-up, and the shop is back soon. Long: `make chaos`, or `LONG=1`."""
+"""RabbitMQ freezes for half a minute while the shop is busy.
+
+No request waits forever, no backlog fills the memory, and the shop soon works again. This is a long
+test: `make chaos`, or `LONG=1`.
+"""
 
 import asyncio
 import contextlib
@@ -24,13 +27,13 @@ from .round import Plan, play
 
 FROZEN = 30.0
 ANSWERED_WITHIN = REQUEST_DEADLINE_SECONDS + 2
-"""Seconds: the deadline, and a margin for the way and a busy machine."""
+"""Seconds: the deadline, and a margin for the network and a busy machine."""
 
 MOST_GROWTH = 100 * 2**20
 """Bytes by which a process may grow."""
 
 SMALLEST = 10 * 2**20
-"""Bytes that every process holds at the least: less is somebody else's memory."""
+"""The least memory of a process, in bytes. With less, the wrong process was measured."""
 
 LOOK_EVERY = 0.5
 BEFORE, AFTER = 10.0, 5.0
@@ -38,7 +41,7 @@ BEFORE, AFTER = 10.0, 5.0
 
 
 class Seen(msgspec.Struct):
-    """What was measured: bytes by process, looks at them, and Unix times."""
+    """The measurements: bytes per process, number of readings, and Unix times."""
 
     before: dict[str, int] = {}
     growth: dict[str, int] = {}
@@ -49,7 +52,7 @@ class Seen(msgspec.Struct):
 
 
 @pytest.mark.skipif(not os.environ.get("LONG"), reason="takes minutes: make chaos")
-async def test_a_frozen_broker_costs_no_more_than_the_time_it_is_frozen(tmp_path: Path) -> None:
+async def test_a_frozen_broker_delays_requests_only_while_it_is_frozen(tmp_path: Path) -> None:
     home = tmp_path / "system"
     seen = Seen()
     plan = Plan(
@@ -80,7 +83,7 @@ async def test_a_frozen_broker_costs_no_more_than_the_time_it_is_frozen(tmp_path
     print(told)  # noqa: T201 the numbers, for docs/reliability-runs.md: pytest -s or -rP
     assert not result.found, told
     during = [call for call in calls if seen.frozen < call.at < seen.thawed]
-    assert any(call.status in (503, 504) for call in during), told  # else nothing was frozen
+    assert any(call.status in (503, 504) for call in during), told  # otherwise nothing was frozen
     assert slowest.took < ANSWERED_WITHIN, told
     assert seen.looks > FROZEN, told  # about two a second
     assert min(seen.before.values()) > SMALLEST, told
@@ -100,10 +103,10 @@ def _freeze(seen: Seen) -> Fault:
                 seen.thawed = time.time()
                 await eventually(lambda: _buy(customer, product), within=BACK_WITHIN)
                 seen.bought = time.time()
-                await asyncio.sleep(AFTER)  # what had piled up is worked off now
+                await asyncio.sleep(AFTER)  # the backlog is processed now
             finally:
                 watching.cancel()
-                # A watcher that died would have seen no growth at all.
+                # A watcher that died would not have seen any growth.
                 with contextlib.suppress(asyncio.CancelledError):
                     await watching
 
@@ -129,11 +132,11 @@ async def _watch_memory(rig: Rig, seen: Seen) -> None:
 
 
 def _memory(rig: Rig, name: str) -> int:
-    """Return the bytes that a process and its helpers hold."""
+    """Return the memory of a process and its helpers in bytes."""
     process = psutil.Process(rig.supervisor.pid(name))
     held = 0
     for each in (process, *process.children(recursive=True)):
-        with contextlib.suppress(psutil.NoSuchProcess):  # RabbitMQ has helpers of a moment
+        with contextlib.suppress(psutil.NoSuchProcess):  # RabbitMQ has short-lived helpers
             held += each.memory_info().rss
     return held
 

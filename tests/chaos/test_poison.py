@@ -1,5 +1,7 @@
-"""One poison event among a thousand good ones: the others do not notice, and it is not lost.
-Long: `make chaos`, or `LONG=1`."""
+"""One poison event among a thousand good ones does not affect the others, and is not lost.
+
+This is a long test: `make chaos`, or `LONG=1`.
+"""
 
 import asyncio
 import os
@@ -30,7 +32,7 @@ from .mischief import with_breaking
 GOOD = 1000
 A_SECOND = 40
 WARM = 100
-"""Good events before anything is measured."""
+"""Good events before the measurement."""
 
 SERVICE = "notifications"
 EVENTS, DEAD = topology.event_queue(SERVICE), topology.dead_queue(SERVICE)
@@ -38,7 +40,7 @@ POISONED = "poisoned@example.com"
 
 RATIO = 3.0
 SHORTEST = 0.1
-"""Seconds: latencies below are all the same to a noisy machine."""
+"""Seconds. On a noisy machine, latencies below this cannot be told apart."""
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -58,7 +60,7 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 @pytest.mark.skipif(not os.environ.get("LONG"), reason="takes minutes: make chaos")
-async def test_one_poison_event_among_a_thousand_harms_none_of_the_others(tmp_path: Path) -> None:
+async def test_one_poison_event_among_a_thousand_affects_no_other(tmp_path: Path) -> None:
     async with (
         running(tmp_path / "system", given={}) as system,
         mongodb.connect(system.environment["MONGODB_URI"], process="tests") as client,
@@ -79,7 +81,7 @@ async def test_one_poison_event_among_a_thousand_harms_none_of_the_others(tmp_pa
         print(told)  # noqa: T201 the numbers, for docs/reliability-runs.md: pytest -s or -rP
         assert among.is_like(without), told
 
-        # Parked once, whatever else comes.
+        # It is dead-lettered once, whatever else arrives.
         assert await _count(channel, DEAD) == 1
         log = (tmp_path / "system" / "logs" / f"{SERVICE}.log").read_text()
         assert log.count('"event parked"') == 1
@@ -112,7 +114,7 @@ async def test_one_poison_event_among_a_thousand_harms_none_of_the_others(tmp_pa
 
 
 async def _deploy(system: System, **environment: str) -> None:
-    """Start the service anew, as it is or with something broken."""
+    """Restart the service, unchanged or with a broken guard."""
     await system.supervisor.stop(SERVICE)
     system.supervisor.next_time(SERVICE, environment)
     await system.supervisor.start(SERVICE)
@@ -124,7 +126,7 @@ async def _latency(
     count: int,
     poison: aio_pika.Message | None = None,
 ) -> Latency:
-    """Publish good events at a steady pace, and `poison` in their middle; return how they fared."""
+    """Publish good events at a steady rate, with `poison` in the middle; return their latency."""
     publish = channel.default_exchange.publish
     published: dict[str, float] = {}
     start = time.time()

@@ -1,4 +1,4 @@
-"""A new version is rolled out: every process is stopped by SIGTERM and started, one at a time."""
+"""A new version is rolled out: each process in turn is stopped with SIGTERM and started."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,12 +10,12 @@ from .round import Plan, Result, play
 
 
 @long_form
-async def test_a_rolling_restart_loses_nothing_and_fails_nothing(tmp_path: Path) -> None:
+async def test_a_rolling_restart_loses_nothing_and_fails_no_request(tmp_path: Path) -> None:
     result = await roll_out(tmp_path / "system")
 
     assert not result.found, str(result)
-    # A connection that was just made to a gateway that stops is closed without an answer, and the
-    # customer's next try reaches the other one; nothing else is noticed.
+    # A gateway that stops closes a brand-new connection without an answer. The customer's retry
+    # reaches the other gateway. Nothing else fails.
     assert failures(result) <= {"503"}, str(result)
     assert result.requests > 300
 
@@ -32,5 +32,5 @@ async def roll_out(home: Path, settings: Mapping[str, str] = {}) -> Result:
 
 
 def failures(result: Result) -> set[str]:
-    """Return the server's errors among its answers."""
+    """Return the server errors among the answers."""
     return {status for status in result.answers if status.startswith("5")}

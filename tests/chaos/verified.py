@@ -1,4 +1,4 @@
-"""The promises that `cartwheel verify` checks: over databases, ledger and dead letters."""
+"""The promises that `cartwheel verify` checks, with databases, ledger and dead letters."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from ..journeys.command_line import cartwheel
 from .promises import Violation
 
 _HELD_WITHOUT_ORDER = "60"
-"""Seconds; in a round the sweeper looks after 20."""
+"""Seconds. In a round, the sweep checks reservations after 20."""
 
 
 async def verified(system: System) -> list[Violation]:
-    """Return the violations it finds where nothing counts as in flight: the system is quiet."""
+    """Return the violations that it finds. The system is quiet, so nothing counts as in flight."""
     nothing_in_flight = ("--grace", "0", "--stuck-after", "0", "--hold", _HELD_WITHOUT_ORDER)
     ran = await cartwheel(system, "verify", "--json", *nothing_in_flight)
     if ran.status not in (0, 1):

@@ -1,4 +1,4 @@
-"""RabbitMQ as its operator sees it, by `rabbitmqctl`."""
+"""RabbitMQ as its operator sees it, with `rabbitmqctl`."""
 
 import asyncio
 import os
@@ -41,12 +41,12 @@ async def rabbitmqctl(system: System, *arguments: str) -> str:
 
 
 async def table(system: System, *arguments: str) -> list[dict[str, Any]]:
-    """Return what a `list_…` command lists."""
+    """Return the output of a `list_…` command."""
     return msgspec.json.decode(await rabbitmqctl(system, *arguments, "--formatter", "json"))
 
 
 async def queues(system: System, *columns: str) -> dict[str, dict[str, Any]]:
-    """Return what is known of the queues that `cartwheel setup` declared, by name."""
+    """Return the queues that `cartwheel setup` declared, by name."""
     listed = await table(system, "list_queues", "name", *columns)
     return {
         queue["name"]: queue
@@ -56,14 +56,16 @@ async def queues(system: System, *columns: str) -> dict[str, dict[str, Any]]:
 
 
 async def left_messages(system: System) -> dict[str, int]:
-    """Return how many messages each queue holds, delivered or not, where there are any."""
+    """Return the number of messages in each queue that is not empty, delivered or not."""
     found = await queues(system, "messages")
     return {name: queue["messages"] for name, queue in found.items() if queue["messages"]}
 
 
 class Tap:
-    """A copy of every message that RabbitMQ takes or gives while it is open (its "firehose",
-    https://www.rabbitmq.com/docs/firehose)."""
+    """Records every message that RabbitMQ receives or delivers while it is open.
+
+    It uses RabbitMQ's "firehose": https://www.rabbitmq.com/docs/firehose
+    """
 
     def __init__(self, system: System) -> None:
         self._system = system

@@ -1,4 +1,4 @@
-"""`cartwheel`, typed in another terminal."""
+"""The `cartwheel` command in another terminal."""
 
 import asyncio
 import os
@@ -18,14 +18,14 @@ class Ran(msgspec.Struct, frozen=True):
 
 
 async def cartwheel(system: System, *arguments: str) -> Ran:
-    """Run a command the way a person does: all it knows of the system is its folder."""
+    """Run a command as a person does: it finds the system only through its folder."""
     return await cartwheel_in(system.supervisor.home, *arguments)
 
 
 async def cartwheel_in(
     home: Path, *arguments: str, environment: Mapping[str, str] | None = None, answer: str = ""
 ) -> Ran:
-    """Run a command on the instance in `home`, and answer what it asks."""
+    """Run a command for the instance in `home`, and answer its questions."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cartwheel.cli", *arguments),
         env={**os.environ, "CARTWHEEL_HOME": str(home), "COLUMNS": "200", **(environment or {})},

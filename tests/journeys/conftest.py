@@ -1,4 +1,4 @@
-"""The running shop, somebody who looks after it, and people who buy."""
+"""The running shop, its administrator and its customers."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -43,7 +43,7 @@ async def customer(shop: Shop) -> Customer:
 
 @pytest.fixture
 async def other(shop: Shop) -> Customer:
-    """Somebody new, who is not `customer`."""
+    """A second customer."""
     return await shop.sign_up("Ada Lovelace")
 
 
@@ -55,5 +55,5 @@ async def crowd(shop: Shop) -> list[Customer]:
 
 @pytest.fixture(scope="session", autouse=True)
 async def strange(system: System) -> Strange:
-    """Made at the very start: the short-lived one has expired by the time it is tried."""
+    """Tokens made at the very start, so that the short-lived one has expired when it is used."""
     return await strange_tokens(system)

@@ -1,4 +1,4 @@
-"""Every operation of the API's description, so that a new one is tested as soon as it is there."""
+"""All operations in the OpenAPI document, so that a new one is tested automatically."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
@@ -12,7 +12,7 @@ from .document import Operation as Described
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """A request; `path` is the template, which `places` fill."""
+    """A request. `path` is the template, which `places` fill in."""
 
     method: str
     path: str
@@ -27,7 +27,7 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """`sent` has a good example of every parameter and field."""
+    """An operation. `sent` has a valid example of every parameter and field."""
 
     id: str
     public: bool
@@ -41,7 +41,7 @@ class Got(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
     def fields(self, status: int, code: str) -> list[str]:
-        """Check that this is such a problem document; return the fields that it names."""
+        """Check status and code of this problem document; return the fields that it names."""
         problem = msgspec.json.decode(self.text)
         assert (self.status, problem["code"]) == (status, code), str(self)
         return [error["field"] for error in problem["errors"]]
@@ -51,17 +51,18 @@ class Got(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Api:
-    """The API with its description, against which each answer is checked."""
+    """The API with its OpenAPI document, against which each answer is checked."""
 
     def __init__(self, http: aiohttp.ClientSession, document: Document) -> None:
         self._http = http
         self._document = document
 
     def operations(self, **known: object) -> Iterator[Operation]:
-        """Yield every operation, as the document's example of it; `known` are values of parameters
-        and fields by their names.
+        """Yield every operation with the document's example.
 
-        What deletes is last, so that the things are there for the others.
+        `known` are values of parameters and fields, by name.
+
+        Operations that delete come last, so that the others still find their resources.
         """
         described = self._document.operations
         for each in sorted(described, key=lambda each: each.method == "DELETE"):

@@ -1,4 +1,4 @@
-"""Witnesses outside the shop: what the payment provider charged, what SES was given to send."""
+"""Evidence from outside the shop: the provider's charges, and the mail handed to SES."""
 
 from typing import Any
 
@@ -18,14 +18,14 @@ def provider(system: System) -> aiohttp.ClientSession:
 
 
 async def tokenized(system: System, number: str = "4242 4242 4242 4242", cvc: str = "917") -> str:
-    """Return a token of a card, made as the page of a shop makes it."""
+    """Return a card's token, made as the shop's page makes it."""
     status, made = await tokenizing(system, number, cvc=cvc)
     assert status == 200, made
     return msgspec.json.decode(made)["id"]
 
 
 async def tokenizing(system: System, number: str, **otherwise: object) -> tuple[int, bytes]:
-    """Return what the provider answers to a page of the shop that wants a token of a card."""
+    """Return the provider's answer to the shop's page that requests a card's token."""
     key = system.environment["SIMULATOR_PUBLISHABLE_KEY"]
     card = {"number": number, "exp_month": 12, "exp_year": 2034, "cvc": "917", **otherwise}
     async with (
@@ -61,7 +61,7 @@ async def charges(system: System, payments: list[Any]) -> list[Any]:
 
 
 async def mails(system: System, to: str) -> list[Any]:
-    """Return the shop's mails that SES has taken for `to`, oldest first."""
+    """Return the shop's mails to `to` that SES has accepted, oldest first."""
     async with (
         aiohttp.ClientSession(system.environment["AWS_ENDPOINT_URL"]) as http,
         http.get("/_ministack/ses/messages") as response,
@@ -76,7 +76,7 @@ async def mails(system: System, to: str) -> list[Any]:
 
 
 async def mailed(system: System, to: str, *, count: int = 1, within: float = 15) -> list[Any]:
-    """Return the shop's mails to `to` once there are `count`."""
+    """Return the shop's mails to `to` when there are `count`."""
 
     async def look() -> list[Any]:
         found = await mails(system, to)

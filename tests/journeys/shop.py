@@ -1,4 +1,4 @@
-"""The shop as its customers and its administrator meet it: over HTTP, and nothing else."""
+"""The shop as its customers and its administrator use it: only through HTTP."""
 
 import io
 import secrets
@@ -27,12 +27,12 @@ ADDRESS = {
 
 
 def by_card(card: object = CARD) -> dict[str, Any]:
-    """Return how to pay by the card that a token stands for."""
+    """Return the payment method for a card's token."""
     return {"type": "card", "token": card}
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back."""
+    """An answer of the API."""
 
     status: int
     headers: Mapping[str, str]
@@ -41,7 +41,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def made(self) -> Any:
-        """The thing that was created; also checks that its address is told."""
+        """Return the created resource, after checking its Location header."""
         assert self.status == 201, self.text
         assert self.headers["Location"].endswith(f"/{self.body['id']}")
         return self.body
@@ -56,7 +56,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         return self.headers.get("Idempotency-Replayed") == "true"
 
     def refused(self, status: int, code: str | None = None) -> list[str]:
-        """Check that this is a proper problem document; return the fields it names."""
+        """Check that this is a valid problem document; return the fields it names."""
         assert self.status == status, self.text
         assert self.headers["Content-Type"] == "application/problem+json"
         assert self.body["status"] == status
@@ -69,7 +69,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Customer:
-    """Somebody who is logged in; an administrator too."""
+    """A user who is logged in. Administrators are customers, too."""
 
     def __init__(self, shop: "Shop", *, user_id: str, name: str, email: str, token: str) -> None:
         self.shop = shop
@@ -118,7 +118,7 @@ class Customer:
         return await self.post("/payments", body, key=key, timeout=timeout)
 
     async def sees(self, order: Any, status: str, *, within: float = 15) -> Any:
-        """Return the order once it has `status`."""
+        """Return the order when it has `status`."""
 
         async def look() -> Any:
             found = (await self.get(f"/orders/{order['id']}")).found
@@ -156,7 +156,7 @@ class Shop:
         headers: Mapping[str, str] | None = None,
         timeout: float = 20,
     ) -> Answer:
-        """Send a request below /api/v1; `body` is sent as JSON, or as it is if it is bytes."""
+        """Send a request below /api/v1. `body` is sent as JSON; bytes are sent unchanged."""
         content = (
             body
             if isinstance(body, bytes)
@@ -203,7 +203,7 @@ class Shop:
         return Customer(self, user_id=me["id"], name=me["name"], email=me["email"], token=token)
 
     async def sign_up(self, name: str = "Grace Hopper") -> Customer:
-        """Make an account, confirm it and log in."""
+        """Create an account, confirm it and log in."""
         email = f"grace-{secrets.token_hex(6)}@example.com"
         signed_up = await self.call(
             "POST", "/auth/signup", {"name": name, "email": email, "password": PASSWORD}
@@ -219,7 +219,7 @@ class Shop:
 
 
 class Shelf:
-    """Products are put up for sale and looked at here."""
+    """The catalogue: creates products and reads their stock."""
 
     def __init__(self, admin: Customer) -> None:
         self._admin = admin
@@ -236,7 +236,7 @@ class Shelf:
         return (await self._admin.get(f"/products/{product['id']}")).found["stock"]
 
     async def comes_to(self, product: Any, **stock: int) -> None:
-        """Wait until the product's stock is `stock`; what is not named is 0."""
+        """Wait until the product's stock is `stock`. Numbers that are not given must be 0."""
 
         async def look() -> None:
             wanted = {"available": 0, "reserved": 0, "sold": 0, **stock}

@@ -1,4 +1,4 @@
-"""Tokens that are not good enough, and a user whom the shop did not sign up itself."""
+"""Tokens that must be refused, and users whom the shop did not sign up itself."""
 
 import asyncio
 import time
@@ -19,12 +19,12 @@ from cartwheel.local.up import System
 from .shop import Customer
 
 LEEWAY = 5.0
-"""Seconds by which clocks may differ, for the gateway."""
+"""Seconds by which the gateway lets clocks differ."""
 
 
 class Strange(msgspec.Struct, frozen=True, kw_only=True):
-    """Genuine tokens of the user pool: one for another app, one of ours that was valid for one
-    second, `since` then."""
+    """Genuine tokens of the user pool: one for another app, and one of ours that was valid for one
+    second, from `since` on."""
 
     for_another_app: str
     short_lived: str
@@ -71,7 +71,7 @@ async def _log_in(cognito: Any, client: str, username: str = CUSTOMER) -> str:
 
 
 def forged(token: str, **claims: object) -> str:
-    """Return `token` with other claims, signed by a key that only claims to be the pool's."""
+    """Return `token` with other claims, signed with a key that has the id of the pool's key."""
     header = jwt.get_unverified_header(token)
     said: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
     key = generate_private_key(65537, 2048)
@@ -79,7 +79,7 @@ def forged(token: str, **claims: object) -> str:
 
 
 async def add_nameless_user(system: System, email: str) -> None:
-    """Make a user who has a verified mail address and a password, and no name."""
+    """Create a user with a verified mail address and a password, but without a name."""
     pool = system.environment["COGNITO_USER_POOL_ID"]
     mark = email_mark(system.environment["EMULATED_COGNITO_KEY"], email)
     attributes = {"email": email, EMAIL_MARK: mark}
@@ -96,7 +96,7 @@ async def add_nameless_user(system: System, email: str) -> None:
 
 
 async def sign_up_at_cognito(system: System, email: str) -> None:
-    """Make a user by Cognito's own API and confirm the address, as any client may."""
+    """Create a user with Cognito's own API and confirm the address, as any client may."""
     client = system.environment["COGNITO_CLIENT_ID"]
     attributes = [{"Name": "email", "Value": email}, {"Name": "email_verified", "Value": "true"}]
     async with _cognito(system) as cognito:
@@ -109,8 +109,10 @@ async def sign_up_at_cognito(system: System, email: str) -> None:
 
 
 async def change_behind_our_back(system: System, customer: Customer, **attributes: str) -> Customer:
-    """Change what Cognito knows about a user by their own access token, as any client may; return
-    them with a new token, of which the gateway has not heard yet."""
+    """Change a user's attributes with their own access token at Cognito, as any client may.
+
+    Return the user with a new token that the gateway has not seen yet.
+    """
     changes = [{"Name": name, "Value": value} for name, value in attributes.items()]
     async with _cognito(system) as cognito:
         await cognito.update_user_attributes(AccessToken=customer.token, UserAttributes=changes)

@@ -1,4 +1,4 @@
-"""Many at once: the last pieces, and the same request again and again."""
+"""Concurrent requests: for the last pieces, and repeats of the same request."""
 
 import asyncio
 import secrets
@@ -37,7 +37,7 @@ async def test_50_customers_order_the_last_10_pieces(crowd: list[Customer], shel
 async def test_orders_of_many_products_at_once_never_oversell_one(
     crowd: list[Customer], shelf: Shelf
 ) -> None:
-    """Everybody wants one of each, in another order: no deadlock, and nothing held by halves."""
+    """Each orders one of each product, in a different sequence: no deadlock, no partial order."""
     first, second, third = [await shelf.put_up(stock=stock) for stock in (5, 10, 20)]
     shelves = [[first, second, third], [third, second, first], [second, third, first]]
 
@@ -102,7 +102,7 @@ async def test_two_bodies_under_one_key_at_once_make_one_order(
     assert await shelf.stock(product) == {"available": 100 - held, "reserved": held, "sold": 0}
 
 
-async def test_keys_of_two_customers_have_nothing_to_do_with_each_other(
+async def test_two_customers_keys_are_independent(
     customer: Customer, other: Customer, shelf: Shelf
 ) -> None:
     product = await shelf.put_up(stock=10)
@@ -117,7 +117,7 @@ async def test_keys_of_two_customers_have_nothing_to_do_with_each_other(
 async def test_after_a_refusal_the_same_key_is_a_new_attempt(
     customer: Customer, other: Customer, shelf: Shelf
 ) -> None:
-    """Only successes are remembered."""
+    """Only successful requests are stored under their keys."""
     product = await shelf.put_up(stock=1)
     key = secrets.token_hex(8)
     order = (await other.order(product)).made
@@ -151,7 +151,7 @@ async def test_the_same_payment_sent_20_times_at_once_is_charged_once(
     other_card.refused(422, "idempotency_key_reused")
 
 
-async def test_four_payments_of_one_order_at_once_become_one(
+async def test_four_concurrent_payments_of_one_order_become_one(
     system: System, customer: Customer, shelf: Shelf
 ) -> None:
     """In the sample 20 orders became 43 payments, each with its mail."""
@@ -184,7 +184,7 @@ async def test_the_same_product_sent_20_times_at_once_is_one_product(admin: Cust
     changed.refused(422, "idempotency_key_reused")
 
 
-async def test_two_admins_change_one_product_at_once_and_one_has_to_look_again(
+async def test_of_two_admins_who_change_a_product_at_once_one_is_told_it_is_stale(
     admin: Customer, shelf: Shelf
 ) -> None:
     path = f"/products/{(await shelf.put_up())['id']}"

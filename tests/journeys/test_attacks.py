@@ -1,4 +1,4 @@
-"""What hostile connections take from the running gateway: bounded, whatever they send."""
+"""Hostile connections use a bounded amount of the gateway's memory, whatever they send."""
 
 import psutil
 import pytest
@@ -8,11 +8,11 @@ from cartwheel.local import ports
 from cartwheel.local.up import System
 
 MOST = 50_000_000
-"""Bytes by which the gateway may grow under one attack of 50 connections."""
+"""Bytes by which the gateway may grow during one attack with 50 connections."""
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-async def test_fifty_hostile_connections_cost_little_memory(system: System, name: str) -> None:
+async def test_fifty_hostile_connections_use_little_memory(system: System, name: str) -> None:
     port = int(system.environment["PORT"])
     peak = Peak(gateway(port).pid)
     await attack(port, ATTACKS[name], seconds=1.0)

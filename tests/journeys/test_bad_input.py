@@ -1,4 +1,4 @@
-"""Bad input is a problem document that names the field, and changes nothing."""
+"""Bad input gets a problem document that names the field, and changes nothing."""
 
 import asyncio
 import secrets
@@ -16,7 +16,7 @@ HOSTILE_IDS = ["nope", "", "0", "\x00", "$where", "a" * 10_000, "ord_" + "f" * 3
 @pytest.mark.parametrize(
     "quantity", [0, -1, -3, 0.5, 1.5, "2", None, True, 10**30, [1], {"$gt": 0}]
 )
-async def test_quantities_that_are_no_number_of_pieces_are_refused(
+async def test_invalid_quantities_are_refused(
     customer: Customer, shelf: Shelf, quantity: object
 ) -> None:
     """The sample accepted -3, 0 and 0.5; a total of -31.50 could be paid."""
@@ -50,7 +50,7 @@ async def test_two_lines_of_one_product_count_together(customer: Customer, shelf
 
 
 @pytest.mark.parametrize("product_id", [UNKNOWN, *HOSTILE_IDS])
-async def test_an_order_for_an_unknown_product_holds_nothing_of_the_others(
+async def test_an_order_with_an_unknown_product_reserves_nothing(
     customer: Customer, shelf: Shelf, product_id: str
 ) -> None:
     product = await shelf.put_up(stock=10)
@@ -89,7 +89,9 @@ async def test_an_order_in_two_currencies_is_refused(customer: Customer, shelf: 
     assert await shelf.stock(euros) == {"available": 10, "reserved": 0, "sold": 0}
 
 
-async def test_an_order_beyond_all_money_is_refused(customer: Customer, shelf: Shelf) -> None:
+async def test_an_order_above_the_largest_total_is_refused(
+    customer: Customer, shelf: Shelf
+) -> None:
     product = await shelf.put_up(stock=10, amount=10**12)
 
     fields = (await customer.order(product, 2)).refused(422, "order_too_large")
@@ -135,7 +137,7 @@ async def test_id_and_creation_time_can_be_set_by_the_client(
     in_product = await admin.post("/products", {**new_product(), name: "x"})
     in_change = await admin.patch(f"/products/{product['id']}", {name: "x"})
 
-    # Where it is is told, and what is known there; the name is the client's own text.
+    # The error names the place and the known fields. The unknown field's name is the client's text.
     assert in_order.refused(422) == [""]
     assert in_line.refused(422) == ["items[0]"]
     assert in_product.refused(422) == [""]
@@ -145,7 +147,7 @@ async def test_id_and_creation_time_can_be_set_by_the_client(
 
 @pytest.mark.parametrize("path", ["/orders", "/payments", "/products"])
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"nul", b"items=1"])
-async def test_what_is_not_json_is_refused(admin: Customer, path: str, body: bytes) -> None:
+async def test_a_body_that_is_not_json_is_refused(admin: Customer, path: str, body: bytes) -> None:
     (await admin.post(path, body)).refused(400, "malformed_json")
 
 
@@ -204,7 +206,7 @@ async def test_unknown_ids_answer_500(customer: Customer, thing: str, thing_id: 
         ("cursor=" + "a" * 300, "cursor"),
     ],
 )
-async def test_a_list_that_cannot_be_is_refused(
+async def test_invalid_list_parameters_are_refused(
     customer: Customer, path: str, query: str, field: str
 ) -> None:
     assert (await customer.get(f"{path}?{query}")).refused(422) == [field]
@@ -253,7 +255,7 @@ async def test_an_unknown_status_is_refused(customer: Customer, path: str) -> No
         ({"tags": ["tin\x7f"]}, "tags[0]"),
     ],
 )
-async def test_a_product_that_cannot_be_sold_is_refused(
+async def test_an_invalid_product_is_refused(
     admin: Customer, change: dict[str, Any], field: str
 ) -> None:
     """The sample accepted price -100 and stock -5."""
@@ -269,10 +271,10 @@ async def test_a_description_may_have_several_lines(admin: Customer) -> None:
 
 
 @pytest.mark.parametrize("control", ["\x1b[2J", "\r\n", "\x00", "\x9b", "\u202e", "\u2028"])
-async def test_control_characters_are_refused_wherever_a_customer_types_text(
+async def test_control_characters_are_refused_in_all_text(
     customer: Customer, admin: Customer, shelf: Shelf, control: str
 ) -> None:
-    """They would come out again in mail, in the log, and in the terminal of whoever reads it."""
+    """Otherwise they would appear in mail, in the log, and in the terminal of its reader."""
     order = (await customer.order(await shelf.put_up())).made
     reason = {"reason": f"Too late{control}"}
 
@@ -291,7 +293,7 @@ async def test_control_characters_are_refused_wherever_a_customer_types_text(
 
 
 @pytest.mark.parametrize("field", ["name", "price", "stock"])
-async def test_a_product_lacks_nothing(admin: Customer, field: str) -> None:
+async def test_each_field_of_a_product_is_required(admin: Customer, field: str) -> None:
     body = new_product()
     del body[field]
 
@@ -330,7 +332,7 @@ async def test_two_products_cannot_share_a_sku(admin: Customer) -> None:
     second.refused(409, "product_sku_taken")
 
 
-async def test_addresses_and_methods_that_are_not_there_are_refused(shop: Shop) -> None:
+async def test_unknown_paths_and_methods_are_refused(shop: Shop) -> None:
     (await shop.call("GET", "/nowhere")).refused(404, "no_such_route")
     (await shop.call("DELETE", "/auth/login")).refused(405, "method_not_allowed")
     (

@@ -1,4 +1,4 @@
-"""The main job: sign up, order, pay, get the mail."""
+"""A purchase: sign up, place an order, pay, get the mail."""
 
 import msgspec
 
@@ -45,7 +45,7 @@ async def test_a_customer_signs_up_orders_pays_and_gets_one_mail(
         for said in ("Grace Hopper", order["number"], top["name"], robot["name"], "$82.48"):
             assert said in part
     assert await charges(system, [payment])
-    # It was listed after SES had taken it, and SES has not been given it again since.
+    # It was listed after SES had accepted it, and it was not handed to SES again since.
     ran = await cartwheel(system, "mail", "--json", "--order", order["id"])
     [noted] = msgspec.json.decode(ran.output)
     assert noted["status"] == "SENT"
@@ -56,13 +56,13 @@ async def test_a_customer_signs_up_orders_pays_and_gets_one_mail(
     assert noted["text"] == mail["BodyText"]
     assert noted["message_id"] == mail["MessageId"]
     assert await mails(system, customer.email) == [mail]
-    # The number serves as well as the id, as somebody heard it on the phone.
+    # The order number works as well as the id, even in the form typed after a phone call.
     heard = order["number"].replace("-", "").lower()
     by_number = await cartwheel(system, "mail", "--json", "--order", heard)
     assert by_number.output == ran.output
 
 
-async def test_the_timeline_tells_what_happened_to_an_order(
+async def test_the_timeline_shows_what_happened_to_an_order(
     customer: Customer, shelf: Shelf
 ) -> None:
     order = (await customer.order(await shelf.put_up())).made
@@ -77,7 +77,7 @@ async def test_the_timeline_tells_what_happened_to_an_order(
     ]
 
 
-async def test_a_product_is_changed_by_whoever_has_seen_its_last_version(
+async def test_a_change_must_name_the_products_last_version(
     admin: Customer, customer: Customer, shelf: Shelf
 ) -> None:
     product = await shelf.put_up(amount=1000)
@@ -92,12 +92,12 @@ async def test_a_product_is_changed_by_whoever_has_seen_its_last_version(
     assert changed["price"]["amount"] == 1200
     assert changed["version"] == product["version"] + 1
     stale.refused(412, "product_changed")
-    # What was ordered before costs what it cost.
+    # Earlier orders keep their price.
     assert (await customer.get(f"/orders/{order['id']}")).found["total"]["amount"] == 1000
     assert (await customer.order(product)).made["total"]["amount"] == 1200
 
 
-async def test_an_archived_product_can_be_seen_but_not_found_in_the_list(
+async def test_an_archived_product_can_be_read_but_is_not_listed(
     admin: Customer, shelf: Shelf
 ) -> None:
     product = await shelf.put_up()

@@ -1,4 +1,4 @@
-"""`cartwheel`, as its operator types it."""
+"""The `cartwheel` commands, as an operator uses them."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from .command_line import cartwheel
 from .shop import Customer, Shop, new_product
 
 
-async def test_the_demo_ends_with_paid_and_the_mail(system: System) -> None:
+async def test_the_demo_ends_with_a_paid_order_and_its_mail(system: System) -> None:
     ran = await cartwheel(system, "demo")
 
     assert ran.status == 0, ran.output + ran.errors
@@ -21,7 +21,7 @@ async def test_the_demo_ends_with_paid_and_the_mail(system: System) -> None:
     assert ran.errors == ""
 
 
-async def test_an_admin_is_made_by_the_command_line(
+async def test_the_command_line_makes_a_user_an_admin(
     system: System, shop: Shop, customer: Customer
 ) -> None:
     (await customer.post("/products", new_product())).refused(403)

@@ -1,4 +1,4 @@
-"""Orders that are given up, and money that goes back."""
+"""Canceled orders and refunds."""
 
 import asyncio
 from typing import Any
@@ -20,7 +20,7 @@ async def cancel(who: Customer, order: Any, body: object = None) -> Answer:
 
 
 async def payment_comes_to(who: Customer, payment: Any, status: str) -> Any:
-    """Return the payment once it has `status`."""
+    """Return the payment when it has `status`."""
 
     async def look() -> Any:
         found = (await who.get(f"/payments/{payment['id']}")).found
@@ -31,7 +31,7 @@ async def payment_comes_to(who: Customer, payment: Any, status: str) -> Any:
 
 
 async def lines(system: System, payment: Any) -> list[tuple[str, int]]:
-    """Return what the provider's ledger says of a payment: what happened, and how much."""
+    """Return the provider's ledger lines about a payment: kind and amount."""
     return [
         (line["kind"], line["amount"])
         for line in await ledger(system)
@@ -44,7 +44,7 @@ async def timeline(who: Customer, order: Any) -> list[tuple[str, str]]:
     return [(entry["type"], entry["by"]) for entry in entries]
 
 
-async def test_a_customer_cancels_an_order_and_the_stock_is_back(
+async def test_a_customer_cancels_an_order_and_its_stock_is_available_again(
     system: System, customer: Customer, shelf: Shelf
 ) -> None:
     product = await shelf.put_up(stock=10)
@@ -66,7 +66,7 @@ async def test_a_customer_cancels_an_order_and_the_stock_is_back(
     (await customer.pay(order)).refused(409, "invalid_transition")
 
 
-async def test_an_admin_cancels_a_paid_order_and_the_money_goes_back_once(
+async def test_an_admin_cancels_a_paid_order_and_it_is_refunded_once(
     system: System, customer: Customer, admin: Customer, shelf: Shelf
 ) -> None:
     product = await shelf.put_up(stock=10, amount=1999)
@@ -99,7 +99,7 @@ async def test_an_admin_cancels_a_paid_order_and_the_money_goes_back_once(
     ]
 
 
-async def test_a_customer_cannot_cancel_what_is_paid(
+async def test_a_customer_cannot_cancel_a_paid_order(
     system: System, customer: Customer, shelf: Shelf
 ) -> None:
     product = await shelf.put_up()
@@ -113,7 +113,7 @@ async def test_a_customer_cannot_cancel_what_is_paid(
     assert [kind for kind, _ in await lines(system, payment)] == ["charge"]
 
 
-async def test_another_customers_order_is_not_there_to_be_canceled(
+async def test_another_customers_order_is_not_found_when_canceling(
     customer: Customer, other: Customer, shelf: Shelf
 ) -> None:
     order = (await customer.order(await shelf.put_up())).made
@@ -137,7 +137,7 @@ async def test_a_malformed_reason_is_named_and_cancels_nothing(
     assert (await customer.get(f"/orders/{order['id']}")).found == order
 
 
-async def test_canceling_calls_off_the_cash(
+async def test_canceling_rejects_the_pending_cash(
     customer: Customer, admin: Customer, shelf: Shelf
 ) -> None:
     order = (await customer.order(await shelf.put_up())).made
@@ -151,7 +151,7 @@ async def test_canceling_calls_off_the_cash(
     confirmed.refused(409, "payment_not_confirmable")
 
 
-async def test_a_payment_and_a_cancel_at_once_keep_the_money_only_of_a_paid_order(
+async def test_a_concurrent_payment_and_cancellation_keep_money_only_of_a_paid_order(
     system: System, customer: Customer, shelf: Shelf
 ) -> None:
     product = await shelf.put_up(stock=100)
@@ -177,10 +177,10 @@ async def test_a_payment_and_a_cancel_at_once_keep_the_money_only_of_a_paid_orde
     await shelf.comes_to(product, available=94 + len(canceled), sold=6 - len(canceled))
 
 
-async def test_cash_and_a_cancel_at_once_leave_nothing_to_wait_for(
+async def test_concurrent_cash_and_cancellation_leave_nothing_pending(
     customer: Customer, shelf: Shelf
 ) -> None:
-    """Whichever comes first, the payment ends with its order."""
+    """Whichever comes first, the payment ends when its order ends."""
     product = await shelf.put_up(stock=100)
     orders = [(await customer.order(product)).made for _ in range(10)]
 

@@ -1,4 +1,4 @@
-"""What holds for every operation of the API's description, whatever it does."""
+"""Rules that hold for every operation in the OpenAPI document."""
 
 import secrets
 
@@ -13,7 +13,7 @@ CATALOGUE = {"list_products", "get_product"}
 
 @pytest.fixture
 async def operations(api: Api, admin: Customer, shelf: Shelf) -> list[Operation]:
-    """With the ids of things that are there."""
+    """All operations, with ids of existing resources."""
     product = await shelf.put_up()
     order = (await admin.order(product)).made
     payment = (await admin.pay(order)).made
@@ -27,13 +27,13 @@ def methods(got: Got) -> list[str]:
 
 
 def told(got: Got) -> dict[str, str]:
-    """Return the headers that depend on what was asked only."""
+    """Return the headers that depend only on the request."""
     return {
         name: value for name, value in got.headers.items() if name not in ("Date", "X-Request-ID")
     }
 
 
-async def test_options_and_405_name_every_method_of_an_address(
+async def test_options_and_405_name_every_method_of_a_path(
     api: Api, operations: list[Operation]
 ) -> None:
     described: dict[str, set[str]] = {}
@@ -71,7 +71,7 @@ async def test_head_answers_as_get_does_without_a_body(
             assert (head.status, told(head), head.text) == (got.status, told(got), "")
 
 
-async def test_no_operation_takes_a_parameter_that_it_does_not_know(
+async def test_every_operation_refuses_unknown_parameters(
     api: Api, admin: Customer, operations: list[Operation]
 ) -> None:
     for operation in operations:
@@ -82,11 +82,11 @@ async def test_no_operation_takes_a_parameter_that_it_does_not_know(
         nobody = await api.send(asked)
 
         assert (operation.id, refused.fields(422, "unknown_parameter")) == (operation.id, names)
-        # Those without a token learn nothing of it.
+        # Without a token, the answer does not reveal this.
         assert (operation.id, nobody.status) == (operation.id, 422 if operation.public else 401)
 
 
-async def test_every_answer_keeps_its_media_type_and_only_the_catalogue_may_be_stored(
+async def test_every_answer_has_its_media_type_and_only_the_catalogue_may_be_cached(
     api: Api, admin: Customer, operations: list[Operation]
 ) -> None:
     done: set[str] = set()

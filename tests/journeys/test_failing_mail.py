@@ -32,7 +32,7 @@ Publish = Callable[[Told], Awaitable[str]]
 
 @pytest.fixture(scope="module")
 async def ses(system: System) -> AsyncGenerator[ScriptedSes]:
-    """The running notifications send by this one until the end of these tests."""
+    """A scripted SES that the running notifications use until the end of these tests."""
     async with scripted_ses() as scripted:
         await system.supervisor.stop(SERVICE)
         system.supervisor.next_time(SERVICE, {"AWS_ENDPOINT_URL": scripted.url})
@@ -44,7 +44,7 @@ async def ses(system: System) -> AsyncGenerator[ScriptedSes]:
 
 @pytest.fixture
 async def publish(system: System, client: Client) -> AsyncGenerator[Publish]:
-    """Tells notifications, and nobody else, of what happened to orders that do not exist."""
+    """Publishes events about nonexistent orders to notifications only."""
     told: list[str] = []
     async with (
         await aio_pika.connect(system.environment["RABBITMQ_URL"]) as connection,
@@ -67,7 +67,7 @@ async def publish(system: System, client: Client) -> AsyncGenerator[Publish]:
             return event.id
 
         yield to_notifications
-    # `cartwheel verify` would miss their orders.
+    # Otherwise `cartwheel verify` would report their missing orders.
     await mongodb.database(client, SERVICE)["mail"].delete_many({"_id": {"$in": told}})
 
 
@@ -81,10 +81,10 @@ async def mail_is(client: Client, mail_id: str, status: MailStatus) -> mongodb.D
     return await eventually(look, within=30)
 
 
-async def test_one_customers_failing_mails_keep_nobody_elses_waiting(
+async def test_one_customers_failing_mails_do_not_delay_others(
     publish: Publish, ses: ScriptedSes
 ) -> None:
-    """72 fill more than all that the consumer may have in hand."""
+    """72 are more than the consumer's prefetch."""
     unlucky, lucky = snapshot(), snapshot()
     ses.script[unlucky.user.email] = FAILS
     declines = [
@@ -140,7 +140,7 @@ async def test_a_mail_that_failed_for_ten_minutes_is_dead_lettered_and_may_be_re
     assert ses.taken.count(order.user.email) == 1
 
 
-async def test_failed_mails_are_sent_again_by_the_command_line_which_says_of_the_others_why_not(
+async def test_the_command_line_resends_failed_mails_and_gives_reasons_for_the_others(
     system: System, publish: Publish, ses: ScriptedSes, client: Client
 ) -> None:
     orders = [snapshot() for _ in range(4)]

@@ -1,4 +1,4 @@
-"""The shop mails only to addresses that were confirmed, and only what fits into a mail."""
+"""The shop sends mail only to confirmed addresses, and only with clean text."""
 
 import secrets
 from typing import Any
@@ -18,7 +18,9 @@ async def product(shelf: Shelf) -> Any:
     return await shelf.put_up()
 
 
-async def test_whoever_confirmed_their_address_may_order(customer: Customer, product: Any) -> None:
+async def test_a_customer_with_a_confirmed_address_may_order(
+    customer: Customer, product: Any
+) -> None:
     order = (await customer.order(product)).made
 
     assert order["user"] == {"id": customer.id, "name": customer.name, "email": customer.email}
@@ -40,7 +42,7 @@ async def test_a_demo_user_may_order(shop: Shop, product: Any) -> None:
         {EMAIL_MARK: email_mark("a key of their own", "victim@example.com")},
     ],
 )
-async def test_an_address_that_was_changed_since_is_not_ordered_with(
+async def test_a_changed_address_cannot_be_used_for_an_order(
     system: System, customer: Customer, shelf: Shelf, product: Any, claimed: dict[str, str]
 ) -> None:
     victim = {"email": "victim@example.com", **claimed}
@@ -52,7 +54,7 @@ async def test_an_address_that_was_changed_since_is_not_ordered_with(
     assert (await changed.get("/auth/me")).found["email"] == "victim@example.com"
 
 
-async def test_one_who_changes_back_may_order_by_the_same_token(
+async def test_after_changing_the_address_back_the_same_token_may_order(
     system: System, customer: Customer, product: Any
 ) -> None:
     changed = await change_behind_our_back(system, customer, email="victim@example.com")
@@ -63,10 +65,10 @@ async def test_one_who_changes_back_may_order_by_the_same_token(
     assert (await changed.order(product)).made["user"]["email"] == customer.email
 
 
-async def test_an_account_that_was_not_made_here_has_no_verified_address(
+async def test_an_account_created_outside_the_shop_has_no_verified_address(
     system: System, shop: Shop, product: Any
 ) -> None:
-    """In the emulator only: on AWS, `email_verified` tells."""
+    """This is so only in the emulator. On AWS, `email_verified` counts."""
     email = f"grace-{secrets.token_hex(6)}@example.com"
     await sign_up_at_cognito(system, email)
     made_elsewhere = await shop.log_in(email, PASSWORD)
@@ -77,7 +79,7 @@ async def test_an_account_that_was_not_made_here_has_no_verified_address(
 @pytest.mark.parametrize(
     "email", ["a\r\nBcc: all@example.com", "a<b@x>y", "x@example..com", "\x1b[2J@example.com", ""]
 )
-async def test_what_is_no_address_is_not_ordered_with(
+async def test_an_invalid_address_cannot_be_used_for_an_order(
     system: System, customer: Customer, product: Any, email: str
 ) -> None:
     changed = await change_behind_our_back(system, customer, email=email)
@@ -85,7 +87,7 @@ async def test_what_is_no_address_is_not_ordered_with(
     (await changed.order(product)).refused(403, "email_not_verified")
 
 
-async def test_a_name_made_to_mislead_comes_into_the_order_as_one_short_line(
+async def test_a_misleading_name_becomes_one_short_line_in_the_order(
     system: System, customer: Customer, product: Any
 ) -> None:
     name = "Grace\r\nBcc: all@example.com\x1b[2J\u202e " + "VISIT evil.example " * 50_000

@@ -1,4 +1,4 @@
-"""Processes and parts that are away, or die: the others stay up, and what waited completes."""
+"""Outages of processes and dependencies: the others stay up, and waiting work is completed."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ DEADLINE = 10.0
 
 @asynccontextmanager
 async def without(system: System, name: str) -> AsyncGenerator[None]:
-    """Stop a process, and start it again at the end; the others must run all the time."""
+    """Stop a process, and start it again at the end. The others must run all the time."""
     supervisor = system.supervisor
     before = {other: supervisor.pid(other) for other in supervisor.names if other != name}
     await supervisor.stop(name)
@@ -35,7 +35,7 @@ async def without(system: System, name: str) -> AsyncGenerator[None]:
 
 
 async def nobody_answers(*requests: Awaitable[Answer]) -> None:
-    """Check that all are told in time that a part is away."""
+    """Check that all get 503 or 504 in time."""
     began = time.monotonic()
     answers = await asyncio.gather(*requests)
     assert time.monotonic() - began < DEADLINE + 5
@@ -45,14 +45,14 @@ async def nobody_answers(*requests: Awaitable[Answer]) -> None:
 
 
 async def all_served(*requests: Awaitable[Answer]) -> list[Answer]:
-    """Check that all are served, at once."""
+    """Check that all are served at once."""
     async with asyncio.timeout(DEADLINE - 2):
         answers = await asyncio.gather(*requests)
     assert all(answer.status in (200, 201) for answer in answers), answers
     return list(answers)
 
 
-async def test_without_products_the_rest_is_served_and_a_paid_order_takes_its_stock_later(
+async def test_while_products_is_down_the_rest_is_served_and_a_paid_order_gets_its_stock_later(
     system: System, customer: Customer, admin: Customer, shelf: Shelf
 ) -> None:
     product = await shelf.put_up(stock=10)
@@ -86,7 +86,7 @@ async def test_without_products_the_rest_is_served_and_a_paid_order_takes_its_st
     assert len(await customer.everything("/orders")) == 2
 
 
-async def test_without_orders_cash_is_confirmed_and_the_order_is_paid_later(
+async def test_while_orders_is_down_cash_is_confirmed_and_the_order_is_paid_later(
     system: System, customer: Customer, admin: Customer, shelf: Shelf
 ) -> None:
     product = await shelf.put_up(stock=10)
@@ -122,7 +122,7 @@ async def test_without_orders_cash_is_confirmed_and_the_order_is_paid_later(
 
 
 async def eventually_waits_without_end(customer: Customer, order: object) -> None:
-    """Wait until orders has heard of the cash payment: then its deadline is gone."""
+    """Wait until orders knows of the cash payment and has removed the deadline."""
 
     async def look() -> None:
         found = (await customer.sees(order, "AWAITING_PAYMENT"))["expires_at"]
@@ -131,7 +131,7 @@ async def eventually_waits_without_end(customer: Customer, order: object) -> Non
     await eventually(look)
 
 
-async def test_without_payments_orders_are_placed_and_paid_once_later(
+async def test_while_payments_is_down_orders_are_placed_and_paid_once_later(
     system: System, customer: Customer, shelf: Shelf
 ) -> None:
     product = await shelf.put_up(stock=10)
@@ -152,7 +152,7 @@ async def test_without_payments_orders_are_placed_and_paid_once_later(
     await mailed(system, customer.email, count=1)
 
 
-async def test_without_notifications_everything_is_served_and_the_mail_follows(
+async def test_while_notifications_is_down_everything_is_served_and_the_mail_follows(
     system: System, customer: Customer, shelf: Shelf
 ) -> None:
     product = await shelf.put_up(stock=10)
@@ -167,7 +167,7 @@ async def test_without_notifications_everything_is_served_and_the_mail_follows(
     await mailed(system, customer.email, count=1)
 
 
-async def test_without_the_gateway_connections_are_refused_and_the_rest_runs_on(
+async def test_while_the_gateway_is_down_connections_are_refused_and_the_rest_runs_on(
     system: System, customer: Customer, shelf: Shelf
 ) -> None:
     product = await shelf.put_up(stock=10)
@@ -279,15 +279,15 @@ async def test_kill_9_under_load_stores_an_order_twice_and_takes_its_stock_twice
     assert sorted(of_product) == sorted(ids)
 
 
-async def test_what_is_lost_with_a_killed_process_does_not_hold_back_what_comes_after(
+async def test_requests_lost_with_a_killed_process_do_not_delay_later_ones(
     system: System, customer: Customer, other: Customer, shelf: Shelf
 ) -> None:
-    """Only the requests that it had in hand wait for their deadline, not those behind them."""
+    """Only the requests that it was handling wait for their deadline, not those behind them."""
     supervisor = system.supervisor
     product = await shelf.put_up(stock=10)
     await other.order(product)
     products = supervisor.pid("products")
-    os.kill(products, signal.SIGSTOP)  # so that orders has something in hand
+    os.kill(products, signal.SIGSTOP)  # so that orders is still handling a request
     try:
         lost: list[asyncio.Task[Answer]] = []
         for _ in range(4):
@@ -310,7 +310,7 @@ async def test_what_is_lost_with_a_killed_process_does_not_hold_back_what_comes_
 
 
 async def insist(customer: Customer, product: object) -> str:
-    """Send the same order with the same key until it is answered, as an impatient client does."""
+    """Send the same order with the same key until there is an answer, as clients do."""
     key = secrets.token_hex(8)
     while True:
         try:

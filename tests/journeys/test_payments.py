@@ -1,4 +1,4 @@
-"""Declined cards, other cards, cash, and what is kept of it all."""
+"""Declined cards, other cards, cash, and the stored data."""
 
 import asyncio
 from collections import Counter
@@ -41,7 +41,7 @@ async def test_a_declined_card_is_a_result_and_another_card_pays(
     assert len(await charges(system, history)) == 1
 
 
-async def test_the_third_decline_ends_the_order_and_the_stock_is_back(
+async def test_the_third_decline_ends_the_order_and_releases_its_stock(
     system: System, customer: Customer, shelf: Shelf
 ) -> None:
     product = await shelf.put_up(stock=10)
@@ -159,7 +159,7 @@ async def test_an_unknown_token_is_refused_and_uses_up_no_attempt(
     assert told["Subject"] == f"Order {order['number']}: payment received"
 
 
-async def test_a_token_pays_once_and_its_payment_is_answered_again(
+async def test_a_token_pays_once_and_a_repeat_gets_the_same_payment(
     system: System, customer: Customer, shelf: Shelf
 ) -> None:
     card = by_card(await tokenized(system))
@@ -190,7 +190,7 @@ async def test_a_token_pays_once_and_its_payment_is_answered_again(
         ({"shipping_address": {**ADDRESS, "street": " "}}, "shipping_address.street"),
     ],
 )
-async def test_a_payment_that_says_too_little_or_too_much_is_refused(
+async def test_a_payment_with_missing_or_unknown_fields_is_refused(
     customer: Customer, change: dict[str, Any], field: str
 ) -> None:
     body = {"order_id": "ord_1", "method": CASH, "shipping_address": ADDRESS, **change}
@@ -208,7 +208,7 @@ async def test_an_unknown_order_cannot_be_paid(system: System, customer: Custome
     assert len(await ledger(system)) == before
 
 
-async def test_goods_go_somewhere(customer: Customer, shelf: Shelf) -> None:
+async def test_a_payment_needs_an_address(customer: Customer, shelf: Shelf) -> None:
     order = (await customer.order(await shelf.put_up())).made
     body: dict[str, Any] = {"order_id": order["id"], "method": CASH}
 

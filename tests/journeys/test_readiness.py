@@ -1,4 +1,4 @@
-"""A gateway's readiness is what its services say: a real gateway beside the running system."""
+"""A gateway is ready if its services answer. These tests add a real gateway to the system."""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..waiting import eventually
 
 
 class Another:
-    """A gateway of the test's own, and what lies between it and RabbitMQ."""
+    """A gateway of the test's own, and the proxy between it and RabbitMQ."""
 
     def __init__(self, client: aiohttp.ClientSession, rabbitmq: Proxy) -> None:
         self.rabbitmq = rabbitmq
@@ -29,7 +29,7 @@ class Another:
             return answer.status, await answer.json()
 
     async def comes_to(self, wanted: int, detail: str | None = None) -> Any:
-        """Return what it says once it has come to that."""
+        """Wait for the status `wanted`; return the answer."""
 
         async def is_so() -> Any:
             status, said = await self.ready()
@@ -53,7 +53,7 @@ async def another(system: System, tmp_path: Path) -> AsyncGenerator[Another]:
             yield Another(client, rabbitmq)
 
 
-async def test_a_gateway_names_the_services_that_it_asks_and_is_unready_once_none_answers(
+async def test_a_gateway_lists_its_services_and_is_unready_if_none_answers(
     system: System, another: Another
 ) -> None:
     said = await another.comes_to(200)
@@ -79,7 +79,7 @@ async def test_a_gateway_without_its_connection_is_unready(another: Another) -> 
     await another.comes_to(200)
 
 
-async def test_a_gateway_that_nobody_asks_hears_from_every_service_all_the_same(
+async def test_an_idle_gateway_still_hears_from_every_service(
     another: Another,
 ) -> None:
     async def all_heard() -> None:

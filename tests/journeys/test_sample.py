@@ -1,4 +1,4 @@
-"""What went wrong in the sample that Cartwheel began as, where no other file shows it."""
+"""Faults of the sample from which Cartwheel started, as far as no other file tests them."""
 
 import asyncio
 import secrets
@@ -49,7 +49,7 @@ async def test_a_customers_name_goes_into_the_mails_html_as_it_is(
 
 
 async def test_a_token_without_a_name(system: System, shop: Shop, shelf: Shelf) -> None:
-    """In the sample its message stayed unacknowledged for ever."""
+    """In the sample its message stayed unacknowledged forever."""
     email = f"nameless-{secrets.token_hex(4)}@example.com"
     await add_nameless_user(system, email)
     customer = await shop.log_in(email, PASSWORD)
@@ -105,7 +105,7 @@ async def test_waiting_messages_vanish_with_a_restart_and_pile_up_in_memory(
 
 
 async def test_800_lines_take_over_15_s(customer: Customer, shelf: Shelf) -> None:
-    """The sample asked for one line after the other; here 500 lines are one question."""
+    """The sample sent a request per line. Here 500 lines are one request."""
     products = await asyncio.gather(*(shelf.put_up(stock=10) for _ in range(100)))
     items = [{"product_id": product["id"], "quantity": 1} for product in products * 5]
 
@@ -120,7 +120,7 @@ async def test_800_lines_take_over_15_s(customer: Customer, shelf: Shelf) -> Non
 
 
 async def test_a_stall_of_40_ms_in_every_request(customer: Customer, shelf: Shelf) -> None:
-    """Nagle's algorithm and delayed acknowledgements: it hit each one, the fastest too."""
+    """The cause was Nagle's algorithm with delayed acknowledgements. It affected every request."""
     path = f"/products/{(await shelf.put_up())['id']}"
 
     async def one_is_quick() -> None:

@@ -1,4 +1,4 @@
-"""Card number and CVC never come here, and where they do all the same nothing is kept of them."""
+"""The shop does not accept card numbers and CVCs, and does not store them if they are sent."""
 
 import asyncio
 import re
@@ -27,7 +27,7 @@ SOMEBODYS = "4539148803436467"
 MISTYPED = "4539148803436466"
 CVC = "7391"
 MISPLACED = "4242426081701531"
-"""Typed into everything but the field for it."""
+"""A number that is typed into every field except the right one."""
 
 _NUMBERS = [
     re.sub(r"\D", "", number).encode() for number in (AMEX, PAYS, DECLINED, SOMEBODYS, MISTYPED)
@@ -36,7 +36,7 @@ _CVC = re.compile(rb"""["']cvc\\?["']\s*[:=]|["' ]7391\\?["' ,}]""")
 
 
 def told(content: bytes) -> list[bytes]:
-    """Return what `content` gives away, with some of its surroundings."""
+    """Return the card data in `content`, with its surroundings."""
     ungrouped = content.translate(None, b" -")
     places = [ungrouped.find(number) for number in _NUMBERS]
     return [ungrouped[max(0, at - 80) : at + 30] for at in places if at >= 0] + [
@@ -62,7 +62,7 @@ async def test_card_number_and_cvc_are_in_no_log_database_queue_ledger_or_answer
     for file in files:
         assert [(file.name, told(file.read_bytes()))] == [(file.name, [])]
     assert told(documents) == []
-    # And it was looked for where things are.
+    # The search covers the places where data is.
     assert paid["id"].encode() in documents
     assert any(order_id(answers).encode() in body for _, body in tap.seen)
     assert {"gateway.log", "payments.log", "ledger.sqlite"} <= {file.name for file in files}
@@ -80,7 +80,7 @@ def order_id(answers: list[Answer]) -> str:
 async def every_way_to_pay(
     system: System, customer: Customer, product: Any
 ) -> AsyncGenerator[Answer]:
-    """Pay well, in vain, wrongly, and while the provider misbehaves."""
+    """Pay with good, declined and wrong cards, and while the provider fails."""
 
     async def pay(token: str) -> Answer:
         return await customer.pay((await customer.order(product)).made, by_card(token))
@@ -160,14 +160,14 @@ async def test_a_card_number_typed_anywhere_is_in_no_refusal_header_or_log(
     for name in (process.name for process in PROCESSES):
         lines = (logs / f"{name}.log").read_text().splitlines()
         assert [line for line in lines if MISPLACED in line] == [], name
-    # It was sent, and to everything: some of it was a reason, a name or an address.
+    # It was really sent, everywhere: some requests with it as a reason, name or address succeeded.
     assert any(MISPLACED in got.text for got in answers if got.status < 300)
     assert {got.sent.path for got in answers} >= {operation.sent.path for operation in operations}
     assert {400, 401, 403, 404, 409, 415, 422} <= {got.status for got in answers}
 
 
 def misfilled(sent: Sent) -> Iterator[Sent]:
-    """Yield `sent` with the number in place of each of its parts, and where none should be."""
+    """Yield `sent` with the number in each of its places, and in unknown ones."""
     good = replace(sent, query={}, headers={})
     for body in _misfilled_body(sent.body):
         yield replace(good, body=body)
@@ -199,24 +199,24 @@ _HEADERS = (
 
 
 def _misfilled_body(body: Any) -> Iterator[Any]:
-    # The library that checks mail addresses would quote the last one.
+    # The library that checks mail addresses would quote the last value.
     yield from (MISPLACED, int(MISPLACED), [MISPLACED], f"a@[1.{MISPLACED}]")
     if isinstance(body, list):
         (item,) = cast("list[Any]", body)
         yield from ([inner] for inner in _misfilled_body(item))
     if isinstance(body, dict):
         fields = cast("dict[str, Any]", body)
-        # The second is how msgspec would tell the place of a fault.
+        # The second name looks like msgspec's notation for the place of an error.
         for name in (MISPLACED, f"x` - at `$.{MISPLACED}"):
             yield {**fields, name: 1}
         for name, value in fields.items():
             yield from ({**fields, name: inner} for inner in _misfilled_body(value))
 
 
-async def test_nothing_the_running_system_keeps_is_open_to_other_users_of_the_machine(
+async def test_other_users_of_the_machine_cannot_read_the_systems_files(
     system: System,
 ) -> None:
-    """Whoever can read the AWS emulator's signing keys can be an administrator."""
+    """The AWS emulator's signing keys let their reader act as an administrator."""
     home = system.supervisor.home
     secrets = {path.suffix for path in home.rglob("*")} & {".pem", ".sqlite", ".log", ".json"}
 
@@ -225,14 +225,14 @@ async def test_nothing_the_running_system_keeps_is_open_to_other_users_of_the_ma
 
 
 def _files(home: Path) -> Iterator[Path]:
-    """Yield all that the system has written, but MongoDB's files: those are compressed."""
+    """Yield all files that the system has written, except MongoDB's, which are compressed."""
     for file in home.rglob("*"):
         if file.is_file() and home / "mongod" not in file.parents:
             yield file
 
 
 async def _documents(system: System) -> bytes:
-    """Return every document of every database, MongoDB's own log of all writes too."""
+    """Return every document of every database, including MongoDB's oplog."""
     found: list[str] = []
     async with mongodb.connect(system.environment["MONGODB_URI"], process="tests") as client:
         for name in await client.list_database_names():

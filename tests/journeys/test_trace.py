@@ -19,7 +19,7 @@ def lines_of(log: Path, trace_id: str) -> list[str]:
     ]
 
 
-async def test_an_order_is_found_by_its_request_id_in_the_logs_of_all_who_worked_on_it(
+async def test_an_orders_request_id_is_in_the_logs_of_every_process_that_handled_it(
     system: System, customer: Customer, shelf: Shelf
 ) -> None:
     answer = await customer.order(await shelf.put_up())
@@ -27,7 +27,7 @@ async def test_an_order_is_found_by_its_request_id_in_the_logs_of_all_who_worked
     await followed(system, answer.headers["X-Request-Id"], "gateway", "orders", "products")
 
 
-async def test_a_payment_is_found_by_its_request_id_up_to_the_mail(
+async def test_a_payments_request_id_is_in_every_log_up_to_the_mail(
     system: System, customer: Customer, shelf: Shelf
 ) -> None:
     order = (await customer.order(await shelf.put_up())).made
@@ -40,7 +40,7 @@ async def test_a_payment_is_found_by_its_request_id_up_to_the_mail(
     )
 
 
-async def test_a_trace_that_the_client_has_begun_goes_on(
+async def test_a_clients_trace_is_continued(
     system: System, customer: Customer, shelf: Shelf
 ) -> None:
     product = await shelf.put_up()

@@ -1,4 +1,4 @@
-"""After all this, the promises hold."""
+"""After all journeys, the promises hold."""
 
 from cartwheel.local.up import System
 
@@ -7,10 +7,10 @@ from .command_line import cartwheel
 from .shop import Customer, Shelf
 
 
-async def test_everything_that_is_stored_and_charged_keeps_the_promises(
+async def test_all_stored_data_and_charges_keep_the_promises(
     system: System, customer: Customer, shelf: Shelf
 ) -> None:
-    """`cartwheel verify` compares databases and ledger, with what all other journeys have left."""
+    """`cartwheel verify` checks databases and ledger with the data of all other journeys."""
     order = (await customer.order(await shelf.put_up())).made
     await customer.pay(order)
     await customer.sees(order, "PAID")

@@ -1,4 +1,4 @@
-"""What a signed webhook of the payment provider may do, and what it may not."""
+"""What a signed webhook of the payment provider can do, and what it cannot."""
 
 import time
 from datetime import datetime
@@ -22,7 +22,7 @@ CASH = {"type": "cash_on_delivery"}
 async def tell(
     system: System, shop: Shop, event: dict[str, Any], *, secret: str = "", age: float = 0
 ) -> Answer:
-    """Send a webhook as the provider does, signed with its secret if no other is given."""
+    """Send a webhook as the provider does, signed with its secret or the given one."""
     body = msgspec.json.encode({"id": "evt_1", "payment_intent": "pi_1", **event})
     secret = secret or system.environment["SIMULATOR_WEBHOOK_SECRET"]
     headers = {"Simulator-Signature": sign(secret, body, time.time() - age)}
@@ -30,7 +30,7 @@ async def tell(
 
 
 async def spoil(system: System, **fault: object) -> None:
-    """Have the provider do something wrong at the next charge."""
+    """Inject a fault into the provider's next charge."""
     async with provider(system) as http:
         await http.post("/v1/faults", json=fault, raise_for_status=True)
 
@@ -41,7 +41,7 @@ def about(payment: Any, kind: str = "payment_intent.succeeded") -> dict[str, Any
 
 
 @pytest.mark.parametrize("change", [{}, {"amount": 1}, {"currency": "EUR"}, {"amount": None}])
-async def test_a_webhook_never_pays_in_cash(
+async def test_a_webhook_never_pays_a_cash_payment(
     system: System,
     shop: Shop,
     admin: Customer,
@@ -66,7 +66,7 @@ async def test_a_webhook_never_pays_in_cash(
 @pytest.mark.parametrize(
     "kind", ["payment_intent.created", "payment_intent.payment_failed", "payment_intent.canceled"]
 )
-async def test_a_webhook_ends_no_payment_that_is_awaited_in_cash(
+async def test_a_webhook_never_ends_a_pending_cash_payment(
     system: System, shop: Shop, customer: Customer, shelf: Shelf, kind: str
 ) -> None:
     order = (await customer.order(await shelf.put_up())).made
@@ -79,12 +79,12 @@ async def test_a_webhook_ends_no_payment_that_is_awaited_in_cash(
     assert (await customer.get(f"/orders/{order['id']}")).found["status"] == "AWAITING_PAYMENT"
 
 
-async def test_while_the_provider_is_away_a_webhook_that_does_not_match_is_503(
+async def test_a_mismatched_webhook_is_503_while_the_provider_is_down(
     system: System, shop: Shop, customer: Customer, shelf: Shelf
 ) -> None:
-    """So the provider repeats it; one that matches is taken.
+    """The provider then repeats it. A webhook that matches is accepted.
 
-    The gateway has just answered the capture itself, and answers none that differs from that.
+    The gateway has just answered the capture itself, and does not answer a webhook that differs.
     """
     paid = await paid_untold(system, customer, shelf)
     good = {**about(paid), "payment_intent": paid["provider_reference"]}
@@ -114,10 +114,10 @@ async def paid_untold(system: System, customer: Customer, shelf: Shelf) -> Any:
     return (await customer.pay(order)).made
 
 
-async def test_payments_is_not_asked_about_a_webhook_that_repeats_the_gateways_answer(
+async def test_the_gateway_alone_answers_a_webhook_that_repeats_its_own_answer(
     system: System, shop: Shop, customer: Customer, shelf: Shelf
 ) -> None:
-    """Payments is not even there. Nobody else can have it answered."""
+    """Payments is down, and nobody else can get this answer."""
     paid = await paid_untold(system, customer, shelf)
     good = {**about(paid), "payment_intent": paid["provider_reference"]}
 
@@ -135,9 +135,9 @@ async def test_payments_is_not_asked_about_a_webhook_that_repeats_the_gateways_a
 async def captured_after(
     system: System, customer: Customer, shelf: Shelf, **fault: object
 ) -> float:
-    """Return the seconds between a payment's beginning and its capture, the charge being spoilt.
+    """Return the seconds between a payment's start and its capture, with a fault in the charge.
 
-    The provider's webhook comes at once.
+    The provider's webhook arrives at once.
     """
     order = (await customer.order(await shelf.put_up())).made
     await spoil(system, **fault)
@@ -148,16 +148,16 @@ async def captured_after(
     return (captured - begun).total_seconds()
 
 
-async def test_a_webhook_that_comes_before_the_answer_waits_for_it(
+async def test_a_webhook_before_the_charges_answer_waits_for_it(
     system: System, customer: Customer, shelf: Shelf
 ) -> None:
-    """It would have been settled by the webhook before."""
+    """Otherwise the webhook would have settled the payment first."""
     after = await captured_after(system, customer, shelf, kind="answer_late", seconds=1)
 
     assert after >= 1
 
 
-async def test_a_webhook_settles_the_payment_if_the_answer_does_not_come_in_time(
+async def test_a_webhook_settles_the_payment_if_the_answer_is_late(
     system: System, customer: Customer, shelf: Shelf
 ) -> None:
     after = await captured_after(system, customer, shelf, kind="answer_late", seconds=4.5)
@@ -174,7 +174,7 @@ async def test_a_webhook_settles_the_payment_at_once_if_the_answer_is_lost(
 
 
 async def charged_by_mistake(system: System, payment: Any, amount: int) -> None:
-    """Have the provider charge `amount` for a payment whose own charge it has not done."""
+    """Make the provider charge `amount` for a payment that it has not charged yet."""
     currency = payment["amount"]["currency"]
     intent = {"payment_id": payment["id"], "amount": amount, "currency": currency}
     async with (
@@ -189,10 +189,10 @@ async def charged_by_mistake(system: System, payment: Any, amount: int) -> None:
         pass
 
 
-async def test_another_sum_than_the_orders_goes_back_and_the_customer_is_told_and_pays_anew(
+async def test_a_wrong_amount_is_refunded_and_the_customer_is_told_and_pays_again(
     system: System, customer: Customer, shelf: Shelf
 ) -> None:
-    """The provider's own webhook tells of it."""
+    """The provider's own webhook reports it."""
     order = (await customer.order(await shelf.put_up())).made
     await spoil(system, kind="drop")
     (await customer.pay(order)).refused(503, "outcome_unknown")
@@ -219,13 +219,13 @@ async def test_another_sum_than_the_orders_goes_back_and_the_customer_is_told_an
     assert (await customer.sees(order, "PAID"))["payment_attempts"] == 0
 
 
-async def test_a_webhook_about_no_payment_of_ours_is_refused(system: System, shop: Shop) -> None:
+async def test_a_webhook_about_an_unknown_payment_is_refused(system: System, shop: Shop) -> None:
     unknown = {"id": "pay_" + "0" * 32, "amount": {"amount": 1, "currency": "USD"}}
 
     (await tell(system, shop, about(unknown))).refused(404, "payment_not_found")
 
 
-async def test_a_payment_whose_answer_was_lost_shows_the_card_that_its_webhook_tells(
+async def test_a_payment_whose_answer_was_lost_shows_the_card_from_its_webhook(
     system: System, customer: Customer, shelf: Shelf
 ) -> None:
     order = (await customer.order(await shelf.put_up())).made

@@ -52,7 +52,9 @@ def test_what_cannot_be_is_refused_in_a_sentence(text: str, why: str) -> None:
 def stand_ins(argv: Argv, *counts: tuple[str, int]) -> tuple[Process, ...]:
     """Return processes under our own processes' names, which tell their environment."""
     return tuple(
-        copy for name, count in counts for copy in replicas(Process(name, argv("telling")), count)
+        replica
+        for name, count in counts
+        for replica in replicas(Process(name, argv("telling")), count)
     )
 
 

@@ -1,4 +1,4 @@
-"""Notifications on the real MongoDB and the emulator's SES, and what SES has seen."""
+"""Notifications on the real MongoDB and the emulator's SES, and the mail that SES has sent."""
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, contextmanager
@@ -23,11 +23,11 @@ from ..scripted_ses import ScriptedSes, scripted_ses
 from .examples import now
 
 SENDER = "The shop <shop@example.com>"
-"""Whom mails are from that go to the scripted SES."""
+"""The sender of mail through the scripted SES."""
 
 
 class Notifications(NamedTuple):
-    """What one process of the service works with."""
+    """The adapters and handlers of one process of the service."""
 
     database: Database
     mails: MongoMails
@@ -58,7 +58,7 @@ class Notifications(NamedTuple):
         return found
 
     async def a_minute_passes(self, event: CloudEvent[Told]) -> None:
-        """The server's clock rules claims, so it is the claim that moves."""
+        """Move the claim into the past, because claims follow the server's clock."""
         earlier = {"$subtract": ["$claimed_until", 60_000]}
         await self.database["mail"].update_one(
             {"_id": event.id}, [{"$set": {"claimed_until": earlier}}]
@@ -66,7 +66,7 @@ class Notifications(NamedTuple):
 
 
 class Postbox:
-    """What the emulator's SES has sent: the outside witness."""
+    """The mail that the emulator's SES has sent: independent evidence."""
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
@@ -83,7 +83,7 @@ class Postbox:
 
 @contextmanager
 def asking_the_emulator(system: System) -> Generator[None]:
-    """Put what reaches the emulator into the environment, where AWS clients look when made."""
+    """Put the emulator's address into the environment, where AWS clients look for it."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION"):
             patch.delenv(name, raising=False)
@@ -95,7 +95,7 @@ def asking_the_emulator(system: System) -> Generator[None]:
 
 @pytest.fixture
 def aws(system: System) -> Generator[None]:
-    """For tests that make an AWS client of their own."""
+    """The environment for tests that make their own AWS client."""
     with asking_the_emulator(system):
         yield
 
@@ -122,7 +122,7 @@ async def notifications(database: Database, ses: Ses) -> Notifications:
 
 @pytest.fixture
 async def script(aws: None, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[ScriptedSes]:
-    """An SES that answers as it is told to; AWS clients made in the test reach it."""
+    """An SES with scripted answers. AWS clients made in the test reach it."""
     async with scripted_ses() as scripted:
         monkeypatch.setenv("AWS_ENDPOINT_URL", scripted.url)
         yield scripted
@@ -136,7 +136,7 @@ async def scripted_sender(script: ScriptedSes) -> AsyncGenerator[Ses]:
 
 @pytest.fixture
 async def impatient_sender(script: ScriptedSes) -> AsyncGenerator[Ses]:
-    """Waits for an answer of SES's for 2 s."""
+    """A sender that waits at most 2 s for SES's answer."""
     async with open_ses(sender=SENDER, timeout=2.0) as ses:
         yield ses
 

@@ -1,4 +1,4 @@
-"""Events that customers are told of."""
+"""Examples of the events that customers get mail about."""
 
 import secrets
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ def now() -> datetime:
 def snapshot(
     name: str = "Zoë Müller", email: str | None = None, currency: str = "USD"
 ) -> OrderSnapshot:
-    """Two mugs and a spoon, for a customer whose address is nobody else's."""
+    """Two mugs and a spoon, for a customer with a unique address."""
     return OrderSnapshot(
         id=new_id("ord"),
         number="K7QM3-XWD9A",

@@ -1,4 +1,4 @@
-"""Notifications decides itself who sees mail, and who has it sent again."""
+"""Notifications itself decides who may see mail, and who may have it sent again."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A mail that SES fails on while it is well itself: counted, tried again, given up; sent again."""
+"""Mails on which SES fails while it is up: counted, retried, dead-lettered, sent again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -34,7 +34,7 @@ def a_mail_that_fails(script: ScriptedSes, answer: Answer = FAILS) -> CloudEvent
 
 
 async def fails(notifications: Notifications, event: CloudEvent[Told], *minutes: float) -> None:
-    """Try `event` so many minutes after the beginning; it is to be tried again each time."""
+    """Try `event` at these `minutes` after the start; each attempt must ask for a retry."""
     for minute in minutes:
         with pytest.raises(RetryLater):
             await notifications.tell(event, at=after(minute))
@@ -63,14 +63,14 @@ async def refused(notifications: Notifications, script: ScriptedSes) -> CloudEve
 Fail = Callable[[Notifications, ScriptedSes], Awaitable[CloudEvent[Told]]]
 
 
-def mended(script: ScriptedSes) -> None:
+def fixed(script: ScriptedSes) -> None:
     script.script.clear()
 
 
-async def is_sent_once_mended(
+async def is_sent_once_fixed(
     notifications: Notifications, script: ScriptedSes, event: CloudEvent[Told]
 ) -> None:
-    mended(script)
+    fixed(script)
     await notifications.tell(event)
     assert (await notifications.kept(event)).status is MailStatus.SENT
     assert script.taken == [event.data.order.user.email]
@@ -82,7 +82,7 @@ async def sequences(notifications: Notifications, event: CloudEvent[Told]) -> li
 
 
 class Dying:
-    """The process dies before SES is asked, or between its yes and the note of it."""
+    """A process that dies before it asks SES, or before it stores SES's yes."""
 
     def __init__(self, sender: Sender, *, after: bool) -> None:
         self._sender = sender
@@ -94,14 +94,14 @@ class Dying:
         raise KeyboardInterrupt
 
 
-async def test_a_mail_that_fails_is_tried_again_and_sent_when_ses_takes_it(
+async def test_a_failing_mail_is_retried_and_sent_when_ses_accepts_it(
     scripted: Notifications, script: ScriptedSes
 ) -> None:
     event = a_mail_that_fails(script)
     await fails(scripted, event, 0, 0.1, 1, 2)
     waiting = await scripted.kept(event)
 
-    await is_sent_once_mended(scripted, script, event)
+    await is_sent_once_fixed(scripted, script, event)
 
     assert (waiting.status, waiting.failures) == (MailStatus.SENDING, 4)
 
@@ -125,7 +125,7 @@ async def test_a_mail_that_fails_six_times_over_ten_minutes_has_failed_and_is_de
     [(0, 1, 2, 3, 4, 5, 6, 7, 8, 9.9), (0, 5, 10, 20, 60)],
     ids=["ten times in less than ten minutes", "five times in an hour"],
 )
-async def test_a_mail_is_not_given_up_before_both_are_reached(
+async def test_a_mail_is_retried_until_both_limits_are_reached(
     scripted: Notifications, script: ScriptedSes, minutes: tuple[float, ...]
 ) -> None:
     event = a_mail_that_fails(script)
@@ -149,17 +149,17 @@ async def test_an_outage_of_ses_counts_for_no_mail(
     assert (kept.status, kept.failures) == (MailStatus.SENDING, 0)
 
 
-async def test_a_mail_that_was_given_up_is_tried_once_more_when_its_event_is_replayed(
+async def test_a_dead_lettered_mail_is_tried_once_more_when_its_event_is_replayed(
     scripted: Notifications, script: ScriptedSes
 ) -> None:
-    """Or comes again because the process died before the event was dead-lettered."""
+    """The same holds if the event is redelivered after a crash before it was dead-lettered."""
     event = await dead_lettered(scripted, script)
 
     with pytest.raises(DeadLetter):
         await scripted.tell(event, at=after(11))
     still = await scripted.kept(event)
 
-    await is_sent_once_mended(scripted, script, event)
+    await is_sent_once_fixed(scripted, script, event)
 
     assert (still.status, still.failures) == (MailStatus.FAILED, 7)
     assert await sequences(scripted, event) == [
@@ -169,14 +169,14 @@ async def test_a_mail_that_was_given_up_is_tried_once_more_when_its_event_is_rep
     ]
 
 
-async def test_a_replay_that_is_refused_ends_it(
+async def test_a_replay_that_ses_refuses_is_final(
     scripted: Notifications, script: ScriptedSes
 ) -> None:
     event = await dead_lettered(scripted, script)
     script.script[event.data.order.user.email] = REFUSED
 
     await scripted.tell(event)
-    mended(script)
+    fixed(script)
     await scripted.tell(event)
 
     kept = await scripted.kept(event)
@@ -185,11 +185,11 @@ async def test_a_replay_that_is_refused_ends_it(
 
 
 @pytest.mark.parametrize("fail", [refused, dead_lettered])
-async def test_a_failed_mail_is_sent_again_as_it_was_and_who_asked_for_it_is_noted(
+async def test_a_failed_mail_is_sent_again_unchanged_and_the_requester_is_recorded(
     scripted: Notifications, script: ScriptedSes, fail: Fail
 ) -> None:
     event = await fail(scripted, script)
-    mended(script)
+    fixed(script)
 
     answered = await scripted.resend(event, by="alice@laptop")
 
@@ -210,11 +210,11 @@ async def test_a_failed_mail_is_sent_again_as_it_was_and_who_asked_for_it_is_not
     ]
 
 
-async def test_the_event_of_a_mail_that_was_sent_again_sends_nothing(
+async def test_the_event_of_a_resent_mail_sends_nothing(
     scripted: Notifications, script: ScriptedSes
 ) -> None:
     event = await dead_lettered(scripted, script)
-    mended(script)
+    fixed(script)
     await scripted.resend(event)
 
     await scripted.tell(event)
@@ -238,7 +238,7 @@ async def test_a_mail_that_fails_again_stays_failed_with_the_new_reason(
     assert await sequences(scripted, event) == [("notification.failed.v1", 1)]
 
 
-async def test_an_outage_leaves_the_mail_failed_and_it_can_be_asked_for_again_at_once(
+async def test_an_outage_leaves_the_mail_failed_and_it_can_be_resent_at_once(
     scripted: Notifications, script: ScriptedSes
 ) -> None:
     event = await refused(scripted, script)
@@ -246,7 +246,7 @@ async def test_an_outage_leaves_the_mail_failed_and_it_can_be_asked_for_again_at
     with pytest.raises(Unavailable):
         await scripted.resend(event)
     waiting = await scripted.kept(event)
-    mended(script)
+    fixed(script)
 
     await scripted.resend(event)
 
@@ -255,11 +255,11 @@ async def test_an_outage_leaves_the_mail_failed_and_it_can_be_asked_for_again_at
 
 
 @pytest.mark.parametrize("told_yes", [False, True], ids=["before SES", "after SES's yes"])
-async def test_wherever_a_resend_dies_the_mail_is_failed_and_one_more_resend_sends_one_more(
+async def test_after_a_crash_during_a_resend_the_mail_is_failed_and_can_be_resent(
     scripted: Notifications, script: ScriptedSes, told_yes: bool
 ) -> None:
     event = await refused(scripted, script)
-    mended(script)
+    fixed(script)
     with pytest.raises(KeyboardInterrupt):
         await scripted._replace(sender=Dying(scripted.sender, after=told_yes)).resend(event)
     with pytest.raises(MailNotFailed, match="being sent"):
@@ -279,7 +279,7 @@ async def test_resends_at_the_same_moment_send_one_mail(
     scripted: Notifications, script: ScriptedSes
 ) -> None:
     event = await refused(scripted, script)
-    mended(script)
+    fixed(script)
 
     results = await asyncio.gather(
         *(scripted.resend(event) for _ in range(8)), return_exceptions=True
@@ -289,10 +289,10 @@ async def test_resends_at_the_same_moment_send_one_mail(
     assert script.taken == [event.data.order.user.email]
 
 
-async def test_a_replay_during_a_resend_waits_for_how_that_ends(
+async def test_a_replay_during_a_resend_waits_for_its_outcome(
     scripted: Notifications, script: ScriptedSes
 ) -> None:
-    """Done at once, it would be out of the dead letters although the resend may fail."""
+    """If it were done at once, the dead letter would be gone although the resend may fail."""
     event = await dead_lettered(scripted, script)
     await scripted.mails.claim_failed(event.id, by="alice@laptop", now=now)
 
@@ -328,7 +328,7 @@ async def test_a_mail_that_failed_before_its_html_was_kept_is_sent_again_as_text
     event = await refused(scripted, script)
     newer = {"html": 1, "sequence": 1, "dead_lettered": 1}
     await scripted.database["mail"].update_one({"_id": event.id}, {"$unset": newer})
-    mended(script)
+    fixed(script)
 
     await scripted.resend(event)
 
@@ -337,11 +337,11 @@ async def test_a_mail_that_failed_before_its_html_was_kept_is_sent_again_as_text
     assert (await sequences(scripted, event))[-1] == ("notification.sent.v1", 2)
 
 
-async def test_nobody_can_write_into_the_database_by_a_name(
+async def test_a_name_is_never_interpreted_as_a_database_operator(
     scripted: Notifications, script: ScriptedSes
 ) -> None:
     event = await refused(scripted, script)
-    mended(script)
+    fixed(script)
 
     await scripted.resend(event, by="$to")
 

@@ -1,4 +1,4 @@
-"""What a mail says."""
+"""The content of mail."""
 
 import os
 import re
@@ -43,15 +43,15 @@ def test_every_mail_has_name_number_lines_and_total(kind: str) -> None:
             assert part in words
 
 
-def test_each_event_has_words_of_its_own() -> None:
+def test_each_event_has_its_own_text() -> None:
     order = snapshot()
-    happy, sorry, closed, given_up, returned = every_mail(order)
+    happy, sorry, closed, canceled, returned = every_mail(order)
 
     assert "received your payment" in happy.text
     assert "Your card was declined." in sorry.text
     assert "2 attempts are left" in sorry.text
     assert "the order is closed" in closed.text
-    assert "was canceled: It was not paid in time." in given_up.text
+    assert "was canceled: It was not paid in time." in canceled.text
     assert "on its way back to you" in returned.text
     assert len({mail.subject for mail in every_mail(order)}) == 5
 
@@ -61,7 +61,7 @@ def test_the_last_attempt_is_one_attempt() -> None:
 
 
 @pytest.mark.parametrize("kind", ["text", "html"])
-def test_who_has_paid_a_canceled_order_gets_the_money_back(kind: str) -> None:
+def test_the_mail_about_a_paid_canceled_order_promises_the_refund(kind: str) -> None:
     mail = render(canceled(snapshot(), was_paid=True))
 
     assert "Your money is on its way back to you." in getattr(mail, kind)
@@ -69,7 +69,7 @@ def test_who_has_paid_a_canceled_order_gets_the_money_back(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["text", "html"])
-def test_a_payment_that_failed_says_of_the_charge_what_its_reason_says(kind: str) -> None:
+def test_the_mail_about_a_failed_payment_repeats_its_reason_about_the_charge(kind: str) -> None:
     reason = AMOUNT_MISMATCH.message
     mail = render(msgspec.structs.replace(failed(snapshot()), reason=reason))
 
@@ -78,8 +78,8 @@ def test_a_payment_that_failed_says_of_the_charge_what_its_reason_says(kind: str
 
 
 @pytest.mark.parametrize("kind", ["text", "html"])
-def test_who_has_not_paid_a_canceled_order_is_not_promised_money(kind: str) -> None:
-    """Nor told that nothing was charged: a payment may be under way."""
+def test_the_mail_about_an_unpaid_canceled_order_promises_no_refund(kind: str) -> None:
+    """It does not say either that nothing was charged, because a payment may be running."""
     mail = render(canceled(snapshot(), was_paid=False))
 
     assert "We have received no payment" in getattr(mail, kind)
@@ -89,7 +89,7 @@ def test_who_has_not_paid_a_canceled_order_is_not_promised_money(kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", ["text", "html"])
-def test_a_refund_tells_how_much_goes_back_which_may_be_less_than_the_total(kind: str) -> None:
+def test_the_mail_about_a_refund_names_its_amount(kind: str) -> None:
     mail = render(refunded(snapshot()))
 
     assert "$10.50 that you paid" in getattr(mail, kind)
@@ -122,13 +122,13 @@ def test_a_name_is_text_and_never_markup(name: str) -> None:
         assert "&amp;" in mail.html or "&lt;" in mail.html or "&#34;" in mail.html
 
 
-def test_a_name_is_no_template() -> None:
+def test_a_name_is_not_a_template() -> None:
     mail = render(paid(snapshot(name="{{ order.total }}{% raw %}")))
 
     assert "Hello {{ order.total }}{% raw %}," in mail.text
 
 
-def test_a_template_is_read_once_and_never_looked_at_again(
+def test_a_template_file_is_read_only_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     order = snapshot()

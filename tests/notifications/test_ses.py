@@ -1,4 +1,4 @@
-"""Whose error is it: this mail's, or everybody's? The answers are AWS's, and so scripted."""
+"""Does an error concern one mail or all? The answers are AWS's, so they are scripted."""
 
 import asyncio
 from typing import Any
@@ -52,7 +52,7 @@ async def test_an_error_of_the_account_or_the_clock_is_an_outage(
 
 
 @pytest.mark.parametrize("status", sorted(OUTAGE_STATUSES))
-async def test_whoever_may_not_send_at_all_meets_an_outage(
+async def test_an_account_that_may_not_send_is_an_outage(
     scripted_sender: Ses, script: ScriptedSes, status: int
 ) -> None:
     script.script[TO] = Answer(status, "SomethingNewException")
@@ -63,7 +63,7 @@ async def test_whoever_may_not_send_at_all_meets_an_outage(
 
 @pytest.mark.parametrize("suffix", ["", "Exception"])
 @pytest.mark.parametrize("code", sorted(REFUSALS))
-async def test_only_these_refuse_this_one_mail(
+async def test_only_these_errors_refuse_a_single_mail(
     scripted_sender: Ses, script: ScriptedSes, code: str, suffix: str
 ) -> None:
     script.script[TO] = Answer(400, code + suffix, "Local address contains control characters")
@@ -103,10 +103,10 @@ async def test_a_sender_that_is_not_verified_is_an_outage(
         "shop@example.com",
     ],
 )
-async def test_a_recipient_that_is_not_verified_is_refused_however_like_the_sender_it_looks(
+async def test_an_unverified_recipient_is_refused_even_if_it_resembles_the_sender(
     scripted_sender: Ses, script: ScriptedSes, to: str
 ) -> None:
-    """In SES's sandbox; customers choose their addresses, and must not stop all mail by that."""
+    """This happens in SES's sandbox. A customer's choice of address must not stop all mail."""
     script.script[to] = Answer(400, "MessageRejected", UNVERIFIED.format(to))
 
     with pytest.raises(MailRefused):
@@ -142,7 +142,7 @@ async def test_a_recipient_that_is_not_verified_is_refused_however_like_the_send
         "200 and no id",
     ],
 )
-async def test_what_fails_while_ses_is_well_is_this_mails_own_failure(
+async def test_a_failure_while_ses_is_up_is_the_mails_own(
     impatient_sender: Ses, script: ScriptedSes, answer: Answer, failure: str
 ) -> None:
     script.script[TO] = answer
@@ -150,10 +150,10 @@ async def test_what_fails_while_ses_is_well_is_this_mails_own_failure(
     with pytest.raises(MailFailed, match=failure):
         await impatient_sender.send(mail())
 
-    assert script.asked[TO] == 1  # whoever asks again may send it again
+    assert script.asked[TO] == 1  # a second call might send the mail twice
 
 
-async def test_the_emulators_own_failure_on_one_mail_is_that_mails_failure(ses: Ses) -> None:
+async def test_the_emulators_failure_on_one_mail_is_the_mails_own(ses: Ses) -> None:
     broken = msgspec.structs.replace(mail(), subject="Order\r\nBcc: b@example.com")
     with pytest.raises(MailFailed):
         await ses.send(broken)
@@ -182,7 +182,7 @@ async def test_the_emulators_own_failure_on_one_mail_is_that_mails_failure(ses: 
         "pages of somebody else's",
     ],
 )
-async def test_the_same_while_ses_is_not_well_is_an_outage(
+async def test_the_same_failure_while_ses_is_down_is_an_outage(
     impatient_sender: Ses, script: ScriptedSes, answer: Answer, probe: Answer
 ) -> None:
     script.script[TO] = answer
@@ -192,10 +192,10 @@ async def test_the_same_while_ses_is_not_well_is_an_outage(
         await impatient_sender.send(mail())
 
 
-async def test_mails_that_fail_together_ask_once_whether_ses_is_well(
+async def test_mails_that_fail_together_share_one_probe_of_ses(
     scripted_sender: Ses, script: ScriptedSes
 ) -> None:
-    """AWS answers that about once a second."""
+    """AWS allows about one probe a second."""
     customers = [f"customer{number}@example.org" for number in range(40)]
     script.script = dict.fromkeys(customers, FAILS)
 
@@ -207,8 +207,8 @@ async def test_mails_that_fail_together_ask_once_whether_ses_is_well(
     assert script.probes == 1
 
 
-async def test_mails_that_hang_keep_no_other_waiting(script: ScriptedSes) -> None:
-    """As many as the consumer has room for beside the other one."""
+async def test_hanging_mails_do_not_block_others(script: ScriptedSes) -> None:
+    """All but one of the consumer's prefetched mails hang."""
     customers = [f"customer{number}@example.org" for number in range(63)]
     script.script = dict.fromkeys(customers, HANGS)
     async with open_ses(sender=SENDER, timeout=60.0) as patient:

@@ -32,7 +32,7 @@ async def outbox(notifications: Notifications, event_id: str) -> list[str]:
 
 
 class Dying:
-    """The process dies between SES's yes and the note of it."""
+    """A process that dies before it stores SES's yes."""
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
@@ -59,7 +59,7 @@ async def test_the_mail_goes_out_as_it_was_rendered(
     )
 
 
-async def test_what_was_sent_to_whom_and_why_is_kept(
+async def test_a_sent_mail_is_stored_with_recipient_and_reason(
     notifications: Notifications, postbox: Postbox
 ) -> None:
     event = happened(paid(snapshot()))
@@ -102,7 +102,7 @@ async def test_a_canceled_and_refunded_order_is_two_mails_each_sent_once(
     assert sorted(reasons) == [("order.canceled.v1", 1), ("order.refunded.v1", 1)]
 
 
-async def test_a_sent_mail_is_told_of_in_the_same_write(notifications: Notifications) -> None:
+async def test_a_sent_mail_and_its_event_are_one_write(notifications: Notifications) -> None:
     event = happened(failed(snapshot()))
 
     await notifications.tell(event)
@@ -159,7 +159,7 @@ async def test_one_event_at_many_processes_at_once_sends_one_mail(
     assert (await notifications.kept(event)).sends == 1
 
 
-async def test_while_it_is_being_sent_nobody_else_sends_it(
+async def test_a_claimed_mail_is_not_sent_by_another_process(
     notifications: Notifications, postbox: Postbox
 ) -> None:
     event = happened(paid(snapshot()))
@@ -172,7 +172,7 @@ async def test_while_it_is_being_sent_nobody_else_sends_it(
     assert await postbox.of(mail.to) == []
 
 
-async def test_a_second_mail_after_a_death_in_between_is_counted(
+async def test_a_second_mail_after_a_crash_is_counted(
     notifications: Notifications, postbox: Postbox
 ) -> None:
     event = happened(paid(snapshot()))
@@ -191,7 +191,7 @@ async def test_a_second_mail_after_a_death_in_between_is_counted(
 
 
 @pytest.mark.usefixtures("aws")
-async def test_an_outage_of_ses_is_an_outage_and_the_mail_goes_out_when_it_is_back(
+async def test_an_outage_of_ses_delays_the_mail_until_ses_is_back(
     notifications: Notifications,
     postbox: Postbox,
     unused_tcp_port: int,
@@ -214,7 +214,7 @@ async def test_an_outage_of_ses_is_an_outage_and_the_mail_goes_out_when_it_is_ba
 
 
 @pytest.mark.usefixtures("aws")
-async def test_a_sender_that_ses_does_not_take_is_an_outage_and_costs_no_mail(
+async def test_a_sender_that_ses_refuses_is_an_outage_and_loses_no_mail(
     notifications: Notifications, postbox: Postbox
 ) -> None:
     event = happened(rejected(snapshot()))
@@ -228,7 +228,7 @@ async def test_a_sender_that_ses_does_not_take_is_an_outage_and_costs_no_mail(
     assert len(await postbox.of(event.data.order.user.email)) == 1
 
 
-async def test_a_mail_that_ses_refuses_has_failed_with_the_reason_and_is_not_tried_again(
+async def test_a_refused_mail_is_failed_with_the_reason_and_is_not_retried(
     scripted: Notifications, script: ScriptedSes
 ) -> None:
     event = happened(rejected(snapshot()))
@@ -247,10 +247,10 @@ async def test_a_mail_that_ses_refuses_has_failed_with_the_reason_and_is_not_tri
 @pytest.mark.parametrize(
     "email", ["a\r\nBcc: all@example.com", "a<b@x>y", "x@example..com", "\x1b"]
 )
-async def test_an_order_without_a_proper_address_fails_its_mail_and_no_other(
+async def test_an_invalid_address_fails_only_its_own_mail(
     notifications: Notifications, postbox: Postbox, email: str
 ) -> None:
-    """Orders from before addresses were checked; on some of them the emulator fails with 500."""
+    """Such orders predate the address check. The emulator fails with 500 on some of them."""
     odd, other = happened(paid(snapshot(email=email))), happened(paid(snapshot()))
 
     await notifications.tell(odd)
@@ -264,7 +264,7 @@ async def test_an_order_without_a_proper_address_fails_its_mail_and_no_other(
     assert len(await postbox.of(other.data.order.user.email)) == 1
 
 
-async def test_a_domain_with_other_letters_is_mailed_to_in_punycode(
+async def test_mail_to_a_non_ascii_domain_uses_punycode(
     notifications: Notifications, postbox: Postbox
 ) -> None:
     local = secrets.token_hex(8)
@@ -300,7 +300,7 @@ async def test_mail_is_listed_newest_first_page_by_page_and_by_address(
     assert len((await notifications.page(ListMail(limit=10))).data) == 4
 
 
-async def test_mail_is_listed_by_the_number_of_its_order_and_no_other_is_read(
+async def test_mail_is_listed_by_order_number_and_no_other_mail_is_read(
     notifications: Notifications,
 ) -> None:
     asked, *others = (
@@ -317,15 +317,15 @@ async def test_mail_is_listed_by_the_number_of_its_order_and_no_other_is_read(
     assert examined == [1]
 
 
-async def test_a_cursor_that_no_list_gave_is_refused(notifications: Notifications) -> None:
+async def test_an_invalid_cursor_is_refused(notifications: Notifications) -> None:
     with pytest.raises(BadCursor):
         await notifications.page(ListMail(limit=2, cursor="no cursor"))
 
 
-async def test_a_name_cannot_reach_into_the_database(
+async def test_a_name_cannot_contain_database_operators(
     notifications: Notifications, database: Database
 ) -> None:
-    """Names that MongoDB would take for its own words are stored as they are."""
+    """Names that look like MongoDB's operators are stored unchanged."""
     event = happened(paid(snapshot(name="$$NOW", email="$to@example.com")))
 
     await notifications.tell(event)
@@ -340,24 +340,24 @@ FOR_EVER = 3600.0
 
 @pytest.fixture
 def stop() -> Generator[asyncio.Event]:
-    """Is set at the end: what still gathers then goes."""
+    """The stop event, set at the end so that gathered work is flushed."""
     event = asyncio.Event()
     yield event
     event.set()
 
 
 def gathering(notifications: Notifications, stop: asyncio.Event) -> Notifications:
-    """Return a process whose claims gather until it stops."""
+    """Return a process whose claims are gathered until it stops."""
     mails = MongoMails(
         notifications.database, notifications.outboxes, claims=Gather(FOR_EVER, stop)
     )
     return notifications._replace(mails=mails)
 
 
-async def test_mails_gather_before_they_are_claimed_and_go_when_the_process_stops(
+async def test_claims_are_gathered_and_flushed_when_the_process_stops(
     notifications: Notifications, postbox: Postbox, stop: asyncio.Event
 ) -> None:
-    """If it dies instead, nothing is claimed, and nothing keeps their events waiting."""
+    """If the process dies instead, nothing is claimed, so the events are not delayed."""
     events = [happened(paid(snapshot())) for _ in range(3)]
     process = gathering(notifications, stop)
 
@@ -373,7 +373,7 @@ async def test_mails_gather_before_they_are_claimed_and_go_when_the_process_stop
         assert len(await postbox.of(event.data.order.user.email)) == 1
 
 
-async def test_what_was_sent_is_noted_however_long_claims_gather(
+async def test_results_are_stored_even_while_claims_are_gathered(
     notifications: Notifications, stop: asyncio.Event
 ) -> None:
     """A process that dies between the two sends the mail twice."""

@@ -1,4 +1,4 @@
-"""Orders on the real MongoDB, asking the real handlers of products on a database beside it."""
+"""Orders on the real MongoDB, with the real handlers of products on a second database."""
 
 import asyncio
 import secrets
@@ -50,7 +50,7 @@ Placed = list[Created[OrderView] | Refusal | Outage]
 
 
 class Direct:
-    """A bus without the wire: every request is answered by the handler that owns it."""
+    """A bus without RabbitMQ: it passes every request to the real handler that answers it."""
 
     def __init__(self, *table: Answers) -> None:
         self.table = table
@@ -61,7 +61,7 @@ class Direct:
 
 
 class Orders(NamedTuple):
-    """What one process of the service works with."""
+    """The adapters and handlers of one process of the service."""
 
     database: Database
     orders: MongoOrders
@@ -96,7 +96,7 @@ class Orders(NamedTuple):
         return await reading.get_timeline(request, orders=self.orders)
 
     async def told(self, order_id: str) -> list[str]:
-        """Return what the order has told of, besides that it was placed."""
+        """Return the types of the order's events after `order.placed`."""
         outbox = (await self.document(order_id))["outbox"]
         assert [event["sequence"] for event in outbox] == list(range(1, len(outbox) + 1))
         return [event["type"] for event in outbox[1:]]
@@ -124,7 +124,7 @@ class Orders(NamedTuple):
         return await ending.cancel_order(request, orders=self.orders, now=now)
 
     async def expire(self, at: datetime) -> None:
-        """Look for overdue orders as if it were `at`."""
+        """Run the job for overdue orders at the time `at`."""
         await ending.expire_orders(orders=self.orders, now=lambda: at)
 
     async def short(self, event: CloudEvent[StockShortage]) -> None:
@@ -143,7 +143,7 @@ class Orders(NamedTuple):
 
 
 class Shelf(NamedTuple):
-    """The products' side: what is for sale, and how much of it is left."""
+    """The products that are for sale, and their stock."""
 
     catalogue: MongoCatalogue
 

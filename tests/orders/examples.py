@@ -1,4 +1,4 @@
-"""Orders, requests and events to begin with."""
+"""Examples of orders, requests and events."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -58,7 +58,7 @@ def place(
 
 
 def reservation(request: PlaceOrder) -> Reservation:
-    """Two mugs and a spoon are held for `request`."""
+    """Return a reservation of two mugs and a spoon for `request`."""
     return Reservation(
         order_id=new_id("ord"),
         body_hash=request.body_hash,
@@ -72,7 +72,7 @@ def reservation(request: PlaceOrder) -> Reservation:
 
 
 def order(user: User = ZOE, address: ShippingAddress | None = ADDRESS) -> Order:
-    """Return an order that has been stored: nothing about it is left to publish."""
+    """Return a stored order, with no events left to publish."""
     request = place(("prd_1", 2), ("prd_2", 1), user=user, address=address)
     made = domain.place(request, reservation(request), number=new_id("no"), at=AT)
     return msgspec.structs.replace(made, sequence=1, events=(), change=None)

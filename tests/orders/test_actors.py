@@ -1,4 +1,4 @@
-"""Orders decides itself whose orders it shows, whatever the gateway has chosen before."""
+"""Orders itself decides whose orders it shows, whatever the gateway has chosen."""
 
 import pytest
 
@@ -21,7 +21,7 @@ async def of_zoe(orders: Orders, shelf: Shelf) -> str:
 
 
 @pytest.mark.parametrize("user_id", [None, ZOE.id])
-async def test_a_customers_list_is_their_own_whatever_is_asked_for(
+async def test_a_customers_list_has_only_their_own_entries(
     orders: Orders, of_zoe: str, user_id: str | None
 ) -> None:
     def asked_by(actor: Actor | None) -> ListOrders:
@@ -38,7 +38,7 @@ async def test_only_the_owner_pays_an_order(orders: Orders, of_zoe: str, actor: 
         await orders.payable(GetPayableOrder(order_id=of_zoe, user_id=ZOE.id, actor=actor))
 
 
-async def test_only_services_ask_how_far_orders_have_come(orders: Orders, of_zoe: str) -> None:
+async def test_only_services_may_ask_for_order_statuses(orders: Orders, of_zoe: str) -> None:
     request = GetOrderStatuses(order_ids=[of_zoe], actor=Actor.service("products"))
     [state] = await reading.get_order_statuses(request, orders=orders.orders)
 

@@ -1,4 +1,4 @@
-"""How an order is given up, and its money given back, on the real MongoDB."""
+"""Canceling, expiring and refunding orders, on the real MongoDB."""
 
 import asyncio
 from datetime import timedelta
@@ -49,7 +49,7 @@ async def awaiting(orders: Orders) -> list[str]:
 
 
 def unique(number: int) -> Document:
-    """Return of an order that awaits its payment what no other may have."""
+    """Return the fields of an order that must be unique."""
     order_id = f"ord_{number}"
     return {"_id": order_id, "request_id": order_id, "number": order_id, "status": WAITING}
 
@@ -67,7 +67,7 @@ async def last_told(orders: Orders, order_id: str, kind: str) -> Any:
     return msgspec.json.decode(told["data"])
 
 
-async def test_its_owner_cancels_an_order_that_awaits_payment(
+async def test_the_owner_cancels_an_order_that_awaits_payment(
     orders: Orders, order: OrderView
 ) -> None:
     canceled = await orders.cancel(order.id, OWNER)
@@ -79,13 +79,13 @@ async def test_its_owner_cancels_an_order_that_awaits_payment(
     assert (await orders.timeline(order.id, OWNER))[-1].by == ZOE.id
 
 
-async def test_the_owner_may_say_why(orders: Orders, order: OrderView) -> None:
+async def test_the_owner_may_give_a_reason(orders: Orders, order: OrderView) -> None:
     await orders.cancel(order.id, OWNER, "Too late for the birthday.")
 
     assert (await orders.timeline(order.id, OWNER))[-1].note == "Too late for the birthday."
 
 
-async def test_canceling_ten_times_at_two_processes_tells_of_it_once(
+async def test_canceling_ten_times_at_two_processes_emits_one_event(
     orders: Orders, other: Orders, order: OrderView
 ) -> None:
     answers = await asyncio.gather(
@@ -109,7 +109,7 @@ async def test_somebody_elses_order_looks_like_one_that_does_not_exist(
     assert await orders.view(order.id) == order
 
 
-async def test_an_admin_says_why(orders: Orders, order: OrderView) -> None:
+async def test_an_admin_must_give_a_reason(orders: Orders, order: OrderView) -> None:
     with pytest.raises(ReasonRequired) as refused:
         await orders.cancel(order.id, ADMIN)
     before = await orders.view(order.id)
@@ -123,7 +123,7 @@ async def test_an_admin_says_why(orders: Orders, order: OrderView) -> None:
     assert (entry.by, entry.note) == (ADMIN.user_id, WHY)
 
 
-async def test_a_paid_order_is_not_its_owners_to_cancel(orders: Orders, paid: OrderView) -> None:
+async def test_the_owner_cannot_cancel_a_paid_order(orders: Orders, paid: OrderView) -> None:
     with pytest.raises(InvalidTransition):
         await orders.cancel(paid.id, OWNER)
 
@@ -142,7 +142,7 @@ async def test_an_admin_cancels_a_paid_order_and_its_refund_is_due_in_the_same_w
     assert (due["payment_id"], due["amount"]) == ("pay_1", msgspec.to_builtins(paid.total))
 
 
-async def test_an_admin_gives_a_reason_for_an_own_paid_order_too(
+async def test_an_admin_must_give_a_reason_for_an_own_paid_order_too(
     orders: Orders, paid: OrderView
 ) -> None:
     owner_and_admin = Actor(user_id=ZOE.id, admin=True)
@@ -175,7 +175,7 @@ async def test_a_rejected_order_cannot_be_canceled(orders: Orders, order: OrderV
     assert (await orders.view(order.id)).status is OrderStatus.REJECTED
 
 
-async def test_a_cancel_and_a_capture_at_once_end_with_the_money_where_it_belongs(
+async def test_a_concurrent_cancellation_and_capture_end_with_the_money_where_it_belongs(
     orders: Orders, other: Orders, order: OrderView
 ) -> None:
     answers = await asyncio.gather(
@@ -193,7 +193,7 @@ async def test_a_cancel_and_a_capture_at_once_end_with_the_money_where_it_belong
         assert await orders.told(order.id) == ["order.canceled.v1", "order.refund_due.v1"]
 
 
-async def test_the_deadline_cancels_what_was_not_paid(orders: Orders, order: OrderView) -> None:
+async def test_the_deadline_cancels_an_unpaid_order(orders: Orders, order: OrderView) -> None:
     await orders.expire(DEADLINE - timedelta(seconds=1))
     before = await orders.view(order.id)
 
@@ -222,7 +222,7 @@ async def test_two_processes_that_look_for_overdue_orders_at_once_cancel_each_on
     assert {len(document["outbox"]) for document in documents} == {2}
 
 
-async def test_an_overdue_order_that_cannot_be_read_keeps_no_other_waiting(
+async def test_an_unreadable_overdue_order_does_not_block_others(
     orders: Orders, shelf: Shelf
 ) -> None:
     mug = await shelf.add(stock=50)
@@ -255,7 +255,7 @@ async def test_an_overdue_order_that_can_be_read_again_is_canceled_within_5_minu
 
 
 async def test_looking_for_overdue_orders_reads_only_those(orders: Orders) -> None:
-    """Not the younger ones, nor those that wait for cash, nor what has failed and waits."""
+    """It skips orders that are not due, wait for cash, or failed and wait for a retry."""
     kinds = (
         {"expires_at": DEADLINE + timedelta(seconds=1)},
         {"expires_at": None},
@@ -290,7 +290,7 @@ async def test_a_paid_order_has_no_deadline(orders: Orders, paid: OrderView) -> 
 
 
 @pytest.mark.parametrize("ended_by", ["owner", "deadline", "declines"])
-async def test_a_capture_after_the_end_is_refunded_once_however_often_it_is_told(
+async def test_a_capture_after_the_end_is_refunded_once_even_if_redelivered(
     orders: Orders, other: Orders, order: OrderView, ended_by: str
 ) -> None:
     if ended_by == "owner":
@@ -313,7 +313,7 @@ async def test_a_capture_after_the_end_is_refunded_once_however_often_it_is_told
     assert (due["payment_id"], due["amount"]) == ("pay_4", msgspec.to_builtins(order.total))
 
 
-async def test_a_wrong_sum_is_refunded_and_the_right_one_still_pays(
+async def test_a_wrong_amount_is_refunded_and_the_right_one_still_pays(
     orders: Orders, order: OrderView
 ) -> None:
     await orders.captured(captured(order.id, "pay_1", Money(1, "USD")))
@@ -336,7 +336,7 @@ async def test_a_second_capture_is_refunded_and_the_first_kept(
     assert (await last_told(orders, paid.id, "order.refund_due.v1"))["payment_id"] == "pay_2"
 
 
-async def test_a_paid_order_whose_goods_are_gone_is_canceled_and_refunded_once(
+async def test_a_paid_order_without_stock_is_canceled_and_refunded_once(
     orders: Orders, paid: OrderView
 ) -> None:
     for _ in range(3):
@@ -348,7 +348,7 @@ async def test_a_paid_order_whose_goods_are_gone_is_canceled_and_refunded_once(
     assert (told["reason"], told["was_paid"]) == ("The goods are sold out.", True)
 
 
-async def test_a_shortage_told_after_the_order_was_canceled_changes_nothing(
+async def test_a_shortage_after_the_cancellation_changes_nothing(
     orders: Orders, paid: OrderView
 ) -> None:
     canceled = await orders.cancel(paid.id, ADMIN, WHY)
@@ -358,7 +358,7 @@ async def test_a_shortage_told_after_the_order_was_canceled_changes_nothing(
     assert await orders.view(paid.id) == canceled
 
 
-async def test_a_refund_that_is_done_is_told_once_however_often_it_is_heard_of(
+async def test_a_completed_refund_emits_one_event_even_if_redelivered(
     orders: Orders, other: Orders, paid: OrderView
 ) -> None:
     await orders.cancel(paid.id, ADMIN, WHY)
@@ -374,7 +374,7 @@ async def test_a_refund_that_is_done_is_told_once_however_often_it_is_heard_of(
     assert (await orders.view(paid.id)).status is OrderStatus.CANCELED
 
 
-async def test_cash_begun_as_the_order_was_canceled_is_called_off_once(
+async def test_cash_begun_during_the_cancellation_is_declared_unwanted_once(
     orders: Orders, order: OrderView
 ) -> None:
     await orders.cancel(order.id, OWNER)
@@ -387,7 +387,7 @@ async def test_cash_begun_as_the_order_was_canceled_is_called_off_once(
     assert unwanted["payment_id"] == "pay_9"
 
 
-async def test_products_learns_how_far_orders_have_come(
+async def test_products_can_ask_for_order_statuses(
     orders: Orders, shelf: Shelf, paid: OrderView
 ) -> None:
     waiting = await orders.placed(place((await shelf.add(stock=1), 1), address=ADDRESS))

@@ -1,4 +1,4 @@
-"""How an order is given up, and what becomes of its money: the rules, without a database."""
+"""The rules for canceling, expiring and refunding orders, without a database."""
 
 from datetime import datetime, timedelta
 
@@ -66,7 +66,7 @@ def cash_begun(order: Order) -> Order:
 
 
 @pytest.mark.parametrize("by_admin", [False, True])
-def test_an_order_that_awaits_payment_is_canceled_and_nothing_given_back(by_admin: bool) -> None:
+def test_an_unpaid_order_is_canceled_without_a_refund(by_admin: bool) -> None:
     canceled = cancel(order(), by_admin=by_admin)
 
     assert (canceled.status, canceled.expires_at) == (OrderStatus.CANCELED, None)
@@ -75,7 +75,7 @@ def test_an_order_that_awaits_payment_is_canceled_and_nothing_given_back(by_admi
     )
 
 
-def test_a_paid_order_is_canceled_by_an_admin_and_its_money_given_back() -> None:
+def test_an_admin_cancels_a_paid_order_and_a_refund_is_due() -> None:
     canceled = cancel(paid(), by_admin=True)
 
     assert (canceled.status, canceled.refunds_due) == (OrderStatus.CANCELED, ["pay_1"])
@@ -85,19 +85,19 @@ def test_a_paid_order_is_canceled_by_an_admin_and_its_money_given_back() -> None
     )
 
 
-def test_a_paid_order_is_not_its_owners_to_cancel() -> None:
+def test_the_owner_cannot_cancel_a_paid_order() -> None:
     with pytest.raises(InvalidTransition, match="PAID"):
         cancel(paid())
 
 
 @pytest.mark.parametrize("status", [FulfillmentStatus.SHIPPED, FulfillmentStatus.DELIVERED])
-def test_nobody_cancels_what_has_been_shipped(status: FulfillmentStatus) -> None:
+def test_a_shipped_order_cannot_be_canceled(status: FulfillmentStatus) -> None:
     with pytest.raises(InvalidTransition, match="shipped"):
         cancel(shipped(status), by_admin=True)
 
 
 @pytest.mark.parametrize("by_admin", [False, True])
-def test_a_rejected_order_is_closed_already(by_admin: bool) -> None:
+def test_a_rejected_order_cannot_be_canceled(by_admin: bool) -> None:
     with pytest.raises(InvalidTransition, match="REJECTED"):
         cancel(rejected(), by_admin=by_admin)
 
@@ -109,7 +109,7 @@ def test_a_canceled_order_stays_as_it_is(by_admin: bool) -> None:
     assert cancel(canceled, by_admin=by_admin) is canceled
 
 
-def test_an_order_is_given_up_at_its_deadline_and_not_a_moment_before() -> None:
+def test_an_order_expires_at_its_deadline_and_not_a_moment_before() -> None:
     waiting = order()
 
     assert domain.expire(waiting, at(DEADLINE - A_MOMENT)) is waiting
@@ -121,7 +121,7 @@ def test_an_order_is_given_up_at_its_deadline_and_not_a_moment_before() -> None:
     assert (event.reason, event.was_paid) == ("It was not paid in time.", False)
 
 
-def test_a_deployment_has_a_deadline_of_its_own() -> None:
+def test_a_deployment_may_set_its_own_deadline() -> None:
     request = place(("prd_1", 2))
 
     placed = domain.place(
@@ -142,7 +142,7 @@ def test_an_order_that_has_ended_has_no_deadline(ended: Order) -> None:
     assert domain.expire(ended, at(AT + timedelta(days=365))) is ended
 
 
-def test_a_paid_order_whose_goods_are_gone_is_canceled_and_refunded() -> None:
+def test_a_paid_order_without_stock_is_canceled_and_refunded() -> None:
     canceled = domain.out_of_stock(paid(), CHANGE)
 
     assert (canceled.status, canceled.refunds_due) == (OrderStatus.CANCELED, ["pay_1"])
@@ -154,11 +154,11 @@ def test_a_paid_order_whose_goods_are_gone_is_canceled_and_refunded() -> None:
 @pytest.mark.parametrize(
     "other", [order(), rejected(), cancel(order())], ids=lambda order: order.status
 )
-def test_an_order_that_is_not_paid_needs_no_goods(other: Order) -> None:
+def test_a_shortage_does_not_affect_an_unpaid_order(other: Order) -> None:
     assert domain.out_of_stock(other, CHANGE) is other
 
 
-def test_money_given_back_is_told_once_per_payment() -> None:
+def test_a_refund_emits_one_event_per_payment() -> None:
     canceled = cancel(paid(), by_admin=True)
     done = domain.refunded(canceled, money_returned(), CHANGE)
 
@@ -167,7 +167,7 @@ def test_money_given_back_is_told_once_per_payment() -> None:
 
 
 @pytest.mark.parametrize("ended", [rejected(), cancel(order())], ids=lambda order: order.status)
-def test_cash_begun_as_the_order_ended_is_not_waited_for(ended: Order) -> None:
+def test_cash_begun_as_the_order_ended_is_unwanted(ended: Order) -> None:
     told = cash_begun(ended)
 
     assert told.status is ended.status
@@ -180,13 +180,13 @@ def test_cash_begun_as_the_order_ended_is_not_waited_for(ended: Order) -> None:
     assert cash_begun(told) is told
 
 
-def test_cash_that_was_waited_for_is_not_unwanted_when_it_is_told_of_again() -> None:
+def test_pending_cash_is_not_unwanted_when_its_event_is_redelivered() -> None:
     canceled = cancel(cash_begun(order()))
 
     assert cash_begun(canceled) is canceled
 
 
-def test_cash_that_has_paid_the_order_is_not_unwanted_when_told_of_late() -> None:
+def test_cash_that_paid_the_order_is_not_unwanted_when_its_event_is_late() -> None:
     paid_in_cash = domain.pay(order(), money_captured("pay_9"), CHANGE)
 
     assert cash_begun(paid_in_cash) is paid_in_cash

@@ -105,7 +105,7 @@ def test_a_new_order_awaits_its_payment_for_fifteen_minutes() -> None:
     assert placed.change.by == ZOE.id
 
 
-def test_an_order_costs_what_was_held_at_the_prices_it_was_held_at() -> None:
+def test_an_order_costs_its_reserved_lines_at_their_reserved_prices() -> None:
     request = place(("prd_1", 9_999))
 
     placed = domain.place(request, reservation(request), number="K7QM3-XWD9A", at=AT)
@@ -145,7 +145,7 @@ def test_a_capture_of_the_total_pays_the_order() -> None:
 @pytest.mark.parametrize(
     "amount", [Money(4247, "USD"), Money(4249, "USD"), Money(4248, "EUR"), Money(0, "USD")]
 )
-def test_any_other_amount_pays_nothing_and_is_to_be_refunded(amount: Money) -> None:
+def test_any_other_amount_pays_nothing_and_is_refunded(amount: Money) -> None:
     waiting = after(pay(amount=amount))
 
     assert (waiting.status, waiting.paid_by) == (OrderStatus.AWAITING_PAYMENT, None)
@@ -155,7 +155,7 @@ def test_any_other_amount_pays_nothing_and_is_to_be_refunded(amount: Money) -> N
     )
 
 
-def test_a_second_payment_of_a_paid_order_is_to_be_refunded() -> None:
+def test_a_second_payment_of_a_paid_order_is_refunded() -> None:
     paid = after(pay("pay_1"))
 
     twice = after(pay("pay_2"), start=paid)
@@ -168,7 +168,7 @@ def test_a_second_payment_of_a_paid_order_is_to_be_refunded() -> None:
 
 
 @pytest.mark.parametrize("end", [REJECTED, (cancel(),)], ids=["rejected", "canceled"])
-def test_an_order_that_is_closed_gives_back_what_still_comes_in(end: tuple[Step, ...]) -> None:
+def test_a_closed_order_refunds_every_later_capture(end: tuple[Step, ...]) -> None:
     closed = after(*end)
 
     late = after(pay("pay_4"), start=closed)
@@ -212,7 +212,7 @@ def test_an_order_can_be_paid_after_two_declines() -> None:
     assert after(decline("pay_1"), decline("pay_2"), pay("pay_3")).status is OrderStatus.PAID
 
 
-def test_a_failure_that_does_not_count_uses_up_no_attempt() -> None:
+def test_a_failure_that_does_not_count_uses_no_attempt() -> None:
     still_open = after(*(decline(f"pay_{number}", counts=False) for number in range(5)))
 
     assert still_open.status is OrderStatus.AWAITING_PAYMENT
@@ -274,7 +274,7 @@ ENDS = {
         "canceled by its owner",
     ],
 )
-def test_what_comes_after_the_end_changes_nothing(end: str, late: str) -> None:
+def test_an_event_after_the_end_changes_nothing(end: str, late: str) -> None:
     ended = after(*ENDS[end])
     try:
         result = after(EVENTS[late], start=ended)
@@ -304,7 +304,7 @@ ALLOWED = {
 
 @given(steps)
 def test_no_history_breaks_the_rules(history: list[str]) -> None:
-    """Whatever is repeated, late or out of order: the order ends at most once, and for a reason."""
+    """With repeated, late or unordered events, the order ends at most once, and for a reason."""
     current = order()
     for name in history:
         before = current
@@ -337,15 +337,15 @@ def test_a_paid_order_keeps_one_capture_and_every_other_is_refunded_once(
 
 
 @given(steps)
-def test_repeating_every_event_is_as_good_as_none_of_the_repeats(history: list[str]) -> None:
+def test_repeating_every_event_has_the_same_result_as_no_repeats(history: list[str]) -> None:
     start = order()
 
     assert run([name for name in history for _ in range(3)], start) == run(history, start)
 
 
 @given(steps)
-def test_a_whole_history_of_events_told_again_changes_nothing(history: list[str]) -> None:
-    """Not what people ask for; and a shortage is told of paid orders only."""
+def test_redelivering_a_whole_history_changes_nothing(history: list[str]) -> None:
+    """Requests by people are left out, and so are shortages, which only paid orders have."""
     events = [name for name in history if name != "out of stock" and "canceled" not in name]
     once = run(events, start=order())
 
@@ -363,7 +363,7 @@ def test_paying_needs_an_address() -> None:
     assert domain.payable(order(), None).total == TOTAL
 
 
-def test_a_payable_order_counts_what_was_declined_and_not_what_failed_on_the_way() -> None:
+def test_a_payable_order_counts_declines_and_not_other_failures() -> None:
     tried = after(decline("pay_1"), decline("pay_2", counts=False), decline("pay_3"))
 
     payable = domain.payable(tried, None)
@@ -377,7 +377,7 @@ BRINGING: dict[str, Callable[[ShippingAddress | None], Step]] = {
     "failed without counting": lambda address: decline("pay_1", counts=False, address=address),
     "cash begun": lambda address: begin(Method.CASH_ON_DELIVERY, address=address),
 }
-"""What a payment may tell of itself, with its address."""
+"""The events of a payment that carry its address."""
 
 
 @pytest.mark.parametrize("before", [None, ADDRESS])
@@ -387,14 +387,14 @@ def test_a_payments_address_becomes_the_orders(told: str, before: ShippingAddres
 
 
 @pytest.mark.parametrize("told", BRINGING)
-def test_a_payment_without_an_address_leaves_the_orders(told: str) -> None:
+def test_a_payment_without_an_address_keeps_the_orders(told: str) -> None:
     assert after(BRINGING[told](None)).shipping_address == ADDRESS
 
 
 @pytest.mark.parametrize("before", ["captured", "cash begun"])
 @pytest.mark.parametrize("late", ["declined", "failed without counting"])
-def test_a_decline_that_comes_late_does_not_divert_the_goods(before: str, late: str) -> None:
-    """Its payment was made before the one that pays, to which the customer gave another address."""
+def test_a_late_decline_does_not_change_the_address(before: str, late: str) -> None:
+    """The declined payment is older than the one that pays, which has another address."""
     paid = after(BRINGING[before](BONN))
 
     assert after(BRINGING[late](ADDRESS), start=paid).shipping_address == BONN

@@ -1,4 +1,4 @@
-"""What payments' events do to an order, on the real MongoDB: late, repeated, at once."""
+"""The effects of payments' events on an order, on the real MongoDB: late, repeated, concurrent."""
 
 import asyncio
 import time
@@ -33,7 +33,7 @@ def told(document: dict[str, list[dict[str, object]]]) -> list[tuple[object, obj
     return [(event["sequence"], event["type"]) for event in document["outbox"]]
 
 
-async def test_a_capture_pays_the_order_and_tells_it_in_one_write(
+async def test_a_capture_pays_the_order_and_adds_its_event_in_one_write(
     orders: Orders, order: OrderView
 ) -> None:
     event = captured(order.id, amount=order.total)
@@ -86,7 +86,9 @@ async def test_three_declines_at_once_are_all_counted(orders: Orders, order: Ord
     assert [sequence for sequence, _ in told(document)] == [1, 2, 3, 4]
 
 
-async def test_a_decline_told_three_times_counts_once(orders: Orders, order: OrderView) -> None:
+async def test_a_decline_delivered_three_times_counts_once(
+    orders: Orders, order: OrderView
+) -> None:
     for _ in range(3):
         await orders.declined(declined(order.id, "pay_1"))
 
@@ -94,7 +96,9 @@ async def test_a_decline_told_three_times_counts_once(orders: Orders, order: Ord
     assert (after.status, after.payment_attempts) == (OrderStatus.AWAITING_PAYMENT, 1)
 
 
-async def test_a_failure_that_does_not_count_is_told_once(orders: Orders, order: OrderView) -> None:
+async def test_a_failure_that_does_not_count_emits_one_event(
+    orders: Orders, order: OrderView
+) -> None:
     for _ in range(3):
         await orders.declined(declined(order.id, "pay_1", counts=False))
 
@@ -105,7 +109,7 @@ async def test_a_failure_that_does_not_count_is_told_once(orders: Orders, order:
     assert (await orders.view(order.id)).payment_attempts == 0
 
 
-async def test_a_capture_of_less_than_the_total_pays_nothing_and_is_to_be_refunded(
+async def test_a_capture_of_less_than_the_total_pays_nothing_and_is_refunded(
     orders: Orders, order: OrderView
 ) -> None:
     less = Money(order.total.amount - 1, "USD")
@@ -123,9 +127,7 @@ async def test_an_event_about_an_unknown_order_is_refused(orders: Orders) -> Non
         await orders.captured(captured("ord_none"))
 
 
-async def test_what_arrives_after_the_capture_changes_nothing(
-    orders: Orders, order: OrderView
-) -> None:
+async def test_an_event_after_the_capture_changes_nothing(orders: Orders, order: OrderView) -> None:
     await orders.captured(captured(order.id, "pay_2", order.total))
     paid = await orders.view(order.id)
 
@@ -135,14 +137,14 @@ async def test_what_arrives_after_the_capture_changes_nothing(
     assert await orders.view(order.id) == paid
 
 
-async def test_cash_is_waited_for_as_long_as_it_takes(orders: Orders, order: OrderView) -> None:
+async def test_an_order_waits_for_cash_without_a_deadline(orders: Orders, order: OrderView) -> None:
     await orders.pending(pending(order.id, Method.CASH_ON_DELIVERY))
 
     assert order.expires_at is not None
     assert (await orders.view(order.id)).expires_at is None
 
 
-async def test_a_payable_order_says_what_it_costs(orders: Orders, order: OrderView) -> None:
+async def test_a_payable_order_has_its_total(orders: Orders, order: OrderView) -> None:
     payable = await orders.payable(GetPayableOrder(order_id=order.id, user_id=ZOE.id))
 
     assert payable == PayableOrder(order_id=order.id, total=order.total, attempts=3)
@@ -162,10 +164,10 @@ async def test_an_unknown_order_cannot_be_paid(orders: Orders) -> None:
         await orders.payable(GetPayableOrder(order_id="ord_none", user_id=ZOE.id))
 
 
-async def test_orders_that_are_to_be_paid_are_read_together(
+async def test_payable_orders_are_read_together(
     orders: Orders, order: OrderView, shelf: Shelf
 ) -> None:
-    """One command for all of them, and each gets an answer of its own."""
+    """One database command serves all, and each gets its own answer."""
     homeless = await orders.placed(place((await shelf.add(stock=1), 1)))
     unreadable = await orders.placed(place((await shelf.add(stock=1), 1), address=ADDRESS))
     from_a_younger_version = {"$set": {"status": "DREAMT_OF"}}
@@ -201,7 +203,7 @@ async def test_orders_that_are_to_be_paid_are_read_together(
     assert beside == mine
 
 
-async def test_asking_what_is_to_be_paid_stores_nothing(orders: Orders, order: OrderView) -> None:
+async def test_asking_for_a_payable_order_stores_nothing(orders: Orders, order: OrderView) -> None:
     ask = GetPayableOrder(order_id=order.id, user_id=ZOE.id, shipping_address=BONN)
 
     await orders.payable(ask)
@@ -210,7 +212,7 @@ async def test_asking_what_is_to_be_paid_stores_nothing(orders: Orders, order: O
 
 
 @pytest.mark.parametrize("told", ["captured", "declined", "failed", "cash begun"])
-async def test_the_payments_address_is_stored_with_what_it_has_told(
+async def test_the_payments_address_is_stored_with_its_event(
     orders: Orders, shelf: Shelf, told: str
 ) -> None:
     order = await orders.placed(place((await shelf.add(stock=1), 1)))
@@ -231,7 +233,7 @@ async def test_the_payments_address_is_stored_with_what_it_has_told(
     assert (after.shipping_address, after.version) == (BONN, order.version + 1)
 
 
-async def test_an_event_of_an_older_version_leaves_the_address_that_was_stored(
+async def test_an_event_of_an_older_version_keeps_the_stored_address(
     orders: Orders, order: OrderView
 ) -> None:
     old = PaymentCaptured(payment_id="pay_1", order_id=order.id, amount=order.total)

@@ -37,7 +37,9 @@ def made(answers: Placed) -> list[Created[OrderView]]:
     return [answer for answer in answers if isinstance(answer, Created)]
 
 
-async def test_a_placed_order_is_stored_and_its_stock_is_held(orders: Orders, shelf: Shelf) -> None:
+async def test_a_placed_order_is_stored_and_its_stock_is_reserved(
+    orders: Orders, shelf: Shelf
+) -> None:
     mug = await shelf.add(stock=10)
     spoon = await shelf.add(stock=10, price=Money(250, "USD"))
 
@@ -62,7 +64,7 @@ async def test_the_same_request_again_answers_the_first_order(orders: Orders, sh
     assert await orders.stored() == 1
 
 
-async def test_a_request_twenty_times_at_once_makes_one_order_for_everybody(
+async def test_a_request_sent_twenty_times_at_once_makes_one_order(
     orders: Orders, other: Orders, shelf: Shelf
 ) -> None:
     mug = await shelf.add(stock=10)
@@ -80,7 +82,9 @@ async def test_a_request_twenty_times_at_once_makes_one_order_for_everybody(
     assert (await shelf.stock(mug)).reserved == 10
 
 
-async def test_a_request_three_times_at_once_makes_one_order(orders: Orders, shelf: Shelf) -> None:
+async def test_a_request_sent_three_times_at_once_makes_one_order(
+    orders: Orders, shelf: Shelf
+) -> None:
     mug = await shelf.add(stock=10)
     request = place((mug, 10), request_id="5c0e")
 
@@ -91,7 +95,7 @@ async def test_a_request_three_times_at_once_makes_one_order(orders: Orders, she
     assert (await shelf.stock(mug)).reserved == 10
 
 
-async def test_an_order_that_another_process_has_stored_meanwhile_is_the_answer(
+async def test_an_order_that_another_process_has_just_stored_is_the_answer(
     orders: Orders, shelf: Shelf
 ) -> None:
     request = place((await shelf.add(stock=10), 2), request_id="5c0e")
@@ -116,7 +120,7 @@ async def test_an_order_that_another_process_has_stored_meanwhile_is_the_answer(
     assert await orders.stored() == 2
 
 
-async def test_a_process_that_died_after_holding_the_stock_is_taken_up_by_the_repeat(
+async def test_a_repeat_completes_the_order_of_a_process_that_died_after_reserving(
     orders: Orders, shelf: Shelf
 ) -> None:
     mug = await shelf.add(stock=10)
@@ -143,9 +147,7 @@ async def test_the_same_key_with_another_body_is_refused(orders: Orders, shelf: 
     assert (await shelf.stock(mug)).reserved == 2
 
 
-async def test_no_order_is_made_of_what_was_held_for_another_body(
-    orders: Orders, shelf: Shelf
-) -> None:
+async def test_no_order_uses_the_reservation_of_another_body(orders: Orders, shelf: Shelf) -> None:
     mug = await shelf.add(stock=10)
     hold = ReserveStock(
         request_id="5c0e", order_id=new_id("ord"), body_hash="one", items=place((mug, 2)).items
@@ -173,7 +175,7 @@ async def test_of_one_key_with_two_bodies_at_once_one_is_refused(
     assert await orders.stored() == 1
 
 
-async def test_a_bad_request_harms_no_neighbour(orders: Orders, shelf: Shelf) -> None:
+async def test_a_bad_request_does_not_affect_others(orders: Orders, shelf: Shelf) -> None:
     mug = await shelf.add(stock=10)
     euro = await shelf.add(stock=10, price=Money(100, "EUR"))
 
@@ -222,16 +224,14 @@ async def test_after_a_refusal_the_same_key_is_a_new_attempt(orders: Orders, she
 
 
 class Silent(Direct):
-    """Products does its work, and its answer is lost."""
+    """A bus on which products does its work, but the answer is lost."""
 
     async def request(self, request: Request[Answer]) -> Answer:
         await super().request(request)
         raise TimedOut("no answer")
 
 
-async def test_an_answer_lost_on_its_way_is_made_good_by_the_repeat(
-    orders: Orders, shelf: Shelf
-) -> None:
+async def test_a_repeat_gets_the_answer_that_was_lost(orders: Orders, shelf: Shelf) -> None:
     mug = await shelf.add(stock=10)
     request = place((mug, 10), request_id="5c0e")
     deaf = orders._replace(bus=Silent(*orders.bus.table))
@@ -248,13 +248,13 @@ async def test_one_outage_leaves_the_other_orders_alone(orders: Orders, shelf: S
     mug = await shelf.add(stock=10)
     gone = str(uuid4())
 
-    class PartlyAway(Direct):
+    class PartlyDown(Direct):
         async def request(self, request: Request[Answer]) -> Answer:
             if getattr(request, "request_id", None) == gone:
                 raise TimedOut("no answer")
             return await super().request(request)
 
-    partly = orders._replace(bus=PartlyAway(*orders.bus.table))
+    partly = orders._replace(bus=PartlyDown(*orders.bus.table))
 
     answers = await partly.place(place((mug, 1)), place((mug, 1), request_id=gone), place((mug, 1)))
 
@@ -271,9 +271,7 @@ async def test_numbers_are_short_and_unique(orders: Orders, shelf: Shelf) -> Non
     assert {len(number) for number in numbers} == {11}
 
 
-async def test_the_outbox_tells_of_the_order_in_the_same_write(
-    orders: Orders, shelf: Shelf
-) -> None:
+async def test_the_order_and_its_event_are_one_write(orders: Orders, shelf: Shelf) -> None:
     request = place((await shelf.add(stock=10), 2))
     order = await orders.placed(request)
 
@@ -305,14 +303,14 @@ async def test_an_order_keeps_the_trace_of_the_request_that_placed_it(
     assert told["correlation_id"] == trace.split("-")[1]
 
 
-async def test_setup_drops_the_index_that_no_query_uses_however_often_it_runs(
+async def test_setup_drops_the_unused_index_and_may_be_repeated(
     database: Database,
 ) -> None:
     await apply_migrations(database, mongo.MIGRATIONS[:2])
     assert "request_id" in await database["orders"].index_information()
 
     await apply_migrations(database, mongo.MIGRATIONS)
-    await database["meta"].delete_many({})  # as if setup had died before it noted that
+    await database["meta"].delete_many({})  # as if setup had died before it stored the migration
     await apply_migrations(database, mongo.MIGRATIONS)
 
     assert "request_id" not in await database["orders"].index_information()

@@ -53,9 +53,7 @@ async def test_somebody_elses_timeline_is_not_found(orders: Orders, order: Order
             await orders.timeline(order_id, STRANGER)
 
 
-async def test_the_timeline_tells_what_happened_when_and_by_whom(
-    orders: Orders, order: OrderView
-) -> None:
+async def test_the_timeline_has_event_time_and_actor(orders: Orders, order: OrderView) -> None:
     await orders.declined(declined(order.id, "pay_1"))
     await orders.captured(captured(order.id, "pay_2", order.total))
 
@@ -70,7 +68,7 @@ async def test_the_timeline_tells_what_happened_when_and_by_whom(
     assert entries == await orders.timeline(order.id, ADMIN)
 
 
-async def test_pages_list_ones_own_orders_newest_first_and_each_once(
+async def test_pages_list_the_users_own_orders_newest_first_and_each_once(
     orders: Orders, shelf: Shelf
 ) -> None:
     mug = await shelf.add(stock=100)
@@ -88,7 +86,7 @@ async def test_pages_list_ones_own_orders_newest_first_and_each_once(
     assert seen == mine[::-1]
 
 
-async def test_a_page_that_is_just_full_has_no_next_one(orders: Orders, shelf: Shelf) -> None:
+async def test_a_last_page_that_is_just_full_has_no_next_page(orders: Orders, shelf: Shelf) -> None:
     mug = await shelf.add(stock=100)
     await asyncio.gather(*(orders.placed(place((mug, 1))) for _ in range(3)))
 
@@ -120,6 +118,6 @@ async def test_orders_are_listed_by_status(orders: Orders, shelf: Shelf) -> None
     assert await listed(OrderStatus.REJECTED) == []
 
 
-async def test_a_cursor_that_no_list_gave_is_refused(orders: Orders) -> None:
+async def test_an_invalid_cursor_is_refused(orders: Orders) -> None:
     with pytest.raises(BadCursor):
         await orders.list(ListOrders(limit=2, cursor="no cursor"))

@@ -52,7 +52,7 @@ INSUFFICIENT = "4000000000009995"
 
 
 class Payments(NamedTuple):
-    """What one process of the service works with."""
+    """The adapters and handlers of one process of the service."""
 
     database: Database
     payments: MongoPayments
@@ -87,7 +87,7 @@ class Payments(NamedTuple):
         await refunding.carry_out_refunds(payments=self.payments, cards=self.cards, now=clock)
 
     async def told(self, payment_id: str) -> list[str]:
-        """Return what the payment has told of."""
+        """Return the types of the payment's events."""
         outbox = (await self.document(payment_id))["outbox"]
         assert [event["sequence"] for event in outbox] == list(range(1, len(outbox) + 1))
         return [event["type"] for event in outbox]
@@ -106,7 +106,7 @@ class Payments(NamedTuple):
 
 
 class Shop(NamedTuple):
-    """The orders' side, and the customers' cards."""
+    """Orders, and the customers' cards."""
 
     orders: MongoOrders
     simulator: Simulator
@@ -120,7 +120,7 @@ class Shop(NamedTuple):
         return order.made.id
 
     async def hears(self, told: Document) -> Order:
-        """Let orders hear what a payment's document has to tell; return the order after that."""
+        """Deliver a payment's events to orders; return the resulting order."""
         hear = {
             PaymentPending: orders_paying.payment_pending,
             PaymentCaptured: orders_paying.payment_captured,
@@ -137,12 +137,12 @@ class Shop(NamedTuple):
         return CardToken(token=await self.simulator.token(number))
 
     async def fault(self, kind: str, **more: object) -> None:
-        """Make the simulator do something wrong at the next confirmation."""
+        """Inject a fault into the simulator's next confirmation."""
         status, answer = await self.simulator.post("/v1/faults", {"kind": kind, **more})
         assert status == 201, answer
 
     async def charges(self, *payments: PaymentView) -> list[str]:
-        """Return what the simulator's ledger says of the payments: the outside witness."""
+        """Return the simulator's ledger lines about the payments: independent evidence."""
         return [
             entry["kind"]
             for payment in payments
@@ -152,7 +152,7 @@ class Shop(NamedTuple):
 
 @pytest.fixture(scope="session")
 async def simulator(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Simulator]:
-    """A process of its own, which sends no webhooks."""
+    """A separate process that sends no webhooks."""
     simulator = Simulator(tmp_path_factory.mktemp("simulator"))
     await simulator.start()
     yield simulator
@@ -189,6 +189,6 @@ async def payments(database: Database, cards: SimulatorCards, shop: Shop) -> Pay
 
 @pytest.fixture(autouse=True)
 async def _deadline() -> AsyncGenerator[None]:
-    """Requests come with a deadline; it ends the waiting for a payment that is still running."""
+    """Set a deadline, as requests have. It ends the wait for a running payment."""
     async with until(time.time() + 10):
         yield

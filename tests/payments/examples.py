@@ -1,4 +1,4 @@
-"""Payments, requests and orders to begin with."""
+"""Examples of payments, requests and orders."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -49,7 +49,7 @@ def now() -> datetime:
 
 
 def later() -> datetime:
-    """When a payment made `now` without a verdict counts as interrupted."""
+    """Return the time at which a payment made `now` counts as interrupted without a verdict."""
     return LATER
 
 
@@ -73,7 +73,7 @@ def create(
 
 
 def payment(method: CardToken | CashOnDelivery, address: ShippingAddress | None = None) -> Payment:
-    """Return the first payment of an order, stored: nothing about it is left to publish."""
+    """Return the stored first payment of an order, with no events left to publish."""
     made = domain.begin(
         create(method=method, address=address),
         PayableOrder(order_id="ord_1", total=TOTAL, attempts=3),
@@ -91,7 +91,7 @@ def reported(
     failure: Failure | None = None,
     **otherwise: object,
 ) -> ReportVerdict:
-    """Return what the simulator's webhook says of a payment by card, or `otherwise`."""
+    """Return the report in the simulator's webhook about a card payment, changed by `otherwise`."""
     report = ReportVerdict(
         provider="simulator",
         payment_id=payment.id,

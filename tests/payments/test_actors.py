@@ -1,4 +1,4 @@
-"""Payments decides itself whose payments it shows, and who may report a verdict."""
+"""Payments itself decides whose payments it shows, and who may report a verdict."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from .examples import ADMIN, CASH, EVE, ZOE, create
 
 
 @pytest.mark.parametrize("user_id", [None, ZOE.user_id])
-async def test_a_customers_list_is_their_own_whatever_is_asked_for(
+async def test_a_customers_list_has_only_their_own_entries(
     payments: Payments, shop: Shop, user_id: str | None
 ) -> None:
     made = (await payments.create(create(await shop.order(), CASH))).made

@@ -1,4 +1,4 @@
-"""Cash on delivery: awaited without a provider, confirmed by an administrator."""
+"""Cash on delivery: pending without a provider, confirmed by an administrator."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ async def told(payments: Payments, payment_id: str) -> list[tuple[int, str]]:
     return [(event["sequence"], event["type"]) for event in document["outbox"]]
 
 
-async def test_cash_is_awaited_and_told_of(payments: Payments, shop: Shop) -> None:
+async def test_cash_stays_pending_and_emits_an_event(payments: Payments, shop: Shop) -> None:
     pending = (await payments.create(create(await shop.order()))).made
 
     assert (pending.status, pending.provider, pending.card) == (

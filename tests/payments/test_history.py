@@ -1,4 +1,4 @@
-"""The payment history: one's own, for administrators everybody's."""
+"""The payment history: users see their own, administrators see everybody's."""
 
 import pytest
 
@@ -39,7 +39,7 @@ async def test_an_unknown_payment_is_not_found(payments: Payments) -> None:
         )
 
 
-async def test_the_history_lists_ones_own_payments_page_by_page(
+async def test_the_history_lists_the_users_own_payments_page_by_page(
     payments: Payments, shop: Shop
 ) -> None:
     mine = [(await payments.create(create(await shop.order()))).made for _ in range(5)]
@@ -65,7 +65,7 @@ async def test_without_a_user_everybodys_payments_are_listed(
     assert (await payments.page(ListPayments(limit=10))).data == [hers, mine]
 
 
-async def test_the_history_of_one_order_tells_each_attempt(payments: Payments, shop: Shop) -> None:
+async def test_the_history_of_one_order_has_each_attempt(payments: Payments, shop: Shop) -> None:
     order_id = await shop.order()
     await payments.create(create(await shop.order()))
     await payments.create(create(order_id, await shop.card(DECLINED)))
@@ -88,6 +88,6 @@ async def test_the_history_is_listed_by_status(payments: Payments, shop: Shop) -
     assert page.data == [paid]
 
 
-async def test_a_cursor_that_no_list_gave_is_refused(payments: Payments) -> None:
+async def test_an_invalid_cursor_is_refused(payments: Payments) -> None:
     with pytest.raises(BadCursor):
         await payments.page(ListPayments(limit=2, cursor="no cursor"))

@@ -76,7 +76,7 @@ async def test_a_good_card_pays_the_orders_total_once(payments: Payments, shop: 
     assert await shop.charges(paid) == ["charge"]
 
 
-async def test_the_capture_is_told_in_the_same_write(payments: Payments, shop: Shop) -> None:
+async def test_the_capture_and_its_event_are_one_write(payments: Payments, shop: Shop) -> None:
     order_id = await shop.order()
     paid = (await payments.create(create(order_id, await shop.card()))).made
 
@@ -92,7 +92,7 @@ async def test_the_capture_is_told_in_the_same_write(payments: Payments, shop: S
     assert document["sequence"] == 1
 
 
-async def test_nothing_of_the_card_but_brand_and_last_digits_is_stored(
+async def test_only_brand_and_last_digits_of_the_card_are_stored(
     payments: Payments, shop: Shop
 ) -> None:
     card = await shop.card()
@@ -133,9 +133,7 @@ async def test_a_token_pays_one_order_and_no_other(payments: Payments, shop: Sho
     assert await shop.charges(*await payments.of(second)) == []
 
 
-async def test_however_often_a_token_is_refused_no_attempt_is_used_up(
-    payments: Payments, shop: Shop
-) -> None:
+async def test_refused_tokens_never_use_up_an_attempt(payments: Payments, shop: Shop) -> None:
     order_id = await shop.order()
     for _ in range(5):
         with pytest.raises(CardTokenInvalid):
@@ -147,7 +145,7 @@ async def test_however_often_a_token_is_refused_no_attempt_is_used_up(
     assert len(await payments.payments.declined(order_id)) == 1
 
 
-async def test_a_request_with_a_refused_token_is_refused_whenever_it_comes_again(
+async def test_a_repeat_with_a_refused_token_is_refused_again(
     payments: Payments, other: Payments, shop: Shop
 ) -> None:
     order_id = await shop.order()
@@ -182,7 +180,7 @@ async def test_a_declined_card_is_an_answer_and_leaves_the_order_payable(
 async def test_after_the_third_decline_no_fourth_card_is_charged(
     payments: Payments, shop: Shop
 ) -> None:
-    """Even before orders has heard of the declines."""
+    """This holds even before orders knows of the declines."""
     order_id = await shop.order()
     for _ in range(3):
         await payments.create(create(order_id, await shop.card(DECLINED)))
@@ -194,7 +192,7 @@ async def test_after_the_third_decline_no_fourth_card_is_charged(
 
 
 class Paused(MongoPayments):
-    """Stops before the call `name` until it is told to go on."""
+    """Pauses before the call `name` until the test lets it continue."""
 
     def __init__(self, database: Database, name: str) -> None:
         super().__init__(database, Outboxes())
@@ -220,7 +218,7 @@ class Paused(MongoPayments):
 async def overtaken(
     payments: Payments, request: CreatePayment, *, before: str
 ) -> AsyncGenerator[asyncio.Task[Created[PaymentView]]]:
-    """Yield what a process makes of `request` that stands still at the call `before` meanwhile."""
+    """Yield the result of `request` in a process that is paused before the call `before`."""
     paused = Paused(payments.database, before)
     late = asyncio.create_task(payments._replace(payments=paused).create(request))
     async with asyncio.timeout(30):
@@ -232,7 +230,7 @@ async def overtaken(
         await asyncio.wait({late})
 
 
-async def test_orders_need_not_have_heard_of_the_declines_before(
+async def test_a_payment_after_declines_does_not_depend_on_orders_knowing_them(
     payments: Payments, shop: Shop
 ) -> None:
     order_id = await shop.order()
@@ -244,9 +242,7 @@ async def test_orders_need_not_have_heard_of_the_declines_before(
     assert (paid.status, (await payments.document(paid.id))["attempt"]) == (PaymentStatus.PAID, 3)
 
 
-async def test_the_declines_that_orders_has_heard_of_are_counted_once(
-    payments: Payments, shop: Shop
-) -> None:
+async def test_declines_that_orders_knows_are_counted_once(payments: Payments, shop: Shop) -> None:
     order_id = await shop.order()
     heard: list[OrderStatus] = []
     for _ in range(3):
@@ -312,7 +308,7 @@ async def test_a_process_slower_than_a_repeat_of_its_request_charges_nothing(
     assert await shop.charges(*await payments.of(order_id)) == ["charge"]
 
 
-async def test_a_card_and_cash_at_once_are_one_payment(
+async def test_concurrent_card_and_cash_payments_become_one(
     payments: Payments, other: Payments, shop: Shop
 ) -> None:
     for number in range(10):
@@ -345,7 +341,7 @@ async def test_twenty_payments_of_one_order_at_once_charge_once(
 
 
 @pytest.mark.parametrize("by", ["card", "cash"])
-async def test_one_request_twenty_times_at_once_is_one_payment_for_everybody(
+async def test_one_request_sent_twenty_times_at_once_is_one_payment(
     payments: Payments, other: Payments, shop: Shop, by: str
 ) -> None:
     order_id = await shop.order()
@@ -382,7 +378,7 @@ async def test_the_same_request_again_answers_the_first_payment(
 async def test_a_new_payment_has_the_id_that_its_request_gives(
     payments: Payments, shop: Shop
 ) -> None:
-    """A repeat gives another, which names nothing."""
+    """A repeat may give another id, which is ignored."""
     request = create(await shop.order(), await shop.card(), request_id="5c0e")
     first, other = new_id("pay"), new_id("pay")
 
@@ -401,7 +397,7 @@ async def test_the_same_key_with_another_body_is_refused(payments: Payments, sho
         await payments.create(create(order_id, CASH, request_id="5c0e", body_hash="other"))
 
 
-async def test_a_request_that_has_paid_its_order_is_still_answered(
+async def test_a_repeat_after_the_order_is_paid_is_still_answered(
     payments: Payments, shop: Shop
 ) -> None:
     """Orders refuses the repeat, since the order is PAID."""
@@ -441,7 +437,7 @@ async def test_a_key_that_has_paid_one_order_pays_no_other(
 async def test_a_repeat_is_answered_while_orders_is_down(payments: Payments, shop: Shop) -> None:
     class Down:
         async def request(self, request: Request[Answer]) -> Answer:
-            raise Unavailable("RabbitMQ is away")
+            raise Unavailable("RabbitMQ is down")
 
     down = payments._replace(bus=Down())
     request = create(await shop.order(), await shop.card(), request_id="5c0e")
@@ -453,7 +449,7 @@ async def test_a_repeat_is_answered_while_orders_is_down(payments: Payments, sho
     assert await shop.charges(paid) == ["charge"]
 
 
-async def test_a_repeat_of_a_payment_that_goes_on_too_long_is_told_so(
+async def test_a_repeat_of_a_payment_that_runs_too_long_is_refused(
     payments: Payments, shop: Shop
 ) -> None:
     order_id = await shop.order()
@@ -505,7 +501,7 @@ async def test_an_order_without_an_address_is_not_paid(payments: Payments, shop:
 
 
 @pytest.mark.parametrize("by", ["a good card", "a bad card", "a lost charge", "cash"])
-async def test_the_address_goes_to_the_order_whatever_becomes_of_the_payment(
+async def test_the_address_reaches_the_order_whatever_the_outcome(
     payments: Payments, shop: Shop, by: str
 ) -> None:
     order_id = await shop.order(address=None)
@@ -523,10 +519,8 @@ async def test_the_address_goes_to_the_order_whatever_becomes_of_the_payment(
     assert order.shipping_address == BONN
 
 
-async def test_a_payment_after_a_decline_goes_where_that_one_said(
-    payments: Payments, shop: Shop
-) -> None:
-    """Orders has not heard of the decline, nor of its address."""
+async def test_a_payment_after_a_decline_uses_its_address(payments: Payments, shop: Shop) -> None:
+    """Orders knows neither the decline nor its address."""
     order_id = await shop.order(address=ADDRESS)
     await payments.create(create(order_id, await shop.card(DECLINED), address=BONN))
 
@@ -536,7 +530,7 @@ async def test_a_payment_after_a_decline_goes_where_that_one_said(
     assert (order.status, order.shipping_address) == (OrderStatus.PAID, BONN)
 
 
-async def test_the_amount_is_the_orders_and_asked_of_orders(payments: Payments, shop: Shop) -> None:
+async def test_the_amount_comes_from_orders(payments: Payments, shop: Shop) -> None:
     order_id = await shop.order()
 
     payable = await payments.bus.request(GetPayableOrder(order_id=order_id, user_id="user-zoe"))

@@ -52,7 +52,7 @@ def refund_done(payment: Payment) -> Payment:
     return domain.refund_done(payment, "rfd_1", CHANGE)
 
 
-def test_a_payment_is_of_all_that_the_order_costs() -> None:
+def test_a_payment_is_for_the_orders_total() -> None:
     begun = domain.begin(
         create(method=CARD),
         PayableOrder(order_id="ord_1", total=TOTAL, attempts=3, declines=1),
@@ -66,11 +66,11 @@ def test_a_payment_is_of_all_that_the_order_costs() -> None:
     assert (begun.method, begun.card) == (Method.CARD, None)
 
 
-def test_the_cards_token_is_not_kept() -> None:
+def test_the_cards_token_is_not_stored() -> None:
     assert "pm_1" not in repr(payment(CARD))
 
 
-def test_a_card_payment_tells_nobody_before_its_verdict_and_cash_does() -> None:
+def test_a_card_payment_emits_no_event_before_its_verdict_but_cash_does() -> None:
     told = {
         method: domain.begin(
             create(method=method),
@@ -89,7 +89,7 @@ def test_a_card_payment_tells_nobody_before_its_verdict_and_cash_does() -> None:
 
 
 @pytest.mark.parametrize("verdict", [CAPTURED, OTHER_SUM, SORRY, Voided()])
-def test_the_verdict_tells_what_is_shown_of_the_card(verdict: Verdict) -> None:
+def test_the_verdict_brings_the_card_details_to_show(verdict: Verdict) -> None:
     outcome = Outcome(verdict, "pi_1", VISA)
 
     settled = domain.settle(payment(CARD), outcome, CHANGE)
@@ -97,7 +97,7 @@ def test_the_verdict_tells_what_is_shown_of_the_card(verdict: Verdict) -> None:
     assert settled.card == VISA
 
 
-def test_a_late_capture_tells_it_too_and_one_that_does_not_leaves_it() -> None:
+def test_a_late_capture_may_bring_the_card_details_too() -> None:
     voided = settle(payment(CARD), Voided())
 
     refunded = domain.settle(voided, Outcome(CAPTURED, "pi_1", VISA), CHANGE)
@@ -106,7 +106,7 @@ def test_a_late_capture_tells_it_too_and_one_that_does_not_leaves_it() -> None:
     assert settle(payment(CARD), CAPTURED).card is None
 
 
-def test_what_a_provider_tells_of_a_card_is_cut_to_what_may_be_shown() -> None:
+def test_a_providers_card_details_are_cut_to_what_may_be_shown() -> None:
     told = CardSummary(brand="visa\x1b[2J" * 20, last4="4242424242424242")
 
     settled = domain.settle(payment(CARD), Outcome(CAPTURED, None, told), CHANGE)
@@ -117,7 +117,7 @@ def test_what_a_provider_tells_of_a_card_is_cut_to_what_may_be_shown() -> None:
     assert "\x1b" not in settled.card.brand
 
 
-def test_a_refused_token_uses_up_no_attempt_and_nobody_hears_of_it() -> None:
+def test_a_refused_token_uses_no_attempt_and_emits_no_event() -> None:
     refused = domain.refuse_token(payment(CARD), CHANGE)
 
     assert (refused.status, refused.live) == (PaymentStatus.REJECTED, False)
@@ -127,7 +127,7 @@ def test_a_refused_token_uses_up_no_attempt_and_nobody_hears_of_it() -> None:
     assert domain.refuse_token(refused, CHANGE) is refused
 
 
-def test_money_that_a_provider_takes_by_a_token_it_has_refused_goes_back() -> None:
+def test_money_captured_with_a_refused_token_is_refunded() -> None:
     refused = domain.refuse_token(payment(CARD), CHANGE)
 
     taken = settle(refused, CAPTURED)
@@ -137,7 +137,7 @@ def test_money_that_a_provider_takes_by_a_token_it_has_refused_goes_back() -> No
     assert settle(refused, SORRY, Voided()) is refused
 
 
-def test_a_payment_that_has_ended_otherwise_is_not_refused_any_more() -> None:
+def test_a_payment_that_has_ended_is_no_longer_refused() -> None:
     paid, voided = settle(payment(CARD), CAPTURED), settle(payment(CARD), Voided())
 
     for ended in (paid, voided):
@@ -146,7 +146,7 @@ def test_a_payment_that_has_ended_otherwise_is_not_refused_any_more() -> None:
 
 
 @pytest.mark.parametrize("address", [None, ADDRESS])
-def test_whatever_a_payment_tells_the_order_takes_its_address_there(
+def test_every_event_of_a_payment_carries_its_address(
     address: ShippingAddress | None,
 ) -> None:
     made = payment(CARD, address)
@@ -173,11 +173,11 @@ def test_whatever_a_payment_tells_the_order_takes_its_address_there(
 
 
 def declined(*addresses: ShippingAddress | None) -> list[Payment]:
-    """Return as many declined payments, and what address came with each."""
+    """Return a declined payment for each of `addresses`."""
     return [settle(payment(CARD, address), SORRY) for address in addresses]
 
 
-def test_declines_that_orders_had_not_heard_of_count() -> None:
+def test_declines_unknown_to_orders_count() -> None:
     request, payable = create(), PayableOrder(order_id="ord_1", total=TOTAL, attempts=3)
 
     _, second = domain.after_declines(declined(None), request, payable)
@@ -189,14 +189,14 @@ def test_declines_that_orders_had_not_heard_of_count() -> None:
 
 
 @pytest.mark.parametrize("heard_of", [0, 1, 2])
-def test_no_other_declines_than_orders_has_heard_of_mean_a_live_payment(heard_of: int) -> None:
+def test_if_orders_knows_all_declines_a_live_payment_is_in_the_way(heard_of: int) -> None:
     payable = PayableOrder(order_id="ord_1", total=TOTAL, attempts=3, declines=heard_of)
 
     with pytest.raises(PaymentInProgress):
         domain.after_declines(declined(*[None] * heard_of), create(), payable)
 
 
-def test_the_address_of_the_last_decline_counts_if_orders_has_not_heard_it() -> None:
+def test_the_last_declines_address_is_used_if_orders_does_not_know_it() -> None:
     payable = PayableOrder(order_id="ord_1", total=TOTAL, attempts=3)
     before = declined(ADDRESS, BONN)
 
@@ -219,7 +219,7 @@ def test_a_captured_payment_is_paid() -> None:
 @pytest.mark.parametrize(
     "captured", [Money(1, "USD"), Money(TOTAL.amount + 1, "USD"), Money(TOTAL.amount, "EUR")]
 )
-def test_another_sum_than_the_payments_does_not_pay_and_is_to_be_refunded(captured: Money) -> None:
+def test_another_amount_does_not_pay_and_is_refunded(captured: Money) -> None:
     rejected = settle(payment(CARD), Captured(captured))
 
     assert (rejected.status, rejected.live) == (PaymentStatus.REJECTED, False)
@@ -234,7 +234,7 @@ def test_another_sum_than_the_payments_does_not_pay_and_is_to_be_refunded(captur
     assert settle(rejected, Captured(captured), CAPTURED, SORRY, Voided()) is rejected
 
 
-def test_a_declined_payment_uses_up_its_attempt() -> None:
+def test_a_declined_payment_uses_its_attempt() -> None:
     rejected = settle(payment(CARD), SORRY)
 
     failure = Failure(code="card_declined", message="Your card was declined.")
@@ -257,7 +257,7 @@ def test_a_providers_reason_becomes_one_short_line() -> None:
     assert len(failure.message) <= domain.LONGEST_MESSAGE
 
 
-def test_a_voided_payment_gives_its_attempt_back() -> None:
+def test_a_voided_payment_uses_no_attempt() -> None:
     rejected = settle(payment(CARD), Voided())
 
     assert (rejected.status, rejected.live) == (PaymentStatus.REJECTED, False)
@@ -271,7 +271,7 @@ verdicts = st.lists(st.sampled_from([CAPTURED, OTHER_SUM, SORRY, Voided()]), min
 
 
 @given(verdicts)
-def test_the_first_verdict_is_the_last(verdicts: list[Verdict]) -> None:
+def test_the_first_verdict_is_final(verdicts: list[Verdict]) -> None:
     first = settle(payment(CARD), verdicts[0])
 
     last = settle(first, *verdicts[1:])
@@ -294,7 +294,7 @@ def test_money_is_kept_or_refunded_and_never_both(verdicts: list[Verdict]) -> No
 
 
 @pytest.mark.parametrize("no", [SORRY, Voided()])
-def test_money_that_comes_after_a_no_is_to_be_refunded_whole(no: Verdict) -> None:
+def test_money_captured_after_a_rejection_is_refunded_in_full(no: Verdict) -> None:
     rejected = settle(payment(CARD), no)
 
     late = settle(rejected, CAPTURED)
@@ -305,7 +305,7 @@ def test_money_that_comes_after_a_no_is_to_be_refunded_whole(no: Verdict) -> Non
     assert settle(late, CAPTURED) is late
 
 
-def test_whoever_asks_for_it_a_payment_is_refunded_once() -> None:
+def test_a_payment_is_refunded_once_whoever_asks() -> None:
     due = refund_due(settle(payment(CARD), CAPTURED))
 
     assert due.refunds == [Refund(id="rfd_1", amount=TOTAL, reason="too late")]
@@ -313,7 +313,7 @@ def test_whoever_asks_for_it_a_payment_is_refunded_once() -> None:
     assert refund_due(settle(payment(CARD), SORRY, CAPTURED)).refunds[0].reason == LATE
 
 
-def test_a_payment_whose_money_went_back_is_refunded() -> None:
+def test_a_payment_whose_money_was_refunded_is_refunded() -> None:
     due = refund_due(settle(payment(CARD), CAPTURED))
 
     done = refund_done(due)
@@ -327,7 +327,7 @@ def test_a_payment_whose_money_went_back_is_refunded() -> None:
     assert settle(done, CAPTURED, SORRY, Voided()) is done
 
 
-def test_a_payment_of_which_a_part_went_back_is_still_paid() -> None:
+def test_a_partly_refunded_payment_is_still_paid() -> None:
     due = refund_due(settle(payment(CARD), CAPTURED), Money(1, "USD"))
 
     done = refund_done(due)
@@ -335,7 +335,7 @@ def test_a_payment_of_which_a_part_went_back_is_still_paid() -> None:
     assert (done.status, done.live, done.attempt) == (PaymentStatus.PAID, True, 1)
 
 
-def test_a_rejected_payment_stays_rejected_when_its_late_money_went_back() -> None:
+def test_a_rejected_payment_stays_rejected_after_its_refund() -> None:
     done = refund_done(settle(payment(CARD), SORRY, CAPTURED))
 
     assert (done.status, done.attempt) == (PaymentStatus.REJECTED, 1)
@@ -343,7 +343,7 @@ def test_a_rejected_payment_stays_rejected_when_its_late_money_went_back() -> No
     assert [event.type for event in done.events] == ["payment.declined.v1", "payment.refunded.v1"]
 
 
-def test_money_that_comes_late_brings_the_providers_reference() -> None:
+def test_a_late_capture_brings_the_providers_reference() -> None:
     rejected = domain.settle(payment(CARD), Outcome(Voided()), CHANGE)
 
     late = domain.settle(rejected, Outcome(CAPTURED, "pi_1"), CHANGE)
@@ -353,7 +353,7 @@ def test_money_that_comes_late_brings_the_providers_reference() -> None:
     assert again is late
 
 
-def test_cash_that_went_back_is_not_confirmed_again() -> None:
+def test_refunded_cash_cannot_be_confirmed_again() -> None:
     done = refund_done(refund_due(settle(payment(CASH), CAPTURED)))
 
     with pytest.raises(NotConfirmable):
@@ -361,7 +361,7 @@ def test_cash_that_went_back_is_not_confirmed_again() -> None:
 
 
 @pytest.mark.parametrize("verdict", [CAPTURED, SORRY, Voided()])
-def test_the_timeline_tells_each_step_and_by_whom(verdict: Verdict) -> None:
+def test_the_timeline_has_each_step_and_its_actor(verdict: Verdict) -> None:
     settled = settle(payment(CARD), verdict)
 
     assert settled.provider_reference == "pi_1"
@@ -379,13 +379,13 @@ def test_an_admin_confirms_cash() -> None:
     assert [event.type for event in paid.events] == ["payment.captured.v1"]
 
 
-def test_cash_that_is_confirmed_is_confirmed() -> None:
+def test_confirming_confirmed_cash_changes_nothing() -> None:
     paid = domain.confirm_cash(payment(CASH), BY_ADMIN)
 
     assert domain.confirm_cash(paid, BY_ADMIN) is paid
 
 
-def test_cash_that_is_no_longer_awaited_cannot_be_confirmed() -> None:
+def test_cash_that_is_no_longer_pending_cannot_be_confirmed() -> None:
     with pytest.raises(NotConfirmable):
         domain.confirm_cash(settle(payment(CASH), Voided()), BY_ADMIN)
 
@@ -406,7 +406,7 @@ def test_only_cash_is_confirmed_by_hand(verdicts: list[Verdict]) -> None:
         (None, None),
     ],
 )
-def test_a_card_that_cannot_be_shown_spoils_no_verdict(
+def test_an_unreadable_card_does_not_affect_the_verdict(
     told: object, read: CardSummary | None
 ) -> None:
     assert read_card(told) == read

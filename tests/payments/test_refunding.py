@@ -1,4 +1,4 @@
-"""Money that an order does not want goes back once, whatever fails on the way."""
+"""Money that an order is not waiting for is refunded once, whatever fails on the way."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -60,7 +60,7 @@ def in_5_seconds() -> datetime:
 
 
 def unique(number: int) -> Document:
-    """Return of a payment what no other may have."""
+    """Return the fields of a payment that must be unique."""
     return {"_id": f"pay_{number}", "request_id": str(number), "order_id": f"ord_{number}"}
 
 
@@ -73,7 +73,7 @@ async def due(payments: Payments, payment: PaymentView) -> None:
     await payments.refund_due(refund_due(payment.order_id, payment.id))
 
 
-async def test_what_is_due_is_noted_and_then_carried_out(
+async def test_a_due_refund_is_stored_and_then_made(
     payments: Payments, shop: Shop, paid: PaymentView
 ) -> None:
     await due(payments, paid)
@@ -92,7 +92,7 @@ async def test_what_is_due_is_noted_and_then_carried_out(
     assert [entry.type for entry in done.timeline][-2:] == ["refund due", "refunded"]
 
 
-async def test_a_refund_that_is_due_ten_times_at_two_processes_is_made_once(
+async def test_a_refund_requested_ten_times_at_two_processes_is_made_once(
     payments: Payments, other: Payments, shop: Shop, paid: PaymentView
 ) -> None:
     await asyncio.gather(*(due((payments, other)[number % 2], paid) for number in range(10)))
@@ -107,7 +107,7 @@ async def test_a_refund_that_is_due_ten_times_at_two_processes_is_made_once(
     assert len((await read(payments, paid)).refunds) == 1
 
 
-async def test_a_part_that_is_due_leaves_the_rest_paid(
+async def test_a_partial_refund_leaves_the_rest_paid(
     payments: Payments, shop: Shop, paid: PaymentView
 ) -> None:
     await payments.refund_due(refund_due(paid.order_id, paid.id, Money(100, "USD")))
@@ -122,7 +122,7 @@ async def test_a_part_that_is_due_leaves_the_rest_paid(
     ]
 
 
-async def test_while_the_provider_is_away_the_refund_waits(
+async def test_the_refund_waits_while_the_provider_is_down(
     payments: Payments, shop: Shop, paid: PaymentView, unused_tcp_port: int
 ) -> None:
     await due(payments, paid)
@@ -141,7 +141,7 @@ async def test_while_the_provider_is_away_the_refund_waits(
 async def test_a_refund_whose_answer_is_lost_is_not_made_twice(
     payments: Payments, shop: Shop, paid: PaymentView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The provider has done it, and its answer is stuck on the way until nobody waits for it."""
+    """The provider has made the refund, but its answer arrives after the timeout."""
     monkeypatch.setattr(payments_simulator, "ANSWER_WITHIN_SECONDS", 0.5)
     await due(payments, paid)
     async with (
@@ -162,7 +162,7 @@ async def test_a_refund_whose_answer_is_lost_is_not_made_twice(
     assert await payments.told(paid.id) == ["payment.captured.v1", "payment.refunded.v1"]
 
 
-async def test_a_process_that_died_after_the_provider_gave_back_is_taken_up(
+async def test_a_refund_is_completed_after_a_crash_between_provider_and_database(
     payments: Payments, shop: Shop, paid: PaymentView
 ) -> None:
     class Dying(MongoPayments):
@@ -181,7 +181,7 @@ async def test_a_process_that_died_after_the_provider_gave_back_is_taken_up(
 
 
 @pytest.mark.parametrize("fault", [UnexpectedAnswer("neither yes nor no"), Unavailable("500")])
-async def test_a_refund_that_cannot_be_made_keeps_no_other_waiting(
+async def test_a_failing_refund_does_not_block_others(
     payments: Payments, shop: Shop, paid: PaymentView, fault: Exception
 ) -> None:
     stuck = paid
@@ -191,7 +191,7 @@ async def test_a_refund_that_cannot_be_made_keeps_no_other_waiting(
 
     class FailingOnOne(SimulatorCards):
         def __init__(self) -> None:
-            """Of the real one, only `refund` is used."""
+            """Replace only `refund` of the real client."""
 
         async def refund(self, payment_id: str, refund_id: str, amount: Money) -> None:
             if payment_id == stuck.id:
@@ -206,10 +206,10 @@ async def test_a_refund_that_cannot_be_made_keeps_no_other_waiting(
     assert (await read(payments, stuck)).status is PaymentStatus.REFUNDED
 
 
-async def test_a_refund_that_the_provider_refuses_for_good_is_asked_for_ever_more_seldom(
+async def test_a_refund_that_the_provider_refuses_is_retried_with_growing_pauses(
     payments: Payments, shop: Shop, paid: PaymentView, logged: list[EventDict]
 ) -> None:
-    """More than was captured; after a day a person has to see to it."""
+    """The refund is larger than the capture. After a day, a person has to act."""
     too_much = Money(TOTAL.amount + 1, "USD")
     await payments.refund_due(refund_due(paid.order_id, paid.id, too_much))
 
@@ -226,7 +226,7 @@ async def test_a_refund_that_the_provider_refuses_for_good_is_asked_for_ever_mor
     assert await shop.charges(paid) == ["charge"]
 
 
-async def test_looking_for_refunds_that_are_due_reads_only_those(payments: Payments) -> None:
+async def test_the_refund_job_reads_only_due_refunds(payments: Payments) -> None:
     refund = {"status": "PENDING"}
     waiting = {"due_at": AT + timedelta(seconds=1)}
     await payments.database["payments"].insert_many(
@@ -258,10 +258,10 @@ async def test_a_refunded_order_that_still_awaits_payment_keeps_its_attempts(
     assert await payments.payments.declined(paid.order_id) == []
 
 
-async def test_money_captured_after_the_payment_was_given_up_is_refunded_in_the_same_write(
+async def test_money_captured_after_the_rejection_is_refunded_in_the_same_write(
     payments: Payments, shop: Shop
 ) -> None:
-    """Its webhook comes late, and ten times."""
+    """The webhook of the capture arrives late, and ten times."""
     order_id = await shop.order()
     await shop.fault("drop")
     with pytest.raises(OutcomeUnknown):
@@ -279,10 +279,10 @@ async def test_money_captured_after_the_payment_was_given_up_is_refunded_in_the_
     assert await payments.told(rejected.id) == ["payment.declined.v1"]
 
 
-async def test_the_late_money_of_a_rejected_payment_goes_back_and_another_one_pays(
+async def test_a_late_capture_of_a_rejected_payment_is_refunded_and_another_payment_pays(
     payments: Payments, shop: Shop
 ) -> None:
-    """The provider says no, and has charged: its answer was lost, and its yes comes last."""
+    """The provider first reports a decline, although it has charged, and the capture last."""
     order_id = await shop.order()
     await shop.fault("charge_then_drop")
     with pytest.raises(OutcomeUnknown):
@@ -303,7 +303,7 @@ async def test_the_late_money_of_a_rejected_payment_goes_back_and_another_one_pa
     assert await payments.told(left.id) == ["payment.declined.v1", "payment.refunded.v1"]
 
 
-async def test_cash_is_not_expected_for_a_canceled_order(
+async def test_pending_cash_of_a_canceled_order_is_rejected(
     payments: Payments, cash: PaymentView
 ) -> None:
     for _ in range(3):
@@ -318,7 +318,7 @@ async def test_cash_is_not_expected_for_a_canceled_order(
         await payments.confirm(cash.id, ADMIN)
 
 
-async def test_cash_begun_as_its_order_was_canceled_is_called_off(
+async def test_cash_begun_during_the_cancellation_is_rejected(
     payments: Payments, shop: Shop
 ) -> None:
     order_id = await shop.order()
@@ -332,7 +332,7 @@ async def test_cash_begun_as_its_order_was_canceled_is_called_off(
     assert await payments.told(cash.id) == ["payment.pending.v1", "payment.declined.v1"]
 
 
-async def test_another_orders_cash_is_still_expected(
+async def test_another_orders_cash_stays_pending(
     payments: Payments, shop: Shop, cash: PaymentView
 ) -> None:
     await payments.canceled(canceled(await shop.order()))
@@ -340,7 +340,7 @@ async def test_another_orders_cash_is_still_expected(
     assert await read(payments, cash) == cash
 
 
-async def test_a_charge_under_way_is_left_to_end_by_itself(payments: Payments, shop: Shop) -> None:
+async def test_a_running_charge_is_not_interrupted(payments: Payments, shop: Shop) -> None:
     order_id = await shop.order()
     await shop.fault("charge_then_drop")
     with pytest.raises(OutcomeUnknown):
@@ -355,7 +355,7 @@ async def test_a_charge_under_way_is_left_to_end_by_itself(payments: Payments, s
         await payments.create(create(order_id))
 
 
-async def test_cash_that_was_confirmed_is_given_back_by_hand(
+async def test_confirmed_cash_is_refunded_by_hand(
     payments: Payments, shop: Shop, cash: PaymentView
 ) -> None:
     await payments.confirm(cash.id, ADMIN)

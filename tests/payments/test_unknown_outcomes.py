@@ -1,4 +1,4 @@
-"""When the provider does not answer: nothing is charged twice, and the truth is found."""
+"""When the provider does not answer, nothing is charged twice, and the outcome is found out."""
 
 import asyncio
 from datetime import timedelta
@@ -32,7 +32,7 @@ from .examples import CASH, LATER, VISA, create, now, payment, reported
 
 
 async def unknown(payments: Payments, request: CreatePayment) -> PaymentView:
-    """Return the payment that the request leaves behind, its outcome unknown."""
+    """Return the payment with an unknown outcome that the request leaves behind."""
     with pytest.raises(OutcomeUnknown):
         await payments.create(request)
     [left, *_] = await payments.of(request.order_id)
@@ -41,7 +41,7 @@ async def unknown(payments: Payments, request: CreatePayment) -> PaymentView:
 
 
 class FailingOn(SimulatorCards):
-    """The real provider, but for one payment."""
+    """The real provider, except that it fails on one payment."""
 
     def __init__(self, payment_id: str, fault: Exception, real: SimulatorCards) -> None:
         self.payment_id = payment_id
@@ -55,7 +55,7 @@ class FailingOn(SimulatorCards):
 
 
 async def interrupted(payments: Payments, count: int) -> list[str]:
-    """Return the ids of payments that were stored, and never came to the provider."""
+    """Return the ids of payments that were stored, but never reached the provider."""
     made = [
         msgspec.structs.replace(
             payment(CardToken(token="pm_1")),
@@ -87,7 +87,7 @@ async def read(payments: Payments, payment: PaymentView) -> PaymentView:
 
 
 @pytest.mark.parametrize("fault", ["charge_then_drop", "charge_then_error"])
-async def test_money_taken_without_an_answer_is_found_and_kept(
+async def test_a_capture_whose_answer_was_lost_is_found_and_kept(
     payments: Payments, shop: Shop, fault: str
 ) -> None:
     await shop.fault(fault)
@@ -105,7 +105,7 @@ async def test_money_taken_without_an_answer_is_found_and_kept(
 
 
 @pytest.mark.parametrize("fault", ["drop", "error"])
-async def test_a_charge_that_never_happened_is_made_impossible_and_does_not_count(
+async def test_a_charge_that_never_happened_is_voided_and_does_not_count(
     payments: Payments, shop: Shop, fault: str
 ) -> None:
     await shop.fault(fault)
@@ -124,7 +124,7 @@ async def test_a_charge_that_never_happened_is_made_impossible_and_does_not_coun
     assert await shop.charges(left, again) == ["cancellation", "charge"]
 
 
-async def test_a_decline_without_an_answer_is_found_and_counts(
+async def test_a_decline_whose_answer_was_lost_is_found_and_counts(
     payments: Payments, shop: Shop
 ) -> None:
     await shop.fault("charge_then_drop")
@@ -137,7 +137,7 @@ async def test_a_decline_without_an_answer_is_found_and_counts(
     assert [each.id for each in await payments.payments.declined(order_id)] == [left.id]
 
 
-async def test_a_provider_that_nobody_reaches_leaves_nothing_charged(
+async def test_nothing_is_charged_while_the_provider_is_unreachable(
     payments: Payments, shop: Shop, unused_tcp_port: int
 ) -> None:
     request = create(await shop.order(), await shop.card())
@@ -150,7 +150,7 @@ async def test_a_provider_that_nobody_reaches_leaves_nothing_charged(
     assert await shop.charges(left) == ["cancellation"]
 
 
-async def test_a_charge_that_is_only_slow_comes_to_nothing_once_it_was_given_up(
+async def test_a_slow_charge_has_no_effect_after_it_was_voided(
     payments: Payments, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(payments_simulator, "ANSWER_WITHIN_SECONDS", 0.3)
@@ -166,7 +166,7 @@ async def test_a_charge_that_is_only_slow_comes_to_nothing_once_it_was_given_up(
     assert await shop.charges(left) == ["cancellation"]
 
 
-async def test_until_it_is_known_the_order_cannot_be_paid_otherwise(
+async def test_the_order_cannot_be_paid_otherwise_until_the_outcome_is_known(
     payments: Payments, shop: Shop
 ) -> None:
     await shop.fault("charge_then_drop")
@@ -197,9 +197,7 @@ async def test_repeating_the_request_never_charges_again(payments: Payments, sho
     assert await shop.charges(left) == ["charge"]
 
 
-async def test_a_payment_that_is_still_being_made_is_left_alone(
-    payments: Payments, shop: Shop
-) -> None:
+async def test_a_running_payment_is_not_reconciled(payments: Payments, shop: Shop) -> None:
     await shop.fault("drop")
     left = await unknown(payments, create(await shop.order(), await shop.card()))
 
@@ -209,7 +207,7 @@ async def test_a_payment_that_is_still_being_made_is_left_alone(
     assert await shop.charges(left) == []
 
 
-async def test_two_processes_that_clear_up_at_once_tell_of_it_once(
+async def test_two_processes_that_reconcile_at_once_emit_one_event(
     payments: Payments, shop: Shop
 ) -> None:
     await shop.fault("charge_then_drop")
@@ -222,7 +220,7 @@ async def test_two_processes_that_clear_up_at_once_tell_of_it_once(
 
 
 @pytest.mark.parametrize("fault", [UnexpectedAnswer("neither yes nor no"), Unavailable("500")])
-async def test_a_payment_that_cannot_be_cleared_up_keeps_no_other_waiting(
+async def test_a_failing_reconciliation_does_not_block_others(
     payments: Payments, shop: Shop, fault: Exception
 ) -> None:
     await shop.fault("charge_then_drop")
@@ -238,7 +236,7 @@ async def test_a_payment_that_cannot_be_cleared_up_keeps_no_other_waiting(
     assert len(others) == 49
 
 
-async def test_a_payment_that_cannot_be_read_keeps_no_other_waiting(payments: Payments) -> None:
+async def test_an_unreadable_payment_does_not_block_others(payments: Payments) -> None:
     unreadable, *_ = await interrupted(payments, 50)
     from_a_younger_version = {"$set": {"method": "by pigeon"}}
     await payments.database["payments"].update_one({"_id": unreadable}, from_a_younger_version)
@@ -250,8 +248,8 @@ async def test_a_payment_that_cannot_be_read_keeps_no_other_waiting(payments: Pa
     assert "by pigeon" in retry["error"]
 
 
-async def test_looking_for_interrupted_payments_reads_only_those(payments: Payments) -> None:
-    """Not the cash that is awaited, nor what has failed and waits."""
+async def test_the_reconciliation_reads_only_interrupted_payments(payments: Payments) -> None:
+    """It skips pending cash, and payments that failed and wait for a retry."""
     stuck = await interrupted(payments, 30)
     waiting = {"$set": {"due_at": LATER + timedelta(seconds=1)}}
     await payments.database["payments"].update_many({"_id": {"$in": stuck[:20]}}, waiting)
@@ -267,7 +265,9 @@ async def test_looking_for_interrupted_payments_reads_only_those(payments: Payme
     assert sum(examined) == 10
 
 
-async def test_a_webhook_settles_what_nobody_has_answered(payments: Payments, shop: Shop) -> None:
+async def test_a_webhook_settles_a_payment_without_an_answer(
+    payments: Payments, shop: Shop
+) -> None:
     await shop.fault("charge_then_drop")
     left = await unknown(payments, create(await shop.order(), await shop.card(GOOD)))
 

@@ -1,4 +1,4 @@
-"""A webhook is believed only if it matches its payment; otherwise the provider is asked."""
+"""A webhook is trusted only if it matches its payment. Otherwise the provider is asked."""
 
 import asyncio
 from typing import Any
@@ -44,7 +44,7 @@ every_mismatch = pytest.mark.parametrize("otherwise", MISMATCHES, ids=str)
 
 
 class Asked(SimulatorCards):
-    """The real one, which notes how often it is asked what has happened."""
+    """The real provider, which counts the lookups."""
 
     def __init__(self, real: SimulatorCards) -> None:
         self.real = real
@@ -56,7 +56,7 @@ class Asked(SimulatorCards):
 
 
 class Wayward(SimulatorCards):
-    """The real one, made to charge another sum."""
+    """The real provider, except that it charges another amount."""
 
     def __init__(self, real: SimulatorCards) -> None:
         self.real = real
@@ -66,7 +66,7 @@ class Wayward(SimulatorCards):
 
 
 async def unknown(payments: Payments, shop: Shop, fault: str, number: str = GOOD) -> PaymentView:
-    """Return a card payment that awaits its verdict, the provider's answer being lost."""
+    """Return a card payment without a verdict, because the provider's answer was lost."""
     order_id = await shop.order()
     await shop.fault(fault)
     with pytest.raises(OutcomeUnknown):
@@ -80,7 +80,7 @@ async def cash(payments: Payments, shop: Shop) -> PaymentView:
 
 
 async def captured_under(payment: PaymentView, amount: Money, shop: Shop) -> None:
-    """Have the provider charge `amount` under the payment's id, whatever the payment is of."""
+    """Have the provider charge `amount` for the payment's id, whatever the payment's amount."""
     intent = {
         "payment_id": payment.id,
         "amount": amount.amount,
@@ -105,7 +105,7 @@ async def is_declined(payments: Payments, payment: PaymentView) -> None:
     assert rejected.refunds == []
 
 
-async def test_a_webhook_that_matches_is_believed_without_asking_the_provider(
+async def test_a_matching_webhook_is_trusted_without_asking_the_provider(
     payments: Payments, shop: Shop, unused_tcp_port: int
 ) -> None:
     left = await unknown(payments, shop, "charge_then_drop")
@@ -121,10 +121,10 @@ async def test_a_webhook_that_matches_is_believed_without_asking_the_provider(
 
 @pytest.mark.parametrize("captured", [True, False])
 @every_mismatch
-async def test_a_webhook_that_does_not_match_changes_nothing_by_itself(
+async def test_a_mismatched_webhook_changes_nothing_by_itself(
     payments: Payments, shop: Shop, otherwise: dict[str, Any], captured: bool
 ) -> None:
-    """The charge may still be under way: nothing has happened, and nothing is prevented."""
+    """The charge may still be running, so it is not prevented."""
     left = await unknown(payments, shop, "drop")
     asked = Asked(payments.cards)
 
@@ -139,10 +139,10 @@ async def test_a_webhook_that_does_not_match_changes_nothing_by_itself(
 
 
 @every_mismatch
-async def test_what_the_provider_has_really_captured_counts(
+async def test_the_providers_real_capture_counts(
     payments: Payments, shop: Shop, otherwise: dict[str, Any]
 ) -> None:
-    """Though the webhook says that the card was declined."""
+    """The webhook says that the card was declined."""
     left = await unknown(payments, shop, "charge_then_drop")
 
     await payments.report(reported(left, captured=False, failure=NO, **otherwise))
@@ -153,8 +153,8 @@ async def test_what_the_provider_has_really_captured_counts(
     assert await payments.told(left.id) == ["payment.captured.v1"]
 
 
-async def test_what_the_provider_has_really_declined_counts(payments: Payments, shop: Shop) -> None:
-    """Though the webhook says that the card was charged."""
+async def test_the_providers_real_decline_counts(payments: Payments, shop: Shop) -> None:
+    """The webhook says that the card was charged."""
     left = await unknown(payments, shop, "charge_then_drop", DECLINED)
 
     await payments.report(reported(left, amount=OTHER_SUM))
@@ -162,10 +162,10 @@ async def test_what_the_provider_has_really_declined_counts(payments: Payments, 
     await is_declined(payments, left)
 
 
-async def test_a_webhook_that_no_longer_matches_when_it_is_stored_is_not_believed(
+async def test_a_webhook_that_no_longer_matches_when_it_is_stored_is_not_trusted(
     payments: Payments, shop: Shop
 ) -> None:
-    """The provider's own answer comes between, and with it the reference."""
+    """In between, the provider's own answer arrives with the reference."""
     left = await unknown(payments, shop, "charge_then_drop", DECLINED)
 
     class Overtaken(MongoPayments):
@@ -179,10 +179,10 @@ async def test_a_webhook_that_no_longer_matches_when_it_is_stored_is_not_believe
     await is_declined(payments, left)
 
 
-async def test_a_webhook_with_another_reference_than_the_stored_one_is_not_believed(
+async def test_a_webhook_with_another_reference_is_not_trusted(
     payments: Payments, shop: Shop
 ) -> None:
-    """It says that a declined card was charged after all."""
+    """The webhook says that a declined card was charged after all."""
     declined = (await payments.create(create(await shop.order(), await shop.card(DECLINED)))).made
 
     for reference in ("pi_other", None):
@@ -191,7 +191,7 @@ async def test_a_webhook_with_another_reference_than_the_stored_one_is_not_belie
     assert await read(payments, declined) == declined
 
 
-async def test_a_webhook_that_is_not_believed_is_logged_without_personal_data(
+async def test_a_mismatched_webhook_is_logged_without_personal_data(
     payments: Payments, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paid = (await payments.create(create(await shop.order(), await shop.card()))).made
@@ -209,7 +209,7 @@ async def test_a_webhook_that_is_not_believed_is_logged_without_personal_data(
     assert "4242" not in repr(line)
 
 
-async def test_many_webhooks_that_do_not_match_ask_the_provider_once_each(
+async def test_each_mismatched_webhook_asks_the_provider_once(
     payments: Payments, shop: Shop
 ) -> None:
     left = await unknown(payments, shop, "charge_then_drop")
@@ -223,7 +223,7 @@ async def test_many_webhooks_that_do_not_match_ask_the_provider_once_each(
     assert await payments.told(left.id) == ["payment.captured.v1"]
 
 
-async def test_while_the_provider_is_away_the_webhook_is_to_be_repeated(
+async def test_a_webhook_must_be_repeated_while_the_provider_is_down(
     payments: Payments, shop: Shop, unused_tcp_port: int
 ) -> None:
     left = await unknown(payments, shop, "charge_then_drop")
@@ -239,7 +239,7 @@ async def test_while_the_provider_is_away_the_webhook_is_to_be_repeated(
     assert (await read(payments, left)).status is PaymentStatus.PAID
 
 
-async def test_while_the_provider_is_too_slow_the_webhook_is_to_be_repeated(
+async def test_a_webhook_must_be_repeated_while_the_provider_is_too_slow(
     payments: Payments, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(payments_simulator, "ANSWER_WITHIN_SECONDS", 0.3)
@@ -256,7 +256,7 @@ async def test_while_the_provider_is_too_slow_the_webhook_is_to_be_repeated(
 
 
 @pytest.mark.parametrize("found_by", ["its webhook", "asking", "reconciling"])
-async def test_another_sum_than_the_orders_never_pays_and_goes_back(
+async def test_another_amount_than_the_orders_never_pays_and_is_refunded(
     payments: Payments, shop: Shop, found_by: str
 ) -> None:
     left = await unknown(payments, shop, "drop")
@@ -287,7 +287,7 @@ async def test_another_sum_than_the_orders_never_pays_and_goes_back(
     assert another.status is PaymentStatus.PAID  # no attempt was used up
 
 
-async def test_an_answer_to_a_charge_that_tells_of_another_sum_does_not_pay(
+async def test_a_charges_answer_with_another_amount_does_not_pay(
     payments: Payments, shop: Shop
 ) -> None:
     wayward = payments._replace(cards=Wayward(payments.cards))
@@ -300,7 +300,7 @@ async def test_an_answer_to_a_charge_that_tells_of_another_sum_does_not_pay(
     assert await shop.charges(made) == ["charge", "refund"]
 
 
-async def test_a_late_capture_goes_back_as_the_sum_that_was_captured(
+async def test_a_late_capture_is_refunded_with_its_own_amount(
     payments: Payments, shop: Shop
 ) -> None:
     left = await unknown(payments, shop, "drop")
@@ -344,7 +344,7 @@ async def test_a_declined_or_canceled_charge_changes_nothing_about_cash(
 
 
 @pytest.mark.parametrize("amount", [TOTAL, OTHER_SUM], ids=str)
-async def test_what_a_provider_captures_for_a_payment_in_cash_goes_back_and_pays_nothing(
+async def test_a_providers_capture_for_a_cash_payment_is_refunded_and_pays_nothing(
     payments: Payments, shop: Shop, amount: Money
 ) -> None:
     pending = await cash(payments, shop)
@@ -368,7 +368,7 @@ async def test_what_a_provider_captures_for_a_payment_in_cash_goes_back_and_pays
     assert await payments.told(pending.id) == ["payment.pending.v1"]
 
 
-async def test_a_refund_that_the_provider_refuses_keeps_no_other_of_its_payment_waiting(
+async def test_a_refused_refund_does_not_block_others_of_its_payment(
     payments: Payments, shop: Shop
 ) -> None:
     pending = await cash(payments, shop)
@@ -386,7 +386,7 @@ async def test_a_refund_that_the_provider_refuses_keeps_no_other_of_its_payment_
     assert (returned.provider, returned.status) == (None, RefundStatus.SUCCEEDED)
 
 
-async def test_cash_is_confirmed_and_given_back_whatever_a_provider_has_captured_for_it(
+async def test_cash_is_confirmed_and_refunded_whatever_a_provider_captured_for_it(
     payments: Payments, shop: Shop
 ) -> None:
     pending = await cash(payments, shop)

@@ -25,7 +25,7 @@ from .examples import create, now
 
 
 class Products(NamedTuple):
-    """What one process of the service works with."""
+    """The adapters and handlers of one process of the service."""
 
     database: Database
     catalogue: MongoCatalogue

@@ -1,4 +1,4 @@
-"""Products and requests to begin with."""
+"""Examples of products and requests."""
 
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -43,13 +43,13 @@ def create(
 
 
 def product(product_id: str = "prd_1", *, stock: int = 10, price: Money = DOLLARS) -> Product:
-    """Return a product that has been stored: nothing about it is left to publish."""
+    """Return a stored product, with no events left to publish."""
     made = catalogue.create(create(stock=stock, price=price), CHANGE, product_id=product_id)
     return msgspec.structs.replace(made, sequence=1, events=(), change=None)
 
 
 def goods(*products: Product) -> dict[str, Goods]:
-    """Return what matters of `products` to who buys them, by their ids."""
+    """Return the fields of `products` that matter when they are bought, by id."""
     return {each.id: msgspec.convert(each, Goods, from_attributes=True) for each in products}
 
 

@@ -1,4 +1,4 @@
-"""Holds that nobody wants are given up; an order that is paid after all takes its pieces anew."""
+"""Abandoned reservations are released. If the order is paid after all, it gets its stock again."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -58,14 +58,14 @@ def reject(order: Order) -> Order:
 
 
 class OrdersSide(NamedTuple):
-    """Orders with its own database, and the bus on which it answers."""
+    """Orders with its own database, and a bus through which it answers."""
 
     database: Database
     orders: MongoOrders
     bus: Direct
 
     async def store(self, held: Reservation, become: Step = as_it_is) -> str:
-        """Store the order that the hold is for, and what has become of it since."""
+        """Store the order of the reservation, changed by `become`."""
         request = orders_examples.place((held.lines[0].product_id, held.lines[0].quantity))
         order = orders_rules.place(request, held, number=new_number(), at=AT)
         await self.orders.add(become(order))
@@ -89,7 +89,7 @@ async def sweep(products: Products, orders: OrdersSide, at: datetime = LATER) ->
 
 
 def unique(number: int) -> Document:
-    """Return of a hold what no other may have."""
+    """Return the fields of a reservation that must be unique."""
     return {"_id": f"ord_{number}", "request_id": str(number), "status": "HELD"}
 
 
@@ -100,7 +100,7 @@ async def held(products: Products, product_id: str, quantity: int = 3) -> Reserv
 
 
 async def abandoned(products: Products, product_id: str, quantity: int = 3) -> str:
-    """Return the id of an order whose hold was given up."""
+    """Return the id of an order whose reservation was released as abandoned."""
     order_id = await hold(products, product_id, quantity)
     await products.reservations.release_abandoned([order_id], now=now)
     return order_id
@@ -114,7 +114,7 @@ async def shortages(products: Products, order_id: str) -> list[tuple[int, str, s
     ]
 
 
-async def test_a_hold_whose_order_was_never_stored_is_given_up(
+async def test_a_reservation_whose_order_was_never_stored_is_released(
     products: Products, orders: OrdersSide
 ) -> None:
     mug = await products.stocked(10)
@@ -126,7 +126,7 @@ async def test_a_hold_whose_order_was_never_stored_is_given_up(
 
 
 @pytest.mark.parametrize("closed", [cancel, reject])
-async def test_a_hold_whose_order_is_closed_is_given_up(
+async def test_a_reservation_whose_order_is_closed_is_released(
     products: Products, orders: OrdersSide, closed: Step
 ) -> None:
     mug = await products.stocked(10)
@@ -138,7 +138,7 @@ async def test_a_hold_whose_order_is_closed_is_given_up(
 
 
 @pytest.mark.parametrize("wanted", [as_it_is, pay])
-async def test_a_hold_whose_order_wants_it_is_kept_however_old(
+async def test_a_reservation_whose_order_awaits_payment_is_kept_however_old(
     products: Products, orders: OrdersSide, wanted: Step
 ) -> None:
     mug = await products.stocked(10)
@@ -149,7 +149,9 @@ async def test_a_hold_whose_order_wants_it_is_kept_however_old(
     assert await stock_of(products, mug) == (7, 3, 0)
 
 
-async def test_a_young_hold_may_still_get_its_order(products: Products, orders: OrdersSide) -> None:
+async def test_a_recent_reservation_may_still_get_its_order(
+    products: Products, orders: OrdersSide
+) -> None:
     mug = await products.stocked(10)
     await held(products, mug)
 
@@ -158,17 +160,17 @@ async def test_a_young_hold_may_still_get_its_order(products: Products, orders: 
     assert await stock_of(products, mug) == (7, 3, 0)
 
 
-async def test_without_an_answer_of_orders_nothing_is_given_up(
+async def test_nothing_is_released_without_an_answer_from_orders(
     products: Products, orders: OrdersSide
 ) -> None:
     mug = await products.stocked(10)
     await held(products, mug)
 
-    class Away(Direct):
+    class Down(Direct):
         async def request(self, request: Request[Answer]) -> Answer:
             raise TimedOut("no answer")
 
-    await sweep(products, orders._replace(bus=Away()))
+    await sweep(products, orders._replace(bus=Down()))
     kept = await stock_of(products, mug)
     await sweep(products, orders, LATER + timedelta(seconds=5))
 
@@ -176,10 +178,10 @@ async def test_without_an_answer_of_orders_nothing_is_given_up(
     assert await stock_of(products, mug) == (10, 0, 0)
 
 
-async def test_a_hold_that_cannot_be_cleared_up_keeps_no_other_waiting(
+async def test_a_failing_reservation_does_not_block_others(
     products: Products, orders: OrdersSide
 ) -> None:
-    """Orders cannot read the order of one; of another, the hold itself cannot be read."""
+    """Orders cannot read the order of one reservation. Another one cannot be read itself."""
     mug = await products.stocked(50)
     holds = [await held(products, mug, 1) for _ in range(50)]
     order_id = await orders.store(holds[0])
@@ -196,10 +198,10 @@ async def test_a_hold_that_cannot_be_cleared_up_keeps_no_other_waiting(
     assert await stock_of(products, mug) == (48, 2, 0)
 
 
-async def test_orders_is_asked_about_a_hold_that_is_wanted_as_often_as_it_grows_old(
+async def test_orders_is_asked_again_about_a_kept_reservation_after_the_same_time(
     products: Products, orders: OrdersSide
 ) -> None:
-    """Cash on delivery keeps its goods held for days."""
+    """An order paid in cash on delivery keeps its reservation for days."""
     asked: list[object] = []
 
     class Counting(Direct):
@@ -216,8 +218,8 @@ async def test_orders_is_asked_about_a_hold_that_is_wanted_as_often_as_it_grows_
     assert len(asked) == timedelta(hours=1) / OLD
 
 
-async def test_looking_for_old_holds_reads_only_those_to_ask_about(products: Products) -> None:
-    """Not the younger ones, nor those that orders has said it wants."""
+async def test_the_sweep_reads_only_reservations_to_ask_about(products: Products) -> None:
+    """It skips recent ones, and those that orders wants to keep."""
     kinds = ({"held_at": LATER}, {"held_at": AT, "due_at": LATER + OLD})
     await products.database["reservations"].insert_many(
         [{**unique(number), **kinds[number % 2]} for number in range(3_000)]
@@ -231,7 +233,7 @@ async def test_looking_for_old_holds_reads_only_those_to_ask_about(products: Pro
     assert sum(examined) == 10
 
 
-async def test_what_is_kept_does_not_hide_what_is_not(
+async def test_kept_reservations_do_not_hide_abandoned_ones(
     products: Products, orders: OrdersSide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Orders is asked about a few at a time."""
@@ -247,7 +249,7 @@ async def test_what_is_kept_does_not_hide_what_is_not(
     assert await stock_of(products, mug) == (12, 8, 0)
 
 
-async def test_two_processes_that_give_up_at_once_free_each_piece_once(
+async def test_two_processes_that_release_at_once_free_each_piece_once(
     products: Products, orders: OrdersSide, client: Client
 ) -> None:
     mug = await products.stocked(10)
@@ -260,7 +262,7 @@ async def test_two_processes_that_give_up_at_once_free_each_piece_once(
     assert await stock_of(products, mug) == (10, 0, 0)
 
 
-async def test_a_paid_order_takes_its_pieces_anew(products: Products) -> None:
+async def test_a_paid_order_takes_its_released_pieces_again(products: Products) -> None:
     mug = await products.stocked(10)
     order = await abandoned(products, mug)
 
@@ -270,7 +272,7 @@ async def test_a_paid_order_takes_its_pieces_anew(products: Products) -> None:
     assert await shortages(products, order) == []
 
 
-async def test_a_paid_order_whose_pieces_are_gone_is_told_of_once_in_the_same_write(
+async def test_a_paid_order_without_stock_emits_one_shortage_in_the_same_write(
     products: Products,
 ) -> None:
     mug = await products.stocked(4)
@@ -287,7 +289,7 @@ async def test_a_paid_order_whose_pieces_are_gone_is_told_of_once_in_the_same_wr
     assert (document["status"], document["sequence"]) == ("RELEASED", 1)
 
 
-async def test_the_cancellation_that_follows_a_shortage_frees_nothing_again(
+async def test_the_cancellation_after_a_shortage_frees_nothing_again(
     products: Products,
 ) -> None:
     mug = await products.stocked(4)
@@ -314,7 +316,7 @@ async def test_of_two_paid_orders_in_one_batch_the_last_pieces_go_to_the_first(
     assert len(await shortages(products, second)) == 1
 
 
-async def test_pieces_taken_anew_while_others_reserve_are_never_promised_twice(
+async def test_pieces_taken_again_while_others_reserve_are_never_promised_twice(
     products: Products, client: Client
 ) -> None:
     mug = await products.stocked(6)

@@ -1,4 +1,4 @@
-"""Products decides itself who may change it, whatever the gateway has checked before."""
+"""Products itself decides who may change the catalogue, whatever the gateway has checked."""
 
 import pytest
 from msgspec.structs import replace

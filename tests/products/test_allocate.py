@@ -1,4 +1,4 @@
-"""Who gets the last pieces: `allocate` decides, and never promises what is not there."""
+"""Who gets the last pieces: `allocate` decides, and never oversells."""
 
 from collections import Counter
 
@@ -42,8 +42,8 @@ def held(outcome: StoredReservation | Refusal) -> StoredReservation:
 IDS = ("prd_1", "prd_2", "prd_3")
 
 
-def test_refusals_leave_nothing_that_only_the_garbage_collector_finds() -> None:
-    """In a flash sale nearly every request is refused, and a collection stops everybody."""
+def test_refusals_create_no_reference_cycles() -> None:
+    """In a flash sale nearly every request is refused, and a garbage collection stops all."""
     requests = [reserve(("prd_1", 11)) for _ in range(50)]
     with fewer_cycles_than(len(requests)):
         assert all(isinstance(each, Refusal) for each in decide([product(stock=10)], *requests))
@@ -70,9 +70,7 @@ def wanted_by(request: ReserveStock) -> Counter[str]:
 
 
 @given(stocks, batches)
-def test_never_more_is_promised_than_is_there(
-    stock: dict[str, int], requests: list[ReserveStock]
-) -> None:
+def test_stock_is_never_oversold(stock: dict[str, int], requests: list[ReserveStock]) -> None:
     outcomes = decide([product(name, stock=n) for name, n in stock.items()], *requests)
 
     assert all(count <= stock[name] for name, count in taken(outcomes).items())
@@ -92,10 +90,8 @@ def test_each_request_gets_all_it_asked_for_or_nothing(
 
 
 @given(stocks, batches)
-def test_who_comes_first_is_served_first(
-    stock: dict[str, int], requests: list[ReserveStock]
-) -> None:
-    """A request is refused exactly if what those before it left does not suffice."""
+def test_requests_are_served_in_order(stock: dict[str, int], requests: list[ReserveStock]) -> None:
+    """A request is refused exactly if the earlier ones have left too little."""
     outcomes = decide([product(name, stock=n) for name, n in stock.items()], *requests)
 
     left = Counter(stock)
@@ -106,7 +102,7 @@ def test_who_comes_first_is_served_first(
 
 
 @given(stocks, batches)
-def test_one_batch_decides_as_many_small_ones_would(
+def test_one_batch_decides_like_many_small_ones(
     stock: dict[str, int], requests: list[ReserveStock]
 ) -> None:
     together = decide([product(name, stock=n) for name, n in stock.items()], *requests)
@@ -132,7 +128,7 @@ def test_items_of_one_product_count_together_against_the_stock() -> None:
     assert isinstance(refused(outcome), InsufficientStock)
 
 
-def test_a_line_keeps_the_name_and_price_of_the_moment() -> None:
+def test_a_line_keeps_the_current_name_and_price() -> None:
     mug = product("prd_1")
 
     [outcome] = decide([mug], reserve(("prd_1", 2)))
@@ -142,7 +138,7 @@ def test_a_line_keeps_the_name_and_price_of_the_moment() -> None:
     ]
 
 
-def test_a_refusal_names_every_item_that_lacks_and_what_is_left_of_it() -> None:
+def test_a_refusal_names_every_item_out_of_stock_and_the_stock_left() -> None:
     shop = [product("prd_1", stock=1), product("prd_2", stock=9), product("prd_3", stock=0)]
 
     [outcome] = decide(shop, reserve(("prd_1", 2), ("prd_2", 9), ("prd_3", 1)))
@@ -153,7 +149,7 @@ def test_a_refusal_names_every_item_that_lacks_and_what_is_left_of_it() -> None:
     )
 
 
-def test_an_unknown_and_an_archived_product_are_refused_by_their_place() -> None:
+def test_unknown_and_archived_products_are_refused_with_their_index() -> None:
     archived = msgspec.structs.replace(product("prd_2"), status=ProductStatus.ARCHIVED)
 
     [outcome] = decide(
@@ -185,7 +181,7 @@ def test_one_order_has_one_currency() -> None:
 
 
 @pytest.mark.parametrize(("quantity", "fits"), [(1000, True), (1001, False)])
-def test_an_order_has_a_largest_total(quantity: int, fits: bool) -> None:
+def test_an_orders_total_is_limited(quantity: int, fits: bool) -> None:
     gold = product("prd_1", stock=10_000, price=Money(MAX_AMOUNT // 1000, "USD"))
 
     [outcome] = decide([gold], reserve(("prd_1", quantity)))

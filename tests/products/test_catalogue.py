@@ -33,14 +33,14 @@ async def archive(products: Products, product_id: str) -> ProductView:
     return await catalogue_handlers.archive_product(request, catalogue=products.catalogue, now=now)
 
 
-async def test_a_stored_product_reads_as_it_was_made(products: Products) -> None:
+async def test_a_stored_product_is_read_unchanged(products: Products) -> None:
     created = await products.make(name="Mug", sku="MUG-1", stock=3)
 
     assert created.replayed is False
     assert await products.view(created.made.id) == created.made
 
 
-async def test_a_product_stored_in_a_currency_of_the_past_is_still_read(
+async def test_a_product_in_a_former_currency_is_still_read(
     products: Products,
 ) -> None:
     made = (await products.make(name="Mug")).made
@@ -91,7 +91,7 @@ async def test_two_products_cannot_share_a_sku(products: Products) -> None:
     assert [error.field for error in refused.value.errors] == ["sku"]
 
 
-async def test_an_archived_products_name_is_free_again(products: Products) -> None:
+async def test_an_archived_products_name_can_be_used_again(products: Products) -> None:
     first = await products.make(name="Mug")
     await archive(products, first.made.id)
 
@@ -110,7 +110,7 @@ async def test_a_product_cannot_be_renamed_to_a_name_that_is_taken(products: Pro
     assert (await products.view(cup.made.id)).name == "Cup"
 
 
-async def test_a_change_counts_the_version_up(products: Products) -> None:
+async def test_a_change_increments_the_version(products: Products) -> None:
     mug = (await products.make(name="Mug")).made
 
     changed = await products.update(
@@ -145,7 +145,7 @@ async def test_of_two_changes_to_one_version_only_one_is_made(products: Products
     assert (await products.view(mug.id)).version == 2
 
 
-async def test_changes_at_once_that_name_no_version_are_all_made(products: Products) -> None:
+async def test_concurrent_changes_without_a_version_are_all_made(products: Products) -> None:
     mug = (await products.make(name="Mug")).made
     changes = [
         UpdateProduct(product_id=mug.id, description="Big"),
@@ -161,7 +161,7 @@ async def test_changes_at_once_that_name_no_version_are_all_made(products: Produ
     assert (after.price, after.version) == (Money(1, "USD"), 5)
 
 
-async def test_a_sale_makes_no_administrators_change_stale(products: Products) -> None:
+async def test_a_sale_does_not_make_an_admins_change_stale(products: Products) -> None:
     mug = (await products.make(name="Mug", stock=5)).made
     await products.reserve(reserve((mug.id, 2)))
 
@@ -174,7 +174,7 @@ async def test_a_sale_makes_no_administrators_change_stale(products: Products) -
     assert (stored.stock.available, stored.stock.reserved) == (3, 2)
 
 
-async def test_a_change_in_the_middle_of_sales_loses_none_of_them(products: Products) -> None:
+async def test_a_change_during_sales_loses_no_sale(products: Products) -> None:
     mug = (await products.make(name="Mug", stock=20)).made
 
     await asyncio.gather(
@@ -203,7 +203,7 @@ async def test_an_unknown_product_is_not_found(products: Products) -> None:
         await products.update(UpdateProduct(product_id="prd_none", name="Mug"))
 
 
-async def test_an_archived_product_can_be_read_and_is_listed_no_more(products: Products) -> None:
+async def test_an_archived_product_can_be_read_but_is_not_listed(products: Products) -> None:
     kept = (await products.make()).made
     gone = (await products.make()).made
 
@@ -229,7 +229,9 @@ async def test_pages_list_every_product_once_newest_first(products: Products) ->
     assert seen == made[::-1]
 
 
-async def test_a_product_made_meanwhile_does_not_shift_the_next_page(products: Products) -> None:
+async def test_a_product_created_between_pages_does_not_shift_the_next_page(
+    products: Products,
+) -> None:
     made = [(await products.make()).made for _ in range(4)]
     first = await products.page(2)
     await products.make()
@@ -241,21 +243,21 @@ async def test_a_product_made_meanwhile_does_not_shift_the_next_page(products: P
 
 
 @pytest.mark.parametrize("cursor", ["no cursor", "ü", "A", "_w", "{}", "aaaa"], ids=ascii)
-async def test_a_cursor_that_no_list_gave_is_refused(products: Products, cursor: str) -> None:
+async def test_an_invalid_cursor_is_refused(products: Products, cursor: str) -> None:
     with pytest.raises(BadCursor) as refused:
         await products.page(3, cursor)
 
     assert [error.field for error in refused.value.errors] == ["cursor"]
 
 
-async def test_a_cursor_is_text_and_never_a_query(products: Products) -> None:
+async def test_a_cursor_is_never_used_as_a_query(products: Products) -> None:
     await products.make()
     cursor = base64.urlsafe_b64encode(b'{"$gt": ""}').decode()
 
     assert (await products.page(3, cursor)).next_cursor is None
 
 
-async def test_the_outbox_tells_each_change_in_order(products: Products) -> None:
+async def test_the_outbox_has_each_change_in_order(products: Products) -> None:
     mug = (await products.make(name="Mug")).made
     await products.update(UpdateProduct(product_id=mug.id, description="Big"))
     await products.update(UpdateProduct(product_id=mug.id, description="Big"))
@@ -274,7 +276,7 @@ async def test_the_outbox_tells_each_change_in_order(products: Products) -> None
     assert msgspec.convert(last["product"], ProductView) == archived
 
 
-async def test_whoever_publishes_is_told_of_each_change_at_once(products: Products) -> None:
+async def test_the_publisher_is_notified_of_each_change_at_once(products: Products) -> None:
     async def told_of() -> None:
         document = await products.database["products"].find_one({"_id": mug.id})
         assert document
@@ -292,7 +294,7 @@ async def test_whoever_publishes_is_told_of_each_change_at_once(products: Produc
     assert not products.outboxes
 
 
-async def test_a_change_that_comes_too_late_leaves_no_event(products: Products) -> None:
+async def test_a_rejected_change_leaves_no_event(products: Products) -> None:
     mug = (await products.make(name="Mug")).made
     catalogue = MongoCatalogue(products.database, Outboxes())
     read = (await catalogue.get_many([mug.id]))[mug.id]

@@ -67,7 +67,7 @@ def test_a_price_that_nobody_could_pay_is_refused(
         assert [error.field for error in refused.value.errors] == [field]
 
 
-def test_a_currency_is_accepted_until_the_day_it_is_given_up() -> None:
+def test_a_currency_is_accepted_until_the_day_it_is_replaced() -> None:
     """Croatia paid in kuna until the end of 2022, and has the euro since."""
     in_kuna = create(price=Money(100, "HRK"))
     then, now = datetime(2022, 6, 1, tzinfo=UTC), datetime(2023, 6, 1, tzinfo=UTC)
@@ -77,7 +77,7 @@ def test_a_currency_is_accepted_until_the_day_it_is_given_up() -> None:
         catalogue.create(in_kuna, by(now), product_id="prd_1")
 
 
-def test_a_product_priced_in_a_currency_of_the_past_can_still_be_changed() -> None:
+def test_a_product_in_a_former_currency_can_still_be_changed() -> None:
     old = msgspec.structs.replace(product(), price=Money(100, "DEM"))
 
     changed = catalogue.update(
@@ -104,7 +104,7 @@ def test_only_the_given_fields_change() -> None:
 
 
 @pytest.mark.parametrize(("category", "expected"), [(UNSET, "kitchen"), (None, None)])
-def test_none_clears_a_field_and_leaving_it_out_keeps_it(
+def test_none_clears_a_field_and_a_missing_field_keeps_it(
     category: UnsetType | None, expected: str | None
 ) -> None:
     before = catalogue.update(
@@ -118,7 +118,7 @@ def test_none_clears_a_field_and_leaving_it_out_keeps_it(
     assert after.category == expected
 
 
-def test_a_change_to_what_it_is_already_is_no_change() -> None:
+def test_a_change_to_the_same_values_is_no_change() -> None:
     before = product()
 
     after = catalogue.update(before, UpdateProduct(product_id="prd_1", name=before.name), by(LATER))
@@ -131,7 +131,7 @@ def test_a_change_made_for_an_older_version_is_refused() -> None:
         catalogue.update(product(), UpdateProduct(product_id="prd_1", if_version=2), by(LATER))
 
 
-def test_spaces_around_a_name_are_no_part_of_it() -> None:
+def test_spaces_around_a_name_are_removed() -> None:
     made = catalogue.create(create("  Mug "), by(AT), product_id="prd_1")
     renamed = catalogue.update(made, UpdateProduct(product_id="prd_1", name=" Cup  "), by(LATER))
 

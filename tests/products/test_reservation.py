@@ -1,4 +1,4 @@
-"""What becomes of held pieces, in whatever order an order's events arrive."""
+"""How a reservation ends, in whatever order its order's events arrive."""
 
 from itertools import permutations
 from random import Random
@@ -27,7 +27,7 @@ PAID, CLOSED = Ended
 PIECES = 3
 
 Arrival = tuple[int, Ended] | Literal["given up", "bought by others", "put back by others"]
-"""An order's event with its number; the sweeper; or what others do with the free pieces."""
+"""An order's event with its number, the sweep, or other customers' changes of the free pieces."""
 
 HISTORIES: list[list[tuple[int, Ended]]] = [
     [(2, PAID)],
@@ -35,7 +35,7 @@ HISTORIES: list[list[tuple[int, Ended]]] = [
     [(2, PAID), (3, CLOSED)],
     [(4, PAID), (7, CLOSED)],
 ]
-"""All that orders ever tells: it is paid once at most, and closed once at most, after that."""
+"""All histories that orders can emit: paid at most once, then closed at most once."""
 
 
 def new_reservation() -> StoredReservation:
@@ -91,7 +91,7 @@ arrivals = st.lists(
 
 @given(arrivals)
 def test_no_piece_appears_or_disappears(arrived: list[Arrival]) -> None:
-    """Also with events that no order would ever tell."""
+    """Even with histories that orders never emits."""
     shop = Shop().take(*arrived)
 
     where = {HELD: "reserved", COMMITTED: "sold", RELEASED: "available", RETURNED: "available"}
@@ -102,7 +102,7 @@ def test_no_piece_appears_or_disappears(arrived: list[Arrival]) -> None:
 
 
 @given(arrivals, arrivals)
-def test_a_closed_order_is_never_served_again(before: list[Arrival], after: list[Arrival]) -> None:
+def test_a_closed_order_never_gets_stock_again(before: list[Arrival], after: list[Arrival]) -> None:
     closed = Shop().take(*before, (7, CLOSED))
     status = closed.reservation.status
 
@@ -127,7 +127,7 @@ def test_the_order_of_arrival_and_repeats_do_not_matter(
 
 
 @given(st.sampled_from(HISTORIES), st.randoms())
-def test_giving_up_at_any_moment_changes_no_end_while_there_is_stock(
+def test_releasing_at_any_moment_does_not_change_the_end_while_there_is_stock(
     history: list[tuple[int, Ended]], random: Random
 ) -> None:
     arrived: list[Arrival] = [*history * 2, "given up", "given up"]
@@ -157,13 +157,13 @@ def test_an_older_event_changes_nothing() -> None:
     assert settle(free, PAID, order_sequence=2, free={"prd_1": 10}) is free
 
 
-def test_a_hold_that_was_given_up_is_taken_anew_when_its_order_is_paid() -> None:
+def test_an_abandoned_reservation_is_taken_again_when_its_order_is_paid() -> None:
     sold = settle(abandoned(), PAID, order_sequence=2, free={"prd_1": PIECES})
 
     assert (sold.status, sold.events) == (COMMITTED, ())
 
 
-def test_if_a_piece_is_missing_the_shortage_is_told_once_and_nothing_taken() -> None:
+def test_if_a_piece_is_missing_one_shortage_is_emitted_and_nothing_is_taken() -> None:
     short = settle(abandoned(), PAID, order_sequence=2, free={"prd_1": PIECES - 1})
 
     assert short.status is RELEASED
@@ -171,7 +171,7 @@ def test_if_a_piece_is_missing_the_shortage_is_told_once_and_nothing_taken() -> 
     assert settle(short, PAID, order_sequence=2, free={"prd_1": 10}) is short
 
 
-def test_one_product_that_lacks_is_a_shortage_of_the_whole_order() -> None:
+def test_one_missing_product_is_a_shortage_of_the_whole_order() -> None:
     shop = goods(product("prd_1"), product("prd_2"))
     [made] = allocate(shop, [reserve(("prd_1", 1), ("prd_2", 1))], at=AT)
     assert isinstance(made, StoredReservation)
@@ -181,7 +181,7 @@ def test_one_product_that_lacks_is_a_shortage_of_the_whole_order() -> None:
     assert (short.status, len(short.events)) == (RELEASED, 1)
 
 
-def test_an_order_canceled_for_its_shortage_has_nothing_to_give_back() -> None:
+def test_an_order_canceled_for_a_shortage_returns_no_stock() -> None:
     shop = Shop().take("given up", "bought by others", (2, PAID), "put back by others", (3, CLOSED))
 
     assert (shop.reservation.status, shop.shortages) == (RELEASED, 1)
@@ -189,12 +189,12 @@ def test_an_order_canceled_for_its_shortage_has_nothing_to_give_back() -> None:
 
 
 @pytest.mark.parametrize("status", [COMMITTED, RELEASED, RETURNED])
-def test_only_a_hold_is_given_up(status: ReservationStatus) -> None:
+def test_only_a_held_reservation_is_released(status: ReservationStatus) -> None:
     settled = msgspec.structs.replace(new_reservation(), status=status)
 
     assert release_abandoned(settled) is settled
 
 
 @pytest.mark.parametrize("status", ReservationStatus)
-def test_staying_where_one_is_moves_no_piece(status: ReservationStatus) -> None:
+def test_an_unchanged_status_moves_no_piece(status: ReservationStatus) -> None:
     assert stock_moves(status, status) == {}

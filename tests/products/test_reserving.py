@@ -1,4 +1,4 @@
-"""Holding stock on the real MongoDB, by one process and by two that race."""
+"""Reserving stock on the real MongoDB, by one process and by two that race."""
 
 import asyncio
 import time
@@ -55,7 +55,7 @@ async def test_a_reservation_takes_from_available_to_reserved(products: Products
     assert await stock_of(products, cup) == (0, 5, 0)
 
 
-async def test_fifty_requests_at_once_for_the_last_ten_pieces_hold_exactly_ten(
+async def test_fifty_requests_at_once_for_the_last_ten_pieces_reserve_exactly_ten(
     products: Products,
 ) -> None:
     mug = await products.stocked(10)
@@ -68,7 +68,7 @@ async def test_fifty_requests_at_once_for_the_last_ten_pieces_hold_exactly_ten(
     assert await products.database["reservations"].count_documents({}) == 10
 
 
-async def test_two_processes_that_race_for_the_last_ten_pieces_hold_exactly_ten(
+async def test_two_processes_that_race_for_the_last_ten_pieces_reserve_exactly_ten(
     products: Products, other: Products
 ) -> None:
     mug = await products.stocked(10)
@@ -88,7 +88,7 @@ async def test_two_processes_that_race_for_the_last_ten_pieces_hold_exactly_ten(
 
 @asynccontextmanager
 async def taken(client: Client, products: Products, product_id: str) -> AsyncGenerator[None]:
-    """Hold the product in a transaction of somebody else's while the body runs."""
+    """Lock the product in another transaction while the body runs."""
     async with client.start_session() as session, await session.start_transaction():
         await products.database["products"].update_one(
             {"_id": product_id}, {"$inc": {"touched": 1}}, session=session
@@ -97,7 +97,7 @@ async def taken(client: Client, products: Products, product_id: str) -> AsyncGen
         await session.abort_transaction()
 
 
-async def test_a_conflict_is_tried_again_as_soon_as_the_other_is_done(
+async def test_a_conflict_is_retried_as_soon_as_the_other_transaction_is_done(
     client: Client, products: Products
 ) -> None:
     mug = await products.stocked(10)
@@ -123,7 +123,7 @@ async def test_a_conflict_that_outlasts_the_deadline_is_contention_and_nothing_i
     assert await stock_of(products, mug) == (10, 0, 0)
 
 
-async def test_orders_that_name_products_crosswise_do_not_lock_each_other(
+async def test_orders_with_products_in_opposite_order_do_not_deadlock(
     products: Products, other: Products
 ) -> None:
     mug, cup = await products.stocked(20), await products.stocked(20)
@@ -148,7 +148,7 @@ async def test_the_same_request_again_answers_the_same_reservation(products: Pro
     assert await stock_of(products, mug) == (7, 3, 0)
 
 
-async def test_a_repeat_answers_the_price_it_was_first_held_at(products: Products) -> None:
+async def test_a_repeat_gets_the_price_of_the_first_reservation(products: Products) -> None:
     mug = await products.stocked(10)
     [first] = await products.reserve(reserve((mug, 3), request_id="5c0e"))
     await products.update(UpdateProduct(product_id=mug, price=Money(1, "USD")))
@@ -158,7 +158,7 @@ async def test_a_repeat_answers_the_price_it_was_first_held_at(products: Product
     assert again == first
 
 
-async def test_a_request_repeated_within_a_batch_holds_once(products: Products) -> None:
+async def test_a_request_repeated_within_a_batch_reserves_once(products: Products) -> None:
     mug = await products.stocked(10)
     requests = [reserve((mug, 6), request_id="5c0e") for _ in range(3)]
 
@@ -168,7 +168,7 @@ async def test_a_request_repeated_within_a_batch_holds_once(products: Products) 
     assert await stock_of(products, mug) == (4, 6, 0)
 
 
-async def test_a_request_twenty_times_at_once_holds_once_for_everybody(
+async def test_a_request_sent_twenty_times_at_once_reserves_once(
     products: Products, other: Products
 ) -> None:
     mug = await products.stocked(10)
@@ -187,7 +187,7 @@ async def test_a_request_twenty_times_at_once_holds_once_for_everybody(
     assert await products.database["reservations"].count_documents({}) == 1
 
 
-async def test_a_bad_request_harms_no_neighbour(products: Products) -> None:
+async def test_a_bad_request_does_not_affect_others(products: Products) -> None:
     mug = await products.stocked(10)
 
     outcomes = await products.reserve(
@@ -200,7 +200,7 @@ async def test_a_bad_request_harms_no_neighbour(products: Products) -> None:
     assert await stock_of(products, mug) == (0, 10, 0)
 
 
-async def test_a_refused_order_holds_nothing_of_what_there_is(products: Products) -> None:
+async def test_a_refused_order_reserves_none_of_its_items(products: Products) -> None:
     mug, cup = await products.stocked(10), await products.stocked(0)
 
     [outcome] = await products.reserve(reserve((mug, 1), (cup, 1)))

@@ -1,4 +1,4 @@
-"""What an order's events do to its stock, on the real MongoDB: late, repeated, out of order."""
+"""The effects of an order's events on its stock, on the real MongoDB: late, repeated, unordered."""
 
 import asyncio
 import random
@@ -75,7 +75,7 @@ async def take(products: Products, *events: Told) -> None:
 
 
 async def hold(products: Products, product_id: str, quantity: int) -> str:
-    """Return the id of an order that so many pieces are held for."""
+    """Return the id of an order for which `quantity` pieces are reserved."""
     [answer] = await products.reserve(reserve((product_id, quantity)))
     assert isinstance(answer, Reservation)
     return answer.order_id
@@ -95,7 +95,7 @@ async def test_a_paid_orders_pieces_are_sold(products: Products) -> None:
     assert await stock_of(products, mug) == (7, 0, 3)
 
 
-async def test_a_rejected_orders_pieces_are_free_again(products: Products) -> None:
+async def test_a_rejected_orders_pieces_are_available_again(products: Products) -> None:
     mug = await products.stocked(10)
     order = await hold(products, mug, 3)
 
@@ -133,7 +133,7 @@ async def test_the_same_event_at_two_processes_at_once_counts_once(
     assert await stock_of(products, mug) == (7, 0, 3)
 
 
-async def test_a_canceled_orders_pieces_are_free_again(products: Products) -> None:
+async def test_a_canceled_orders_pieces_are_available_again(products: Products) -> None:
     mug = await products.stocked(10)
     order = await hold(products, mug, 3)
 
@@ -142,7 +142,7 @@ async def test_a_canceled_orders_pieces_are_free_again(products: Products) -> No
     assert await stock_of(products, mug) == (10, 0, 0)
 
 
-async def test_a_paid_orders_pieces_come_back_when_it_is_canceled(products: Products) -> None:
+async def test_a_paid_orders_pieces_are_returned_when_it_is_canceled(products: Products) -> None:
     mug = await products.stocked(10)
     order = await hold(products, mug, 3)
 
@@ -152,7 +152,7 @@ async def test_a_paid_orders_pieces_come_back_when_it_is_canceled(products: Prod
 
 
 @pytest.mark.parametrize("order_of_arrival", list(permutations(range(4))))
-async def test_events_in_any_order_end_as_the_last_one_says(
+async def test_events_in_any_order_end_in_the_state_of_the_last_one(
     products: Products, order_of_arrival: tuple[int, ...]
 ) -> None:
     mug = await products.stocked(10)
@@ -185,9 +185,7 @@ async def test_a_batch_settles_many_orders_of_one_product(products: Products) ->
     assert await stock_of(products, mug) == (4, 0, 6)
 
 
-async def test_no_piece_is_lost_whatever_happens_at_once(
-    products: Products, client: Client
-) -> None:
+async def test_no_piece_is_lost_under_concurrent_events(products: Products, client: Client) -> None:
     mug = await products.stocked(30)
     processes = [
         products,

@@ -1,9 +1,8 @@
-"""Breaks one guard, or harms readers of events, in the process that starts with this folder on its
-PYTHONPATH.
+"""Breaks one guard, or harms consumers, in a process that has this folder on its PYTHONPATH.
 
-Python imports `sitecustomize` before anything else. `BREAK` names the guard, `MISCHIEF` the folder
-that says which readers are harmed (`tests/chaos/mischief.py`). Nothing of this is in the product,
-and nothing of the product knows it.
+Python imports `sitecustomize` before anything else. `BREAK` names the guard. `MISCHIEF` names the
+folder that says which consumers are harmed (`tests/chaos/mischief.py`). The product contains none
+of this code and does not know of it.
 """
 
 import asyncio
@@ -18,7 +17,7 @@ from typing import Any
 
 
 def sell_what_is_not_there() -> None:
-    """products: allocate without looking at the stock."""
+    """products: allocate without checking the stock."""
     rules: Any = import_module("cartwheel.products.domain.stock")
     msgspec: Any = import_module("msgspec")
     allocate = rules.allocate
@@ -36,7 +35,7 @@ def sell_what_is_not_there() -> None:
 
 
 def forget_idempotency_keys() -> None:
-    """gateway: every request is a new one."""
+    """gateway: treat every request as a new one."""
     idempotency: Any = import_module("cartwheel.gateway.idempotency")
 
     def another(_identity: Any, _key: Any) -> str:
@@ -46,7 +45,7 @@ def forget_idempotency_keys() -> None:
 
 
 def acknowledge_before_the_effect() -> None:
-    """Everywhere: an event is acknowledged first and handled then."""
+    """All services: acknowledge an event before handling it."""
     consuming: Any = import_module("cartwheel.kernel._bus.consuming")
     crash_points: Any = import_module("cartwheel.kernel._core.crash_points")
 
@@ -60,7 +59,7 @@ def acknowledge_before_the_effect() -> None:
 
 
 def clear_the_outbox_before_the_confirm() -> None:
-    """Everywhere: an event counts as published as soon as it is being sent."""
+    """All services: count an event as published as soon as it is being sent."""
     relay: Any = import_module("cartwheel.kernel._store.relay")
     msgspec: Any = import_module("msgspec")
 
@@ -75,7 +74,7 @@ def clear_the_outbox_before_the_confirm() -> None:
 
 
 def publish_before_the_write() -> None:
-    """orders: an event goes out from memory, and a moment later its change is saved."""
+    """orders: publish an event from memory, and store its change a moment later."""
     group: Any = import_module("cartwheel.kernel._store.group")
     saves = group.saves
 
@@ -96,7 +95,7 @@ def publish_before_the_write() -> None:
 
 
 def answer_before_the_journal() -> None:
-    """Everywhere: a write is acknowledged while it is only in mongod's memory."""
+    """All services: acknowledge a write that is only in mongod's memory."""
     client: Any = import_module("cartwheel.kernel._store.client")
     concern: Any = import_module("pymongo.write_concern").WriteConcern
 
@@ -110,7 +109,7 @@ def answer_before_the_journal() -> None:
 
 
 def publish_past_the_outbox() -> None:
-    """orders: events are kept in memory, beside the write, until they are published."""
+    """orders: keep events only in memory, outside the write, until they are published."""
     outbox: Any = import_module("cartwheel.kernel._store.outbox")
     relay: Any = import_module("cartwheel.kernel._store.relay")
     msgspec: Any = import_module("msgspec")
@@ -133,7 +132,7 @@ def publish_past_the_outbox() -> None:
 
 
 def charge_again_to_find_out() -> None:
-    """payments: when the provider does not answer, charge under a new key."""
+    """payments: if the provider does not answer, charge again with a new key."""
     simulator: Any = import_module("cartwheel.providers.simulator.client")
     errors: Any = import_module("cartwheel.kernel.errors")
     msgspec: Any = import_module("msgspec")
@@ -150,7 +149,7 @@ def charge_again_to_find_out() -> None:
 
 
 def charge_whatever_was_there_before() -> None:
-    """payments: charge a card though a unique index has kept its payment out."""
+    """payments: charge a card although a unique index has refused its payment."""
     mongo: Any = import_module("cartwheel.payments.mongo")
     add = mongo.MongoPayments.add
 
@@ -162,7 +161,7 @@ def charge_whatever_was_there_before() -> None:
 
 
 def forget_the_payments_address() -> None:
-    """orders: leave the address where it is, in the payment's event."""
+    """orders: ignore the address in the payment's event."""
     domain: Any = import_module("cartwheel.orders.domain")
 
     def same(_address: Any, order: Any) -> Any:
@@ -172,7 +171,7 @@ def forget_the_payments_address() -> None:
 
 
 def mail_whatever_was_mailed() -> None:
-    """notifications: do not look whether an event's mail has been sent."""
+    """notifications: do not check whether an event's mail was sent already."""
     mongo: Any = import_module("cartwheel.notifications.mongo")
     claim = mongo.MongoMails.claim
 
@@ -183,7 +182,7 @@ def mail_whatever_was_mailed() -> None:
 
 
 def stumble_over_one_customer() -> None:
-    """notifications: fail on the mails to one customer, as a bug would."""
+    """notifications: fail on mails to one customer, as with a bug."""
     handlers: Any = import_module("cartwheel.notifications.handlers.telling")
     render = handlers.render
 
@@ -196,7 +195,7 @@ def stumble_over_one_customer() -> None:
 
 
 def stop_without_finishing() -> None:
-    """The services: at SIGTERM, drop what is in hand."""
+    """All services: on SIGTERM, drop running work."""
 
     async def drop(_: Any) -> None:
         pass
@@ -206,7 +205,7 @@ def stop_without_finishing() -> None:
 
 
 def share_keys_among_users() -> None:
-    """gateway: whoever sends a key that another has used gets what that one made."""
+    """gateway: share idempotency keys between users."""
     idempotency: Any = import_module("cartwheel.gateway.idempotency")
 
     def anybodys(_identity: Any, key: Any) -> str:
@@ -216,7 +215,7 @@ def share_keys_among_users() -> None:
 
 
 def believe_a_primary_that_is_alone() -> None:
-    """The services: a write that no majority has counts as stored."""
+    """All services: count a write as stored before a majority has it."""
     bulk: Any = import_module("cartwheel.kernel._store.bulk")
     errors: Any = import_module("cartwheel.kernel.errors")
     write = bulk.write_all
@@ -233,7 +232,7 @@ def believe_a_primary_that_is_alone() -> None:
 
 
 def take_redeliveries_together() -> None:
-    """The services: many events are in hand, whether one of them has killed its reader or not."""
+    """All services: handle redelivered events together, even if one crashed its consumer."""
     intake: Any = import_module("cartwheel.kernel._bus.intake")
 
     async def begin(self: Any, on_message: Any) -> None:
@@ -249,7 +248,7 @@ def take_redeliveries_together() -> None:
 
 
 def forget_refused_copies() -> None:
-    """The services: an event whose copy is refused is neither acknowledged nor returned."""
+    """All services: neither acknowledge nor requeue an event if its copy is refused."""
     consuming: Any = import_module("cartwheel.kernel._bus.consuming")
     confirmed = consuming.Consumer._confirmed
 
@@ -262,7 +261,7 @@ def forget_refused_copies() -> None:
 
 
 def stop_at_what_fails() -> None:
-    """The services: a job ends at the first item that fails, and begins with it again."""
+    """All services: end a job at the first item that fails, and start with that item again."""
     jobs: Any = import_module("cartwheel.kernel._core.jobs")
 
     async def stop(_job: Any, _items: Any, _item: Any, error: Exception, **_: Any) -> None:
@@ -272,7 +271,7 @@ def stop_at_what_fails() -> None:
 
 
 def take_each_failure_for_an_outage() -> None:
-    """notifications: when SES fails on a mail, wait until it does not."""
+    """notifications: when SES fails on a mail, wait until SES accepts it."""
     ses: Any = import_module("cartwheel.notifications.ses")
     errors: Any = import_module("cartwheel.kernel.errors")
 
@@ -283,7 +282,7 @@ def take_each_failure_for_an_outage() -> None:
 
 
 def believe_every_webhook() -> None:
-    """payments: compare nothing of what a webhook tells."""
+    """payments: trust every webhook without comparing it with the payment."""
     domain: Any = import_module("cartwheel.payments.domain")
 
     def same(_payment: Any, _report: Any) -> list[str]:
@@ -293,8 +292,10 @@ def believe_every_webhook() -> None:
 
 
 def harm_readers(mischief: str) -> None:
-    """The services: an event whose id is a file in the folder kills the process, and all events of
-    a service whose name is a file there fail."""
+    """All services: an event crashes the process if its id is the name of a file in the folder.
+
+    If a service's name is the name of a file there, all events of the service fail.
+    """
     consuming: Any = import_module("cartwheel.kernel._bus.consuming")
     msgspec: Any = import_module("msgspec")
     begin = consuming.Consumer.__init__
