@@ -1,1 +1,1 @@
-"""`make bench`: what the running system does in a second, and what that costs; see `run`."""
+"""`make bench`: measure the throughput of the running system and its cost; see `run`."""

@@ -1,9 +1,9 @@
-"""Two systems side by side: this code and another revision, or this code with another setting.
+"""Compares two systems: this code and another revision, or this code with another setting.
 
-Both are up all the while, and loaded in turn, a few seconds each. The machine's own speed moves by
-a third within minutes, so what is to be compared must be done within seconds; starting each anew
-for each turn would take a minute, and measure cold caches. The system whose turn it is not takes
-some hundredths of a core; that is seen in "others' cores", on both sides alike.
+Both systems run all the time and are loaded in turn, for a few seconds each. The machine's speed
+changes by a third within minutes, so runs to be compared must be seconds apart. Restarting the
+systems for each turn would take a minute and measure cold caches. The idle system takes some
+hundredths of a core; "others' cores" includes that, for both sides alike.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from cartwheel.local.console import Console
 
 ROOT = Path(__file__).parents[1]
 _STOP = 30.0
-"""Seconds for a process to end, a side with all that it runs."""
+"""Seconds for a process to end; for a side, including all its processes."""
 
 Answer = TypeVar("Answer")
 
@@ -40,8 +40,10 @@ class SideFailed(Exception):
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
-    """What this code is compared with: a `revision`, or itself; with `setting` (one variable of
-    the environment) in either case."""
+    """What this code is compared with: a `revision`, or itself if that is None.
+
+    `setting` is a variable to add to its environment.
+    """
 
     revision: str | None = None
     setting: Mapping[str, str] = {}
@@ -57,11 +59,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     connections: tuple[int, ...]
     seconds: float
     times: int
-    """Rounds: each has a run of both sides."""
+    """The number of rounds. Each has one run per side."""
 
 
 class _System:
-    """A system that is up, in a process of its own."""
+    """A running system, in its own process."""
 
     def __init__(self, label: str, process: Process) -> None:
         self.label = label
@@ -73,10 +75,10 @@ class _System:
         return await self.answer(kind)
 
     async def answer(self, kind: type[Answer]) -> Answer:
-        """Return what it says next.
+        """Return its next answer.
 
         Raises:
-            SideFailed: it has ended instead, and has said why on standard error.
+            SideFailed: it has ended instead, with a reason on standard error.
         """
         line = await self._process.stdout.readline() if self._process.stdout else b""
         if not line:
@@ -85,15 +87,15 @@ class _System:
 
 
 async def compare(baseline: Baseline, options: Options, console: Console) -> Comparison:
-    """Load both sides in turn, and return what came of it.
+    """Load both sides in turn; return the comparison.
 
     Raises:
-        SideFailed: the revision cannot be measured, or one side went wrong.
+        SideFailed: the revision cannot be measured, or one side failed.
     """
     began = datetime.now(UTC).isoformat(timespec="seconds")
     async with (
         checked_out(baseline.revision, console) as tree,
-        # One after the other: a start is measured, too.
+        # Start one after the other, because the start is measured, too.
         _up("this code", ROOT, {}, console) as (here, here_is),
         _up(baseline.label, tree, baseline.setting, console) as (base, base_is),
     ):
@@ -133,8 +135,8 @@ async def _rounds(
             rounds: list[Round] = []
             for number in range(1, options.times + 1):
                 runs: dict[str, Run] = {}
-                # The other first in each second round, so that a drift of the machine's speed
-                # favours neither.
+                # Alternate the order from round to round, so that a drift of the machine's speed
+                # favors neither side.
                 for side in (here, base) if number % 2 else (base, here):
                     so_far(f"{_bar(done, total)} {scenario.name}, {connections}: {side.label}")
                     load = Load(
@@ -165,7 +167,7 @@ def _bar(done: int, total: int, width: int = 20) -> str:
 
 @asynccontextmanager
 async def checked_out(revision: str | None, console: Console) -> AsyncGenerator[Path]:
-    """Yield a tree of `revision` with all that it needs, and remove it; or this one, if None.
+    """Yield a temporary worktree of `revision` with its environment; this tree, if it is None.
 
     Raises:
         SideFailed: there is no such revision, or it cannot be installed or measured.
@@ -183,20 +185,20 @@ async def checked_out(revision: str | None, console: Console) -> AsyncGenerator[
         await _run("make", "--no-print-directory", "-C", str(folder), ".venv/.ready")
         yield folder
     finally:
-        # Not by git alone: it leaves a tree that is half made.
+        # Also remove the folder: git leaves a worktree that is only half created.
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         await _run("git", "worktree", "prune")
 
 
 async def _run(*words: str) -> None:
-    """Run a command in this repository to its end, or end it if nobody waits any more."""
+    """Run a command in this repository to its end; end it if this task is canceled."""
     process = await asyncio.create_subprocess_exec(
         *words, cwd=ROOT, stdin=DEVNULL, stdout=sys.stderr, start_new_session=True
     )
     try:
         await process.wait()
     finally:
-        # By SIGTERM: git then takes back a worktree that is half made.
+        # With SIGTERM, git removes a half-created worktree.
         await _end(process, signal.SIGTERM)
     if process.returncode:
         raise SideFailed(f"`{' '.join(words)}` failed")
@@ -206,7 +208,7 @@ async def _run(*words: str) -> None:
 async def _up(
     label: str, tree: Path, setting: Mapping[str, str], console: Console
 ) -> AsyncGenerator[tuple[_System, Ready]]:
-    """Run the code in `tree`, with its own interpreter, for as long as the body runs."""
+    """Run the code in `tree` with its own interpreter, for as long as the body runs."""
     console.say(f"… starting {label}")
     process = await asyncio.create_subprocess_exec(
         *(str(tree / ".venv" / "bin" / "python"), "-m", "bench.side"),
@@ -215,7 +217,7 @@ async def _up(
         stdin=PIPE,
         stdout=PIPE,
         limit=2**24,
-        # A Ctrl-C is for this process, which then closes the side's input.
+        # A Ctrl-C reaches only this process, which then closes the side's input.
         start_new_session=True,
     )
     try:
@@ -228,7 +230,7 @@ async def _up(
 
 
 async def _end(process: Process, by: signal.Signals | None = None) -> None:
-    """Return when the process has ended; what has not within a limit is killed."""
+    """Return when the process has ended; kill it if it exceeds the limit."""
     if by is not None and process.returncode is None:
         os.killpg(process.pid, by)
     try:

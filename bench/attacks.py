@@ -1,15 +1,15 @@
-"""What hostile connections cost: the gateway's memory, and the wait of another client.
+"""Measures the cost of hostile connections: the gateway's memory, and another client's delay.
 
     cartwheel up
     .venv/bin/python -m bench.attacks
 
-Each attack comes from 50 connections at once, which need no token; one that is cut off is made
-again. Meanwhile another client asks for /health/live twenty times a second. Loopback only.
+Each attack uses 50 connections at once, which need no token. A closed connection is opened again.
+Meanwhile another client requests /health/live twenty times a second. Loopback only.
 
-With --once no connection is made again that the gateway has closed, so that only the attack itself
-is measured, and not what it costs to be refused and to begin anew. It is over when all are closed,
-which may be soon: then 50 others begin it, until the time is up. The other client waits 10 ms
-between two questions.
+With --once, a connection that the gateway has closed is not opened again. This measures only the
+attack itself, without the cost of refusals and new connections. When all 50 are closed, which may
+be soon, 50 others start the attack again, until the time is up. The other client then waits 10 ms
+between two requests.
 """
 
 import argparse
@@ -38,14 +38,14 @@ _BLOCK = 64 * 1024
 
 
 class Attack(msgspec.Struct, frozen=True):
-    """What one connection sends: a beginning, then the same again and again, without end."""
+    """What a connection sends: a beginning, then the same data again and again, without end."""
 
     beginning: bytes
     again: bytes = b""
     reads: bool = True
-    """Whether it takes the answers."""
+    """Whether it reads the answers."""
     resets: bool = False
-    """Whether it resets the connection after the beginning, and makes another."""
+    """Whether it resets the connection after the beginning, and opens another."""
 
 
 ATTACKS: Mapping[str, Attack] = {
@@ -70,9 +70,9 @@ ATTACKS: Mapping[str, Attack] = {
 async def attack(
     port: int, what: Attack, *, seconds: float, connections: int = 50, once: bool = False
 ) -> int:
-    """Attack 127.0.0.1:`port`, and return how many connections were made.
+    """Attack 127.0.0.1:`port`; return the number of connections that were opened.
 
-    With `once`, those that the gateway closes are not made again.
+    With `once`, connections that the gateway closes are not opened again.
     """
     end = time.monotonic() + seconds
     each = (_attack(port, what, end, once=once) for _ in range(connections))
@@ -106,7 +106,7 @@ async def _attack(port: int, what: Attack, end: float, *, once: bool) -> int:
 async def _send(
     writer: asyncio.StreamWriter, beginning: bytes, block: bytes, reading: asyncio.Task[None] | None
 ) -> None:
-    """Return when the server has hung up."""
+    """Return when the server has closed the connection."""
     writer.write(beginning)
     while not (reading and reading.done()):
         writer.write(block)
@@ -128,13 +128,13 @@ async def _read(reader: asyncio.StreamReader) -> None:
 
 
 class Peak:
-    """The most memory that a process had since this was made, in bytes (Linux)."""
+    """The peak memory of a process since this object was created, in bytes (Linux)."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self.before = psutil.Process(pid).memory_info().rss
         with open(f"/proc/{pid}/clear_refs", "w") as file:
-            file.write("5")  # begins VmHWM anew (man 5 proc)
+            file.write("5")  # resets VmHWM (man 5 proc)
 
     def growth(self) -> int:
         with open(f"/proc/{self._pid}/status") as file:
@@ -143,7 +143,7 @@ class Peak:
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds, megabytes, and cores; `answers` are those to the other client."""
+    """Milliseconds, megabytes and cores. `answers` counts those to the other client."""
 
     answers: int
     median: float
@@ -156,7 +156,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def measure(port: int, pid: int, name: str, seconds: float, *, once: bool) -> Measured:
-    """Measure one attack; the attackers are a process of their own."""
+    """Measure one attack. The attackers run in a separate process."""
     gateway, peak = psutil.Process(pid), Peak(pid)
     ours, theirs = Pipe()
     cpu, begun = _cpu(gateway), time.monotonic()
@@ -213,7 +213,7 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=5.0, help="of each attack")
     parser.add_argument("--only", default="", help="attacks whose name contains this")
-    parser.add_argument("--once", action="store_true", help="make no connection again")
+    parser.add_argument("--once", action="store_true", help="do not open closed connections again")
     given = parser.parse_args()
     environment = instance.environment(instance.folder())
     port = int(environment.get("PORT") or os.environ.get("PORT") or 8000)

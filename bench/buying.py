@@ -1,4 +1,4 @@
-"""Measures whole purchases. The customers (`bench.customers`) are a process of their own."""
+"""Measures whole purchases. The customers (`bench.customers`) run in a separate process."""
 
 import asyncio
 import sys
@@ -17,11 +17,11 @@ from bench.shop import Shop
 from bench.usage import Used, watching
 
 _REST = 2.0
-"""Seconds in which nobody buys: for what the clock does, and for what the last purchase leaves."""
+"""Seconds without purchases: to measure background jobs, and to finish the last purchase."""
 
 
 class CannotBuy(Exception):
-    """The customers did not come to their end; holds what they wrote."""
+    """The customers did not finish. The message contains their output."""
 
 
 class Purchases(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,10 +34,10 @@ class Purchases(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def purchases(shop: Shop, *, customers: int, seconds: float, seed: int) -> Purchases:
-    """Have `customers` buy for `seconds`, measured while all of them are under way.
+    """Have `customers` buy for `seconds`, and measure while all of them are active.
 
-    What a purchase leaves to be done afterwards is done beside the next ones. Steps are counted
-    from the first purchase to the last.
+    Work that follows a purchase overlaps with the next purchases. Steps are counted from the first
+    purchase to the last.
 
     Raises:
         CannotBuy: a purchase did not end, or the customers failed in another way.
@@ -83,7 +83,7 @@ async def _at_work(
 
 
 async def _line(process: Process, beginning: str) -> bytes:
-    """Return the next line that the customers write, which is to begin so."""
+    """Return the customers' next line of output, which must start with `beginning`."""
     if process.stdout is None or process.stderr is None:
         raise CannotBuy("the customers' output goes elsewhere")
     line = await process.stdout.readline()

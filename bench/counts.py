@@ -1,8 +1,8 @@
-"""What the servers have counted: how many steps a purchase takes, beside what they cost.
+"""Counts the steps of a purchase, from the servers' own counters.
 
-Read from counters that mongod and RabbitMQ keep anyway, before and after a run, so that counting
-disturbs nothing. `make test` counts the steps of one purchase alone exactly, by a proxy on every
-way (tests/cost); here they are those of many at once, on average.
+mongod and RabbitMQ keep these counters anyway, and they are read before and after a run, so
+counting does not disturb the run. `make test` counts the steps of a single purchase exactly, with
+proxies (tests/cost). Here they are averages over many concurrent purchases.
 """
 
 import asyncio
@@ -26,30 +26,30 @@ _ENDS = ("commitTransaction", "abortTransaction")
 _GATEWAY_REQUEST = b'"event":"request"'
 
 Counts = Mapping[str, float]
-"""By what is counted, in the order in which it is shown."""
+"""Numbers by step, in the order in which they are shown."""
 
 
 class CannotCount(Exception):
-    """A server does not say what it has counted."""
+    """A server's counters cannot be read."""
 
 
 class Counter:
-    """Reads what `system`'s servers have counted. Made by `counter`."""
+    """Reads the counters of `system`'s servers. Made by `counter`."""
 
     def __init__(self, system: System) -> None:
         self._system = system
         self._by_the_clock: Counts = {}
-        """Of MongoDB's counts, those of one second in which nobody buys."""
+        """MongoDB's counts in one second without purchases."""
 
     async def look_at_rest(self, seconds: float) -> None:
-        """Learn what the clock does (sweeps, leases, jobs), so that `between` leaves it out."""
+        """Measure background work (sweeps, leases, jobs), so that `between` can subtract it."""
         before = await self._of_mongodb()
         await asyncio.sleep(seconds)
         after = await self._of_mongodb()
         self._by_the_clock = {name: (after[name] - before[name]) / seconds for name in after}
 
     async def now(self) -> Counts:
-        """Return all counters. Takes a second: RabbitMQ is asked by `rabbitmqctl`."""
+        """Return all counters. This takes a second, because `rabbitmqctl` is slow."""
         return {
             **await self._of_mongodb(),
             **await self._of_rabbitmq(),
@@ -57,7 +57,7 @@ class Counter:
         }
 
     def between(self, before: Counts, after: Counts, *, seconds: float) -> Counts:
-        """Return what was counted in `seconds`, less what the clock does in them."""
+        """Return the counts during `seconds`, without background work."""
         return {
             name: after[name] - before[name] - self._by_the_clock.get(name, 0.0) * seconds
             for name in after
@@ -98,11 +98,11 @@ class Counter:
 
 
 def of_overview(printed: str) -> Counts:
-    """Return what `rabbit_global_counters:overview()` tells.
+    """Return the counters in `rabbit_global_counters:overview()`.
 
-    It does not count answers, which go past all queues. Events are what is confirmed, so all else
-    that is published is a request, a ping or an answer, and is delivered once. The bench's own
-    queue is a classic one, and not among the deliveries.
+    Answers bypass all queues and are not counted as deliveries. Events are the confirmed messages,
+    so everything else that is published is a request, a ping or an answer, delivered once. The
+    benchmark's own queue is a classic queue, and not among the deliveries.
 
     Source: https://www.rabbitmq.com/docs/prometheus#global-counters
     """

@@ -1,16 +1,18 @@
-"""The customers of a whole purchase: each places an order, pays by card, and begins again when
-the order is PAID and its mail is handed over.
+"""The customers of the purchase benchmark.
+
+Each customer places an order, pays by card, and starts again when the order is PAID and its mail
+is handed to SES.
 
     python -m bench.customers URL RABBITMQ_URL DATA CUSTOMERS SECONDS SEED
 
-DATA is a file of JSON: `tokens` of signed-in users, and ids of `products`. What becomes of an
-order is heard from `order.paid` and `notification.sent`, on a queue of the bench's own. These two
-deliveries cost RabbitMQ less than asking would cost the gateway, or change streams MongoDB. An
-event leaves after its change is on a majority's journal: an order is PAID a little earlier than is
+DATA is a JSON file with `tokens` of signed-in users and ids of `products`. The progress of an order
+is read from the events `order.paid` and `notification.sent`, in the benchmark's own queue. These
+two deliveries cost less than polling the gateway or MongoDB's change streams. An event is published
+after its change is in the journal of a majority, so an order is PAID a little earlier than
 measured, never later.
 
-It writes `begin` once each customer has bought once, `end` when SECONDS later nobody begins
-another purchase, and at last `Bought` as a line of JSON.
+It prints `begin` when each customer has bought once, `end` when, SECONDS later, no new purchase
+starts, and finally `Bought` as a line of JSON.
 """
 
 import asyncio
@@ -35,7 +37,7 @@ from cartwheel.kernel.testing import EXCHANGE
 BEGIN, END = "begin", "end"
 
 _PATIENCE = 60.0
-"""Seconds for one purchase: a mail may wait behind a backlog."""
+"""Seconds for one purchase. A mail may wait behind a backlog."""
 
 _ORDER = '{"items":[{"product_id":"%s","quantity":1},{"product_id":"%s","quantity":2}]}'
 _PAYMENT = (
@@ -51,15 +53,17 @@ class Data(msgspec.Struct, frozen=True):
 
 
 class Times(msgspec.Struct, frozen=True):
-    """Milliseconds from the moment at which the order was sent."""
+    """Milliseconds since the order was sent."""
 
     p50: float
     p99: float
 
 
 class Bought(msgspec.Struct, frozen=True, kw_only=True):
-    """`purchases` are those that ended between `begin` and `end`, and the times are theirs. `total`
-    and `statuses` are of all, from the first to the last."""
+    """The result. `purchases` and the times are of those that ended between `begin` and `end`.
+
+    `total` and `statuses` are of all purchases, from the first to the last.
+    """
 
     purchases: int
     seconds: float
@@ -73,7 +77,7 @@ class Bought(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Purchase(msgspec.Struct, frozen=True, kw_only=True):
-    """The moments of one purchase, by one clock, in seconds."""
+    """The moments of one purchase, in seconds of one clock."""
 
     began: float
     placed: float
@@ -101,14 +105,14 @@ _read_sent = msgspec.json.Decoder(_Sent).decode
 
 
 class _Awaited(msgspec.Struct, frozen=True):
-    """The moments at which an order turns PAID, and its mail is handed over."""
+    """The moments at which an order becomes PAID, and its mail is handed to SES."""
 
     paid: asyncio.Future[float]
     mailed: asyncio.Future[float]
 
 
 class _News:
-    """What is heard of the orders that somebody awaits."""
+    """The events of the orders that customers wait for."""
 
     def __init__(self) -> None:
         self._awaited: dict[str, _Awaited] = {}
@@ -140,18 +144,18 @@ class _News:
             order_id, mailed = sent.order_id, True
         if awaited := self._awaited.get(order_id):
             moment = awaited.mailed if mailed else awaited.paid
-            if not moment.done():  # an event may come twice
+            if not moment.done():  # an event may be delivered twice
                 moment.set_result(now)
 
 
 class _Connection:
-    """To the gateway, kept alive, with as little work as HTTP allows."""
+    """A keep-alive connection to the gateway, with as little work as HTTP allows."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
     async def post(self, path: str, token: str, body: str) -> tuple[int, bytes]:
-        """Return the answer's status and body; these routes' answers tell their length."""
+        """Return the answer's status and body. These routes' answers have a Content-Length."""
         self._writer.write(
             f"POST /api/v1{path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
@@ -169,12 +173,12 @@ class Shopping:
         self.statuses: Counter[str] = Counter()
         self.over = False
         self.under_way = asyncio.Event()
-        """Each customer has bought once."""
+        """Set when each customer has bought once."""
         self._newcomers = customers
         self._data, self._news, self._chance = data, news, random.Random(seed)
 
     async def buy(self, shop: _Connection) -> None:
-        """Buy once. An answer that is not expected ends it there, and is counted."""
+        """Buy once. An unexpected answer ends the purchase and is counted."""
         token = self._chance.choice(self._data.tokens)
         began = time.perf_counter()
         order = _ORDER % tuple(self._chance.sample(self._data.products, 2))
@@ -206,7 +210,7 @@ class Shopping:
 
 
 def times(purchases: Sequence[Purchase], moment: str) -> Times:
-    """Return how long after its beginning each purchase's `moment` was."""
+    """Return the time from each purchase's start to its `moment`."""
     found = sorted(1000 * (getattr(each, moment) - each.began) for each in purchases) or [0.0]
     return Times(*(round(found[int(share * (len(found) - 1))], 1) for share in (0.5, 0.99)))
 

@@ -1,4 +1,4 @@
-"""What ends measuring with a sentence instead of a traceback; nothing is stored then."""
+"""The errors that end a benchmark with a sentence instead of a traceback. Nothing is stored."""
 
 import aiohttp
 

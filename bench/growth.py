@@ -1,6 +1,6 @@
-"""How cost grows: with copies of a service, with products, with orders that lie in the database.
+"""How cost grows with the number of replicas, of products, and of stored orders.
 
-Each curve has a system of its own, in a folder of its own, whose end `cartwheel verify` looks at.
+Each curve has its own system in its own folder. `cartwheel verify` checks it at the end.
 """
 
 import tempfile
@@ -29,32 +29,32 @@ from cartwheel.local.processes import PROCESSES, replicas
 from cartwheel.local.up import System, running
 from cartwheel.products.domain.catalogue import Product
 
-COPIES = (1, 2, 4)
+REPLICAS = (1, 2, 4)
 CONNECTIONS = 128
 CATALOGUES = (10**2, 10**4, 10**6)
 ORDERS = (10**4, 10**5, 10**6)
 _BATCH = 5_000
 _MARK = "bench-grown"
-"""The `request_id` of products that were put into MongoDB directly begins so."""
+"""The prefix of the `request_id` of products that were inserted directly into MongoDB."""
 
 
 class WentWrong(Exception):
-    """`cartwheel verify` found something after a curve."""
+    """`cartwheel verify` found a violation after a curve."""
 
 
 async def curves(console: Console, *, seconds: float) -> tuple[list[Grown], dict[str, str], str]:
-    """Return all points, the versions of what was measured, and `clean`.
+    """Return all points, the measured versions, and `clean`, the result of `cartwheel verify`.
 
     Raises:
-        WentWrong: it is not.
+        WentWrong: the result is not `clean`.
     """
     found: list[Grown] = []
     versions: dict[str, str] = {}
-    for count in COPIES:
+    for count in REPLICAS:
         async with _system(console, count) as (system, shop):
             versions = await machine.versions(system)
             await shop.furnish(console)
-            found.append(await _with_copies(console, shop, count, seconds))
+            found.append(await _with_replicas(console, shop, count, seconds))
             await _check(console, system)
     async with _system(console, 1) as (system, shop):
         found += await _catalogues(console, shop, seconds)
@@ -68,11 +68,11 @@ async def curves(console: Console, *, seconds: float) -> tuple[list[Grown], dict
 
 @asynccontextmanager
 async def _system(console: Console, count: int) -> AsyncGenerator[tuple[System, Shop]]:
-    """Yield a fresh system with `count` copies each of orders and products."""
+    """Yield a fresh system with `count` replicas each of orders and products."""
     processes = [
-        copy
+        replica
         for process in PROCESSES
-        for copy in replicas(process, count if process.name in ("orders", "products") else 1)
+        for replica in replicas(process, count if process.name in ("orders", "products") else 1)
     ]
     with tempfile.TemporaryDirectory(prefix="cartwheel-bench-") as folder:
         async with (
@@ -89,8 +89,8 @@ async def _check(console: Console, system: System) -> None:
         raise WentWrong(f"cartwheel verify: {said}")
 
 
-async def _with_copies(console: Console, shop: Shop, count: int, seconds: float) -> Grown:
-    """Reads and orders with `count` copies each of orders and products."""
+async def _with_replicas(console: Console, shop: Shop, count: int, seconds: float) -> Grown:
+    """Measure reads and orders with `count` replicas each of orders and products."""
     figures: dict[str, float] = {}
     measuring = Bench(shop=shop, console=console, seconds=seconds, times=3)
     for scenario in SCENARIOS:
@@ -98,11 +98,11 @@ async def _with_copies(console: Console, shop: Shop, count: int, seconds: float)
             measured = await measuring.measure(scenario, CONNECTIONS)
             figures[f"{scenario.title}/s"] = round(measured.run.per_second, 1)
             figures[f"{scenario.title} p99 ms"] = measured.run.p99_ms
-    return Grown(curve="copies of orders and of products", at=count, figures=figures)
+    return Grown(curve="replicas of orders and of products", at=count, figures=figures)
 
 
 async def _catalogues(console: Console, shop: Shop, seconds: float) -> list[Grown]:
-    """List the first page of 20 from ever larger catalogues, one request after the other."""
+    """List the first page of 20 from growing catalogues, one request at a time."""
     found: list[Grown] = []
     uri = shop.system.environment["MONGODB_URI"]
     async with AsyncMongoClient[dict[str, Any]](uri) as client:
@@ -139,7 +139,7 @@ async def _catalogues(console: Console, shop: Shop, seconds: float) -> list[Grow
 
 
 def _product(number: int) -> dict[str, Any]:
-    """Return a product as the service stores it once its event is published."""
+    """Return a product as the service stores it after its event was published."""
     offer = described(number)
     product_id = new_id("prd")
     product = Product(
@@ -163,11 +163,11 @@ def _product(number: int) -> dict[str, Any]:
 
 
 async def _many_orders(console: Console, shop: Shop) -> list[Grown]:
-    """Each process's memory after so many orders, placed by wrk on 128 connections."""
+    """Measure each process's memory after growing numbers of orders, placed by wrk."""
     found: list[Grown] = [_memory_at(shop, 0)]
     placed = 0
     for goal in ORDERS:
-        # What is left of an access token's hour may not be enough.
+        # The rest of an access token's hour may not be enough.
         await shop.sign_in(CUSTOMERS)
         with console.doing(f"placing orders, up to {goal:,}") as so_far:
             while placed < goal:

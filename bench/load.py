@@ -1,7 +1,7 @@
-"""The load generator: wrk on one thread, told what to ask by a Lua script in `bench/lua`.
+"""The load generator: wrk with one thread and a Lua script from `bench/lua`.
 
-wrk is C and takes a small part of a core where the system takes the rest (how much is measured);
-its one line of JSON comes from `all.lua`.
+wrk is written in C. It takes a small share of a core, which is measured, and leaves the rest to the
+system. `all.lua` prints its result as a line of JSON.
 """
 
 import asyncio
@@ -18,16 +18,18 @@ import msgspec
 
 LUA = Path(__file__).parent / "lua"
 _PATIENCE = 15
-"""Seconds for one answer; the system promises one within 10."""
+"""Seconds to wait for an answer. The system promises one within 10."""
 
 
 class LoadFailed(Exception):
-    """wrk did not run to its end; holds what it printed."""
+    """wrk failed. The message contains its output."""
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """What wrk saw. `refused` counts statuses of 400 and above; `statuses` is empty for scripts
-    that only read, because looking at each answer would cost wrk time."""
+    """The result of wrk. `refused` counts statuses of 400 and above.
+
+    `statuses` is empty for scripts that only read, because checking each answer would slow wrk.
+    """
 
     requests: int
     seconds: float
@@ -37,14 +39,14 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     statuses: dict[str, int]
     socket_errors: dict[str, int]
     generator_cpu: float = 0.0
-    """CPU-seconds that wrk itself took."""
+    """CPU-seconds of wrk itself."""
 
     @property
     def per_second(self) -> float:
         return self.requests / self.seconds
 
     def unexpected(self, *expected: str) -> dict[str, int]:
-        """Return what came back that should not have, and how often."""
+        """Return the unexpected answers and errors, with their numbers."""
         wrong = {name: count for name, count in self.statuses.items() if name not in expected}
         if not self.statuses and self.refused:
             wrong["400 or above"] = self.refused
@@ -66,7 +68,7 @@ async def load(
     seconds: float,
     seed: int = 1,
 ) -> Load:
-    """Load `url` as `script` says, with `data` as the table that it reads.
+    """Load `url` with `script`, which reads `data` as a Lua table.
 
     Raises:
         LoadFailed: wrk ended with an error.
@@ -95,10 +97,10 @@ async def load(
 
 
 def read(printed: str) -> Load:
-    """Return what the line that `done` writes says.
+    """Return the result in the line that `done` prints.
 
     Raises:
-        LoadFailed: there is none.
+        LoadFailed: there is no such line.
     """
     found = re.search(r"^RESULT (.*)$", printed, re.MULTILINE)
     if found is None:
@@ -107,7 +109,7 @@ def read(printed: str) -> Load:
 
 
 def lua(value: Any) -> str:
-    """Return `value` (mappings, sequences, strings, numbers) as Lua writes it."""
+    """Return `value` (mappings, sequences, strings, numbers) as Lua source."""
     match value:
         case str():
             return msgspec.json.encode(value).decode()

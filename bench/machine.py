@@ -1,4 +1,4 @@
-"""Where a result comes from: the machine, the versions, the commit; and what `verify` says."""
+"""The origin of a result: machine, versions, commit, and the verdict of `verify`."""
 
 import asyncio
 import platform
@@ -19,7 +19,7 @@ _LIBRARIES = ("litestar", "uvicorn", "httptools", "uvloop", "msgspec", "aio-pika
 
 
 def described() -> dict[str, Any]:
-    """Return what the machine is; memory in GiB."""
+    """Return a description of the machine, with memory in GiB."""
     model = "unknown"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -34,7 +34,7 @@ def described() -> dict[str, Any]:
 
 
 def commit(root: Path) -> str:
-    """Return the commit that is checked out, with `+` if files differ from it."""
+    """Return the checked-out commit, with `+` if files differ from it."""
     try:
         found = _git(root, "rev-parse", "--short=12", "HEAD")
         return f"{found}+" if _git(root, "status", "--porcelain") else found
@@ -67,7 +67,7 @@ async def versions(system: System) -> dict[str, str]:
 
 
 async def verified(system: System) -> str:
-    """Return `clean`, or what `cartwheel verify` finds wrong, everything being at rest."""
+    """Return `clean`, or the violations that `cartwheel verify` finds. The system must be idle."""
     ran = await cartwheel(system, "verify", "--json", "--grace", "0")
     if ran.status == 0:
         return "clean"

@@ -1,4 +1,4 @@
-"""Shows a result: tables in the terminal, and a chart beside earlier results."""
+"""Shows a result: tables in the terminal, and a chart together with earlier results."""
 
 import importlib
 import statistics
@@ -15,10 +15,10 @@ from bench.usage import OWN, PARTS
 
 _WIDTH = 140
 _BAR = 30
-"""Characters of a bar that stands for the largest rate of its scenario."""
+"""The length of the bar for the largest rate of a scenario, in characters."""
 
 _SHOWN_EARLIER = 4
-"""Earlier results in the chart: the newest ones."""
+"""How many of the newest earlier results the chart shows."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -264,7 +264,7 @@ def _memory(result: Result) -> Table:
 
 
 def _steps(result: Result) -> Table:
-    """The floor of a purchase, and below it what purchases took in this very result."""
+    """The floor of a purchase, followed by the cost of real purchases in the same result."""
     table = _table(
         "what a purchase must cost",
         *("part", "count", "our µs", "mongod µs", "RabbitMQ µs", "floor ms"),
@@ -309,7 +309,7 @@ def _growth(result: Result) -> Table:
 
 
 def _against(found: Sequence[Change]) -> Table:
-    """The terminal's chart: bars of the rates now (█) and before (░), each row to its own scale."""
+    """The chart for the terminal: bars of the rates now (█) and before (░), scaled row by row."""
     table = _table(
         "against the newest earlier result of each",
         *("scenario", "conn.", "per s", "before", "change", "of floor", "before"),

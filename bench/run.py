@@ -1,9 +1,9 @@
-"""`make bench`: starts the system in a folder of its own, loads it, and says what came of it.
+"""`make bench`: start the system in its own folder, load it, and show the results.
 
     make bench                                        everything, about ten minutes
     make bench ARGS="--only b,c --connections 32"     some of it
-    make bench ARGS="--growth"                        how cost grows: copies, products, orders
-    make bench ARGS="--against main~1 --only d"       beside another revision, in one run
+    make bench ARGS="--growth"                        how cost grows: replicas, products, orders
+    make bench ARGS="--against main~1 --only d"       compared with another revision, in one run
 
 The load comes from wrk over 127.0.0.1. Figures from two machines, or two days, say little about
 each other; a scenario's ratio to its floor, taken in the same minute, does. The result is stored
@@ -59,7 +59,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Found(msgspec.Struct):
-    """What has been measured so far."""
+    """The results so far."""
 
     measured: list[Measured] = []
     start_up: StartUp | None = None
@@ -130,7 +130,7 @@ def _baseline(
 
 
 async def side_by_side(baseline: Baseline, chosen: Options, console: Console) -> int:
-    """Measure this code beside `baseline`, show and store; return the exit status."""
+    """Compare this code with `baseline`, show and store the result; return the exit status."""
     options = against.Options(
         only=chosen.only,
         connections=chosen.connections,
@@ -153,7 +153,7 @@ async def side_by_side(baseline: Baseline, chosen: Options, console: Console) ->
 
 
 async def bench(chosen: Options, console: Console) -> int:
-    """Measure, show and store; return the exit status."""
+    """Measure, show and store the result; return the exit status."""
     began, found = time.time(), Found()
     load_before = list(os.getloadavg())
     verdict = "not run"
@@ -203,7 +203,7 @@ async def bench(chosen: Options, console: Console) -> int:
 
 
 async def _scenarios(chosen: Options, console: Console, found: Found) -> str:
-    """Fill `found`; return what `cartwheel verify` says."""
+    """Fill `found`; return the verdict of `cartwheel verify`."""
     with tempfile.TemporaryDirectory(prefix="cartwheel-bench-") as folder:
         home = Path(folder)
         first = second = 0.0
@@ -276,9 +276,9 @@ def main() -> None:
     chosen = options()
     install_wait_for()
     require_wrk()
-    # The orders of a run are never paid; that they expire 15 minutes later is not its subject.
+    # The orders of a run are never paid. They must not expire during the run.
     os.environ["PAYMENT_DEADLINE_SECONDS"] = NEVER
-    # Whoever ends this in another way than by Ctrl-C wants nothing left either.
+    # SIGTERM, like Ctrl-C, must leave nothing behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console()
     try:

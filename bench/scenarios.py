@@ -1,9 +1,9 @@
-"""What is measured: each scenario with its load, what it may answer, and what its floor is made of.
+"""The scenarios: the load of each, its expected answers, and the parts of its floor.
 
-A floor's parts name what one request needs at least, where a gateway, products, orders and payments
-are processes that talk over RabbitMQ and have a database each. They are added up as if done one
-after the other; this system overlaps them and handles many requests in one write, so that it may
-be above its floor where many are under way.
+The parts of a floor are the minimum for one request, if gateway, products, orders and payments are
+processes that communicate over RabbitMQ and have a database each. They are added up as if done one
+after the other. This system overlaps them and handles many requests in one write, so with many
+concurrent requests it may be faster than its floor.
 """
 
 import asyncio
@@ -22,24 +22,24 @@ from cartwheel.local.console import Console
 
 _WARM_UP = 1.0
 _BUSY = 0.8
-"""Share of a core above which a process of one thread counts as what limits the rest."""
+"""Above this share of a core, a single-threaded process counts as the bottleneck."""
 
 _LOOKS = 10
-"""How often a flash sale's end is looked at: wrk goes away with some attempts undecided."""
+"""How often to check the end of a flash sale: wrk stops while some attempts are undecided."""
 
 _REFUSAL = 330
 """Bytes of a 409 `insufficient_stock`."""
 
 
 class Need(msgspec.Struct, frozen=True):
-    """A part of a floor: `http`, `amqp`, or a method of `floors.mongo.Work`; so often a request."""
+    """A part of a floor: `http`, `amqp` or a method of `floors.mongo.Work`, `times` per request."""
 
     part: str
     times: float = 1
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """`answers` are paths whose answers are as long as this scenario's, with their shares."""
+    """A scenario. `answers` are paths with answers of typical length, and their shares."""
 
     name: str
     title: str
@@ -95,15 +95,15 @@ SCENARIOS = (
     Scenario(
         name="d",
         title="full purchase: order, card, PAID, mail",
-        # Its customers are `bench.customers`; the script is for the floor's share of HTTP.
+        # The customers are `bench.customers`. The script is for the HTTP part of the floor.
         script="place_order.lua",
         connections=(32, 128, 512),
         expected=("order 201", "payment 201"),
         status=201,
         answers=((_ORDER, 1),),
-        # Beside the order: one more round trip; the payment is stored and changed twice, the order
-        # and its stock are changed once each. Nothing is counted for the mail or the card's
-        # provider, which any system would wait for.
+        # In addition to the order: one more round trip; the payment is stored, and changed twice;
+        # the order and its stock are changed once each. The mail and the card's provider are not
+        # counted, because any system would wait for them.
         needs=(
             Need("http", 2),
             Need("amqp", 3),
@@ -120,7 +120,7 @@ SCENARIOS = (
         connections=(512,),
         expected=("201", "409"),
         status=409,
-        # Nearly all are refused: asked at orders and at products, which looks at the stock.
+        # Nearly all requests are refused, by products through orders, after a check of the stock.
         needs=(Need("http"), Need("amqp", 2), Need("get_product")),
         unit="attempts",
     ),
@@ -145,7 +145,7 @@ SCENARIOS = (
 
 
 class WentWrong(Exception):
-    """A scenario did not do what it is there to do, however fast."""
+    """A scenario gave wrong results."""
 
 
 class Bench(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,15 +191,15 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     async def warm_up(self, scenario: Scenario, connections: int) -> None:
-        """Load the system for a moment, and look at nothing. Purchases warm up by themselves."""
+        """Load the system for a moment without measuring. Purchases have their own warm-up."""
         if scenario.name != "d":
             await self._load(scenario, connections, _WARM_UP, seed=0)
 
     async def run(self, scenario: Scenario, connections: int, *, seed: int) -> Run:
-        """Return what one run came to.
+        """Return the result of one run.
 
         Raises:
-            WentWrong: something was answered that should not have been.
+            WentWrong: there were unexpected answers.
         """
         if scenario.name == "d":
             found = await purchases(
@@ -217,7 +217,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     async def _load(
         self, scenario: Scenario, connections: int, seconds: float, *, seed: int
     ) -> Run:
-        """Return what wrk's load came to; `seed` 0 is the warm-up, of which less is asked."""
+        """Return the result of wrk's load. `seed` 0 is the warm-up, which is checked less."""
         shop, data = self.shop, self.shop.data | scenario.data
         if scenario.name == "e":
             data["flash"] = await shop.put_up_flash_sale()
@@ -232,7 +232,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
                 seed=seed,
             )
             if scenario.status != 200 or "201" in scenario.expected:
-                # What a request leaves to be done afterwards belongs to what it costs.
+                # Work that follows a request is part of its cost.
                 await shop.settled()
         details = {}
         if scenario.name == "e" and seed:
@@ -240,7 +240,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         return _run(scenario, loaded, used, took=time.time() - began, details=details)
 
     async def _of_sale(self, product_id: str, loaded: Load) -> dict[str, float]:
-        """Check that every piece was sold, and none twice."""
+        """Check that every piece was sold exactly once."""
         answered = loaded.statuses.get("201", 0)
         held = ordered = 0
         for _ in range(_LOOKS):
@@ -343,10 +343,10 @@ def _note(scenario: Scenario, run: Run) -> str | None:
 
 
 async def emulator_rate(shop: Shop, seconds: float) -> float:
-    """Return how many mails per second MiniStack takes when nothing else goes on.
+    """Return how many mails per second MiniStack accepts when it is otherwise idle.
 
     Raises:
-        WentWrong: it refuses them.
+        WentWrong: it refuses mails.
     """
     environment = shop.system.environment
     loaded = await load(

@@ -1,4 +1,4 @@
-"""The shop that is measured: the running system with customers, products and orders in it."""
+"""The shop to measure: the running system with customers, products and orders."""
 
 import asyncio
 import random
@@ -26,7 +26,7 @@ FLASH_PIECES = 100
 _AT_ONCE = 32
 _SIGN_UPS_AT_ONCE = 4
 _QUIET = 0.3
-"""Seconds for which nothing waits to be published before the system counts as settled."""
+"""Seconds without unpublished events after which the system counts as settled."""
 
 _WORDS = """\
 solid beech wood walnut sanded smooth oiled by hand rounded edges water based paint cotton cord
@@ -60,7 +60,7 @@ class Shop:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What the load generator's scripts read."""
+        """Return the data for the load generator's scripts."""
         return {
             "tokens": [customer.token for customer in self.customers],
             "products": self.products,
@@ -81,14 +81,14 @@ class Shop:
             return await response.json() if response.status != 204 else None
 
     async def size_of(self, path: str) -> int:
-        """Return how many bytes the first customer gets for `path`."""
+        """Return the size in bytes of the first customer's answer to `path`."""
         headers = {"Authorization": f"Bearer {self.customers[0].token}"}
         async with self._http.get(f"/api/v1{path}", headers=headers) as response:
             response.raise_for_status()
             return len(await response.read())
 
     async def furnish(self, console: Console, *, products: int = PRODUCTS) -> None:
-        """Sign customers up, put products on the shelves and place orders to look at."""
+        """Sign up customers, create products, and place orders to read."""
         with console.doing(f"signing up {CUSTOMERS} customers"):
             await self.sign_in(CUSTOMERS)
         with console.doing(f"putting up {products:,} products"):
@@ -99,19 +99,19 @@ class Shop:
             await self._place_orders()
 
     async def sign_in(self, customers: int) -> None:
-        """Get tokens of the administrator and of new customers; they are good for an hour."""
+        """Get tokens for the administrator and for new customers. They are valid for an hour."""
         self._admin = await self._log_in(ADMIN)
         self.customers = await _few_at_once(
             (self._sign_up(number) for number in range(customers)), _SIGN_UPS_AT_ONCE
         )
 
     async def put_up_flash_sale(self) -> str:
-        """Return a new product of which there are FLASH_PIECES."""
+        """Return a new product with FLASH_PIECES in stock."""
         offer = described(0) | {"name": f"Flash sale {time.time_ns()}", "stock": FLASH_PIECES}
         return await self._put_up(offer)
 
     async def flash_sold(self, product_id: str) -> tuple[int, int]:
-        """Return how many pieces the stock says are held, and how many orders there are of it."""
+        """Return the number of reserved pieces, and the number of orders of the product."""
         product = await self.call("GET", f"/products/{product_id}", token=self._admin)
         newest = self._mongo["orders"]["orders"].find().sort("_id", -1).limit(2 * FLASH_PIECES)
         lines = [order["lines"] async for order in newest]
@@ -119,10 +119,10 @@ class Shop:
         return product["stock"]["reserved"], ordered
 
     async def settled(self, *, within: float = 60.0) -> None:
-        """Return when nothing is left to publish.
+        """Return when no event is left to publish.
 
         Raises:
-            TimeoutError: that was not so after `within` seconds.
+            TimeoutError: there were still events after `within` seconds.
         """
         async with asyncio.timeout(within):
             since = time.monotonic()
@@ -134,13 +134,13 @@ class Shop:
     async def _anything_unpublished(self) -> bool:
         for database, collection in outboxes():
             found = self._mongo[database][collection]
-            # By the relay's index: a scan would be work that the measured system has not caused.
+            # Use the relay's index. A scan would be work that the measured system does not do.
             if await found.find_one({"outbox.id": {"$gt": ""}, **UNPUBLISHED}, {"_id": 1}):
                 return True
         return False
 
     async def _place_orders(self) -> None:
-        """Have wrk place orders of the first customer, and read their ids from MongoDB."""
+        """Let wrk place orders of the first customer, and read their ids from MongoDB."""
         first = self.customers[0]
         mine = {"user.id": first.id}
         orders = self._mongo["orders"]["orders"]
@@ -177,7 +177,7 @@ async def open_shop(system: System) -> AsyncGenerator[Shop]:
 
 
 def described(number: int) -> dict[str, Any]:
-    """Return an offer as shops have them: 300 to 700 characters of description, tags, an image."""
+    """Return a typical product: 300 to 700 characters of description, tags, an image."""
     chance = random.Random(number)
     words = " ".join(chance.choices(_WORDS.split(), k=chance.randint(50, 115)))
     thing = chance.choice(_THINGS)
@@ -193,7 +193,7 @@ def described(number: int) -> dict[str, Any]:
 
 
 async def _few_at_once(work: Iterable[Any], most: int) -> list[Any]:
-    """Return the results of `work` in its order, with `most` under way at a time."""
+    """Return the results of `work` in order, with at most `most` running concurrently."""
     room = asyncio.Semaphore(most)
 
     async def with_room(one: Any) -> Any:

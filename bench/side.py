@@ -1,12 +1,11 @@
-"""One of two systems that are measured side by side: `bench.against` starts and asks it.
+"""One of two compared systems. `bench.against` starts it and sends it requests.
 
     python -m bench.side [NAME=VALUE ...]
 
-The words are settings. It runs the code that it is part of, in a folder of its own, and buys with
-that code's own client, so that two revisions may differ in their API. A line of JSON on standard
-input asks for something (`Asked`), a line on standard output answers. At the end of its input it
-stops everything. What is asked and answered must remain readable for other revisions: fields are
-added with a default only.
+The arguments are settings. It runs the code that it belongs to, in its own folder, and buys with
+that code's client, so the two revisions may have different APIs. A line of JSON on standard input
+is a request (`Asked`); a line on standard output is the answer. At the end of the input it stops
+everything. Other revisions must be able to read requests and answers, so new fields need a default.
 """
 
 import asyncio
@@ -34,7 +33,7 @@ _ROOT = Path(__file__).parents[1]
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
-    """One run of a scenario after a warm-up, answered by `Run`."""
+    """Run a scenario after a warm-up; answered with `Run`."""
 
     scenario: str
     connections: int
@@ -43,19 +42,19 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
 
 
 class Verify(msgspec.Struct, frozen=True, tag="verify"):
-    """Answered by what `cartwheel verify` says."""
+    """Run `cartwheel verify`; answered with its verdict."""
 
 
 Asked = Load | Verify
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """The first line: the system is up and furnished."""
+    """The first line: the system is up and has its data."""
 
     commit: str
     versions: dict[str, str]
     start_s: float
-    """From nothing to ready, in an empty folder."""
+    """Seconds from the start in an empty folder until ready."""
     idle: dict[str, Memory]
 
 
@@ -90,13 +89,13 @@ async def serve(settings: Mapping[str, str], asked: asyncio.Queue[bytes], consol
 async def _run(shop: Shop, asked: Load) -> Run:
     (scenario,) = (each for each in SCENARIOS if each.name == asked.scenario)
     bench = Bench(shop=shop, console=Console(quiet=True), seconds=asked.seconds, times=1)
-    # It has rested: its caches are cold.
+    # Warm up first: after the pause its caches are cold.
     await bench.warm_up(scenario, asked.connections)
     return await bench.run(scenario, asked.connections, seed=asked.seed)
 
 
 async def _until_the_input_ends(settings: Mapping[str, str]) -> None:
-    """Serve, and stop when whoever asks has gone, even in the middle of something."""
+    """Serve until the input ends, and stop then, even in the middle of a request."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
@@ -125,7 +124,7 @@ def _say(answer: object) -> None:
 def main() -> None:
     install_wait_for()
     settings = dict(word.split("=", 1) for word in sys.argv[1:])
-    # `given` takes those that Cartwheel has a default for; processes inherit the others.
+    # `given` takes the settings for which Cartwheel has a default. Processes inherit the others.
     os.environ.update(settings)
     try:
         asyncio.run(_until_the_input_ends(settings))

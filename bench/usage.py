@@ -1,6 +1,6 @@
-"""What each process of the system takes: CPU time, and memory at its peak.
+"""The CPU time and peak memory of each process of the system.
 
-A part that starts helpers (RabbitMQ's `beam.smp` runs beneath a shell script) is counted with them.
+A process's helpers are counted with it (RabbitMQ's `beam.smp` runs below a shell script).
 """
 
 import asyncio
@@ -17,15 +17,17 @@ from cartwheel.services import SERVICES
 OWN = ("gateway", *SERVICES)
 PARTS = ("mongod", "rabbitmq", "simulator", "ministack")
 _LOOK_EVERY = 0.5
-"""Seconds between two looks at the memory."""
+"""Seconds between two readings of the memory."""
 
 _PAUSE = 3.0
-"""Seconds of rest before the idle system's memory is read."""
+"""Seconds of idle time before the idle system's memory is read."""
 
 
 class Used(msgspec.Struct, kw_only=True):
-    """Of each name: CPU-seconds, and the largest resident memory seen, in MiB. `others` is what
-    the rest of the machine took meanwhile, in CPU-seconds: noise, and the load generator."""
+    """CPU-seconds and peak resident memory in MiB, by name.
+
+    `others` is the CPU time of the rest of the machine: noise, and the load generator.
+    """
 
     cpu: dict[str, float] = {}
     peak_mib: dict[str, float] = {}
@@ -33,7 +35,7 @@ class Used(msgspec.Struct, kw_only=True):
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """Of one process with its helpers, in MiB: resident, proportional and unshared."""
+    """The memory of a process with its helpers, in MiB: resident, proportional and unshared."""
 
     rss: float
     pss: float
@@ -42,7 +44,7 @@ class Memory(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def watching(supervisor: Supervisor) -> AsyncGenerator[Used]:
-    """Yield what is filled in when the body has ended."""
+    """Yield a `Used` that is filled in when the body has ended."""
     processes = _processes(supervisor)
     used = Used()
     before, machine_before = _cpu(processes), _busy()
@@ -58,12 +60,12 @@ async def watching(supervisor: Supervisor) -> AsyncGenerator[Used]:
 
 
 def cpu(supervisor: Supervisor) -> dict[str, float]:
-    """Return the CPU-seconds that each process with its helpers has taken so far."""
+    """Return the CPU-seconds of each process with its helpers so far."""
     return _cpu(_processes(supervisor))
 
 
 def memory(supervisor: Supervisor) -> dict[str, Memory]:
-    """Return what each process takes now."""
+    """Return each process's current memory."""
     found: dict[str, Memory] = {}
     for name, processes in _processes(supervisor).items():
         infos = [process.memory_full_info() for process in processes]
@@ -74,7 +76,7 @@ def memory(supervisor: Supervisor) -> dict[str, Memory]:
 
 
 async def memory_at_rest(supervisor: Supervisor) -> dict[str, Memory]:
-    """Return what each process takes once the system has rested for a moment."""
+    """Return each process's memory after the system has been idle for a moment."""
     await asyncio.sleep(_PAUSE)
     return memory(supervisor)
 
@@ -83,7 +85,7 @@ _KINDS = ("rss", "pss", "uss")
 
 
 def _processes(supervisor: Supervisor) -> dict[str, list[psutil.Process]]:
-    """Return each process with its helpers; copies (`orders.2`) go with the first."""
+    """Return each process with its helpers. Replicas (`orders.2`) count with the first."""
     found: defaultdict[str, list[psutil.Process]] = defaultdict(list)
     for name in supervisor.names:
         top = psutil.Process(supervisor.pid(name))
@@ -103,7 +105,7 @@ def _cpu(processes: Mapping[str, list[psutil.Process]]) -> dict[str, float]:
 
 
 def _busy() -> float:
-    """Return the CPU-seconds that the whole machine has worked."""
+    """Return the CPU-seconds of the whole machine so far."""
     times = psutil.cpu_times()._asdict()
     return sum(times[kind] for kind in ("user", "nice", "system", "irq", "softirq"))
 

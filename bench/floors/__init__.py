@@ -1,6 +1,6 @@
-"""Floors: the least that any system must do for a scenario's work, measured beside it.
+"""Floors: the minimum work of any system for a scenario, measured next to it.
 
-Each part is measured alone, on this machine, with as many at once as the scenario has connections
-(of messages and database calls at most `measure.MOST_AT_ONCE`); `results.combined` adds up their
-times. What a floor does not do: check, log, route, validate.
+Each part is measured alone, on this machine, with the scenario's number of connections (messages
+and database calls with at most `measure.MOST_AT_ONCE`). `results.combined` adds up their times. A
+floor does not check, log, route or validate.
 """

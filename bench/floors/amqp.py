@@ -1,10 +1,10 @@
-"""The AMQP part: a requester and a replier, two processes on bare aiormq and uvloop.
+"""The AMQP part of a floor: a requester and a replier, two processes with only aiormq and uvloop.
 
     python -m bench.floors.amqp replier URL
     python -m bench.floors.amqp requester URL IN_FLIGHT REPLY_SIZE SECONDS
 
-One message per request through a classic queue, answered by direct reply-to, no confirms, no
-acknowledgements. The requester prints round trips per second.
+Each request is one message through a classic queue, answered with direct reply-to, without confirms
+or acknowledgements. The requester prints round trips per second.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from pamqp.commands import Basic
 
 QUEUE = "bench_floor"
 _REQUEST_SIZE = 400
-"""Bytes, about those of one of our requests."""
+"""Bytes, about as many as in one of our requests."""
 _WARM_UP = 0.5
 
 

@@ -1,4 +1,4 @@
-"""The HTTP part: a bare ASGI app under uvicorn, httptools and uvloop, one process.
+"""The HTTP part of a floor: a minimal ASGI app in one process with uvicorn, httptools and uvloop.
 
     python -m bench.floors.echo PORT SIZE STATUS
 

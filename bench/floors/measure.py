@@ -1,11 +1,11 @@
-"""Measures the parts of floors on the running system's own mongod and RabbitMQ.
+"""Measures the parts of floors, with the running system's own mongod and RabbitMQ.
 
 async with floors(system) as bare:
     await bare.http("list.lua", data, connections=32, size=900, status=200)
     await bare.amqp(connections=32, size=900)
     await bare.mongo("get_order", connections=32)
 
-What it makes there (database and queue `bench_floor`) is gone afterwards.
+It removes the database and the queue `bench_floor` at the end.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ from cartwheel.local import ports
 from cartwheel.local.up import System
 
 MOST_AT_ONCE = 64
-"""Of bare messages and calls. More of them only wait for each other (512 transactions on the
-driver's 100 connections come to a tenth of what 32 do), and a floor is what is possible."""
+"""The largest number of concurrent messages and calls. More would only wait for each other: 512
+transactions on the driver's 100 connections reach a tenth of the rate of 32."""
 
 _LATER = 0.05
 
@@ -36,7 +36,7 @@ class FloorFailed(Exception):
 
 
 class Bare:
-    """Made by `floors`. Every method returns a rate per second, and remembers it until `forget`."""
+    """Made by `floors`. Every method returns a rate per second, and caches it until `forget`."""
 
     def __init__(self, system: System, seconds: float) -> None:
         self._environment = system.environment
@@ -44,13 +44,13 @@ class Bare:
         self._known: dict[tuple[object, ...], float] = {}
 
     def forget(self) -> None:
-        """Measure anew from now on: the machine's noise changes with time."""
+        """Clear the cache, because the machine's speed changes with time."""
         self._known.clear()
 
     async def http(
         self, script: str, data: Mapping[str, Any], *, connections: int, size: int, status: int
     ) -> float:
-        """A bare ASGI app that answers `size` bytes, under the scenario's own load."""
+        """Measure a minimal ASGI app that answers `size` bytes, with the scenario's load."""
         key = ("http", script, connections, size, status)
         if key not in self._known:
             port = ports.find_free()
@@ -68,7 +68,7 @@ class Bare:
         return self._known[key]
 
     async def amqp(self, *, connections: int, size: int) -> float:
-        """Round trips whose answers have `size` bytes."""
+        """Measure round trips whose answers have `size` bytes."""
         at_once = min(connections, MOST_AT_ONCE)
         key = ("amqp", at_once, size)
         if key not in self._known:
@@ -84,7 +84,7 @@ class Bare:
         return self._known[key]
 
     async def mongo(self, work: str, *, connections: int) -> float:
-        """Calls of `work`, a method of `mongo.Work`."""
+        """Measure calls of `work`, a method of `mongo.Work`."""
         at_once = min(connections, MOST_AT_ONCE)
         key = ("mongo", work, at_once)
         if key not in self._known:
@@ -96,7 +96,7 @@ class Bare:
 
 @asynccontextmanager
 async def floors(system: System, *, seconds: float) -> AsyncGenerator[Bare]:
-    """Yield what measures, on copies of the orders and products that the system has now."""
+    """Yield a `Bare` that works on copies of the system's current orders and products."""
     async with AsyncMongoClient[dict[str, Any]](system.environment["MONGODB_URI"]) as client:
         await client.drop_database(mongo.DATABASE)
         for name in ("products", "orders"):

@@ -1,9 +1,9 @@
-"""The MongoDB part: bare driver calls, with the concerns that our services use.
+"""The MongoDB part of a floor: plain driver calls, with the concerns that our services use.
 
     python -m bench.floors.mongo URI WORK IN_FLIGHT SECONDS
 
-Works on copies of real documents in database `bench_floor`; prints calls per second. Every task of
-the IN_FLIGHT has documents of its own to change, so that none waits for another's lock.
+It works on copies of real documents in database `bench_floor`, and prints calls per second. Each of
+the IN_FLIGHT tasks changes its own documents, so that none waits for another's lock.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ Document = dict[str, Any]
 
 
 class Work:
-    """One method per kind of call; `who` is the number of the task that makes it."""
+    """One method per kind of call. `who` is the number of the calling task."""
 
     def __init__(self, client: AsyncMongoClient[Document]) -> None:
         self._client = client
@@ -115,7 +115,7 @@ async def measure(uri: str, work: str, in_flight: int, seconds: float) -> float:
         before, began = count, time.perf_counter()
         await asyncio.sleep(seconds)
         rate = (count - before) / (time.perf_counter() - began)
-        # Asked to end rather than cancelled: the driver may take a cancellation for an answer.
+        # End the tasks with a flag, because the driver may swallow a cancellation.
         over = True
         await asyncio.gather(*workers)
     return rate

@@ -1,10 +1,10 @@
-"""One kind of step that a purchase needs, done again and again with as little else as possible.
+"""Repeats one kind of step of a purchase, with as little other work as possible.
 
     python -m bench.floors.parts KIND URL SECONDS
 
-Prints how often it was done, and the CPU-seconds of this process, as JSON. Messages are bare AMQP
-frames on a blocking socket, and requests over HTTP are bytes on one. Documents go through MongoDB's
-driver, in commands of `BATCH` as they do with 128 customers; there the driver costs little.
+It prints the number of repetitions and the CPU-seconds of this process as JSON. Messages are plain
+AMQP frames, and HTTP requests plain bytes, on a blocking socket. Documents go through MongoDB's
+driver, in commands of `BATCH` as with 128 customers; there the driver costs little.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ SHARED = 8
 EVENTS, REQUESTS = "bench_floor_events", "bench_floor_requests"
 _IN_FLIGHT = 4
 _SILENCE = 2.0
-"""Seconds after which a backlog has been delivered."""
+"""Seconds of silence after which a backlog counts as delivered."""
 _EVENT = b"x" * 900
 """About as long as `order.paid`."""
 _REQUEST = b"x" * 400 * SHARED
@@ -57,12 +57,12 @@ class Done(msgspec.Struct, frozen=True):
     cpu: float
 
     def unit(self, client: float, *, mongod: float = 0.0, rabbitmq: float = 0.0) -> Unit:
-        """Return the share of one, out of CPU-seconds of all."""
+        """Return the cost of one repetition, from the CPU-seconds of all."""
         return Unit(*(1e6 * spent / self.times for spent in (client, mongod, rabbitmq)))
 
 
 class Amqp:
-    """A channel on a blocking socket. After `silence` seconds nothing more is waited for."""
+    """A channel on a blocking socket. Reads time out after `silence` seconds."""
 
     def __init__(self, url: str, silence: float | None = None) -> None:
         where = urlsplit(url)
@@ -86,10 +86,10 @@ class Amqp:
         self._socket.recv(1 << 16)
 
     def come(self) -> Generator[tuple[int, bytes]]:
-        """Wait for something, and yield the frames that are there: type and payload.
+        """Wait for data, and yield the frames in it: type and payload.
 
         Raises:
-            TimeoutError: it was silent for too long.
+            TimeoutError: no data arrived in time.
         """
         self._buffer += self._socket.recv(1 << 18)
         at, data = 0, self._buffer
@@ -124,7 +124,7 @@ def _is(kind: int, payload: bytes, method: int) -> bool:
 
 
 def publish(url: str, until: float) -> int:
-    """Events: persistent, on a quorum queue, confirmed."""
+    """Publish events: persistent, to a quorum queue, confirmed."""
     properties = commands.Basic.Properties(
         content_type="application/json", delivery_mode=2, headers={"cloudEvents_id": "x" * 36}
     )
@@ -146,9 +146,9 @@ def publish(url: str, until: float) -> int:
 
 
 def consume(url: str, until: float) -> int:
-    """Deliveries of events, acknowledged as many at a time as came; those that `publish` left."""
+    """Consume the events that `publish` left, and acknowledge each batch that arrives."""
     count, tag = 0, 0
-    # The backlog may end before the time does.
+    # The backlog may be empty before the time is up.
     with closing(Amqp(url, _SILENCE)) as amqp, suppress(TimeoutError):
         amqp.call(commands.Basic.Qos(prefetch_count=256))
         amqp.call(commands.Basic.Consume(queue=EVENTS))
@@ -168,7 +168,7 @@ def forget_events(url: str) -> None:
 
 
 def ask(url: str, until: float) -> int:
-    """Requests, `SHARED` in a message, and their answers."""
+    """Send requests, `SHARED` in a message, and read their answers."""
     reply = commands.Basic.Properties(reply_to="amq.rabbitmq.reply-to")
     batch = _message(_REQUEST, REQUESTS, reply) * _IN_FLIGHT
     count = 0
@@ -184,7 +184,7 @@ def ask(url: str, until: float) -> int:
 
 
 def answer(url: str) -> None:
-    """Answer what `ask` asks, until this process is ended."""
+    """Answer the requests of `ask`, until this process is ended."""
     with closing(Amqp(url)) as amqp:
         amqp.call(commands.Queue.Declare(queue=REQUESTS, auto_delete=True))
         amqp.call(commands.Basic.Consume(queue=REQUESTS, no_ack=True))
@@ -209,7 +209,7 @@ def answer(url: str) -> None:
 
 
 def post(url: str, until: float) -> int:
-    """The client's side of an HTTP exchange, of a mail's size."""
+    """Do the client's side of an HTTP exchange with the size of a mail."""
     where = urlsplit(url)
     head = f"POST / HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(_MAIL)}\r\n\r\n"
     request = head.encode() + _MAIL
@@ -225,8 +225,10 @@ def post(url: str, until: float) -> int:
 
 
 def code(_: str, until: float) -> int:
-    """An order read from JSON and from a document, and written as both: about what each step of a
-    purchase decodes and encodes."""
+    """Read an order from JSON and from a document, and write both.
+
+    This is about what each step of a purchase decodes and encodes.
+    """
     user = User(id="u" * 36, name="Grace Hopper", email="grace@example.com")
     asked = PlaceOrder(
         request_id="r" * 36,
@@ -272,8 +274,11 @@ def _order() -> Document:
 
 
 class Documents:
-    """One method per kind of write; each returns how many documents it wrote. `who` is the number
-    of the task that writes: each has its own, so that none waits for another's lock."""
+    """One method per kind of write; each returns the number of documents that it wrote.
+
+    `who` is the number of the writing task. Each task has its own documents, so that none waits for
+    another's lock.
+    """
 
     def __init__(self, client: AsyncMongoClient[Document]) -> None:
         self._client = client
@@ -295,7 +300,7 @@ class Documents:
         return BATCH
 
     async def update(self, who: int) -> int:
-        """Orders changed by their ids, where their version is the one that was read."""
+        """Update orders by id, if their version is still the one that was read."""
         changes = [
             UpdateOne(
                 {"_id": each, "version": {"$gte": 1}},
@@ -307,7 +312,7 @@ class Documents:
         return BATCH
 
     async def reserve(self, who: int) -> int:
-        """Products changed in a transaction: those of `BATCH` orders of two lines."""
+        """Update the products of `BATCH` orders of two lines in a transaction."""
         mine = self._products[who * 2 * BATCH : (who + 1) * 2 * BATCH]
 
         async def body(session: AsyncClientSession) -> None:
@@ -332,7 +337,7 @@ async def write(kind: str, url: str, seconds: float) -> Done:
             nonlocal count
             while time.perf_counter() < until:
                 written = await call(who)
-                count += written  # after waiting: the others count meanwhile
+                count += written  # after the await, because other tasks change `count` meanwhile
 
         await asyncio.gather(*map(again_and_again, range(_IN_FLIGHT)))
         return Done(count, time.process_time() - began)

@@ -1,10 +1,11 @@
-"""What a purchase must cost: the steps that it needs in any design that keeps the promises.
+"""The minimum cost of a purchase: the steps that any design needs to keep the promises.
 
     make bench ARGS=--parts
 
-Each part's unit is measured alone, as CPU time of the client and of the server, and taken as often
-as one purchase needs it with 128 customers. Unit costs hold a process's wake-ups. A floor has no
-rules, checks, logs and traces; and it clears no outbox, because a design might do without.
+The unit cost of each step is measured alone, as CPU time of the client and the server, and
+multiplied by the number of times that one purchase needs it with 128 customers. Unit costs include
+a process's wake-ups. A floor has no rules, checks, logs or traces. It does not clear an outbox
+either, because a design might have none.
 """
 
 import asyncio
@@ -26,18 +27,18 @@ from cartwheel.local import ports
 from cartwheel.local.console import Console
 
 _PATIENCE = 30.0
-"""Seconds for a part to begin and end."""
+"""Seconds for a measuring process to start and to end."""
 
 
 class _Units:
-    """Measures units on `shop`'s own mongod and RabbitMQ, `seconds` each."""
+    """Measures unit costs with `shop`'s own mongod and RabbitMQ, for `seconds` each."""
 
     def __init__(self, shop: Shop, seconds: float) -> None:
         self._shop, self._seconds = shop, seconds
         self._supervisor = shop.system.supervisor
         self._environment = shop.system.environment
         self._at_rest: dict[str, float] = {}
-        """CPU-seconds that each process takes in a second in which nobody asks for anything."""
+        """CPU-seconds that each process takes in an idle second."""
 
     async def look_at_rest(self) -> None:
         before = cpu(self._supervisor)
@@ -54,7 +55,7 @@ class _Units:
         return done.unit(done.cpu, rabbitmq=server)
 
     async def asked(self) -> Unit:
-        """Both who asks and who answers are clients of RabbitMQ."""
+        """Measure requests. Both the caller and the answerer are clients of RabbitMQ."""
         url = self._environment["RABBITMQ_URL"]
         process = await start("bench.floors.parts", "answer", url, "0")
         try:
@@ -66,7 +67,7 @@ class _Units:
             await end(process)
 
     async def served(self) -> Unit:
-        """The server's side of an HTTP exchange."""
+        """Measure the server's side of an HTTP exchange."""
         async with self._echo() as (url, process):
             before = _cpu(process)
             loaded = await load(
@@ -76,7 +77,7 @@ class _Units:
         return Unit(client=1e6 * spent / loaded.requests)
 
     async def fetched(self) -> Unit:
-        """The client's side of one."""
+        """Measure the client's side of an HTTP exchange."""
         async with self._echo() as (url, _):
             done = await self._done("post", url)
         return done.unit(done.cpu)
@@ -97,7 +98,7 @@ class _Units:
             await end(process)
 
     async def _beside(self, server: str, kind: str, url: str) -> tuple[Done, float]:
-        """Return what was done, and the CPU-seconds that `server` took for it."""
+        """Return the repetitions, and the CPU-seconds that `server` used for them."""
         before, began = cpu(self._supervisor)[server], time.monotonic()
         done = await self._done(kind, url)
         spent = cpu(self._supervisor)[server] - before
@@ -117,10 +118,10 @@ class _Units:
 
 
 async def parts(shop: Shop, console: Console, seconds: float) -> list[Step]:
-    """Measure all units, and return them with how often a purchase needs each.
+    """Measure all unit costs; return them with the number that a purchase needs of each.
 
     Raises:
-        FloorFailed: one could not be measured.
+        FloorFailed: a unit cost could not be measured.
     """
     units = _Units(shop, seconds)
     table: tuple[tuple[str, float, str, Callable[[], Awaitable[Unit]]], ...] = (

@@ -1,4 +1,4 @@
--- What every scenario's script shares. The data (`bench.load`) come as a file that returns a table.
+-- Code shared by all scenarios' scripts. `bench.load` passes the data as a file that returns a table.
 local all = {}
 
 -- Ends in `done`, which runs in another Lua state and sees globals only by `thread:get`.
@@ -26,7 +26,7 @@ function all.new_order(data)
   return wrk.format("POST", "/api/v1/orders", all.headers(all.any(data.tokens)), body)
 end
 
--- Formatted beforehand, so that wrk has less to do while it measures.
+-- Requests are formatted beforehand, so that wrk has less work while it measures.
 function all.prepared(count, make)
   local requests = {}
   for n = 1, count do requests[n] = make(n) end
