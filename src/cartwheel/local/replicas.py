@@ -31,7 +31,9 @@ def replicated(text: str) -> tuple[Process, ...]:
         if name not in _MAY_BE_SEVERAL:
             raise BadReplicas(f"there is no {name}; there are {', '.join(_MAY_BE_SEVERAL)}")
     return tuple(
-        copy for process in PROCESSES for copy in replicas(process, counts.get(process.name, 1))
+        replica
+        for process in PROCESSES
+        for replica in replicas(process, counts.get(process.name, 1))
     )
 
 
