@@ -1,4 +1,4 @@
-"""The other side of a comparison: what it is, and that nothing of it is left."""
+"""The other side of a comparison: its options, and its cleanup."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""How whole purchases are measured and counted; nothing here measures."""
+"""The timing and counting of whole purchases. These tests measure nothing."""
 
 from bench.counts import of_overview
 from bench.customers import Purchase, times
@@ -18,8 +18,8 @@ OVERVIEW = """\
   [{queue_type,rabbit_quorum_queue},{dead_letter_strategy,disabled}] =>
       #{messages_dead_lettered_expired_total => 0}}
 """
-"""Ten purchases: each has 4 events with 3 deliveries, 5 requests, 5 answers, which RabbitMQ does
-not count as delivered, and 2 deliveries to the bench's own classic queue."""
+"""Ten purchases. Each has 4 events with 3 deliveries, 5 requests, 5 answers, which RabbitMQ does
+not count as delivered, and 2 deliveries to the benchmark's own classic queue."""
 
 
 def test_deliveries_are_those_of_events_and_all_requests_and_answers() -> None:

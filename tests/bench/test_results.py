@@ -1,4 +1,4 @@
-"""The pure parts of `make bench`; nothing here measures."""
+"""The pure functions of `make bench`. These tests measure nothing."""
 
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def test_the_median_is_the_run_in_the_middle_by_rate() -> None:
     assert median([run(30), run(10), run(20)]).per_second == 20
 
 
-def test_of_an_even_number_of_runs_the_slower_of_the_two_in_the_middle_counts() -> None:
+def test_the_median_of_an_even_number_of_runs_is_the_slower_middle_one() -> None:
     assert median([run(40), run(10), run(30), run(20)]).per_second == 20
 
 
@@ -99,7 +99,7 @@ def test_the_line_that_the_script_prints_is_read() -> None:
     assert loaded.unexpected("201") == {}
 
 
-def test_statuses_and_socket_errors_that_nobody_expected_are_told() -> None:
+def test_unexpected_statuses_and_socket_errors_are_reported() -> None:
     loaded = read(PRINTED % '"statuses":{"201":990,"503":10},"socket_errors":{"timeout":3}')
 
     assert loaded.unexpected("201") == {"503": 10, "socket timeout": 3}
@@ -119,7 +119,7 @@ def test_output_without_that_line_is_a_failure() -> None:
         ({"limit": 20, "ids": ["x"]}, '{["limit"]=20,["ids"]={"x"}}'),
     ],
 )
-def test_data_are_written_as_lua(value: Any, written: str) -> None:
+def test_data_is_written_as_lua(value: Any, written: str) -> None:
     assert lua(value) == written
 
 
@@ -137,7 +137,7 @@ def test_a_result_is_compared_with_the_newest_earlier_one_of_each_scenario() -> 
     assert d.before is None
 
 
-def test_a_second_result_of_a_day_gets_a_file_of_its_own(tmp_path: Path) -> None:
+def test_a_second_result_of_a_day_gets_its_own_file(tmp_path: Path) -> None:
     for at in ("2026-11-03T10:00", "2026-11-03T09:00"):
         store(result(at), name_for(tmp_path, "2026-11-03"))
 
@@ -163,20 +163,20 @@ def test_a_file_has_a_line_per_scenario_and_keeps_the_median_run_alone(tmp_path:
 
 
 def test_two_sides_are_compared_round_by_round() -> None:
-    # The second round found the machine half as fast, on both sides.
+    # In the second round the machine was half as fast, for both sides.
     rounds = [Round(here=run(75), base=run(100)), Round(here=run(25), base=run(50))]
 
     assert ratios(rounds, FIGURES["per second"]) == Spread(0.625, 0.5, 0.75)
 
 
-def test_what_stands_for_the_outside_is_no_part_of_what_the_system_costs() -> None:
+def test_emulators_do_not_count_as_cost_of_the_system() -> None:
     cpu = {"gateway": 2.0, "mongod": 4.0, "simulator": 1.0, "ministack": 0.5}
 
     assert FIGURES["CPU-ms"](run(1, cpu)) == 6
     assert FIGURES["CPU-ms, simulator and emulator"](run(1, cpu)) == 1.5
 
 
-def test_what_the_other_side_does_not_need_at_all_has_no_ratio() -> None:
+def test_a_figure_that_is_zero_on_the_other_side_has_no_ratio() -> None:
     rounds = [Round(here=run(1, {"mongod": 1}), base=run(1))]
 
     assert ratios(rounds, FIGURES["CPU-ms"]) is None

@@ -1,4 +1,4 @@
-"""A whole system, with a counting proxy on every way between its processes and their parts."""
+"""A whole system, with a counting proxy between each process and its dependencies."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
@@ -58,5 +58,5 @@ async def counted(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Co
             ),
             steps=steps,
         )
-        # While they still reach their parts.
+        # Stop them while they still reach their dependencies.
         await system.supervisor.stop(*(process.name for process in PROCESSES))

@@ -1,4 +1,4 @@
-"""What is counted, and how: bytes come in pieces of any size."""
+"""The counting of steps. Bytes arrive in pieces of any size."""
 
 import bson
 import pytest
@@ -23,7 +23,7 @@ def command(**parts: object) -> bytes:
 
 
 @pytest.mark.parametrize("size", PIECES)
-def test_commands_are_counted_but_for_what_comes_by_the_clock(size: int) -> None:
+def test_commands_are_counted_without_periodic_ones(size: int) -> None:
     steps = Steps()
     there, _ = steps.of_mongodb("orders")()
     sent = [
@@ -47,7 +47,7 @@ def test_commands_are_counted_but_for_what_comes_by_the_clock(size: int) -> None
 
 
 @pytest.mark.parametrize("size", PIECES)
-def test_messages_are_counted_without_what_keeps_the_connection(size: int) -> None:
+def test_messages_are_counted_without_heartbeats(size: int) -> None:
     steps = Steps()
     there, back = steps.of_rabbitmq("orders")()
     content = [header.ContentHeader(0, 2, commands.Basic.Properties())]

@@ -1,7 +1,7 @@
-"""How many steps one purchase takes: each is a round trip, a write to disk, or a wake-up.
+"""The steps of one purchase: each is a round trip, a write to disk, or a wake-up.
 
-Whoever has to add a step changes the bound here, and says beside it why the step is needed. Whoever
-spares one lowers it.
+If a change needs another step, raise the bound here, with a comment that says why. If it saves a
+step, lower the bound.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ ALONE: Counts = {
     "POST /api/v1/webhooks/simulator": {"simulator": 1},
     "POST /v2/email/outbound-emails": {"notifications": 1},
 }
-"""By name of the step, and by who takes it: 22 MongoDB commands, of which two end a transaction,
-12 publishes, 11 deliveries, 7 acks, 5 HTTP exchanges."""
+"""Steps by name and process: 22 MongoDB commands, of which two end a transaction, 12 publishes,
+11 deliveries, 7 acks, 5 HTTP exchanges."""
 
 AT_MOST = {
     MONGODB: 10.0,
@@ -41,12 +41,12 @@ AT_MOST = {
     ACKS: 6.0,
     HTTP: 5.0,
 }
-"""Of each purchase, on average, while 32 customers buy. A busy machine shares more (5.3 to 7.5
-commands and 0.35 to 0.47 transactions were seen), one with nothing else to do shares less."""
+"""The average per purchase while 32 customers buy. On a busy machine, purchases share more steps
+(5.3 to 7.5 commands and 0.35 to 0.47 transactions were seen); on an idle machine, fewer."""
 
 CUSTOMERS = 32
 PURCHASES = 3
-"""Of each customer, one after the other."""
+"""The purchases of each customer, one after the other."""
 
 QUIET = 0.5
 """Seconds without a step."""
@@ -75,7 +75,7 @@ async def test_its_sequence_diagram_shows_the_messages_that_are_on_the_wire(
     assert counted.steps.exchanged() == diagram.by_http()
 
 
-async def test_purchases_at_once_share_their_steps(counted: Counted) -> None:
+async def test_concurrent_purchases_share_steps(counted: Counted) -> None:
     shelf = Shelf(await counted.shop.admin())
     customers = await asyncio.gather(*(counted.shop.sign_up() for _ in range(CUSTOMERS)))
     products = await asyncio.gather(*(shelf.put_up(stock=PURCHASES) for _ in customers))
@@ -100,10 +100,10 @@ async def _buy_again_and_again(customer: Customer, product: Any) -> None:
 
 
 async def _buy_step_by_step(counted: Counted, customer: Customer, product: Any) -> None:
-    """Buy so that nothing runs beside anything else: the steps of a race are not always the same.
+    """Buy without concurrency, because the steps of a race vary.
 
-    The order is paid when all that follows its placing has been done. The webhook comes while the
-    payment is being made, and waits for that.
+    The order is paid after all work that follows its placing is done. The webhook arrives while the
+    payment is being made, and waits for it.
     """
     counted.steps.forget()
     order = (await customer.order(product)).made
@@ -113,7 +113,7 @@ async def _buy_step_by_step(counted: Counted, customer: Customer, product: Any) 
 
 
 async def _settled(counted: Counted, *, webhooks: int = 0) -> None:
-    """Return when so many webhooks are answered, and nothing is left to be done."""
+    """Return when this many webhooks are answered, and no work is left."""
 
     async def look() -> None:
         assert counted.steps.taken_by("simulator") == webhooks
@@ -129,14 +129,14 @@ async def _settled(counted: Counted, *, webhooks: int = 0) -> None:
         assert len(set(ended)) == 1, ended
         for name, collection in Databases.named(counted.client).with_outboxes().items():
             assert await collection.count_documents(UNPUBLISHED) == 0, name
-        # What is stored may still have to be acknowledged.
+        # Stored work may still have to be acknowledged.
         assert counted.steps.quiet_for > QUIET
 
     await eventually(look, within=60)
 
 
 def _side_by_side(found: Counts, purchases: int = 1) -> str:
-    """Return, as a table, the steps found for each purchase beside those of one alone."""
+    """Return a table of the steps per purchase, next to those of a single purchase."""
     names = {(name, who) for counts in (found, ALONE) for name in counts for who in counts[name]}
     lines = [f"{'':50}{'found':>6}{'alone':>6}"]
     for name, who in sorted(names):

@@ -1,4 +1,4 @@
-"""Small processes that behave, and misbehave, like Cartwheel's; and one set of the real parts."""
+"""Small processes that behave, and fail, like Cartwheel's; and one set of real dependencies."""
 
 import sys
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -26,7 +26,7 @@ NOTHING_TO_PROVIDE = {
     "COGNITO_CLIENT_ID": "client",
     "SES_SENDER": "shop@example.com",
 }
-"""An environment in which every part is somebody else's."""
+"""An environment in which all dependencies are given."""
 
 BEHAVIOURS = {
     "good": "ready(); time.sleep(600)",
@@ -67,7 +67,7 @@ ready(); time.sleep(600)""",
 
 
 class Recorder(Console):
-    """A console that keeps what was said."""
+    """A console that records its lines."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ def _argv(behaviour: str, *arguments: str) -> tuple[str, ...]:
 
 @pytest.fixture(name="argv")
 def argv_fixture() -> Callable[..., tuple[str, ...]]:
-    """How to start a process that behaves as its name says, see BEHAVIOURS."""
+    """Return the command line of a process with one of the BEHAVIOURS."""
     return _argv
 
 
@@ -127,7 +127,7 @@ async def supervisor(tmp_path: Path, console: Recorder) -> AsyncGenerator[Superv
 
 @pytest.fixture(scope="module")
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[System]:
-    """MongoDB, RabbitMQ and the AWS emulator as `make up` provides them."""
+    """MongoDB, RabbitMQ and the AWS emulator, as `make up` provides them."""
     home = tmp_path_factory.mktemp("instance")
     async with running(home, given={}, processes=(), setup=()) as system:
         yield system

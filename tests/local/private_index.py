@@ -1,4 +1,4 @@
-"""A package index of a company: over TLS, with a certificate of its own authority."""
+"""A company's package index: over TLS, with a certificate from its own authority."""
 
 import http.server
 import ssl

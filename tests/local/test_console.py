@@ -1,4 +1,4 @@
-"""Nothing is silent for long, on a terminal or in a log."""
+"""No command is silent for long, on a terminal or in a log."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from cartwheel.local import console
 from .. import progress
 
 
-def test_what_takes_long_is_said_again(
+def test_a_long_step_is_reported_again(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console, "PATIENCE_SECONDS", 0.2)
@@ -29,7 +29,7 @@ def test_what_takes_long_is_said_again(
     assert last.startswith("✓ waiting (")
 
 
-def test_what_takes_long_says_how_far_it_has_come(
+def test_a_long_step_reports_its_progress(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console, "PATIENCE_SECONDS", 0.2)
@@ -44,7 +44,7 @@ def test_what_takes_long_says_how_far_it_has_come(
     assert last.startswith("✓ filling (")
 
 
-def test_what_fails_is_not_said_to_be_done(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_step_is_not_reported_as_done(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="no"), console.Console().doing("trying"):
         raise ValueError("no")
 
@@ -62,7 +62,7 @@ async def shown(script: str) -> tuple[int | None, str, str]:
     return process.returncode, output.decode(), messages.decode()
 
 
-async def test_a_silent_command_of_the_makefile_is_spoken_for() -> None:
+async def test_progress_is_shown_for_a_silent_command_of_the_makefile() -> None:
     status, output, messages = await shown("import time; time.sleep(2.5); print('0 errors')")
 
     first, *again, last = messages.splitlines()
@@ -73,7 +73,7 @@ async def test_a_silent_command_of_the_makefile_is_spoken_for() -> None:
     assert last.startswith("✓ trying (")
 
 
-async def test_all_that_a_failing_command_of_the_makefile_says_is_shown() -> None:
+async def test_the_whole_output_of_a_failing_command_of_the_makefile_is_shown() -> None:
     status, output, messages = await shown(
         "import sys; print('an error\\n' * 50); sys.exit('the last')"
     )
@@ -86,7 +86,7 @@ async def test_all_that_a_failing_command_of_the_makefile_says_is_shown() -> Non
 
 @contextmanager
 def a_run_of_tests() -> Generator[tuple[progress.Progress, int]]:
-    """The plugin, begun; and the file descriptor from which what it says is read."""
+    """The started plugin, and the file descriptor from which its output is read."""
     reading, writing = os.pipe()
     plugin = progress.Progress(writing, patience=0.3)
     plugin.pytest_sessionstart()
@@ -97,7 +97,7 @@ def a_run_of_tests() -> Generator[tuple[progress.Progress, int]]:
         os.close(reading)
 
 
-async def test_a_run_of_tests_says_what_it_is_at_when_it_is_silent() -> None:
+async def test_a_silent_test_run_shows_the_current_test() -> None:
     with a_run_of_tests() as (plugin, reading):
         collecting = await asyncio.to_thread(os.read, reading, 1000)
         plugin.pytest_runtest_logstart("tests/test_it.py::test_this")

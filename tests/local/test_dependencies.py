@@ -1,4 +1,4 @@
-"""MongoDB, RabbitMQ and the AWS emulator, as provided where the environment names none."""
+"""MongoDB, RabbitMQ and the AWS emulator, provided if the environment names none."""
 
 import asyncio
 import re
@@ -50,7 +50,7 @@ async def test_everything_listens_on_this_machine_only(system: System) -> None:
     assert {address for _, address in listening} <= {"127.0.0.1", "::1"}
 
 
-async def test_what_was_confirmed_survives_a_kill_of_mongodb_and_rabbitmq(system: System) -> None:
+async def test_confirmed_data_survives_a_kill_of_mongodb_and_rabbitmq(system: System) -> None:
     async with AsyncMongoClient[Document](system.environment["MONGODB_URI"]) as client:
         await client["try"]["kept"].insert_one({"_id": "kept"})
     await _declare(system)
@@ -66,14 +66,14 @@ async def test_what_was_confirmed_survives_a_kill_of_mongodb_and_rabbitmq(system
     assert await _take(system) == "kept"
 
 
-async def test_demo_users_log_in_and_the_administrator_is_one(system: System) -> None:
+async def test_demo_users_log_in_and_the_admin_is_an_admin(system: System) -> None:
     async with _aws(system, "cognito-idp") as cognito:
         groups = {email: await _groups(cognito, system, email) for email in emulated_aws.DEMO_USERS}
 
     assert groups == {emulated_aws.ADMIN: ["admin"], emulated_aws.CUSTOMER: None}
 
 
-async def test_the_codes_that_the_start_shows_are_those_that_the_emulator_mails(
+async def test_the_start_shows_the_codes_that_the_emulator_mails(
     system: System, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
@@ -94,7 +94,7 @@ async def test_the_codes_that_the_start_shows_are_those_that_the_emulator_mails(
     assert f"{SIGN_UP_CODE} to sign up, {RESET_CODE} for a new password" in capsys.readouterr().out
 
 
-async def test_mail_goes_out_from_the_shop_and_from_nobody_else(system: System) -> None:
+async def test_only_the_shops_address_may_send_mail(system: System) -> None:
     async with _aws(system, "sesv2") as ses:
         sent = await _send(ses, system.environment["SES_SENDER"])
         with pytest.raises(ClientError, match="not verified"):
@@ -103,7 +103,7 @@ async def test_mail_goes_out_from_the_shop_and_from_nobody_else(system: System) 
     assert sent["MessageId"]
 
 
-async def test_users_are_found_under_the_same_ids_after_a_kill_of_the_emulator(
+async def test_users_keep_their_ids_after_a_kill_of_the_emulator(
     system: System,
 ) -> None:
     await system.supervisor.kill("ministack")
@@ -151,7 +151,7 @@ async def test_an_emulator_whose_tokens_do_not_verify_is_refused(system: System)
         await emulated_aws.check_tokens(elsewhere)
 
 
-async def test_mongodb_finds_its_data_again_when_its_port_was_taken_meanwhile(
+async def test_mongodb_finds_its_data_after_its_port_was_taken(
     tmp_path: Path,
 ) -> None:
     async with supervising(tmp_path, QUIET) as supervisor:
@@ -170,7 +170,7 @@ async def test_mongodb_finds_its_data_again_when_its_port_was_taken_meanwhile(
     assert found == {"_id": "one"}
 
 
-async def test_given_servers_are_used_and_a_setup_that_fails_on_them_is_shown(
+async def test_given_servers_are_used_and_a_failing_setup_is_shown(
     system: System, tmp_path: Path, process: Callable[..., Process], argv: Callable[..., Any]
 ) -> None:
     with pytest.raises(CannotStart, match=r"setup ended with status 3.*\n.*no such table"):
@@ -216,7 +216,7 @@ async def _prepare(system: System) -> tuple[dict[str, str], bool]:
 
 
 async def _verified(cognito: Any, system: System, pool: str) -> set[str]:
-    """Return the addresses of `pool` whose users bear the right mark."""
+    """Return the addresses of users in `pool` that have the right mark."""
     key = system.environment["EMULATED_COGNITO_KEY"]
     users: list[dict[str, str]] = []
     async for page in cognito.get_paginator("list_users").paginate(UserPoolId=pool):
@@ -241,7 +241,7 @@ async def _aws(system: System, service: str) -> AsyncGenerator[Any]:
 
 
 async def _mailed(system: System, to: str) -> list[str]:
-    """Return the texts that the emulator says it has mailed to this address, oldest first."""
+    """Return the texts that the emulator has mailed to this address, oldest first."""
     async with (
         aiohttp.ClientSession(system.environment["AWS_ENDPOINT_URL"]) as http,
         http.get("/_ministack/ses/messages") as response,

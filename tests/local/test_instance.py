@@ -1,4 +1,4 @@
-"""An instance remembers its ports and secrets, and has one runner at a time."""
+"""An instance stores its ports and secrets, and runs once at a time."""
 
 import os
 import socket
@@ -20,16 +20,16 @@ def test_an_instance_runs_once_at_a_time(tmp_path: Path) -> None:
     assert instance.runner(tmp_path) is None
 
 
-def test_its_runner_is_known_while_it_runs(tmp_path: Path) -> None:
+def test_the_process_of_a_running_instance_is_known(tmp_path: Path) -> None:
     with instance.lock(tmp_path):
         assert instance.runner(tmp_path) == os.getpid()
 
 
-def test_a_port_is_remembered(tmp_path: Path) -> None:
+def test_a_port_is_stored(tmp_path: Path) -> None:
     assert instance.port(tmp_path, "mongod") == instance.port(tmp_path, "mongod")
 
 
-def test_a_port_that_somebody_took_is_replaced_and_the_new_one_remembered(tmp_path: Path) -> None:
+def test_a_taken_port_is_replaced_and_the_new_one_stored(tmp_path: Path) -> None:
     chosen = instance.port(tmp_path, "mongod")
     with socket.create_server(("127.0.0.1", chosen)):
         replaced = instance.port(tmp_path, "mongod")
@@ -38,7 +38,7 @@ def test_a_port_that_somebody_took_is_replaced_and_the_new_one_remembered(tmp_pa
     assert instance.port(tmp_path, "mongod") == replaced
 
 
-def test_secrets_are_remembered_for_the_owner_only(tmp_path: Path) -> None:
+def test_secrets_are_stored_for_the_owner_only(tmp_path: Path) -> None:
     made = iter(["first", "second"])
 
     assert instance.remember(tmp_path, "key", lambda: next(made)) == "first"
@@ -55,7 +55,7 @@ def test_other_terminals_read_the_environment_as_it_was_written(tmp_path: Path) 
     assert (tmp_path / "env").stat().st_mode & 0o777 == 0o600
 
 
-def test_no_environment_is_known_of_an_instance_that_does_not_run(tmp_path: Path) -> None:
+def test_a_stopped_instance_has_no_environment(tmp_path: Path) -> None:
     instance.write_environment(tmp_path, {"PORT": "8000"})
     instance.forget_environment(tmp_path)
 

@@ -1,5 +1,7 @@
-"""One service's database is on a server of its own, the rest is private: everything works, and a
-reset finds it there."""
+"""One service's database is on its own server, and the other dependencies are private.
+
+Everything works, and a reset finds the database there.
+"""
 
 import secrets
 from pathlib import Path
@@ -15,7 +17,7 @@ from ..journeys.command_line import cartwheel, cartwheel_in
 from ..journeys.shop import Shelf, open_shop
 
 
-async def test_a_service_with_a_server_of_its_own_among_private_parts(
+async def test_one_service_may_have_its_own_database_server(
     tmp_path: Path, system: System, client: Client
 ) -> None:
     name = f"test_{secrets.token_hex(4)}"
@@ -40,7 +42,7 @@ async def test_a_service_with_a_server_of_its_own_among_private_parts(
     assert name not in await client.list_database_names()
 
 
-async def test_of_several_servers_the_one_at_fault_is_told_by_its_own_variable(
+async def test_an_error_names_the_variable_of_the_server_at_fault(
     system: System,
 ) -> None:
     nowhere = f"mongodb://127.0.0.1:{ports.find_free()}/shop"
@@ -56,7 +58,7 @@ async def test_of_several_servers_the_one_at_fault_is_told_by_its_own_variable(
 SHARED, OWN = "mongodb://h/?w=1", "mongodb://u:s3cret@i:1,j:2/shop"
 
 
-def test_the_places_say_which_database_is_where() -> None:
+def test_places_name_the_databases_on_each_server() -> None:
     found = places.given(
         {
             "MONGODB_URI": SHARED,
@@ -73,7 +75,7 @@ def test_the_places_say_which_database_is_where() -> None:
     ]
 
 
-def test_where_each_database_has_a_server_of_its_own_nothing_is_at_the_shared_one() -> None:
+def test_if_each_database_has_its_own_server_the_shared_one_is_not_a_place() -> None:
     own = {f"{name.upper()}_MONGODB_URI": f"mongodb://{name}" for name in SERVICES}
 
     assert MongoDB(SHARED, "", SERVICES) in places.given({"MONGODB_URI": SHARED, **own})
@@ -82,7 +84,7 @@ def test_where_each_database_has_a_server_of_its_own_nothing_is_at_the_shared_on
     assert [type(place) for place in found] == [OneDatabase] * len(DATABASES)
 
 
-def test_what_an_older_version_has_noted_is_read(tmp_path: Path) -> None:
+def test_the_file_of_an_older_version_is_read(tmp_path: Path) -> None:
     noted = '[{"type":"MongoDB","uri":"mongodb://h/?w=1","prefix":"my_"}]'
     (tmp_path / "servers.json").write_text(noted)
 

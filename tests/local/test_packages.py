@@ -1,4 +1,4 @@
-"""What is missing is installed where that is possible, and named where it is not."""
+"""Missing packages are installed if possible, and otherwise named."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ with open(sys.argv[1], "w") as file:
 """
 STORE = Path("/etc/ssl/certs/ca-certificates.crt")
 APART = ("unshare", "--map-root-user", "--mount", "sh", "-c")
-"""Runs a shell in which other files can be laid over the system's, for it alone."""
+"""Runs a shell in which files can be mounted over the system's, for this shell only."""
 TRUST_AND_RUN = f'mount --bind "$0" {STORE} && exec "$@"'
 LOCKED = """
 import sys, time
@@ -41,7 +41,7 @@ touch "$0.once"
 echo "E: Could not get lock /x/lock. It is held by process 1 (other)"
 exit 100
 """
-"""An apt-get that finds a lock held when it is to install for the first time."""
+"""An apt-get that finds a lock held at its first installation."""
 WITH_SBIN_AND_RUN = 'mount --bind "$0" /usr/sbin && exec "$@"'
 INSTALL = """
 from cartwheel.local import packages
@@ -51,7 +51,7 @@ packages.install({"toy": "a test"}, QUIET)
 needs_apt = pytest.mark.skipif(shutil.which("apt-get") is None, reason="Debian's apt-get")
 
 
-def test_where_there_is_no_apt_one_line_says_what_to_install(
+def test_without_apt_one_line_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PATH", "")
@@ -79,14 +79,14 @@ def test_uv_is_taken_from_the_lock_with_its_hashes() -> None:
     assert all("--hash=sha256:" in line for line in hashes)
 
 
-def test_no_lock_names_the_place_its_packages_came_from() -> None:
+def test_no_lock_file_names_a_package_source() -> None:
     for lock in (bootstrap.LOCK, Path(bootstrap.ROOT, "requirements-ministack.lock")):
         assert "://" not in lock.read_text()
 
 
 @pytest.fixture
 def lists_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The lock of apt's lists, in a folder of the test's own, which apt is told to use."""
+    """The lock of apt's lists, in a folder of the test's own that apt is configured to use."""
     for folder in ("lists/partial", "cache/archives/partial", "etc"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "status").touch()
@@ -122,7 +122,7 @@ async def update(console: Console, **limit: float) -> None:
 
 
 @needs_apt
-async def test_apt_is_waited_for_while_another_process_holds_its_lists(
+async def test_the_installation_waits_while_another_process_holds_apts_lock(
     lists_lock: Path, console: Recorder
 ) -> None:
     async with held(lists_lock) as holder:
@@ -137,7 +137,7 @@ async def test_apt_is_waited_for_while_another_process_holds_its_lists(
 
 
 @needs_apt
-async def test_apt_is_not_waited_for_without_end(lists_lock: Path) -> None:
+async def test_the_wait_for_apts_lock_is_limited(lists_lock: Path) -> None:
     async with held(lists_lock) as holder:
         with pytest.raises(packages.Missing) as refused:
             await update(QUIET, lock_limit=0)
@@ -147,7 +147,7 @@ async def test_apt_is_not_waited_for_without_end(lists_lock: Path) -> None:
     assert "\n" not in str(refused.value)
 
 
-def test_apt_is_tried_again_ever_less_often(tmp_path: Path) -> None:
+def test_the_pauses_between_attempts_of_apt_grow(tmp_path: Path) -> None:
     tries = tmp_path / "tries"
 
     with pytest.raises(packages.Missing, match="has held /x/lock"):
@@ -163,7 +163,7 @@ def test_apt_is_tried_again_ever_less_often(tmp_path: Path) -> None:
     assert second >= 2
 
 
-async def test_what_apt_has_done_is_not_repeated_when_it_waits_for_a_lock(tmp_path: Path) -> None:
+async def test_completed_commands_of_apt_are_not_repeated_after_a_wait(tmp_path: Path) -> None:
     (tmp_path / "sbin").mkdir()
     apt = tmp_path / "apt-get"
     apt.write_text(APT)
@@ -182,12 +182,14 @@ async def test_what_apt_has_done_is_not_repeated_when_it_waits_for_a_lock(tmp_pa
 
 
 @needs_apt
-def test_what_apt_fails_on_but_a_lock_is_shown_at_once(lists_lock: Path) -> None:
+def test_errors_of_apt_other_than_locks_are_shown_at_once(lists_lock: Path) -> None:
     with pytest.raises(packages.Missing, match=r"failed with status 100\n(.*\n)*E: "):
         packages.run_apt(["apt-get", "install", "-q", "no-such-thing"], "installing", QUIET)
 
 
-def test_what_the_system_trusts_uv_trusts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uv_trusts_the_systems_certificates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     try:
         packages.run_shown([*APART, TRUST_AND_RUN, str(STORE), "true"], "trying", QUIET)
     except packages.Missing as missing:
@@ -206,7 +208,7 @@ def test_what_the_system_trusts_uv_trusts(tmp_path: Path, monkeypatch: pytest.Mo
     assert (tmp_path / "here" / "toy.py").exists()
 
 
-async def test_what_is_compiled_after_installing_can_be_imported() -> None:
+async def test_the_modules_compiled_after_the_installation_can_be_imported() -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", f"import {', '.join(bootstrap.FIRST_IMPORTED)}")
     )

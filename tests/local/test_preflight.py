@@ -1,4 +1,4 @@
-"""What stops the start is said in a line, before anything is installed."""
+"""Problems that prevent the start are reported in a line, before anything is installed."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from cartwheel.local import instance, preflight
 
 SOURCE = Path(preflight.__file__).parents[2]
 WITHOUT_THE_RIGHT = ("setpriv", "--bounding-set=-net_bind_service")
-"""Runs what follows without root's right to low ports."""
+"""Runs a command without root's right to low ports."""
 UNPRIVILEGED_FROM = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 LISTEN = """
 import socket, sys, time
@@ -31,7 +31,7 @@ class Said(NamedTuple):
 async def preflight_says(
     home: Path, *, through: tuple[str, ...] = (), bare: bool = True, **environment: str
 ) -> Said:
-    """Run it; `bare` is with the standard library alone, as on a new machine."""
+    """Run preflight. `bare` runs it with only the standard library, as on a new machine."""
     process = await asyncio.create_subprocess_exec(
         *(*through, sys.executable, *(["-S"] if bare else []), "-m", "cartwheel.local.preflight"),
         env={
@@ -47,14 +47,14 @@ async def preflight_says(
     return Said(process.returncode, said.decode())
 
 
-async def test_nothing_is_said_where_nothing_is_wrong(tmp_path: Path) -> None:
+async def test_without_problems_nothing_is_printed(tmp_path: Path) -> None:
     free = str(instance.port(tmp_path, "gateway"))
 
     assert await preflight_says(tmp_path, PORT=free) == (0, "")
 
 
 @pytest.mark.parametrize("port", ["80000", "65536", "0", "-1", "abc", "8_0", "8.5", "9" * 5000])
-async def test_a_port_that_is_none_is_one_sentence(tmp_path: Path, port: str) -> None:
+async def test_an_invalid_port_is_one_sentence(tmp_path: Path, port: str) -> None:
     said = await preflight_says(tmp_path, PORT=port)
 
     assert said == (1, f"✗ PORT is {port}, and should be a number from 1 to 65535\n")
@@ -74,13 +74,13 @@ async def test_a_port_that_only_root_may_use_is_one_sentence(tmp_path: Path) -> 
     assert said.text.endswith("PORT=8080 make up\n")
 
 
-async def test_a_host_that_is_no_address_of_this_machine_is_one_sentence(tmp_path: Path) -> None:
+async def test_a_foreign_host_is_one_sentence(tmp_path: Path) -> None:
     said = await preflight_says(tmp_path, HOST="192.0.2.1")
 
     assert said == (1, "✗ HOST is 192.0.2.1, which is no address of this machine\n")
 
 
-async def test_a_taken_port_is_reported_and_its_holder_once_that_can_be_known(
+async def test_a_taken_port_is_reported_with_its_process_if_known(
     tmp_path: Path,
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
@@ -93,7 +93,7 @@ async def test_a_taken_port_is_reported_and_its_holder_once_that_can_be_known(
     assert f"(pid {os.getpid()})" in later.text
 
 
-async def test_a_port_that_an_earlier_run_still_holds_does_not_stop_the_next(
+async def test_a_port_held_by_an_earlier_run_does_not_stop_the_next(
     tmp_path: Path,
 ) -> None:
     leftover = await asyncio.create_subprocess_exec(
@@ -114,7 +114,9 @@ async def test_a_port_that_an_earlier_run_still_holds_does_not_stop_the_next(
     assert f"taken by the Cartwheel in {tmp_path}" in elsewhere.text
 
 
-async def test_a_checkout_that_runs_already_is_reported_with_its_process(tmp_path: Path) -> None:
+async def test_an_instance_that_is_running_already_is_reported_with_its_process(
+    tmp_path: Path,
+) -> None:
     with instance.lock(tmp_path):
         said = await preflight_says(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Several of a process in one instance."""
+"""Several replicas of a process in one instance."""
 
 import ast
 import asyncio
@@ -44,13 +44,13 @@ def test_replicas_are_numbered_after_the_first() -> None:
         ("orders=2,orders=3", "orders is given twice"),
     ],
 )
-def test_what_cannot_be_is_refused_in_a_sentence(text: str, why: str) -> None:
+def test_an_invalid_value_is_refused_in_a_sentence(text: str, why: str) -> None:
     with pytest.raises(BadReplicas, match=f"^{why}"):
         replicated(text)
 
 
 def stand_ins(argv: Argv, *counts: tuple[str, int]) -> tuple[Process, ...]:
-    """Return processes under our own processes' names, which tell their environment."""
+    """Return processes that have our processes' names and print their environment."""
     return tuple(
         replica
         for name, count in counts
@@ -58,7 +58,7 @@ def stand_ins(argv: Argv, *counts: tuple[str, int]) -> tuple[Process, ...]:
     )
 
 
-async def test_each_replica_has_a_log_and_what_it_needs_of_its_own(
+async def test_each_replica_has_its_own_log_and_variables(
     tmp_path: Path, given: Mapping[str, str], argv: Argv
 ) -> None:
     processes = stand_ins(argv, ("products", 1), ("orders", 2), ("gateway", 2))
@@ -78,7 +78,7 @@ async def test_each_replica_has_a_log_and_what_it_needs_of_its_own(
     assert {(tmp_path / "logs" / f"{name}.log").exists() for name in told} == {True}
 
 
-async def test_a_replica_that_dies_is_started_again_and_its_neighbour_left_alone(
+async def test_a_replica_that_dies_is_restarted_and_others_are_not_affected(
     tmp_path: Path, given: Mapping[str, str], argv: Argv
 ) -> None:
     processes = stand_ins(argv, ("orders", 2))

@@ -1,4 +1,4 @@
-"""What an instance has put on servers it was given: it is found again, named, and deleted."""
+"""The data that an instance has stored on given servers is found, listed and deleted."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ QUEUES = [queue for service in SERVICES for queue in topology.queues(service)]
 
 
 class Deployment(msgspec.Struct, frozen=True):
-    """One that shares MongoDB and RabbitMQ with others; `given` is its environment."""
+    """A deployment that shares MongoDB and RabbitMQ with others. `given` is its environment."""
 
     home: Path
     shared: System
@@ -49,7 +49,7 @@ class Deployment(msgspec.Struct, frozen=True):
         return Path(self.given["SIMULATOR_LEDGER"])
 
     async def set_up(self) -> None:
-        """Run it once, as far as `cartwheel setup`; its ledger is there."""
+        """Run the deployment until after `cartwheel setup`, and create its ledger."""
         async with running(self.home, given=self.given, processes=(), setup=SETUP):
             self.ledger.touch()
 
@@ -59,7 +59,7 @@ class Deployment(msgspec.Struct, frozen=True):
         return {name for name in names if name.startswith(self.prefix)}
 
     async def declared(self) -> set[str]:
-        """Return the queues and exchanges there are, of those that `cartwheel setup` declares."""
+        """Return the existing queues and exchanges of those that `cartwheel setup` declares."""
         found: set[str] = set()
         async with await aio_pika.connect(self.given["RABBITMQ_URL"]) as connection:
             for name in QUEUES:
@@ -75,12 +75,12 @@ class Deployment(msgspec.Struct, frozen=True):
         return found
 
     async def permit(self, configure: str) -> None:
-        """Let its user make and delete what matches `configure`."""
+        """Let its user create and delete queues and exchanges that match `configure`."""
         permissions = (self.vhost, configure, ".*", ".*")
         await rabbitmqctl(self.shared, "set_permissions", "--vhost", self.vhost, *permissions)
 
     async def reset(self, *arguments: str, answer: str = "", **changed: str) -> Ran:
-        """Type `cartwheel reset` where its servers are named, except what is `changed`."""
+        """Run `cartwheel reset` with the deployment's environment, updated with `changed`."""
         return await cartwheel_in(
             self.home, "reset", *arguments, environment={**self.given, **changed}, answer=answer
         )
@@ -133,13 +133,15 @@ async def the_shop(
 
 @pytest.fixture
 async def shop(the_shop: Deployment) -> Deployment:
-    """Was set up, and has ended. Most tests leave it whole, so it is not made anew for each."""
+    """A deployment that was set up and has stopped. Tests share it, because most leave it whole."""
     if not the_shop.home.exists():
         await the_shop.set_up()
     return the_shop
 
 
-async def test_it_names_each_thing_and_deletes_nothing_unless_told_to(shop: Deployment) -> None:
+async def test_it_lists_everything_and_deletes_nothing_without_confirmation(
+    shop: Deployment,
+) -> None:
     ran = await shop.reset(answer="n\n")
 
     assert ran.status == 1
@@ -153,7 +155,7 @@ async def test_it_names_each_thing_and_deletes_nothing_unless_told_to(shop: Depl
     await shop.assert_whole()
 
 
-async def test_it_deletes_all_of_the_deployment_and_leaves_the_users(shop: Deployment) -> None:
+async def test_it_deletes_everything_of_the_deployment_except_the_users(shop: Deployment) -> None:
     ran = await shop.reset("--yes")
 
     assert ran.status == 0, ran.errors
@@ -161,7 +163,7 @@ async def test_it_deletes_all_of_the_deployment_and_leaves_the_users(shop: Deplo
     assert "stays, as it is not the deployment's: " in ran.errors
 
 
-async def test_it_knows_the_servers_although_the_environment_names_none(shop: Deployment) -> None:
+async def test_it_knows_the_servers_even_if_the_environment_names_none(shop: Deployment) -> None:
     ran = await cartwheel_in(shop.home, "reset", answer="y\n")
 
     assert ran.status == 0, ran.errors
@@ -180,7 +182,7 @@ async def test_it_knows_the_servers_although_the_environment_names_none(shop: De
     ],
     ids=str,
 )
-async def test_it_refuses_where_the_environment_names_what_the_instance_has_never_used(
+async def test_it_refuses_if_the_environment_names_a_server_that_was_never_used(
     shop: Deployment, changed: dict[str, str]
 ) -> None:
     ran = await shop.reset("--yes", **changed)
@@ -197,7 +199,7 @@ async def test_it_refuses_where_the_environment_names_what_the_instance_has_neve
     [MongoDB("mongodb://who:Secret-1@127.0.0.1:9"), RabbitMQ("amqp://who:Secret-1@127.0.0.1:9/x")],
     ids=str,
 )
-async def test_it_refuses_when_one_of_its_servers_cannot_be_reached(
+async def test_it_refuses_if_a_server_cannot_be_reached(
     shop: Deployment, gone: MongoDB | RabbitMQ
 ) -> None:
     noted = (shop.home / "servers.json").read_text()
@@ -212,7 +214,7 @@ async def test_it_refuses_when_one_of_its_servers_cannot_be_reached(
     await shop.assert_whole()
 
 
-async def test_it_refuses_while_its_instance_runs(shop: Deployment) -> None:
+async def test_it_refuses_while_the_instance_is_running(shop: Deployment) -> None:
     async with running(shop.home, given=shop.given, processes=(), setup=()):
         ran = await shop.reset("--yes")
 
@@ -225,7 +227,7 @@ async def _keep(message: object) -> None:
     pass
 
 
-async def test_it_refuses_while_a_service_elsewhere_takes_its_messages(shop: Deployment) -> None:
+async def test_it_refuses_while_a_service_elsewhere_consumes_its_messages(shop: Deployment) -> None:
     async with (
         await aio_pika.connect(shop.given["RABBITMQ_URL"]) as connection,
         connection.channel() as channel,
@@ -252,7 +254,7 @@ async def test_it_refuses_while_a_service_elsewhere_is_connected_to_its_database
     await shop.assert_whole()
 
 
-async def test_it_says_what_could_not_be_deleted_and_may_be_repeated(shop: Deployment) -> None:
+async def test_it_reports_failed_deletions_and_may_be_repeated(shop: Deployment) -> None:
     await shop.permit("^$")
     first = await shop.reset("--yes")
     databases, declared = await shop.databases(), await shop.declared()
@@ -269,7 +271,7 @@ async def test_it_says_what_could_not_be_deleted_and_may_be_repeated(shop: Deplo
     await shop.assert_gone()
 
 
-async def test_two_deployments_on_the_same_servers_do_not_meet_and_one_may_be_reset_alone(
+async def test_deployments_on_shared_servers_are_separate_and_can_be_reset_alone(
     system: System, shop: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -293,7 +295,7 @@ async def test_two_deployments_on_the_same_servers_do_not_meet_and_one_may_be_re
 
 
 async def _sell(to: System) -> None:
-    """Have somebody order and pay, and get the mail."""
+    """Make a purchase, up to the mail."""
     async with open_shop(to.url) as shop:
         product = await Shelf(await shop.admin()).put_up()
         customer = await shop.sign_up()
@@ -317,7 +319,7 @@ async def _drop_a_dead_letter(system: System) -> None:
 
 
 async def _orders_verified(system: System) -> int:
-    """Return how many orders `cartwheel verify` looked at, and found to keep the promises."""
+    """Return the number of orders that `cartwheel verify` checked, without a violation."""
     ran = await cartwheel(system, "verify", "--json")
     assert ran.status == 0, ran.output + ran.errors
     return json.loads(ran.output)["looked_at"].get("orders", 0)
@@ -334,7 +336,7 @@ async def _nothing_arrived_at(system: System) -> None:
         assert json.loads(listed.output) == [], listed.errors
 
 
-async def test_servers_are_noted_only_once_the_setup_has_succeeded_there(
+async def test_servers_are_stored_only_after_a_successful_setup(
     shop: Deployment, tmp_path: Path, argv: Callable[..., tuple[str, ...]]
 ) -> None:
     with pytest.raises(CannotStart):
@@ -345,7 +347,7 @@ async def test_servers_are_noted_only_once_the_setup_has_succeeded_there(
     assert places.remembered(shop.home) == places.given(shop.given)
 
 
-def test_todays_password_is_used_for_a_place_of_yesterday(tmp_path: Path) -> None:
+def test_the_current_password_is_used_for_a_stored_place(tmp_path: Path) -> None:
     before = {"MONGODB_URI": "mongodb://u:old@h:1,i:2/?w=1", "RABBITMQ_URL": "amqp://u:old@h/v"}
     now = {"MONGODB_URI": "mongodb://u:new@h:1,i:2/", "RABBITMQ_URL": "amqp://u:new@h:5672/v"}
     places.remember(tmp_path, places.given(before))
@@ -355,7 +357,7 @@ def test_todays_password_is_used_for_a_place_of_yesterday(tmp_path: Path) -> Non
     assert (tmp_path / "servers.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_no_place_is_named_with_its_password() -> None:
+def test_the_text_of_a_place_has_no_password() -> None:
     named = {
         "MONGODB_URI": "mongodb://u:s3cret@h:1,i:2/",
         "RABBITMQ_URL": "amqp://u:s3cret@H/v%2F",
@@ -370,13 +372,13 @@ def test_no_place_is_named_with_its_password() -> None:
 
 
 @pytest.mark.parametrize("url", ["amqp://h:99999/", "amqp://[::::]/", "amqps://h/v?heartbeat=5"])
-def test_every_well_formed_address_of_rabbitmq_names_a_place(url: str) -> None:
+def test_every_valid_rabbitmq_url_is_a_place(url: str) -> None:
     (place,) = places.given({"RABBITMQ_URL": url})
 
     assert str(place).startswith("RabbitMQ at ")
 
 
-def test_every_server_that_was_ever_used_is_remembered(tmp_path: Path) -> None:
+def test_every_server_that_was_ever_used_is_stored(tmp_path: Path) -> None:
     first, second = MongoDB("mongodb://h"), MongoDB("mongodb://h", "shop_")
     places.remember(tmp_path, [first])
     places.remember(tmp_path, [second])

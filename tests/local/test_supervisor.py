@@ -1,4 +1,4 @@
-"""Processes are started, awaited, started again and stopped."""
+"""Processes are started, awaited, restarted and stopped."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ from ..waiting import eventually
 Make = Callable[..., Command]
 
 
-async def test_a_process_that_says_it_is_ready_is_running(
+async def test_a_process_that_reports_ready_is_running(
     supervisor: Supervisor, command: Make
 ) -> None:
     await supervisor.run(command("good"))
@@ -36,7 +36,7 @@ async def test_a_process_that_ends_too_early_is_reported_with_the_end_of_its_log
         await supervisor.run(command("failing"))
 
 
-async def test_only_what_this_run_has_logged_is_shown_and_plainly(
+async def test_only_log_lines_of_this_run_are_shown_as_plain_text(
     supervisor: Supervisor, command: Make
 ) -> None:
     log = supervisor.log("waiting")
@@ -50,7 +50,7 @@ async def test_only_what_this_run_has_logged_is_shown_and_plainly(
     assert lines == ["    waiting for MongoDB: MONGODB_URI points to nowhere"]
 
 
-async def test_a_process_that_logged_nothing_is_not_given_the_words_of_an_earlier_run(
+async def test_log_lines_of_an_earlier_run_are_not_shown(
     supervisor: Supervisor, command: Make
 ) -> None:
     supervisor.log("silent").write_text("an error of an earlier run\n")
@@ -59,7 +59,7 @@ async def test_a_process_that_logged_nothing_is_not_given_the_words_of_an_earlie
         await supervisor.run(command("silent", start_limit=0.3))
 
 
-async def test_a_log_that_has_grown_too_large_is_put_aside(
+async def test_a_log_that_is_too_large_is_renamed(
     supervisor: Supervisor, command: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cartwheel.local.command.LARGEST_LOG", 10)
@@ -71,7 +71,7 @@ async def test_a_log_that_has_grown_too_large_is_put_aside(
     assert "an earlier run" in supervisor.log("failing").with_suffix(".log.1").read_text()
 
 
-async def test_a_process_that_never_gets_ready_is_stopped_and_named(
+async def test_a_process_that_is_never_ready_is_stopped_and_named(
     supervisor: Supervisor, command: Make
 ) -> None:
     with pytest.raises(CannotStart, match=r"silent was not ready in 0\.3 s"):
@@ -80,7 +80,7 @@ async def test_a_process_that_never_gets_ready_is_stopped_and_named(
     assert leftovers.find(supervisor.home) == []
 
 
-async def test_a_killed_process_is_started_again(
+async def test_a_killed_process_is_restarted(
     supervisor: Supervisor, command: Make, console: Any
 ) -> None:
     await supervisor.run(command("good"))
@@ -93,7 +93,7 @@ async def test_a_killed_process_is_started_again(
     assert [text for text in console.said if "good was ended by SIGKILL" in text]
 
 
-async def test_a_process_whose_program_is_away_for_a_moment_is_started_when_it_is_back(
+async def test_a_process_is_started_when_its_missing_program_is_back(
     supervisor: Supervisor, command: Make, console: Any, tmp_path: Path
 ) -> None:
     good = command("good")
@@ -112,7 +112,7 @@ async def test_a_process_whose_program_is_away_for_a_moment_is_started_when_it_i
     await asyncio.wait_for(supervisor.ready("good"), 30)
 
 
-async def test_what_a_process_gets_for_its_next_start_it_gets_once(
+async def test_variables_for_the_next_start_are_used_once(
     supervisor: Supervisor, command: Make
 ) -> None:
     await supervisor.run(command("good"))
@@ -127,7 +127,7 @@ async def test_what_a_process_gets_for_its_next_start_it_gets_once(
     assert "ONCE" not in psutil.Process(supervisor.pid("good")).environ()
 
 
-async def test_a_process_that_keeps_dying_is_started_again_with_growing_delays(
+async def test_a_process_that_keeps_dying_is_restarted_with_growing_delays(
     supervisor: Supervisor, command: Make, console: Any
 ) -> None:
     await supervisor.run(command("short"))
@@ -141,7 +141,7 @@ async def test_a_process_that_keeps_dying_is_started_again_with_growing_delays(
     assert delays[:3] == ["0.5", "1", "2"]
 
 
-async def test_a_process_stopped_on_purpose_stays_away_until_it_is_started(
+async def test_a_deliberately_stopped_process_stays_down_until_it_is_started(
     supervisor: Supervisor, command: Make
 ) -> None:
     await supervisor.run(command("good"))
@@ -155,7 +155,7 @@ async def test_a_process_stopped_on_purpose_stays_away_until_it_is_started(
     assert psutil.pid_exists(supervisor.pid("good"))
 
 
-async def test_a_process_that_does_not_end_when_asked_is_killed(
+async def test_a_process_that_ignores_sigterm_is_killed(
     supervisor: Supervisor, command: Make
 ) -> None:
     await supervisor.run(command("deaf", stop_limit=0.3))
@@ -167,9 +167,7 @@ async def test_a_process_that_does_not_end_when_asked_is_killed(
     assert leftovers.find(supervisor.home) == []
 
 
-async def test_a_process_that_drains_gets_the_time_for_it(
-    supervisor: Supervisor, command: Make
-) -> None:
+async def test_a_process_gets_its_time_to_drain(supervisor: Supervisor, command: Make) -> None:
     await supervisor.run(command("deaf", stop_limit=0.2, drain_seconds=0.4))
 
     started = time.monotonic()
@@ -194,7 +192,7 @@ async def test_a_drain_can_be_cut_short(supervisor: Supervisor, command: Make) -
     assert log.read_text() == "draining\nstopping\n"
 
 
-async def test_users_of_a_part_are_stopped_before_the_part(
+async def test_processes_are_stopped_before_their_dependencies(
     tmp_path: Path, command: Make, argv: Make, console: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -208,7 +206,7 @@ async def test_users_of_a_part_are_stopped_before_the_part(
     assert (tmp_path / "stops").read_text().splitlines() == ["layer 2", "layer 1", "layer 0"]
 
 
-async def test_nothing_is_left_behind_not_even_a_daemon_with_a_session_of_its_own(
+async def test_no_process_is_left_not_even_a_daemon_with_its_own_session(
     tmp_path: Path, command: Make, console: Any
 ) -> None:
     async with supervising(tmp_path, console) as supervisor:
@@ -218,7 +216,7 @@ async def test_nothing_is_left_behind_not_even_a_daemon_with_a_session_of_its_ow
     assert leftovers.find(tmp_path) == []
 
 
-async def test_another_instances_processes_are_left_alone(
+async def test_another_instances_processes_are_not_affected(
     tmp_path: Path, supervisor: Supervisor, command: Make
 ) -> None:
     await supervisor.run(command("good"))

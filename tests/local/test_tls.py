@@ -1,4 +1,4 @@
-"""The shop over TLS, on real servers whose certificates are from an authority of the test's own."""
+"""The shop over TLS, with real servers and certificates from the test's own authority."""
 
 import secrets
 from collections.abc import AsyncGenerator
@@ -24,14 +24,14 @@ USER = "guest:guest"
 
 _LACKING: dict[AmqpClient, str] = {
     "built-in": r", which asks for a certificate of ours$",
-    # Where RabbitMQ resets the connection soon enough, aiormq sees no more than that.
+    # If RabbitMQ resets the connection early, aiormq sees only the reset.
     "aiormq": r", which asks for a certificate of ours$|Connection reset by peer",
 }
 every_client = pytest.mark.parametrize("client", ["built-in", "aiormq"])
 
 
 class Files(msgspec.Struct, frozen=True):
-    """`own` is the servers' certificate with its key; a client may show it, too."""
+    """Certificates. `own` is the servers' certificate with its key; clients may use it, too."""
 
     authority: Path
     own: Path
@@ -48,7 +48,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 async def listen(
     system: System, files: Files, *, host: str = "127.0.0.1", client_certificates: bool = False
 ) -> int:
-    """Have the system's RabbitMQ listen for TLS, too; return the port."""
+    """Make the system's RabbitMQ also listen for TLS; return the port."""
     port = ports.find_free()
     options = (
         f'[{{cacertfile, "{files.authority}"}}, {{certfile, "{files.own}"}},'
@@ -66,13 +66,13 @@ async def listen(
 
 @pytest.fixture(scope="module")
 async def rabbitmq(system: System, files: Files) -> str:
-    """Where RabbitMQ takes TLS: `HOST:PORT`."""
+    """The address at which RabbitMQ accepts TLS: `HOST:PORT`."""
     return f"localhost:{await listen(system, files)}"
 
 
 @pytest.fixture(scope="module")
 async def mongodb(tmp_path_factory: pytest.TempPathFactory, files: Files) -> AsyncGenerator[str]:
-    """The URI of a mongod that takes TLS; it names no authority."""
+    """The URI of a mongod that accepts TLS. It does not name an authority."""
     home, port = tmp_path_factory.mktemp("mongodb"), ports.find_free()
     plain = mongod.member("mongod", home, port, probe=lambda: mongod.become_primary(port))
     options = {
@@ -154,7 +154,7 @@ async def test_a_certificate_for_another_host_is_refused(
 
 
 @every_client
-async def test_rabbitmq_may_ask_for_a_certificate_of_the_clients(
+async def test_rabbitmq_may_require_client_certificates(
     system: System, files: Files, client: AmqpClient
 ) -> None:
     port = await listen(system, files, client_certificates=True)

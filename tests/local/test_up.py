@@ -1,4 +1,4 @@
-"""A whole instance: it starts, is refused, interrupted, killed. Its processes are stand-ins."""
+"""A whole instance: starting, refusing to start, interrupting, killing. Processes are scripts."""
 
 import ast
 import asyncio
@@ -49,7 +49,7 @@ asyncio.run(
 async def up(
     home: Path, given: Mapping[str, str], argv: Callable[..., tuple[str, ...]]
 ) -> AsyncGenerator[asyncio.subprocess.Process]:
-    """Run an instance as `cartwheel up` does, in a process of its own; wait until it is ready."""
+    """Run an instance like `cartwheel up`, in a separate process; wait until it is ready."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", RUN, str(home), str(instance.port(home, "gateway"))),
         *argv("good"),
@@ -69,7 +69,7 @@ async def up(
 
 @pytest.fixture
 async def keys_only() -> AsyncGenerator[int]:
-    """The port of a web server that has /keys, and nothing else."""
+    """The port of a web server that has only /keys."""
 
     async def keys(_: web.Request) -> web.Response:
         return web.json_response({"keys": []})
@@ -84,7 +84,7 @@ async def keys_only() -> AsyncGenerator[int]:
 
 
 async def cartwheel_says(command: str, environment: Mapping[str, str]) -> str:
-    """Run a command that fails; return what it writes."""
+    """Run a command that fails; return its output."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cartwheel.cli", command),
         env=environment,
@@ -101,7 +101,7 @@ async def _until_known(home: Path) -> None:
         await asyncio.sleep(0.05)
 
 
-async def test_processes_are_told_what_was_given_and_what_was_chosen(
+async def test_processes_get_the_given_and_the_chosen_settings(
     tmp_path: Path, given: Mapping[str, str], process: Make
 ) -> None:
     async with running(tmp_path, given=given, processes=(process("telling"),), setup=()) as system:
@@ -117,7 +117,7 @@ async def test_processes_are_told_what_was_given_and_what_was_chosen(
     ("host", "reached"),
     [("::1", "[::1]"), ("::", "[::1]"), ("0.0.0.0", "127.0.0.1"), ("127.0.0.2", "127.0.0.2")],  # noqa: S104 as typed
 )
-async def test_what_listens_at_a_given_host_is_reached_there(
+async def test_processes_at_a_given_host_are_reached_there(
     tmp_path: Path, given: Mapping[str, str], host: str, reached: str
 ) -> None:
     async with running(tmp_path, given={**given, "HOST": host}, processes=(), setup=()) as system:
@@ -140,7 +140,7 @@ async def test_the_app_clients_secret_reaches_the_gateway(
     assert told.items() >= secret.items()
 
 
-async def test_a_second_terminal_finds_the_running_instance_and_only_that(
+async def test_another_terminal_finds_only_a_running_instance(
     tmp_path: Path, given: Mapping[str, str]
 ) -> None:
     async with running(tmp_path, given=given, processes=(), setup=()) as system:
@@ -149,7 +149,7 @@ async def test_a_second_terminal_finds_the_running_instance_and_only_that(
     assert instance.environment(tmp_path) == {}
 
 
-async def test_an_older_folder_that_others_could_read_is_closed_to_them(
+async def test_an_older_folder_that_others_could_read_is_made_private(
     tmp_path: Path, given: Mapping[str, str], process: Make
 ) -> None:
     home = tmp_path / "older"
@@ -166,7 +166,7 @@ async def test_an_older_folder_that_others_could_read_is_closed_to_them(
     assert (keys / "pool.pem").read_text() == "secret"
 
 
-async def test_a_new_folder_is_its_owners_only_whatever_the_umask(
+async def test_a_new_folder_is_private_whatever_the_umask(
     tmp_path: Path, given: Mapping[str, str], process: Make
 ) -> None:
     usual = os.umask(0)
@@ -189,7 +189,7 @@ async def test_a_second_run_of_the_same_instance_is_refused(
                 pass
 
 
-async def test_a_taken_port_is_reported_with_its_holder_before_anything_starts(
+async def test_a_taken_port_is_reported_with_its_process_before_anything_starts(
     tmp_path: Path, given: Mapping[str, str], process: Make
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
@@ -215,7 +215,7 @@ async def test_a_taken_port_is_reported_with_its_holder_before_anything_starts(
         ("SIMULATOR_URL", "http://no-such-host.invalid:8900", "host has no known address"),
     ],
 )
-async def test_a_given_server_of_no_use_stops_the_start_before_anything_is_started(
+async def test_an_unusable_server_is_reported_before_anything_is_started(
     tmp_path: Path, keys_only: int, variable: str, value: str, said: str
 ) -> None:
     url = value.format(free=ports.find_free(), http=keys_only)
@@ -244,7 +244,7 @@ async def test_a_given_server_of_no_use_stops_the_start_before_anything_is_start
         *("DRAIN_SECONDS", "HEALTH_PORT"),
     ],
 )
-async def test_what_is_given_malformed_stops_the_start_before_anything_is_started(
+async def test_a_malformed_setting_is_reported_before_anything_is_started(
     tmp_path: Path, given: Mapping[str, str], variable: str
 ) -> None:
     with pytest.raises(BadSettings, match=f"^{variable} is malformed: expected [^`]+$"):
@@ -255,7 +255,7 @@ async def test_what_is_given_malformed_stops_the_start_before_anything_is_starte
 
 
 @pytest.mark.parametrize("command", ["up", "setup"])
-async def test_a_command_says_in_a_line_which_setting_is_wrong_and_details_when_asked(
+async def test_a_command_names_the_wrong_setting_in_a_line_and_shows_details_on_request(
     tmp_path: Path, command: str
 ) -> None:
     free = ports.find_free()
@@ -285,7 +285,7 @@ async def test_a_command_says_in_a_line_which_setting_is_wrong_and_details_when_
     assert "Traceback" not in plain + detailed
 
 
-async def test_one_process_that_cannot_start_takes_the_others_down(
+async def test_if_one_process_cannot_start_all_are_stopped(
     tmp_path: Path, given: Mapping[str, str], process: Make
 ) -> None:
     with pytest.raises(CannotStart, match="failing"):
@@ -312,7 +312,7 @@ async def test_one_process_that_cannot_start_takes_the_others_down(
         ),
     ],
 )
-async def test_half_an_aws_account_is_refused(
+async def test_incomplete_aws_settings_are_refused(
     tmp_path: Path, given: Mapping[str, str], half: Mapping[str, str], missing: str
 ) -> None:
     half = {**given, **half}
@@ -322,7 +322,7 @@ async def test_half_an_aws_account_is_refused(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_a_signal_stops_everything_without_complaint(
+async def test_a_signal_stops_everything_without_an_error(
     tmp_path: Path, given: Mapping[str, str], argv: Any, number: signal.Signals
 ) -> None:
     async with up(tmp_path, given, argv) as process:
@@ -331,13 +331,13 @@ async def test_a_signal_stops_everything_without_complaint(
         output, _ = await process.communicate()
 
     assert process.returncode == 0
-    assert time.monotonic() - started < 8  # when what does not end is killed
+    assert time.monotonic() - started < 8  # the time after which processes are killed
     assert b"Traceback" not in output
     assert b"stopped" in output
     assert leftovers.find(tmp_path) == []
 
 
-async def test_what_a_killed_run_left_behind_is_ended_by_the_next(
+async def test_processes_left_by_a_killed_run_are_ended_by_the_next(
     tmp_path: Path, given: Mapping[str, str], argv: Any
 ) -> None:
     async with up(tmp_path, given, argv) as process:

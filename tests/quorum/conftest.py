@@ -1,4 +1,4 @@
-"""A cluster of three RabbitMQ nodes, and shops of the tests' own on it."""
+"""A cluster of three RabbitMQ nodes, with shops of the tests' own."""
 
 import secrets
 from collections.abc import AsyncGenerator
@@ -16,10 +16,9 @@ from .nodes import NAMES, Nodes, nodes
 
 
 class Shop(msgspec.Struct, frozen=True):
-    """A virtual host on the cluster, and databases: what `cartwheel setup` sets up.
+    """A virtual host on the cluster, and databases, for `cartwheel setup`.
 
-    `environment` leads there by the node `one` alone, and neither by the management API nor by
-    RabbitMQ's tools.
+    `environment` names only the node `one`, and neither the management API nor RabbitMQ's tools.
     """
 
     home: Path
@@ -28,7 +27,7 @@ class Shop(msgspec.Struct, frozen=True):
     environment: dict[str, str]
 
     async def setup(self, *arguments: str, **given: str) -> Ran:
-        """Type `cartwheel setup` where the environment is the shop's and what is `given`."""
+        """Run `cartwheel setup` with the shop's environment, updated with `given`."""
         return await cartwheel_in(
             self.home, "setup", *arguments, environment={**self.environment, **given}
         )
@@ -36,7 +35,7 @@ class Shop(msgspec.Struct, frozen=True):
 
 @pytest.fixture(scope="session")
 async def brokers(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Nodes]:
-    """The nodes, of which `one` runs."""
+    """The nodes. `one` is running."""
     async with nodes(tmp_path_factory.mktemp("nodes")) as made:
         await made.start("one")
         yield made
@@ -46,7 +45,7 @@ async def brokers(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[No
 async def lone_shop(
     brokers: Nodes, system: System, client: Client, tmp_path: Path
 ) -> AsyncGenerator[Shop]:
-    """A shop that is not set up, on as many nodes as there are."""
+    """A shop that is not set up, on the running nodes."""
     vhost = f"shop-{secrets.token_hex(3)}"
     await brokers.http("PUT", f"vhosts/{vhost}")
     yield Shop(
@@ -67,7 +66,7 @@ async def lone_shop(
 
 @pytest.fixture
 async def shop(lone_shop: Shop) -> Shop:
-    """A shop on three nodes, whose queues have nothing but a member on `one`."""
+    """A shop on three nodes, whose queues have members only on `one`."""
     await lone_shop.brokers.start(*NAMES)
     ran = await lone_shop.setup()
     assert ran.status == 0, ran.errors

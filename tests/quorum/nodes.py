@@ -36,13 +36,13 @@ cluster_formation.peer_discovery_backend = classic_config
 """
 
 _ADVANCED = "[{rabbit, [{quorum_cluster_size, 1}]}].\n"
-"""Members that a new queue gets: one, as on a node that is alone."""
+"""A new queue gets one member, as on a single node."""
 
 _GUEST = aiohttp.encode_basic_auth("guest", "guest")
 
 
 class Nodes:
-    """Made by `nodes`; every method names a node as `NAMES` does."""
+    """The nodes, made by `nodes`. Methods take the names in `NAMES`."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
@@ -71,7 +71,7 @@ class Nodes:
         }
 
     def node(self, name: str) -> str:
-        """Return what RabbitMQ calls it."""
+        """Return RabbitMQ's name of the node."""
         return f"{name}-{self.token}@localhost"
 
     def url(self, *names: str, vhost: str = "%2F") -> str:
@@ -83,12 +83,12 @@ class Nodes:
         return f"http://{who}@127.0.0.1:{self._http[name]}"
 
     def tools(self, name: str) -> dict[str, str]:
-        """Return the environment in which RabbitMQ's tools reach a node."""
+        """Return the environment with which RabbitMQ's tools reach a node."""
         reached = rabbitmq.environment(self._home, self._nodes[name])
         return {**reached, "PATH": f"{TOOLS}:{os.environ['PATH']}"}
 
     async def start(self, *names: str) -> None:
-        """Start those nodes that do not run; return when they are the cluster's."""
+        """Start the nodes that are down; return when they have joined the cluster."""
         await asyncio.gather(*(self._start(name) for name in names))
 
     async def _start(self, name: str) -> None:
@@ -101,11 +101,11 @@ class Nodes:
             await self._supervisor.run(self._command(name))
 
     async def kill(self, name: str) -> None:
-        """Kill -9 the node; it stays down until `start`."""
+        """Kill -9 the node. It stays down until `start`."""
         await self._supervisor.kill_for_good(name)
 
     async def forget(self, name: str, *, by: str = "one") -> None:
-        """Have the cluster forget a node that is down, and delete all that it held."""
+        """Make the cluster forget a node that is down, and delete the node's data."""
         await self.run(by, "rabbitmqctl", "forget_cluster_node", self.node(name))
         self.wipe(name)
 
@@ -113,7 +113,7 @@ class Nodes:
         shutil.rmtree(self._home / name / "data")
 
     async def run(self, name: str, *command: str) -> str:
-        """Run one of RabbitMQ's tools on a node; return what it prints."""
+        """Run one of RabbitMQ's tools on a node; return its output."""
         process = await asyncio.create_subprocess_exec(
             *command,
             env=self.tools(name),
@@ -126,7 +126,7 @@ class Nodes:
         return output.decode()
 
     async def http(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Ask the management API of the first node."""
+        """Send a request to the management API of the first node."""
         async with (
             aiohttp.ClientSession(headers={"Authorization": _GUEST}) as session,
             session.request(
@@ -138,13 +138,13 @@ class Nodes:
             return await response.json() if text else None
 
     async def members(self, vhost: str) -> dict[str, list[str]]:
-        """Return who the members of each queue are, and that all of them answer."""
+        """Return the members of each queue, after checking that all answer."""
         found = await self._queues(vhost)
         assert all(sorted(queue["online"]) == sorted(queue["members"]) for queue in found), found
         return {queue["name"]: sorted(self._ours(*queue["members"])) for queue in found}
 
     async def leaders(self, vhost: str) -> list[int]:
-        """Return how many queues each leader has, the most first."""
+        """Return the number of queues of each leader, the largest first."""
         leaders = [queue["leader"] for queue in await self._queues(vhost)]
         return sorted((leaders.count(leader) for leader in {*leaders}), reverse=True)
 
@@ -170,5 +170,5 @@ async def nodes(home: Path) -> AsyncGenerator[Nodes]:
         try:
             yield brokers
         finally:
-            for name in supervisor.names:  # what they hold is of no use any more
+            for name in supervisor.names:  # their data is no longer needed
                 await brokers.kill(name)

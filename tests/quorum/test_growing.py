@@ -1,5 +1,7 @@
-"""`cartwheel setup` on a cluster of three real nodes: by the management API, by RabbitMQ's tools,
-or by hand."""
+"""`cartwheel setup` on a cluster of three real nodes.
+
+It uses the management API or RabbitMQ's tools, or prints the commands to run by hand.
+"""
 
 import asyncio
 from urllib.parse import urlsplit
@@ -21,12 +23,12 @@ EVENTS, RETRY = "events.orders", "retry.orders.5s"
 
 
 def by_tools(shop: Shop) -> dict[str, str]:
-    """Return the environment in which RabbitMQ's tools do all."""
+    """Return the environment in which RabbitMQ's tools do everything."""
     return shop.brokers.tools("one")
 
 
 def by_both(shop: Shop) -> dict[str, str]:
-    """Return the environment in which the API looks, and the tools do what it cannot do."""
+    """Return the environment in which the API reads, and the tools do what it cannot do."""
     return by_tools(shop) | by_api(shop)
 
 
@@ -35,7 +37,7 @@ def by_api(shop: Shop) -> dict[str, str]:
 
 
 async def assert_received(got: list[bytes], sent: int) -> None:
-    """Each at least once: that is what is promised."""
+    """Check that each message arrived at least once, which is the promise."""
     assert {*got} == {b"%d" % number for number in range(sent)}
 
 
@@ -46,7 +48,7 @@ async def assert_grown(shop: Shop) -> None:
     assert (await shop.brokers.leaders(shop.vhost))[0] <= 7
 
 
-async def test_a_single_node_is_passed_over_in_silence(lone_shop: Shop) -> None:
+async def test_a_single_node_needs_no_output(lone_shop: Shop) -> None:
     ran = await lone_shop.setup(**by_api(lone_shop))
 
     assert ran.status == 0, ran.errors
@@ -56,7 +58,9 @@ async def test_a_single_node_is_passed_over_in_silence(lone_shop: Shop) -> None:
     ]  # fmt: skip
 
 
-async def test_what_was_declared_on_a_lone_node_is_grown_and_spread(lone_shop: Shop) -> None:
+async def test_queues_declared_on_a_single_node_get_members_and_leaders_are_spread(
+    lone_shop: Shop,
+) -> None:
     shop = lone_shop
     await shop.setup()
     await shop.brokers.start(*NAMES)
@@ -74,7 +78,7 @@ async def test_what_was_declared_on_a_lone_node_is_grown_and_spread(lone_shop: S
 
 
 @long_form
-async def test_by_hand_it_takes_the_commands_that_are_printed(shop: Shop) -> None:
+async def test_the_printed_commands_do_the_same_by_hand(shop: Shop) -> None:
     told = await shop.setup(**by_api(shop))
     commands = [line.strip() for line in told.output.splitlines() if line.startswith("    ")]
     for command in commands:
@@ -85,7 +89,7 @@ async def test_by_hand_it_takes_the_commands_that_are_printed(shop: Shop) -> Non
     assert told.status == 0, told.errors
     assert "cannot do this with its management API; rabbitmq-queues is not on PATH" in told.output
     assert [command.split()[:2] for command in commands] == 2 * [["rabbitmq-queues", "grow"]]
-    # The API spreads the leaders by itself, once there are members to lead.
+    # The API spreads the leaders itself, when there are members.
     assert "spread the leaders" in then.output
     assert "!" not in then.output
     await assert_grown(shop)
@@ -93,7 +97,9 @@ async def test_by_hand_it_takes_the_commands_that_are_printed(shop: Shop) -> Non
     assert f"{QUEUES} quorum queues with 3 members" in again.output
 
 
-async def test_where_nothing_can_look_the_commands_to_look_are_printed(shop: Shop) -> None:
+async def test_if_the_cluster_cannot_be_read_the_commands_to_read_it_are_printed(
+    shop: Shop,
+) -> None:
     ran = await shop.setup(RABBITMQ_NODENAME=shop.brokers.node("one"))
 
     assert ran.status == 0, ran.errors
@@ -155,7 +161,7 @@ async def test_members_of_a_forgotten_node_are_dropped(shop: Shop) -> None:
     await shop.setup(**by_both(shop))
 
     await brokers.kill("three")
-    # As if the queues had had no majority then: nobody dropped the members.
+    # As if the queues had had no majority at that time, so that the members were not removed.
     forget = f"ok = rabbit_mnesia:forget_cluster_node('{brokers.node('three')}', false)."
     await brokers.run("one", "rabbitmqctl", "eval", forget)
     brokers.wipe("three")
@@ -182,7 +188,7 @@ async def test_a_changed_argument_is_one_sentence(lone_shop: Shop) -> None:
     assert "delete it, and run `cartwheel setup` again" in sentence
 
 
-async def test_a_dry_run_tells_what_is_missing_and_makes_none_of_it(lone_shop: Shop) -> None:
+async def test_a_dry_run_lists_what_is_missing_and_creates_nothing(lone_shop: Shop) -> None:
     first = await lone_shop.setup("--dry-run", **by_api(lone_shop))
     made = await lone_shop.brokers.http("GET", f"queues/{lone_shop.vhost}")
     await lone_shop.setup()
@@ -218,7 +224,7 @@ async def test_a_dry_run_tells_what_is_missing_and_makes_none_of_it(lone_shop: S
         ("http://guest:s3cret@{gateway}", "which answers 404"),
     ],
 )
-async def test_a_management_url_of_no_use_is_one_sentence(
+async def test_an_unusable_management_url_is_one_sentence(
     lone_shop: Shop, system: System, url: str, sentence: str
 ) -> None:
     api = lone_shop.brokers.management_url("one").rpartition("@")[2]
@@ -244,7 +250,7 @@ async def test_the_management_api_of_another_cluster_is_refused(
     assert "RABBITMQ_MANAGEMENT_URL points to the cluster tests-" in ran.errors
 
 
-async def test_the_next_management_url_is_taken_where_one_is_down(shop: Shop) -> None:
+async def test_the_next_management_url_is_used_if_one_is_down(shop: Shop) -> None:
     down = f"http://guest:guest@127.0.0.1:{ports.find_free()}"
     ran = await shop.setup(
         "--dry-run", RABBITMQ_MANAGEMENT_URL=f"{down},{shop.brokers.management_url('two')}"
