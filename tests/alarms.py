@@ -1,4 +1,4 @@
-"""RabbitMQ made difficult: out of memory, impatient with slow consumers, or with deadly events."""
+"""Makes RabbitMQ run out of memory, time out consumers, or dead-letter redelivered events."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ _UNTIL_ALARMED = """
 
 @asynccontextmanager
 async def rabbitmq_full(supervisor: Supervisor) -> AsyncGenerator[None]:
-    """For as long as this is open, RabbitMQ accepts nothing."""
+    """Make RabbitMQ accept no messages for as long as the body runs."""
     await _watermark(supervisor, "absolute", "1")
     await _control(supervisor, "eval", _UNTIL_ALARMED)
     try:
@@ -29,7 +29,7 @@ async def rabbitmq_full(supervisor: Supervisor) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def consumer_timeout(supervisor: Supervisor, *, seconds: int) -> AsyncGenerator[None]:
-    """Channels opened meanwhile are closed when a delivery is not acknowledged for so long."""
+    """Make RabbitMQ close new channels whose deliveries stay unacknowledged for `seconds`."""
     await _set(supervisor, consumer_timeout=seconds * 1000, channel_tick_interval=500)
     try:
         yield
@@ -39,7 +39,7 @@ async def consumer_timeout(supervisor: Supervisor, *, seconds: int) -> AsyncGene
 
 @asynccontextmanager
 async def delivery_limit(supervisor: Supervisor, queue: str, limit: int) -> AsyncGenerator[None]:
-    """For as long as this is open, `queue` dead-letters what comes back more than `limit` times."""
+    """While the body runs, `queue` dead-letters messages returned more than `limit` times."""
     definition = json.dumps({"delivery-limit": limit})
     pattern = f"^{queue.replace('.', '[.]')}$"
     await _control(supervisor, "set_policy", queue, pattern, definition, "--apply-to", "queues")

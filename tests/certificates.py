@@ -1,4 +1,4 @@
-"""Certificates for this machine, from an authority that nobody knows."""
+"""Certificates for this machine, from an unknown authority."""
 
 import ipaddress
 from datetime import UTC, datetime, timedelta
@@ -17,8 +17,10 @@ _NAMES = [
 
 
 def make_certificates(authority: Path, chain: Path) -> None:
-    """Write the file to trust the authority by, and the one to serve with; a client may prove by
-    it, too, who it is."""
+    """Write the authority's certificate, and the chain and key of a server.
+
+    A client may use the latter, too.
+    """
     key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     root = (
         _certificate("Company", "Company", key)

@@ -1,4 +1,4 @@
-"""What tests share: one whole running system on the real parts, started when first needed."""
+"""Shared fixtures: one running system with real dependencies, started when first needed."""
 
 import secrets
 from collections.abc import AsyncGenerator
@@ -51,7 +51,7 @@ async def client(system: System) -> AsyncGenerator[Client]:
 
 @pytest.fixture
 async def database(client: Client) -> AsyncGenerator[Database]:
-    """An empty database of the test's own, with a service's guarantees."""
+    """An empty database for one test, with the guarantees of a service's database."""
     name = f"test_{secrets.token_hex(6)}"
     yield mongodb.database(client, name)
     await client.drop_database(name)

@@ -1,7 +1,7 @@
-"""Counts what the processes do for a piece of work, as a proxy on each way between them sees it.
+"""Counts the steps that processes take for a piece of work, with proxies between them.
 
-A count is exact where a time is not: no busy machine makes one command more of one. Seen on the
-wire it is true of every client library, and no process has to know that it is counted.
+Unlike times, counts are exact: a busy machine does not add a command. Counting on the wire works
+for every client library, and the processes do not notice it.
 """
 
 from collections import Counter, deque
@@ -29,7 +29,7 @@ MONGODB, TRANSACTIONS, PUBLISHES, DELIVERIES, ACKS, HTTP = (
 """What is counted."""
 
 Counts = Mapping[str, Mapping[str, int]]
-"""By name of the step and by process: `counts["insert"]["orders"]`."""
+"""Numbers by step and by process: `counts["insert"]["orders"]`."""
 
 _OP_MSG = 2013
 _METHOD_FRAME, _HEADER_FRAME, _BASIC = 1, 2, 60
@@ -38,11 +38,11 @@ _SETTLES = {80: "ack", 120: "nack", 90: "reject"}
 _PINGS = frozenset({wire.PING, wire.PONG_TYPE})
 _ANSWER = "an answer"
 _CONNECTION = frozenset({"hello", "ismaster", "ping", "endSessions"})
-"""Commands that a driver sends for its connections' sake."""
+"""Commands with which a driver maintains its connections."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """`what` tells it from others of its name, for whoever looks for the one that is too many."""
+    """A step. `what` distinguishes it from others with its name, to help find a surplus one."""
 
     process: str
     name: str
@@ -51,8 +51,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Steps:
-    """The steps that the processes take. What comes by the clock, whether or not there is work, is
-    left out: looking for what is due or left behind, leases, heartbeats, pings, monitoring."""
+    """The steps that the processes take.
+
+    Periodic steps are left out: jobs, sweeps, leases, heartbeats, pings, monitoring.
+    """
 
     def __init__(self) -> None:
         self._seen: list[Step] = []
@@ -111,7 +113,7 @@ class Steps:
         return lambda: (_pieces(_mongodb_size, read), _nobody)
 
     def of_rabbitmq(self, process: str) -> Watch:
-        """Count what `process` publishes and acknowledges, and what is delivered to it."""
+        """Count the messages that `process` publishes, acknowledges and receives."""
 
         def note(name: str, kind: str, what: str = "") -> None:
             self._note(Step(process=process, name=name, kinds=(kind,), what=what))
@@ -140,12 +142,14 @@ class Steps:
 
 
 def _nobody(_: bytes) -> None:
-    """Listen to nothing."""
+    """Ignore the data."""
 
 
 def _pieces(size: Callable[[bytearray], int | None], read: Callable[[bytes], None]) -> Listener:
-    """Return what puts messages together again, of which `size` tells the length from their
-    beginning, or None while too little of it is there."""
+    """Return a listener that reassembles messages and passes them to `read`.
+
+    `size` returns a message's length from its beginning, or None if too little has arrived.
+    """
     buffer = bytearray()
 
     def listen(data: bytes) -> None:
@@ -163,8 +167,8 @@ def _mongodb_size(buffer: bytearray) -> int | None:
 
 
 def _command(message: bytes) -> dict[str, Any] | None:
-    """Return the command in an OP_MSG, without the documents that go with it; None for others,
-    which only make connections.
+    """Return the command in an OP_MSG without its document sequences; None for other messages,
+    which only set up connections.
 
     Source: https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/
     """
@@ -187,7 +191,7 @@ def _by_the_clock(command: dict[str, Any]) -> bool:
 
 
 def _amqp_size(buffer: bytearray) -> int | None:
-    """Frames are type, channel, size, payload, end. The client's first eight bytes are none.
+    """Return a frame's size: type, channel, size, payload, end. The first eight bytes are no frame.
 
     Source: https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf, 2.3.5
     """
@@ -197,14 +201,14 @@ def _amqp_size(buffer: bytearray) -> int | None:
 
 
 def _basic_method(frame: bytes) -> int | None:
-    """Return the number of a method of class `basic`, None of anything else."""
+    """Return the number of a method of class `basic`; None for anything else."""
     if frame[0] != _METHOD_FRAME or int.from_bytes(frame[7:9], "big") != _BASIC:
         return None
     return int.from_bytes(frame[9:11], "big")
 
 
 def _routing_key(publish: bytes) -> str:
-    """Return it without what RabbitMQ has added to that of an answer."""
+    """Return the routing key, without RabbitMQ's suffix in the key of an answer."""
     exchange = 13
     key = exchange + 1 + publish[exchange]
     name = publish[key + 1 : key + 1 + publish[key]].decode()
@@ -212,7 +216,7 @@ def _routing_key(publish: bytes) -> str:
 
 
 class _Messages:
-    """Tells `note` of the messages of one connection, but not of pings and their answers."""
+    """Reports the messages of one connection to `note`, except pings and their answers."""
 
     def __init__(self, note: Callable[..., None]) -> None:
         self._note = note
@@ -258,7 +262,7 @@ def _is_ping(header: bytes) -> bool:
 
 
 class _Exchanges:
-    """Tells `note` of each HTTP request by method and path, once its answer is there."""
+    """Reports each answered HTTP request to `note`, by method and path."""
 
     def __init__(self, note: Callable[[str], None]) -> None:
         self._note = note

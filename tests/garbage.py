@@ -1,5 +1,4 @@
-"""What only the garbage collector finds: a collection stops everybody, so it should have little to
-do."""
+"""Checks for reference cycles: a garbage collection stops everything, so it should find little."""
 
 import gc
 from collections.abc import Generator
@@ -8,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def fewer_cycles_than(most: int) -> Generator[None]:
-    """Check that the body leaves fewer than `most` objects that only the collector finds."""
+    """Check that the body leaves fewer than `most` objects in reference cycles."""
     gc.collect()
     gc.disable()
     try:

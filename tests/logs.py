@@ -1,4 +1,4 @@
-"""Seeing what is logged."""
+"""Captures log events."""
 
 import logging
 
@@ -9,7 +9,7 @@ from structlog.typing import EventDict
 
 
 def logged_by(monkeypatch: pytest.MonkeyPatch, *modules: str) -> list[EventDict]:
-    """Return what these modules of the package log from now on, whatever the tests' own level."""
+    """Return a list of the events that these modules log from now on, at any level."""
     capture = LogCapture()
     log = structlog.wrap_logger(
         None,

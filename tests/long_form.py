@@ -1,4 +1,4 @@
-"""Tests that take long run with LONG=1 only."""
+"""Marks long tests, which run only with LONG=1."""
 
 import os
 

@@ -1,10 +1,10 @@
-"""What the machine's other users could read or change."""
+"""Finds files that the machine's other users could read or change."""
 
 from pathlib import Path
 
 
 def open_to_others(home: Path) -> list[str]:
-    """Return `home` and all in it that group or others may do anything with, and how."""
+    """Return the files in `home`, and `home` itself, with permissions for group or others."""
     return [
         f"{path}: {mode & 0o777:o}"
         for path in (home, *home.rglob("*"))

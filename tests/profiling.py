@@ -1,4 +1,4 @@
-"""Seeing how much MongoDB reads for what it is asked."""
+"""Measures how many documents MongoDB reads for a query."""
 
 import contextlib
 from collections.abc import AsyncGenerator
@@ -8,7 +8,7 @@ from cartwheel.kernel.mongodb import Database
 
 @contextlib.asynccontextmanager
 async def documents_examined(database: Database, collection: str) -> AsyncGenerator[list[int]]:
-    """Yield a list that holds, at the end, how many documents each query made meanwhile read."""
+    """Yield a list that, at the end, has the number of documents that each query has read."""
     examined: list[int] = []
     plain = database.client[database.name]
     await plain.command("profile", 2)

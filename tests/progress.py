@@ -1,8 +1,7 @@
-"""Says what the tests are at whenever pytest has been silent for two seconds, and what is started.
+"""Shows the current test when pytest has been silent for two seconds, and what is being started.
 
-With xdist it is the controller that says so, as the workers tell it which tests they begin; what a
-worker starts, it says itself. Both write past pytest's capture, on copies of the streams that were
-there before it.
+With xdist, the controller shows the tests, because the workers tell it which tests they start. Each
+worker shows what it starts. Both bypass pytest's capture with copies of the original streams.
 """
 
 import os
@@ -16,7 +15,7 @@ from cartwheel.local.console import PATIENCE_SECONDS, Console
 
 
 class Progress:
-    """A plugin; `out` is the terminal's or the log's file descriptor, which it closes."""
+    """The plugin. It closes `out`, the file descriptor of the terminal or the log."""
 
     def __init__(self, out: int, *, patience: float = PATIENCE_SECONDS) -> None:
         self._out = out
@@ -84,14 +83,14 @@ class Progress:
 
 
 class Lines(Console):
-    """A console without a ticker: that something goes on, `Progress` says."""
+    """A console without a ticker, because `Progress` shows the progress."""
 
     def _tick_in_background(self) -> None:
         pass
 
 
 def configure(config: pytest.Config) -> Console:
-    """Register the plugin, but in a worker of xdist; return what says what is started there."""
+    """Register the plugin, except in an xdist worker; return the console for messages."""
     worker = getattr(config, "workerinput", None)
     if worker is None:
         config.pluginmanager.register(Progress(os.dup(1)))

@@ -1,6 +1,6 @@
-"""A TCP proxy that can cut, freeze and watch what goes through it.
+"""A TCP proxy that can cut, freeze and watch its connections.
 
-It stands for a bad network, and sees what one process says to another.
+It simulates a bad network, and sees what one process sends to another.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ Listener = Callable[[bytes], None]
 """Gets the bytes of one direction of one connection, in pieces of any size."""
 
 Watch = Callable[[], tuple[Listener, Listener]]
-"""Returns, for a new connection, who listens to what goes there, and to what comes back."""
+"""Returns, for a new connection, the listeners for the sent and for the received data."""
 
 
 def _nobody() -> tuple[Listener, Listener]:
@@ -34,34 +34,34 @@ class Proxy:
 
     @property
     def connections(self) -> int:
-        """How many go through it."""
+        """Return the number of open connections."""
         return len(self._writers) // 2
 
     def cut(self) -> None:
-        """Reset every connection; new ones are let through."""
+        """Reset every connection. New ones are accepted."""
         for writer in list(self._writers):
             writer.transport.abort()
 
     def refuse(self, refusing: bool = True) -> None:
-        """Cut, and let nobody connect until told otherwise."""
+        """Cut, and refuse connections until called with False."""
         self._refusing = refusing
         if refusing:
             self.cut()
 
     def freeze(self) -> None:
-        """Keep connections open and pass nothing on."""
+        """Keep connections open, but forward nothing."""
         self._flowing.clear()
 
     def lose_answers(self) -> None:
-        """Let through what is sent there, and nothing that comes back."""
+        """Forward the sent data, but lose the answers."""
         self._losing_answers = True
 
     def lose_what_is_sent(self) -> None:
-        """Let through what comes back, and nothing that is sent there."""
+        """Forward the answers, but lose the sent data."""
         self._losing_what_is_sent = True
 
     def thaw(self) -> None:
-        """Pass everything on again. A connection that has lost something is of no use: cut it."""
+        """Forward everything again. A connection that has lost data is unusable, so cut it."""
         self._losing_answers = self._losing_what_is_sent = False
         self._flowing.set()
 
@@ -71,7 +71,7 @@ class Proxy:
             return
         try:
             far_reader, far_writer = await asyncio.open_connection(*self._target)
-        except OSError:  # nobody is there: so it looks from this side, too
+        except OSError:  # the server is down: close this side, too
             writer.transport.abort()
             return
         self._writers |= {writer, far_writer}
@@ -105,11 +105,11 @@ class Proxy:
 async def proxy_to(
     url: str, watch: Watch = _nobody, *, tls: ssl.SSLContext | None = None
 ) -> AsyncGenerator[tuple[Proxy, str]]:
-    """Yield a proxy to where `url` leads, and the URL that leads through it.
+    """Yield a proxy to the server in `url`, and a URL that goes through the proxy.
 
-    With `tls`, clients speak TLS to it.
+    With `tls`, clients use TLS to the proxy.
 
-    A replica set's URI loses the set, whose members name addresses past the proxy.
+    The set is removed from a replica set's URI, because its members have addresses past the proxy.
     """
     parts = urlsplit(url)
     proxy = Proxy(parts.hostname or "127.0.0.1", parts.port or 5672, watch)

@@ -3,7 +3,7 @@
 async with replica_set(home) as members:
     async with running(elsewhere, given={"MONGODB_URI": members.uri}) as system:
         old = await members.primary()
-        await members.kill(old)              # kill -9: stays down until
+        await members.kill(old)              # kill -9: it stays down until the next line
         await members.start(old)
         await members.healthy()
 """
@@ -27,7 +27,7 @@ NAMES = ("mongod-1", "mongod-2", "mongod-3")
 
 
 class ReplicaSet:
-    """Made by `replica_set`; `uri` names all members."""
+    """A replica set, made by `replica_set`. `uri` names all members."""
 
     def __init__(self, supervisor: Supervisor, ports: Mapping[str, int]) -> None:
         self._supervisor = supervisor
@@ -36,11 +36,11 @@ class ReplicaSet:
         self.uri = mongod.uri(*self.addresses)
 
     async def kill(self, *names: str) -> None:
-        """Kill -9 the members; they stay down until `start`."""
+        """Kill -9 the members. They stay down until `start`."""
         await asyncio.gather(*map(self._supervisor.kill_for_good, names))
 
     async def stop(self, *names: str) -> None:
-        """End the members by SIGTERM; they stay down until `start`."""
+        """End the members with SIGTERM. They stay down until `start`."""
         await self._supervisor.stop(*names)
 
     async def start(self, *names: str) -> None:
@@ -48,7 +48,7 @@ class ReplicaSet:
         await asyncio.gather(*(self._supervisor.start(name) for name in names))
 
     def freeze(self, *names: str) -> None:
-        """Stop the members by SIGSTOP: their connections stay open and nothing is answered."""
+        """Freeze the members with SIGSTOP: connections stay open, but nothing is answered."""
         for name in names:
             with suppress(ProcessLookupError):
                 self._supervisor.freeze(name)
@@ -59,14 +59,14 @@ class ReplicaSet:
                 self._supervisor.thaw(name)
 
     async def step_down(self, *, seconds: int = 10) -> None:
-        """Have the primary give way to another; it stands for no election for `seconds`."""
+        """Make the primary step down. It cannot be elected again for `seconds`."""
         async with self.client(await self.primary()) as client:
             await client.admin.command(
                 "replSetStepDown", seconds, secondaryCatchUpPeriodSecs=seconds - 1
             )
 
     async def primary(self, *, within: float = 30.0) -> str:
-        """Return the name of the member that takes writes, once there is exactly one."""
+        """Return the name of the member that accepts writes, when there is exactly one."""
 
         async def look() -> str:
             found = [name for name, state in (await self.states()).items() if state == "PRIMARY"]
@@ -76,12 +76,12 @@ class ReplicaSet:
         return await eventually(look, within=within)
 
     async def secondaries(self, *, within: float = 30.0) -> list[str]:
-        """Return the names of the others, once there is a primary."""
+        """Return the names of the secondaries, when there is a primary."""
         primary = await self.primary(within=within)
         return [name for name in NAMES if name != primary]
 
     async def last_in_chain(self) -> str:
-        """Return the name of a secondary that no other member copies from."""
+        """Return the name of a secondary that is no other member's sync source."""
         sources: set[str] = set()
         for name in NAMES:
             async with self.client(name) as client:
@@ -99,12 +99,12 @@ class ReplicaSet:
         await eventually(look, within=within)
 
     async def states(self) -> dict[str, str]:
-        """Return what each member says it is; DOWN where it does not answer."""
+        """Return each member's state; DOWN if it does not answer."""
         said = await members_of.states(self.addresses)
         return dict(zip(NAMES, said, strict=True))
 
     def client(self, name: str) -> AsyncMongoClient[members_of.Document]:
-        """Return a client of this member alone, for use in a `with`."""
+        """Return a client of this member only, for use in a `with`."""
         return members_of.client(self._addresses[name])
 
     @asynccontextmanager
@@ -127,7 +127,7 @@ class ReplicaSet:
 
     @asynccontextmanager
     async def copying_nothing(self, name: str) -> AsyncGenerator[None]:
-        """While the body runs, the secondary `name` votes, and copies nothing of the primary's."""
+        """While the body runs, the secondary `name` votes, but replicates nothing."""
         await self._set_fail_point(name, "stopReplProducer", "alwaysOn")
         try:
             yield
@@ -145,7 +145,7 @@ class ReplicaSet:
 
 @asynccontextmanager
 async def replica_set(home: Path) -> AsyncGenerator[ReplicaSet]:
-    """Yield a healthy replica set with its data in `home`; in the end it is killed."""
+    """Yield a healthy replica set with its data in `home`, and kill it at the end."""
     ports = _choose_ports(home)
     async with supervising(home, QUIET) as supervisor:
         members = ReplicaSet(supervisor, ports)

@@ -1,4 +1,4 @@
-"""A stand-in for Amazon SES that answers as the script says, where the emulator cannot."""
+"""A server in place of Amazon SES with scripted answers, for errors the emulator cannot produce."""
 
 import asyncio
 from collections import Counter
@@ -11,7 +11,7 @@ from aiohttp import web
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """An error of SES's, or silence for so many seconds and then a yes; or `body`, as it is."""
+    """An error of SES, or a success after so many seconds, or the given `body`."""
 
     status: int = 200
     code: str = ""
@@ -29,27 +29,27 @@ _OF_ONE_HOP = frozenset({"host", "content-length", "transfer-encoding", "connect
 
 
 class ScriptedSes:
-    """Takes mail, but for the addresses in `script`; `probe` is its answer about the account.
+    """Accepts mail, except to the addresses in `script`. `probe` is its answer about the account.
 
-    Given an emulator of SES, it passes on what the script takes.
+    If an emulator of SES is given, accepted mail is passed on to it.
     """
 
     def __init__(self, emulator: aiohttp.ClientSession | None = None) -> None:
         self._emulator = emulator
         self.script: dict[str, Answer] = {}
         self.mail = _YES
-        """The answer to mail that `script` does not name."""
+        """The answer to mail to other addresses than those in `script`."""
         self.probe = _YES
         self.probes = 0
         self.asked: Counter[str] = Counter()
-        """How often it was asked to send, by address."""
+        """The number of calls to send, by address."""
         self.taken: list[str] = []
-        """To whom it has sent, in order."""
+        """The recipients of sent mail, in order."""
         self.bodies: list[dict[str, object]] = []
         self.url = ""
 
     def recover(self) -> None:
-        """Take everything from now on."""
+        """Accept all mail from now on."""
         self.script = {}
         self.mail = self.probe = _YES
 
@@ -95,7 +95,7 @@ def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _told(request: web.Request, answer: Answer) -> web.Response | None:
-    """Return what to answer in place of a yes."""
+    """Return the answer, if it is not a success."""
     if answer.breaks_off and request.transport is not None:
         request.transport.abort()
     headers = {"x-amzn-ErrorType": answer.code} if answer.code else {}
@@ -108,7 +108,7 @@ def _told(request: web.Request, answer: Answer) -> web.Response | None:
 
 @asynccontextmanager
 async def scripted_ses(emulator: str | None = None) -> AsyncGenerator[ScriptedSes]:
-    """Yield an SES at its `url`; `emulator` is the URL of one that takes what it takes."""
+    """Yield an SES at its `url`. `emulator` is the URL of one that gets the accepted mail."""
     if emulator is None:
         async with _serving(ScriptedSes()) as ses:
             yield ses

@@ -1,4 +1,4 @@
-"""Signature Version 4 from AWS's side, written from AWS's page and not from botocore's source.
+"""The server side of Signature Version 4, written from AWS's documentation, not from botocore.
 
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -29,7 +29,7 @@ class Secret(NamedTuple):
 async def fault(
     request: web.Request, secrets: Mapping[str, Secret], *, region: str, service: str
 ) -> str | None:
-    """Return AWS's code for what is wrong with the signature, or None. `secrets` are by key id."""
+    """Return AWS's error code for the signature; None if it is valid. `secrets` are by key id."""
     found = _AUTHORIZATION.fullmatch(request.headers.get("Authorization", ""))
     if found is None:
         return "MissingAuthenticationTokenException"

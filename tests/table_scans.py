@@ -1,8 +1,8 @@
-"""Every query of the services uses an index, whatever the tests make them do.
+"""Every query of the services uses an index, in all tests.
 
-The tests' mongod refuses to look for something without an index (`notablescan`). It lets pass what
-has no predicate and reads all, and what a job is refused nobody hears of: both are looked for when
-all is over.
+The tests' mongod refuses queries without an index (`notablescan`). It permits queries without a
+predicate, which read everything, and a refused query of a job is only logged. So both are searched
+for at the end.
 """
 
 from collections.abc import AsyncGenerator, Generator
@@ -18,14 +18,14 @@ from cartwheel.local.up import System
 from cartwheel.services import SERVICES
 
 READ_ALL_ON_PURPOSE = ["cartwheel-tests", "cartwheel-verify"]
-"""Tests look at what they like; `cartwheel verify` walks through all that is stored, by `_id`."""
+"""Tests may read anything. `cartwheel verify` reads all documents, by `_id`."""
 
 _REFUSED = "No indexed plans available"
 
 
 @contextmanager
 def refusing_table_scans() -> Generator[None]:
-    """Have a mongod that is started while the body runs refuse them, also after a restart."""
+    """Make a mongod that starts in the body refuse table scans, also after a restart."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mongod, "PARAMETERS", (*mongod.PARAMETERS, "notablescan=true"))
         yield
@@ -33,7 +33,7 @@ def refusing_table_scans() -> Generator[None]:
 
 @asynccontextmanager
 async def verify_reads_all(system: System) -> AsyncGenerator[None]:
-    """Let table scans pass while the body runs, for `cartwheel verify`; they are still noted."""
+    """Permit table scans while the body runs, for `cartwheel verify`. They are still recorded."""
     async with _connected(system) as client:
         await client.admin.command("setParameter", 1, notablescan=False)
         try:
@@ -44,7 +44,7 @@ async def verify_reads_all(system: System) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def without_table_scans(system: System) -> AsyncGenerator[None]:
-    """Fail at the end if a process has read a whole collection meanwhile, or wanted to."""
+    """Fail at the end if a process has read a whole collection, or tried to."""
     noted = {
         "planSummary": {"$regex": "COLLSCAN"},
         "appName": {"$nin": READ_ALL_ON_PURPOSE},

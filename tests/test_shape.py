@@ -1,4 +1,4 @@
-"""Every service has the same shape: whoever knows one finds their way in all of them."""
+"""Every service has the same structure: who knows one knows all."""
 
 import tomllib
 from importlib import import_module
@@ -15,10 +15,10 @@ from cartwheel.services import SERVICES, outboxes
 SOURCE = Path(services.__file__).parent
 PYPROJECT = SOURCE.parents[1] / "pyproject.toml"
 FILES = {"app", "settings", "ports", "handlers", "domain", "mongo"}
-"""Of each service. `handlers` is a folder; `domain` and `mongo` are one where there are many."""
+"""The files of each service. `handlers` is a folder; `domain` and `mongo` may be folders."""
 
 OTHER_TECHNOLOGY = {"notifications": {"ses"}}
-"""Adapters beside `mongo`, named by their technology."""
+"""Adapters other than `mongo`, named by their technology."""
 
 every_service = pytest.mark.parametrize("name", SERVICES)
 

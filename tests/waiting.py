@@ -1,4 +1,4 @@
-"""Waiting for what follows by events."""
+"""Waits for the effects of events."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,12 +8,12 @@ Result = TypeVar("Result")
 
 
 async def eventually(check: Callable[[], Awaitable[Result]], *, within: float = 30.0) -> Result:
-    """Return what `check` returns once none of its assertions fails any more.
+    """Repeat `check` until no assertion in it fails; return its result.
 
-    `within` is for a busy machine; a shorter one only where the promise is a time.
+    The default of `within` suits a busy machine. Use a shorter one only to test a promised time.
 
     Raises:
-        AssertionError: the last one, after `within` seconds.
+        AssertionError: the last failure, after `within` seconds.
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + within

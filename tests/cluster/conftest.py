@@ -24,7 +24,7 @@ _SOMEBODY_ELSES_AWS = {
     "COGNITO_CLIENT_ID": "client",
     "SES_SENDER": "shop@example.com",
 }
-"""So that no emulator is started."""
+"""Settings of AWS, so that no emulator is started."""
 
 
 QUORUM: Arguments = {"x-queue-type": "quorum"}
@@ -34,7 +34,7 @@ KEPT = "kept"
 
 @pytest.fixture(scope="module")
 async def shared_nodes(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Cluster]:
-    """The second start of its folder. At the first, all nodes shared loopback."""
+    """A cluster at its second start. At the first start, all nodes shared loopback."""
     home = tmp_path_factory.mktemp("cluster")
     start = partial(cluster, home, given=_SOMEBODY_ELSES_AWS, processes=(), setup=())
     async with start(apart=False) as nodes:

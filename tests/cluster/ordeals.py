@@ -1,5 +1,7 @@
-"""Customers buy while something is done to a cluster; how many requests fail, and for how long
-nobody can order."""
+"""Customers buy while faults are injected into a cluster.
+
+The result is the number of failed requests, and the longest time without an order.
+"""
 
 import asyncio
 import sys
@@ -20,15 +22,15 @@ from ..chaos.quiet import NotQuiet, quiet
 from ..chaos.verified import verified
 
 BEFORE_SECONDS, AFTER_SECONDS = 2.0, 3.0
-"""Of trade without trouble, before and after each ordeal."""
+"""Seconds of undisturbed trade before and after each ordeal."""
 QUIET_WITHIN_SECONDS = 120.0
 LONGEST_GAP_SECONDS = 15.0
-"""Without an order. The aim is 2 s for RabbitMQ and 5 s for MongoDB, on a machine that is less busy
-than this one may be."""
+"""The longest time without an order. The aim is 2 s for RabbitMQ and 5 s for MongoDB, on a machine
+that is less busy than a test machine may be."""
 
 
 class Ordeal(msgspec.Struct, frozen=True):
-    """What is done, for how many seconds, and how it is undone."""
+    """A fault, its duration in seconds, and how it is healed."""
 
     name: str
     do: Callable[[Cluster], Awaitable[object]]
@@ -37,8 +39,8 @@ class Ordeal(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """What customers noticed of an ordeal. `gap` is the longest time without an order, in seconds,
-    `slowest` the longest that a failure took."""
+    """The effect of an ordeal on customers, in seconds: `gap` is the longest time without an order,
+    `slowest` the time of the slowest failure."""
 
     name: str
     requests: int
@@ -72,9 +74,9 @@ async def endured(
     think: float = 0.6,
     seed: int = 1,
 ) -> Result:
-    """Return what customers noticed of `ordeals`, one after the other, and which promises broke.
+    """Run `ordeals` one after the other; return their effects and the broken promises.
 
-    Their requests are noted in `file`.
+    The customers' requests are recorded in `file`.
     """
     history = History(file)
     spans: list[tuple[str, float, float]] = []
@@ -140,12 +142,12 @@ def _row(name: str, calls: Sequence[Call], began: float, ended: float) -> Row:
 
 
 def show(result: Result) -> None:
-    """Print what was noticed, for whoever runs the tests by hand."""
+    """Print the result, for tests that are run by hand."""
     sys.stdout.write(f"{result}\n")
 
 
 def check(result: Result) -> None:
-    """Fail if a promise broke, or nobody could order for very long."""
+    """Fail if a promise was broken, or if nobody could order for too long."""
     show(result)
     assert not result.found, str(result)
     assert all(row.gap < LONGEST_GAP_SECONDS for row in result.rows), str(result)

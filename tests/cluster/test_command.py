@@ -1,4 +1,4 @@
-"""`cartwheel cluster up` as typed by a person, and what they type in another terminal."""
+"""`cartwheel cluster up`, and the commands in another terminal."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ START_SECONDS = 180
 
 @asynccontextmanager
 async def up(home: Path, environment: Mapping[str, str]) -> AsyncGenerator[Process]:
-    """Run the cluster in a process of its own; wait until others can reach it."""
+    """Run the cluster in a separate process; wait until other processes can reach it."""
     process = await typed("cluster", "up", environment=environment)
     try:
         async with asyncio.timeout(START_SECONDS):

@@ -1,4 +1,4 @@
-"""What is done to a process on purpose, by name, from another terminal. Stand-ins for processes."""
+"""Faults injected from another terminal, by name. The processes are scripts."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -25,7 +25,7 @@ GOOD = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
 
 @pytest.fixture
 async def supervisor(tmp_path: Path) -> AsyncGenerator[Supervisor]:
-    """Two processes that do nothing, and take orders from `cartwheel cluster …`."""
+    """Two idle processes that accept orders from `cartwheel cluster …`."""
 
     async def is_ready() -> None:
         pass
@@ -55,7 +55,7 @@ def states(answer: Answer) -> dict[str, State]:
 async def test_what_is_killed_stays_down_until_it_is_healed(supervisor: Supervisor) -> None:
     killed = await order(supervisor, "kill", PROCESS, NODE)
     assert states(killed) == {PROCESS: State.KILLED, NODE: State.KILLED}
-    await asyncio.sleep(2 * FIRST_DELAY_SECONDS)  # when it would be started again by itself
+    await asyncio.sleep(2 * FIRST_DELAY_SECONDS)  # the supervisor would restart it by then
     with pytest.raises(ProcessLookupError):
         supervisor.pid(PROCESS)
 
@@ -90,7 +90,7 @@ async def test_a_frozen_process_ends_with_the_rest_and_is_not_waited_for(
 ) -> None:
     await order(supervisor, "stop", PROCESS)
 
-    async with asyncio.timeout(5):  # it would be killed after nine
+    async with asyncio.timeout(5):  # it would be killed after 9 s
         await supervisor.close()
 
 

@@ -1,4 +1,4 @@
-"""Each node has an address of its own, and a cable that can be pulled."""
+"""Each node has its own address, and a cable that can be pulled."""
 
 import asyncio
 import signal
@@ -33,7 +33,7 @@ pytestmark = needs_namespaces
 
 
 async def left_of(home: Path) -> list[str]:
-    """Return what `ip` knows by a name of this instance's network."""
+    """Return what `ip` lists under the names of this instance's network."""
     names: list[str] = []
     for words in (("-br", "link"), ("netns", "list")):
         asked = await asyncio.create_subprocess_exec("ip", *words, stdout=PIPE)

@@ -1,4 +1,4 @@
-"""The nodes are one cluster and one replica set, and outlive what is done to one of them."""
+"""The nodes are one cluster and one replica set, and survive a fault in one of them."""
 
 import asyncio
 import secrets
@@ -33,7 +33,7 @@ lists:all(fun(Q) -> Members(Q) =:= 3 end, rabbit_amqqueue:list()).
 """
 
 pytestmark = long_form
-"""The short form of the ordeals does most of it, under customers."""
+"""The short form of the ordeals covers most of this, with customers."""
 
 each_fault = pytest.mark.parametrize(
     "fault",
@@ -51,7 +51,7 @@ async def connect(nodes: Cluster, name: str) -> AbstractConnection:
 
 
 async def primary(nodes: Cluster, *, but: str = "") -> str:
-    """Return the member that takes writes and is not `but`, which may not know better."""
+    """Return the member that accepts writes. Skip `but`, which may not know that it lost."""
 
     async def look() -> str:
         states = await nodes.members.states()
@@ -63,7 +63,7 @@ async def primary(nodes: Cluster, *, but: str = "") -> str:
 
 
 async def takes_clients(nodes: Cluster, name: str) -> bool:
-    """Return whether the node accepts a connection from beside it, where it is never cut off."""
+    """Return whether the node accepts a connection from its own network, which is never cut off."""
     node = nodes.brokers.nodes[name]
     connecting = await asyncio.create_subprocess_exec(
         *(*node.host.inside, sys.executable, "-S", "-c", CONNECT, node.host.address),
@@ -74,7 +74,7 @@ async def takes_clients(nodes: Cluster, name: str) -> bool:
 
 
 async def publish(nodes: Cluster, name: str, body: bytes, queue: str) -> None:
-    """Have the node confirm a message. While a queue has no leader, it may refuse to."""
+    """Publish a message that the node confirms. While a queue has no leader, it may refuse."""
     async with await connect(nodes, name) as connection, connection.channel() as channel:
         try:
             await channel.default_exchange.publish(aio_pika.Message(body), queue, timeout=5)
@@ -100,7 +100,7 @@ async def test_the_nodes_are_one_cluster_and_one_set(nodes: Cluster) -> None:
 
 
 async def test_a_second_start_has_the_data_of_the_first(nodes: Cluster) -> None:
-    """Also when the nodes have other addresses than then."""
+    """This holds even if the nodes have other addresses than before."""
     async with things_of(nodes, "things") as things:
         assert await things.find_one() == {"_id": KEPT}
     async with await connect(nodes, "rabbitmq.3") as connection, connection.channel() as channel:
@@ -142,12 +142,12 @@ async def test_rabbitmq_goes_on_with_two_nodes_and_the_third_comes_back(
         kept = await channel.get_queue(queue)
         bodies = [message.body async for message in all_of(kept)]
     assert bodies[0] == b"before"
-    assert set(bodies[1:]) == {b"with two"}  # once more if the first was taken and not confirmed
+    assert set(bodies[1:]) == {b"with two"}  # twice if the first was stored but not confirmed
 
 
 @needs_namespaces
 async def test_a_node_of_rabbitmq_that_is_cut_off_takes_no_clients(nodes: Cluster) -> None:
-    """Otherwise two halves would each confirm what the other never gets (pause_minority)."""
+    """Otherwise both sides would confirm messages that the other never gets (pause_minority)."""
     assert await takes_clients(nodes, "rabbitmq.3")
     await nodes.faults.partition("rabbitmq.3")
 

@@ -1,4 +1,4 @@
-"""A node dies, freezes or is cut off, under customers: the shop goes on, and no promise breaks."""
+"""A node dies, freezes or is cut off while customers buy. The shop goes on, and no promise breaks."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -44,7 +44,7 @@ def _ordeal(fault: str, names: tuple[str, ...], seconds: float) -> Ordeal:
 
 
 async def _named(shop: Cluster, name: str) -> str:
-    """Return `name`, or which node is `primary` at the moment."""
+    """Return `name`; for `primary`, return the node that is the primary at the moment."""
     if name != "primary":
         return name
     states = await shop.members.states()
@@ -103,7 +103,7 @@ async def test_the_shop_goes_on_whichever_node_dies_freezes_or_is_cut_off(
 async def test_two_nodes_at_once_stop_the_shop_and_harm_nothing(
     shop: Cluster, tmp_path: Path
 ) -> None:
-    """Of three, one is no majority. All goes on when the second one is back."""
+    """One of three is not a majority. Everything continues when the second node is back."""
     ordeals = [
         kill("rabbitmq.1", "rabbitmq.2", seconds=15),
         kill("mongod.1", "mongod.2", seconds=15),
@@ -127,7 +127,7 @@ async def test_everything_is_restarted_one_after_the_other_without_a_failed_requ
                 await shop.faults.restart(name)
 
     async def nothing(_: Cluster) -> None:
-        """It has been undone."""
+        """Nothing is left to heal."""
 
     rolling = Ordeal("rolling restart", restart_all, 1.0, nothing)
     result = await endured(shop, [rolling, rolling], tmp_path / "history.jsonl")

@@ -18,13 +18,13 @@ from cartwheel.local.up import run_setup
 from .ordeals import Ordeal
 
 BEFORE = "e8377fa658a76d21257c78fb70388d0fe7ec84fe"
-"""The commit before each replica had a request queue of its own."""
+"""The last commit before each replica had its own request queue."""
 
 _PROJECT = Path(__file__).parents[2]
 
 
 def older_version(folder: Path) -> Path:
-    """Return the folder `src` of the version before, unpacked in `folder`."""
+    """Return the folder `src` of the previous version, unpacked in `folder`."""
     git = ("git", "-C", str(_PROJECT))
     if subprocess.run((*git, "cat-file", "-e", BEFORE), check=False).returncode:  # noqa: S603
         pytest.skip(f"this clone has no history back to {BEFORE}")
@@ -37,7 +37,7 @@ def older_version(folder: Path) -> Path:
 
 
 async def started_as_before(nodes: Cluster, home: Path, older: Path) -> Ordeal:
-    """Start the version before on `nodes`; return the ordeal of being replaced, and back again."""
+    """Start the previous version on `nodes`; return the ordeal of an upgrade and a downgrade."""
     supervisor = nodes.system.supervisor
     now = replicas.commands(home, nodes.environment, PROCESSES, 2)
     replicated = [each for each in now if "." in each.name]
@@ -65,6 +65,6 @@ async def started_as_before(nodes: Cluster, home: Path, older: Path) -> Ordeal:
 
 
 def _as_of(older: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return `environment` for the version before, which knows one RabbitMQ."""
+    """Return `environment` for the previous version, which supports one RabbitMQ URL."""
     [first, *_] = each_url(environment["RABBITMQ_URL"])
     return {**environment, "PYTHONPATH": str(older), "RABBITMQ_URL": first}

@@ -1,4 +1,4 @@
-"""A replica set of three members, shared by the tests of this folder; each leaves it healthy."""
+"""A replica set of three members that the tests in this folder share. Each leaves it healthy."""
 
 import secrets
 from collections.abc import AsyncGenerator
@@ -31,7 +31,7 @@ async def client(members: ReplicaSet) -> AsyncGenerator[Client]:
 
 
 async def new_database(client: Client, steps: tuple[Migration, ...]) -> Database:
-    """Return an empty database of a service's."""
+    """Return an empty database of a service."""
     database = mongodb.database(client, f"test_{secrets.token_hex(6)}")
     await apply_migrations(database, steps)
     return database

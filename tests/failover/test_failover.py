@@ -1,6 +1,6 @@
-"""The primary loses its majority with writes in hand, and dies: another takes over without them.
+"""The primary loses its majority during writes and dies. Another takes over without those writes.
 
-What was answered is kept, what was not is done once, whoever repeats it under its key.
+Answered requests are kept. Other requests are done once when they are repeated with their keys.
 """
 
 import asyncio
@@ -46,9 +46,9 @@ VISA = CardToken(token="pm_1")
 
 @asynccontextmanager
 async def majority_lost_for_good(members: ReplicaSet) -> AsyncGenerator[None]:
-    """The body runs on a primary that is alone and has yet to notice; then it dies.
+    """Run the body on a primary that is alone but has not noticed yet; then kill it.
 
-    The others know nothing of what it wrote. When it is back, that is rolled back.
+    The other members do not have its writes, which are rolled back when it rejoins them.
     """
     old, others = await members.primary(), await members.secondaries()
     await members.kill(*others)
@@ -70,7 +70,7 @@ async def nobody_is_told_yes(*attempts: Awaitable[object]) -> None:
 
 
 async def repeated(attempt: Callable[[], Awaitable[Result]]) -> Result:
-    """Return what `attempt` returns once it meets no outage any more."""
+    """Repeat `attempt` until it meets no outage; return its result."""
     async with asyncio.timeout(60):
         while True:
             try:
@@ -82,7 +82,7 @@ async def repeated(attempt: Callable[[], Awaitable[Result]]) -> Result:
 
 
 class RecordingCards:
-    """A provider that takes every card, and counts what it has taken."""
+    """A provider that accepts every card, and counts the charges."""
 
     name: ClassVar[str] = "simulator"
 
@@ -158,7 +158,7 @@ async def system(members: ReplicaSet, tmp_path: Path) -> AsyncGenerator[System]:
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """A request that is sent again under its key until it is done."""
+    """A request that is repeated with its key until it is done."""
 
     send: Callable[[str], Awaitable[Answer]]
     key: str = msgspec.field(default_factory=lambda: secrets.token_hex(8))
@@ -182,7 +182,7 @@ async def test_over_http_a_failover_is_503_or_504_and_every_order_is_charged_onc
         customer = await shop.sign_up()
         product = await Shelf(await shop.admin()).put_up(stock=1000)
         orders = [(await customer.order(product)).made for _ in range(COUNT)]
-        # So that the payment is the first that the failover's requests write.
+        # So that the payment is the first write of the requests during the failover.
         await asyncio.gather(*(address_stored(customer, order) for order in orders))
         placing = [
             Attempt(lambda key: customer.order(product, key=key, timeout=30)) for _ in range(COUNT)

@@ -1,6 +1,6 @@
-"""Losing the primary costs a few seconds; being without one costs no request more than a moment.
+"""Losing the primary takes a few seconds. Without one, each request fails within a moment.
 
-The times asserted are loose, for a busy machine. What is measured is printed: pytest -rP.
+The asserted times are loose, for a busy machine. `pytest -rP` prints the measured times.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from ..waiting import eventually
 from .conftest import new_database
 
 DEADLINE_SECONDS = 10.0
-"""Of each request."""
+"""The deadline of each request."""
 
 LONGEST_GAP_SECONDS = 8.0
 LONGEST_FAILURE_SECONDS = 1.0
@@ -42,7 +42,7 @@ async def freeze(members: ReplicaSet, name: str) -> None:
 
 @asynccontextmanager
 async def all_back(members: ReplicaSet) -> AsyncGenerator[None]:
-    """In the end all members run and are healthy, whatever the body did to them."""
+    """Make all members run and be healthy at the end, whatever the body did to them."""
     try:
         yield
     finally:
@@ -110,8 +110,8 @@ async def test_when_the_primary_is_lost_writers_wait_for_the_next_one_and_lose_n
 async def test_a_new_primary_is_read_once_it_knows_what_was_acknowledged_before_it(
     members: ReplicaSet, database: Database
 ) -> None:
-    """A new primary learns what the last one had acknowledged when a majority has something of
-    its own. Here the other member votes, and copies nothing."""
+    """A new primary knows what the last one had acknowledged when a majority has a write of its
+    own. Here the other member votes, but replicates nothing."""
     things = database["things"]
     async with all_back(members):
         old = await members.primary()
@@ -179,7 +179,7 @@ async def test_without_a_primary_requests_wait_at_first_and_then_fail_at_once(
 
         early = await asyncio.gather(*map(attempt, requests), committing)
         waited = time.monotonic() - lost
-        # A request that fails on the way may have had less to wait for than the others.
+        # A request that was already running may have waited for less time than the others.
         await asyncio.sleep(max(WAIT_SECONDS + 0.5 - waited, 0))
         late = [await asyncio.gather(*map(attempt, requests)) for _ in range(3)]
         slowest = max(took for each in late for took, _ in each)

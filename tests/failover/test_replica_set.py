@@ -1,4 +1,4 @@
-"""The tests' replica set does what it says: it outlives the loss of a member, and no more."""
+"""The tests' replica set works as described: it survives the loss of one member, but not of two."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""A write counts as stored only when a majority says so, wherever something is written.
+"""In every place that writes, a write counts as stored only when a majority has it.
 
-A primary that loses its majority has applied the write, and answers with a write concern error
-beside a result that looks like success. What it has applied may be rolled back later.
+A primary that loses its majority has applied the write. It answers with a write concern error, next
+to a result that looks like success. The write may be rolled back later.
 """
 
 import time
@@ -50,7 +50,7 @@ Failing = Callable[[str], AbstractAsyncContextManager[None]]
 
 
 class Stores(NamedTuple):
-    """Every place that writes, and how a majority stays away from the next command of a kind."""
+    """Every place that writes, and a function that takes the majority from the next command."""
 
     orders: MongoOrders
     payments: MongoPayments
@@ -73,7 +73,7 @@ async def stores(members: ReplicaSet, client: Client) -> Stores:
         MongoMails(await new_database(client, NOTIFICATIONS), Outboxes()),
         Audit(await new_database(client, ())),
         client,
-        # Without a label the driver does not repeat the command: as after its last repetition.
+        # Without a label the driver does not repeat the command, as after its last attempt.
         partial(members.failing, times=1, writeConcernError=NO_MAJORITY, errorLabels=[]),
     )
 
