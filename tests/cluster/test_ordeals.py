@@ -1,4 +1,4 @@
-"""A node dies, freezes or is cut off while customers buy. The shop goes on, and no promise breaks."""
+"""A node dies, freezes or is cut off while customers buy: the shop goes on, no promise breaks."""
 
 import asyncio
 from collections.abc import AsyncGenerator
