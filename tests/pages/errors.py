@@ -14,8 +14,12 @@ from inspect import getdoc, getsourcefile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cartwheel.gateway import app, refusals
+from litestar import Router
+from litestar.routes import HTTPRoute
+
+from cartwheel.gateway import app
 from cartwheel.gateway.bus import services_asked
+from cartwheel.gateway.possible import possible
 from cartwheel.gateway.problems import STATUS_OF
 from cartwheel.kernel.errors import Outage, Refusal
 
@@ -112,11 +116,22 @@ def codes() -> list[Code]:
     for service in services_asked():
         import_module(f"cartwheel.{service}.app")
     rows = sorted([*_of_classes(), *_WITHOUT_A_CLASS])
-    explained = {(row.status, row.code) for row in rows}
-    for each in vars(refusals).values():
-        if isinstance(each, refusals.Refusal):
-            assert (each.status, each.code) in explained, f"{each.code} is not explained here"
+    listed = {(row.status, row.code) for row in rows}
+    documented = _documented() | {(404, "no_such_route"), (405, "method_not_allowed")}
+    assert listed == documented, f"either here or in the OpenAPI document: {listed ^ documented}"
     return rows
+
+
+def _documented() -> set[tuple[int, str]]:
+    """Return what the operations of the OpenAPI document may answer."""
+    return {
+        (each.status, each.code)
+        for router in app.ROUTES
+        for route in Router("", route_handlers=[router]).routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        for each in possible(handler)
+    }
 
 
 def page() -> str:
