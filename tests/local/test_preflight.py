@@ -77,7 +77,7 @@ async def test_a_port_that_only_root_may_use_is_one_sentence(tmp_path: Path) -> 
 async def test_a_foreign_host_is_one_sentence(tmp_path: Path) -> None:
     said = await preflight_says(tmp_path, HOST="192.0.2.1")
 
-    assert said == (1, "✗ HOST is 192.0.2.1, which is no address of this machine\n")
+    assert said == (1, "✗ HOST is 192.0.2.1, which is not an address of this machine\n")
 
 
 async def test_a_taken_port_is_reported_with_its_process_if_known(

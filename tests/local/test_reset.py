@@ -160,7 +160,7 @@ async def test_it_deletes_everything_of_the_deployment_except_the_users(shop: De
 
     assert ran.status == 0, ran.errors
     await shop.assert_gone()
-    assert "stays, as it is not the deployment's: " in ran.errors
+    assert "stays, because it does not belong to the deployment: " in ran.errors
 
 
 async def test_it_knows_the_servers_even_if_the_environment_names_none(shop: Deployment) -> None:

@@ -199,11 +199,11 @@ async def test_an_outage_of_ses_delays_the_mail_until_ses_is_back(
 ) -> None:
     event = happened(paid(snapshot()))
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused_tcp_port}")
-    async with open_ses(sender="shop@example.com") as away:
+    async with open_ses(sender="shop@example.com") as down:
         with pytest.raises(Unavailable, match="cannot be reached"):
-            await notifications._replace(sender=away).tell(event)
+            await notifications._replace(sender=down).tell(event)
         with pytest.raises(Unavailable, match="cannot be reached"):
-            await away.probe()
+            await down.probe()
     waiting = await notifications.kept(event)
 
     await notifications.tell(event)

@@ -26,7 +26,7 @@ HELD, COMMITTED, RELEASED, RETURNED = ReservationStatus
 PAID, CLOSED = Ended
 PIECES = 3
 
-Arrival = tuple[int, Ended] | Literal["given up", "bought by others", "put back by others"]
+Arrival = tuple[int, Ended] | Literal["abandoned", "bought by others", "returned by others"]
 """An order's event with its number, the sweep, or other customers' changes of the free pieces."""
 
 HISTORIES: list[list[tuple[int, Ended]]] = [
@@ -59,7 +59,7 @@ class Shop:
     def take(self, *arrived: Arrival) -> "Shop":
         for each in arrived:
             before = self.reservation
-            if each == "given up":
+            if each == "abandoned":
                 self.reservation = release_abandoned(before)
             elif isinstance(each, str):
                 moved = self.pieces["available"] if each == "bought by others" else -self.others
@@ -83,7 +83,7 @@ class Shop:
 arrivals = st.lists(
     st.one_of(
         st.tuples(st.integers(1, 6), st.sampled_from(Ended)),
-        st.sampled_from(["given up", "bought by others", "put back by others"]),
+        st.sampled_from(["abandoned", "bought by others", "returned by others"]),
     ),
     max_size=16,
 )
@@ -106,7 +106,7 @@ def test_a_closed_order_never_gets_stock_again(before: list[Arrival], after: lis
     closed = Shop().take(*before, (7, CLOSED))
     status = closed.reservation.status
 
-    closed.take(*after, (8, PAID), "given up", (9, PAID))
+    closed.take(*after, (8, PAID), "abandoned", (9, PAID))
 
     assert status in (RELEASED, RETURNED)
     assert closed.reservation.status is status
@@ -130,7 +130,7 @@ def test_the_order_of_arrival_and_repeats_do_not_matter(
 def test_releasing_at_any_moment_does_not_change_the_end_while_there_is_stock(
     history: list[tuple[int, Ended]], random: Random
 ) -> None:
-    arrived: list[Arrival] = [*history * 2, "given up", "given up"]
+    arrived: list[Arrival] = [*history * 2, "abandoned", "abandoned"]
     random.shuffle(arrived)
 
     assert Shop().take(*arrived).pieces == Shop().take(*history).pieces
@@ -182,7 +182,9 @@ def test_one_missing_product_is_a_shortage_of_the_whole_order() -> None:
 
 
 def test_an_order_canceled_for_a_shortage_returns_no_stock() -> None:
-    shop = Shop().take("given up", "bought by others", (2, PAID), "put back by others", (3, CLOSED))
+    shop = Shop().take(
+        "abandoned", "bought by others", (2, PAID), "returned by others", (3, CLOSED)
+    )
 
     assert (shop.reservation.status, shop.shortages) == (RELEASED, 1)
     assert shop.pieces == {"available": 10, "reserved": 0, "sold": 0}

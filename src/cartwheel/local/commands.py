@@ -192,7 +192,7 @@ def reset(
     console = Console()
     home = instance.folder()
     if not home.exists():
-        console.say(f"There is no {home}, and so nothing that tells of data on servers.")
+        console.say(f"There is no {home}, so no data on servers is known.")
         return
     try:
         resetting.reset(

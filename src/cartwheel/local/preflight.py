@@ -56,7 +56,7 @@ def check_port(port: int, environment: Mapping[str, str], home: Path) -> None:
                 f"Another one: PORT={port + 8000} make up"
             ) from None
         else:
-            raise PortUnusable(f"HOST is {host}, which is no address of this machine") from None
+            raise PortUnusable(f"HOST is {host}, which is not an address of this machine") from None
 
 
 def _refuse_taken(port: int, home: Path) -> None:

@@ -86,7 +86,7 @@ def reset(
         asyncio.run(_look(used))  # it may have been started in the meantime
         if failed := asyncio.run(_delete(things, console)):
             raise NotAllDeleted(
-                f"{failed} of {len(things)} and {home} are left; put it right, and repeat this"
+                f"{failed} of {len(things)} and {home} are left; fix the cause, and repeat this"
             )
         _delete_folder(home)
 
@@ -100,7 +100,7 @@ def _name(home: Path, used: Sequence[Place], things: Sequence[Thing], console: C
     console.say(f"  {home}, with all data in it")
     for place in used:
         if isinstance(place, Elsewhere):
-            console.say(f"This stays, as it is not the deployment's: {place}")
+            console.say(f"This stays, because it does not belong to the deployment: {place}")
 
 
 async def _look(used: Sequence[Place]) -> list[Thing]:
