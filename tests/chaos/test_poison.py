@@ -84,7 +84,7 @@ async def test_one_poison_event_among_a_thousand_affects_no_other(tmp_path: Path
         # It is dead-lettered once, whatever else arrives.
         assert await _count(channel, DEAD) == 1
         log = (tmp_path / "system" / "logs" / f"{SERVICE}.log").read_text()
-        assert log.count('"event parked"') == 1
+        assert log.count('"event dead-lettered"') == 1
         listed = await cartwheel(system, "dlq", "list", "--json")
         (found,) = msgspec.json.decode(listed.output)
         assert (found["service"], found["id"]) == (SERVICE, poison.id)

@@ -78,7 +78,8 @@ def handlers() -> Iterator[HTTPRouteHandler]:
 
 
 ANSWERED = list(answered())
-HANDLERS = list(handlers())
+# The router keeps them in sets; each worker of pytest has to collect them in the same order.
+HANDLERS = sorted(handlers(), key=lambda handler: handler.handler_name)
 
 
 def test_every_request_is_looked_at() -> None:

@@ -447,7 +447,8 @@ async def test_a_silent_rabbitmq_is_disconnected(connect: Connect, rabbitmq_url:
         async with asyncio.timeout(30):
             await connection.closed()
 
-        assert time.monotonic() - began > 2 * HEARTBEAT_SECONDS
+        # Something may have come just before the freeze: one heartbeat less.
+        assert time.monotonic() - began > HEARTBEAT_SECONDS
 
 
 async def test_publishers_wait_while_rabbitmq_does_not_read(

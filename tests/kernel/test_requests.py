@@ -11,7 +11,7 @@ from aio_pika import Message
 from aio_pika.abc import AbstractChannel
 
 from cartwheel.kernel._amqp.interface import Delivery
-from cartwheel.kernel._bus import rpc_client, topology, wire
+from cartwheel.kernel._bus import outgoing, rpc_client, topology, wire
 from cartwheel.kernel._bus.rpc_client import RemoteFailure, RpcClient
 from cartwheel.kernel._bus.rpc_server import RpcServer, answer, answer_batch
 from cartwheel.kernel._core.time_left import time_left
@@ -179,7 +179,7 @@ async def test_identical_waiting_reads_are_sent_once_but_writes_each(
 
     caller = RpcClient()
     await connect(caller, RpcServer(SERVICE, [answer(Echo, read), answer(Write, write)]))
-    numbers = range(rpc_client.ON_THE_WIRE)
+    numbers = range(outgoing.ON_THE_WIRE)
     first_reads = [asyncio.create_task(caller.request(Echo(text=str(n)))) for n in numbers]
     first_writes = [asyncio.create_task(caller.request(Write(number=n))) for n in numbers]
     await asyncio.sleep(0)
@@ -308,7 +308,7 @@ async def test_a_handlers_own_requests_share_its_deadline(connect: Connect) -> N
 async def test_more_requests_than_may_wait_are_refused_at_once(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rpc_client, "MOST_WAITING", 10)
+    monkeypatch.setattr(outgoing, "MOST_WAITING", 10)
 
     async def never(_: Write) -> int:
         await asyncio.sleep(60)
@@ -633,9 +633,7 @@ async def test_requests_lost_with_a_process_do_not_delay_later_ones(
     await connect(caller)
     dying = await connect(RpcServer(SERVICE, [answer(Write, never)]))
     lost: list[asyncio.Task[int]] = []
-    for _ in range(
-        rpc_client.ON_THE_WIRE
-    ):  # a message each, which is all that one type may have out
+    for _ in range(outgoing.ON_THE_WIRE):  # a message each, which is all that one type may have out
         lost.append(asyncio.create_task(caller.request(Write(number=0), timeout=60)))
         await eventually(all_taken)
     await dying.stop()  # with what it had taken
@@ -666,7 +664,7 @@ async def test_slow_answers_delay_others_of_their_type_by_at_most_a_second(
     caller = RpcClient()
     await connect(caller, RpcServer(SERVICE, [answer(Write, sometimes_slow)]))
     slow: list[asyncio.Task[int]] = []
-    for _ in range(rpc_client.ON_THE_WIRE):  # a message each
+    for _ in range(outgoing.ON_THE_WIRE):  # a message each
         slow.append(asyncio.create_task(caller.request(Write(number=0), timeout=30)))
         await eventually(taken_so_far)
 

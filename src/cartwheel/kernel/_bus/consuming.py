@@ -67,7 +67,7 @@ RENEW_AFTER_SECONDS = 600.0
 """Seconds to keep an event before it is renewed. RabbitMQ's consumer timeout is 30 minutes
 (https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout) and must be much longer."""
 
-GIVE_BACK_AFTER_SECONDS = 2.0
+REQUEUE_AFTER_SECONDS = 2.0
 """Seconds for copies of events to be confirmed when the consumer stops."""
 
 ACKS_ARRIVE_SECONDS = 0.25
@@ -218,7 +218,7 @@ class Consumer:
             self._pause.cancel()
         if (intake := self._intake) is not None:
             await intake.stop()
-            asyncio.get_running_loop().call_later(GIVE_BACK_AFTER_SECONDS, intake.ended.set)
+            asyncio.get_running_loop().call_later(REQUEUE_AFTER_SECONDS, intake.ended.set)
         if self._in_hand:
             while self._in_hand:
                 await asyncio.wait(self._in_hand)
@@ -242,7 +242,7 @@ class Consumer:
                 message.ack()
         except (AmqpError, OSError, TimeoutError) as error:
             # Unacknowledged, so RabbitMQ will redeliver it.
-            log.warning("event given back with the connection", error=repr(error))
+            log.warning("event requeued with the connection", error=repr(error))
         except Exception:
             # A bug in the consumer itself. RabbitMQ dead-letters an event rejected for good.
             log.exception("event dead-lettered as it came", id=message.message_id)
@@ -313,7 +313,7 @@ class Consumer:
             return self._dead(message, error, failures + requested + 1)
         except Exception as error:
             if is_outage(error) and not is_contention(error):
-                log.warning("a part is away: consuming stops", type=event.type, error=repr(error))
+                log.warning("outage: consuming paused", type=event.type, error=repr(error))
                 self._start_pause()
                 return _Outcome.WAITING
             if failures >= topology.RETRIES:
@@ -328,7 +328,9 @@ class Consumer:
         return _Copy(topology.retry_queue(self._service, delay), {header: count})
 
     def _dead(self, message: Delivery, error: Exception, attempts: int = 1) -> "_Copy":
-        log.error("event parked", id=message.message_id, attempts=attempts, error=repr(error))
+        log.error(
+            "event dead-lettered", id=message.message_id, attempts=attempts, error=repr(error)
+        )
         return _Copy(
             topology.dead_queue(self._service),
             {
@@ -373,7 +375,7 @@ class Consumer:
                 raise ConnectionLost("the connection has ended")
             await publishing
         except NotTaken as error:
-            log.warning("a copy of an event is not taken", queue=queue, error=repr(error))
+            log.warning("RabbitMQ rejected a republished event", queue=queue, error=repr(error))
             return False
         finally:
             publishing.cancel()
@@ -382,9 +384,9 @@ class Consumer:
 
     def _start_pause(self) -> None:
         if self._pause is None and not self._stopping:
-            self._pause = asyncio.create_task(self._wait_for_parts())
+            self._pause = asyncio.create_task(self._wait_for_dependencies())
 
-    async def _wait_for_parts(self) -> None:
+    async def _wait_for_dependencies(self) -> None:
         try:
             while True:
                 # The pauses also grow if probes succeed but the handlers still fail.
@@ -395,10 +397,10 @@ class Consumer:
                         await self._probe()
                     break
                 except Exception as error:
-                    log.warning("still waiting for a part", error=repr(error))
+                    log.warning("the outage continues", error=repr(error))
         finally:
             self._pause = None
-        log.info("the part is back: consuming goes on")
+        log.info("outage over: consuming resumed")
 
 
 async def _past_contention(

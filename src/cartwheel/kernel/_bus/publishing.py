@@ -56,7 +56,7 @@ class Publisher:
             Exception: the connection failed, and the event may or may not have been published.
         """
         if self._channel is None:
-            raise Unavailable("RabbitMQ is away")
+            raise Unavailable("RabbitMQ is down")
         crash_points.reach("publish.before")
         await self._channel.publish_confirmed(
             write_event(event),

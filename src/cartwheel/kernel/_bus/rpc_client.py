@@ -1,16 +1,14 @@
 """The caller's side of requests: typed answers, typed refusals or an outage, never a write twice.
 
-Requests of one type share a window (`_Outgoing`). While its few messages are in flight, further
-requests wait, and leave together as one message. An idle window sends at once.
-
-The caller chooses the replica that gets a message (`replicas`, docs/adr/0021).
+Requests of one type share a window (`outgoing`). The caller chooses the replica that gets a message
+(`replicas`, docs/adr/0021).
 """
 
 import asyncio
 import contextlib
 import math
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from typing import Any, TypeVar
@@ -19,21 +17,16 @@ import msgspec
 
 from cartwheel.kernel._amqp.interface import Channel, Connection, ConnectionLost, Delivery, Message
 from cartwheel.kernel._bus import topology, wire
-from cartwheel.kernel._bus.replicas import GIVEN_UP_SECONDS, Replica, Replicas
+from cartwheel.kernel._bus.outgoing import Outgoing, Pending, Sent
+from cartwheel.kernel._bus.replicas import GIVEN_UP_SECONDS, Replicas
 from cartwheel.kernel._core import crash_points
 from cartwheel.kernel._core.messages import Request
 from cartwheel.kernel._core.telemetry import log, traceparent
 from cartwheel.kernel._core.time_left import time_left
-from cartwheel.kernel.errors import OutcomeUnknown, Overloaded, TimedOut, Unavailable
+from cartwheel.kernel.errors import OutcomeUnknown, TimedOut, Unavailable
 
 Answer = TypeVar("Answer")
 
-ON_THE_WIRE = 2
-"""Messages of coalesced requests that may be in flight. More would make the batches smaller."""
-ALONE_ON_THE_WIRE = 256
-PATIENCE_SECONDS = 1.0
-"""Seconds after which an unanswered message no longer delays others of its type: its replica may
-have died."""
 SOMEBODY_WITHIN_SECONDS = 1.5
 """Seconds that reads wait while there is no replica, or no RabbitMQ. A restarted service is back by
 then, and so is a reset connection."""
@@ -41,11 +34,6 @@ LOOK_AGAIN_SECONDS = 0.1
 TICK_SECONDS = 0.25
 MOST_RETURNS = 8
 """How many replicas in a row a request may find gone."""
-
-BATCH_REQUESTS = 64
-BATCH_BYTES = 256 * 1024
-MOST_WAITING = 2_000
-"""Requests of one type that may wait; one more is rejected at once."""
 
 _REPLY_TO = "amq.rabbitmq.reply-to"
 _ALL, _ONE, _OLDER = "all", "one", "older"
@@ -56,141 +44,15 @@ class RemoteFailure(Exception):
     """The service failed on the request. The bug is in its log under the same trace id."""
 
 
-class _Pending:
-    """A request and its answer. Identical reads, which have the same `same`, share the answer.
-
-    The answer is stored undecoded. A stored exception would form a reference cycle with its frames,
-    which only the garbage collector frees.
-    """
-
-    __slots__ = ("body", "deadline", "future", "same", "sent", "wanted_by")
-
-    def __init__(self, body: bytes, until: float, same: bytes | None) -> None:
-        self.sent: _Sent | None = None
-        self.body = body
-        self.deadline = until
-        self.same = same
-        self.wanted_by = 0
-        self.future: asyncio.Future[wire.ReplyEnvelope] = asyncio.get_running_loop().create_future()
-
-    async def answered(self) -> wire.ReplyEnvelope:
-        """Return the answer. Once all callers have given up, the request is dropped."""
-        self.wanted_by += 1
-        try:
-            return await asyncio.shield(self.future)
-        finally:
-            self.wanted_by -= 1
-            if not self.wanted_by:
-                self.future.cancel()
-
-
-class _Sent:
-    """A message sent to `replica`, until each of its requests is answered, has failed or was
-    abandoned."""
-
-    __slots__ = ("batch", "left", "message_id", "read", "replica")
-
-    def __init__(
-        self, message_id: str, batch: list[_Pending], replica: "Replica[_Sent]", *, read: bool
-    ) -> None:
-        self.message_id = message_id
-        self.batch = batch
-        self.replica = replica
-        self.read = read
-        self.left = len(batch)
-        replica.sent.add(self)
-
-    def one_done(self) -> bool:
-        """Return whether that was the last one."""
-        self.left -= 1
-        if self.left:
-            return False
-        self.replica.sent.discard(self)
-        self.batch.clear()  # its requests refer to this
-        return True
-
-    def fail(self, error: type[Exception], text: str) -> None:
-        for pending in self.batch:
-            _fail(pending, error(text))
-
-
-class _Outgoing:
-    """The requests of one type, waiting or in flight.
-
-    A `Batcher` has one batch in flight and waits for it. Here, several messages are in flight, and
-    each request is answered by itself.
-    """
-
-    def __init__(self, kind: type[Request[Any]], caller: "RpcClient") -> None:
-        self._kind = kind
-        self._caller = caller
-        self._batch = BATCH_REQUESTS if kind.coalesced else 1
-        self._window = ON_THE_WIRE if kind.coalesced else ALONE_ON_THE_WIRE
-        self.waiting: deque[_Pending] = deque()
-        self.shared: dict[bytes, _Pending] = {}
-        """The waiting reads, by their content."""
-        self._on_the_wire = 0
-
-    def put(self, pending: _Pending) -> None:
-        if len(self.waiting) >= MOST_WAITING:
-            raise Overloaded(f"{len(self.waiting)} requests wait for {self._kind.service} already")
-        self.waiting.append(pending)
-        if pending.same is not None:
-            self.shared[pending.same] = pending
-        self.flush()
-
-    def flush(self) -> None:
-        while self.waiting and self._on_the_wire < self._caller.window(self._kind, self._window):
-            batch = self._take()
-            if not batch:
-                return
-            self._occupy(batch)
-            self._caller.send(self._kind, batch)
-
-    def _occupy(self, batch: list[_Pending]) -> None:
-        """Count a message as in flight until it is answered, or for PATIENCE_SECONDS."""
-        self._on_the_wire += 1
-        left = len(batch)
-
-        def one_done(_: asyncio.Future[Any]) -> None:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                impatient.cancel()
-                free()
-
-        def free() -> None:
-            nonlocal left
-            left = -1  # so that late answers do not free it again
-            self._on_the_wire -= 1
-            self.flush()
-
-        impatient = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, free)
-        for pending in batch:
-            pending.future.add_done_callback(one_done)
-
-    def _take(self) -> list[_Pending]:
-        batch: list[_Pending] = []
-        size = 0
-        while self.waiting and len(batch) < self._batch and size < BATCH_BYTES:
-            pending = self.waiting.popleft()
-            if pending.same is not None:
-                self.shared.pop(pending.same, None)
-            if not pending.future.done():  # its callers may have given up
-                batch.append(pending)
-                size += len(pending.body)
-        return batch
-
-
 class RpcClient:
     """Sends requests to services. Add it to a `Connection`."""
 
     def __init__(self) -> None:
         self._channel: Channel | None = None
-        self._windows: dict[type[Request[Any]], _Outgoing] = {}
-        self._services: dict[str, Replicas[_Sent]] = {}
-        self._pending: dict[int, _Pending] = {}
-        self._sent: dict[str, _Sent] = {}
+        self._windows: dict[type[Request[Any]], Outgoing] = {}
+        self._services: dict[str, Replicas[Sent]] = {}
+        self._pending: dict[int, Pending] = {}
+        self._sent: dict[str, Sent] = {}
         """By message id."""
         self._next_id = wire.PONG
         self._lost_at = -math.inf
@@ -213,12 +75,9 @@ class RpcClient:
         for replicas in self._services.values():
             replicas.forget_all()
         for window in self._windows.values():
-            window.waiting, waiting = deque(), window.waiting
-            window.shared.clear()
-            for pending in waiting:
-                _fail(pending, _Nobody("RabbitMQ is away"))
+            window.fail_waiting(_Nobody, "RabbitMQ is down")
         for pending in list(self._pending.values()):
-            _fail(pending, _Lost("the connection to RabbitMQ was lost"))
+            pending.fail(_Lost("the connection to RabbitMQ was lost"))
 
     def watch(self, services: Iterable[str]) -> None:
         """Track the replicas of `services` even while there are no requests."""
@@ -275,7 +134,7 @@ class RpcClient:
     async def _may_ask_again(
         self,
         request: Request[Any],
-        replicas: "Replicas[_Sent]",
+        replicas: "Replicas[Sent]",
         why: "_NotAnswered",
         times: int,
     ) -> None:
@@ -296,7 +155,7 @@ class RpcClient:
             case _:
                 raise Unavailable(str(why)) from None
 
-    def _missed(self, replicas: "Replicas[_Sent]") -> float:
+    def _missed(self, replicas: "Replicas[Sent]") -> float:
         """Return for how many seconds there has been no replica to ask."""
         now = time.monotonic()
         if self._channel is None:
@@ -305,14 +164,14 @@ class RpcClient:
             replicas.missing_since = now
         return now - replicas.missing_since
 
-    async def _find(self, replicas: "Replicas[_Sent]") -> None:
+    async def _find(self, replicas: "Replicas[Sent]") -> None:
         """Return when there is a replica to ask.
 
         Raises:
             _Nobody: there is none.
         """
         if self._channel is None:
-            raise _Nobody("RabbitMQ is away")
+            raise _Nobody("RabbitMQ is down")
         if not replicas.is_asked(time.monotonic(), within=LOOK_AGAIN_SECONDS):
             self._ping_all(replicas)
         try:
@@ -325,31 +184,28 @@ class RpcClient:
         kind = type(request)
         window = self._windows.get(kind)
         if window is None:
-            window = self._windows[kind] = _Outgoing(kind, self)
+            replicas = self._replicas(kind.service)
+            window = self._windows[kind] = Outgoing(kind, replicas, partial(self._send, kind))
         same = wire.encode(request) if kind.read and kind.coalesced else None
         pending = window.shared.get(same) if same is not None else None
         if pending is None or pending.future.done():
             traced = msgspec.structs.replace(request, traceparent=traceparent())
-            pending = _Pending(wire.encode(traced), until, same)
+            pending = Pending(wire.encode(traced), until, same)
             window.put(pending)
         pending.deadline = max(pending.deadline, until)
         return _answer(kind, await pending.answered())
 
-    def window(self, kind: type[Request[Any]], least: int) -> int:
-        """Return how many messages of `kind` may be in flight: at least one for each replica."""
-        return max(least, len(self._services[kind.service].known))
-
-    def send(self, kind: type[Request[Any]], batch: list[_Pending]) -> None:
+    def _send(self, kind: type[Request[Any]], batch: list[Pending]) -> None:
         """Send `batch`: at once, or when RabbitMQ reads again."""
         if self._channel is None or self._channel.reads_on:
-            self._send(kind, batch)
+            self._send_now(kind, batch)
             return
         task = asyncio.create_task(self._send_later(self._channel, kind, batch))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
     async def _send_later(
-        self, channel: Channel, kind: type[Request[Any]], batch: list[_Pending]
+        self, channel: Channel, kind: type[Request[Any]], batch: list[Pending]
     ) -> None:
         try:
             async with asyncio.timeout(max(pending.deadline for pending in batch) - time.time()):
@@ -360,15 +216,15 @@ class RpcClient:
             pass
         wanted = [pending for pending in batch if not pending.future.done()]
         if wanted:
-            self._send(kind, wanted)
+            self._send_now(kind, wanted)
 
-    def _send(self, kind: type[Request[Any]], batch: list[_Pending]) -> None:
+    def _send_now(self, kind: type[Request[Any]], batch: list[Pending]) -> None:
         replica = self._services[kind.service].choose()
         if replica is None:
             for pending in batch:  # the last replica disappeared while they waited
-                _fail(pending, _Returned(f"{kind.service} is away"))
+                pending.fail(_Returned(f"{kind.service} is down"))
             return
-        sent = _Sent(f"{self._next_id + 1}", batch, replica, read=kind.read)
+        sent = Sent(f"{self._next_id + 1}", batch, replica, read=kind.read)
         self._sent[sent.message_id] = sent
         asked: list[wire.RequestEnvelope] = []
         for pending in batch:
@@ -395,16 +251,16 @@ class RpcClient:
                 message, exchange=replica.exchange, routing_key=replica.name, mandatory=True
             )
         except ConnectionLost:
-            sent.fail(_Nobody, "RabbitMQ is away")
+            sent.fail(_Nobody, "RabbitMQ is down")
             return
         crash_points.reach_in_a_turn("send.after")
 
-    def _done(self, number: int, sent: _Sent, _: object) -> None:
+    def _done(self, number: int, sent: Sent, _: object) -> None:
         self._pending.pop(number, None)
         if sent.one_done():
             self._sent.pop(sent.message_id, None)
 
-    def _replicas(self, service: str) -> "Replicas[_Sent]":
+    def _replicas(self, service: str) -> "Replicas[Sent]":
         replicas = self._services.get(service)
         if replicas is None:
             replicas = self._services[service] = Replicas(service)
@@ -429,7 +285,7 @@ class RpcClient:
                 for sent in [each for each in replica.sent if each.read or given_up]:
                     sent.fail(_Lost, f"{replica.service} does not answer")
 
-    def _ping_all(self, replicas: "Replicas[_Sent]") -> None:
+    def _ping_all(self, replicas: "Replicas[Sent]") -> None:
         replicas.pinged(time.monotonic())
         self._ping(f"{_ALL} {replicas.service}", topology.everybody(replicas.service))
 
@@ -461,7 +317,7 @@ class RpcClient:
             self._replicas(sent.replica.service).forget(sent.replica)
             # The older queue stands for all replicas of the previous version.
             why = _Returned if sent.replica.exchange else _Nobody
-            sent.fail(why, f"{sent.replica.service} is away")
+            sent.fail(why, f"{sent.replica.service} is down")
 
     def _on_replies(self, message: Delivery) -> None:
         try:
@@ -495,11 +351,6 @@ class _Returned(_NotAnswered):
 
 class _Nobody(_NotAnswered):
     """There is no replica to ask, so it was not done."""
-
-
-def _fail(pending: _Pending, error: Exception) -> None:
-    if not pending.future.done():
-        pending.future.set_exception(error)
 
 
 def _unreadable(kind: type[Request[Any]], error: Exception) -> RemoteFailure:

@@ -229,7 +229,9 @@ class RpcServer:
             )
         except Exception as error:
             if is_outage(error):
-                log.warning("a part is away", request=row and row.kind.type, error=repr(error))
+                log.warning(
+                    "a request met an outage", request=row and row.kind.type, error=repr(error)
+                )
                 ready.add(
                     wire.ReplyEnvelope(asked.id, wire.Outcome.OUTAGE, wire.write_outage(error))
                 )

@@ -116,7 +116,7 @@ def read_outage(body: Raw, *, read: bool) -> Outage:
         kind.code: kind for kind in (Unavailable, Overloaded, TimedOut)
     }
     unknown = Unavailable if read else OutcomeUnknown
-    return kinds.get(msgspec.json.decode(body), unknown)("a part of the shop is away")
+    return kinds.get(msgspec.json.decode(body), unknown)("a dependency of the service is down")
 
 
 @cache

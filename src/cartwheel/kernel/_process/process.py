@@ -137,7 +137,7 @@ async def serve(
         async with asyncio.timeout(FINISH_WITHIN_SECONDS):
             await asyncio.gather(answerer.drain(), consumer.drain())
     except TimeoutError:
-        log.warning("work in hand was not finished in time")
+        log.warning("work was not finished in time")
     await relay.stop()
 
 
