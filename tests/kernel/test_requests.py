@@ -13,7 +13,7 @@ from aio_pika.abc import AbstractChannel
 from cartwheel.kernel._amqp.interface import Delivery
 from cartwheel.kernel._bus import outgoing, rpc_client, topology, wire
 from cartwheel.kernel._bus.rpc_client import RemoteFailure, RpcClient
-from cartwheel.kernel._bus.rpc_server import RpcServer, answer, answer_batch
+from cartwheel.kernel._bus.rpc_server import RpcServer, answer, answer_batch, answer_together
 from cartwheel.kernel._core.time_left import time_left
 from cartwheel.kernel.errors import (
     FieldError,
@@ -138,6 +138,26 @@ async def test_requests_that_wait_travel_and_are_handled_together(connect: Conne
     assert server.came < 20
     assert len(batches) < 20
     assert max(batches) <= 64
+
+
+async def test_requests_of_two_kinds_are_handled_in_one_batch(connect: Connect) -> None:
+    batches: list[set[str]] = []
+
+    async def together(requests: Sequence[Write | Echo]) -> Sequence[int | str]:
+        batches.append({request.type for request in requests})
+        await asyncio.sleep(0.01)
+        return [each.number if isinstance(each, Write) else each.text for each in requests]
+
+    caller = RpcClient()
+    await connect(caller, RpcServer(SERVICE, answer_together((Write, Echo), together)))
+
+    answers = await asyncio.gather(
+        *(caller.request(Write(number=n)) for n in range(50)),
+        *(caller.request(Echo(text=str(n))) for n in range(50)),
+    )
+
+    assert answers == [*range(50), *map(str, range(50))]
+    assert {Write.type, Echo.type} in batches
 
 
 async def test_a_slow_answer_does_not_delay_others_from_the_same_message(

@@ -1,5 +1,5 @@
 from ._bus.consuming import on, on_batch
-from ._bus.rpc_server import answer, answer_batch
+from ._bus.rpc_server import answer, answer_batch, answer_together
 from ._core.backoff import backoff
 from ._core.batcher import Batcher, Gather
 from ._core.clock import utc_now
@@ -45,6 +45,7 @@ __all__ = [
     "Wiring",
     "answer",
     "answer_batch",
+    "answer_together",
     "backoff",
     "event",
     "every",

@@ -86,9 +86,25 @@ def answer_batch(
 
     If the handler raises for a batch, each request is handled alone.
     """
+    [answers] = answer_together((kind,), handler, *args, **given)
+    return answers
+
+
+def answer_together(
+    kinds: tuple[type[Kind], ...],
+    handler: Callable[Concatenate[list[Kind], Given], Awaitable[Sequence[object]]],
+    *args: Given.args,
+    **given: Given.kwargs,
+) -> tuple[Answers, ...]:
+    """Answer requests of several `kinds` in the same batches; `answer_batch` has the details.
+
+        *answer_together((ReserveStock, AdjustStock), change_stock, reservations=reservations)
+
+    Use it for requests that change the same documents: in one batch they do not conflict.
+    """
     batcher: Batcher[Kind, object] = Batcher(lambda requests: handler(requests, *args, **given))
     # A batch has its own limit, since it belongs to no single request.
-    return Answers(kind, lambda request, _: batcher.submit(request))
+    return tuple(Answers(kind, lambda request, _: batcher.submit(request)) for kind in kinds)
 
 
 class RpcServer:
