@@ -34,11 +34,35 @@ PRODUCT = products.ProductView(
     tags=["blue"],
     image_url="https://example.com/mug.png",
     price=PRICE,
-    stock=products.Stock(available=7, reserved=3, sold=2),
+    stock=products.Stock(available=7, reserved=3, sold=2, unshipped=1),
     status=products.ProductStatus.ACTIVE,
     version=4,
     created_at=AT,
     updated_at=LATER,
+    low_stock_at=5,
+)
+ADJUSTMENT = products.StockAdjustmentView(
+    id="adj_1",
+    product_id="prd_1",
+    kind=products.AdjustmentKind.STOCKTAKE,
+    reason="Counted.",
+    delta=-2,
+    before=11,
+    after=9,
+    by="8d3f",
+    at=AT,
+    counted=9,
+)
+ACCOUNT = products.StockAccount(
+    product_id="prd_1",
+    sku="MUG-1",
+    name="Mug",
+    initial=14,
+    adjustments=[
+        products.AdjustmentSum(kind=products.AdjustmentKind.STOCKTAKE, count=1, pieces=-2)
+    ],
+    stock=products.Stock(available=7, reserved=3, sold=2, unshipped=1),
+    by_reservations=products.Stock(available=7, reserved=3, sold=2, unshipped=1),
 )
 LINE = orders.Line(product_id="prd_1", name="Mug", quantity=3, unit_price=PRICE)
 ORDER = orders.OrderView(
@@ -121,6 +145,7 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
                 category="kitchen",
                 tags=["blue"],
                 image_url="https://example.com/mug.png",
+                low_stock_at=5,
                 actor=ACTOR,
             )
         ],
@@ -138,6 +163,7 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
                 category="kitchen",
                 tags=["blue"],
                 image_url="https://example.com/mug.png",
+                low_stock_at=5,
             ),
         ],
         [PRODUCT],
@@ -150,6 +176,38 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
     products.ListProducts: (
         [products.ListProducts(limit=20, cursor="cHJkXzE")],
         [Page(data=[PRODUCT], next_cursor="cHJkXzE")],
+    ),
+    products.AdjustStock: (
+        [
+            products.AdjustStock(
+                request_id="5c0e",
+                body_hash="e3b0",
+                product_id="prd_1",
+                kind=products.AdjustmentKind.RECEIVED,
+                reason="From the printer.",
+                delta=12,
+                counted=9,
+                expected=11,
+                actor=ACTOR,
+            )
+        ],
+        [Created(made=ADJUSTMENT, replayed=True)],
+    ),
+    products.GetAdjustment: (
+        [products.GetAdjustment(product_id="prd_1", adjustment_id="adj_1", actor=ACTOR)],
+        [ADJUSTMENT],
+    ),
+    products.ListAdjustments: (
+        [products.ListAdjustments(product_id="prd_1", limit=20, cursor="YWRqXzE", actor=ACTOR)],
+        [Page(data=[ADJUSTMENT], next_cursor="YWRqXzE")],
+    ),
+    products.ExplainStock: (
+        [products.ExplainStock(product_id="prd_1", actor=ACTOR)],
+        [ACCOUNT],
+    ),
+    products.RepairStock: (
+        [products.RepairStock(product_id="prd_1", reason="Drifted.", actor=ACTOR)],
+        [products.StockRepair(before=ACCOUNT, after=ACCOUNT, correction=ADJUSTMENT)],
     ),
     products.ReserveStock: (
         [
@@ -304,6 +362,10 @@ EVENTS: dict[type[Event], list[Event]] = {
     products.ProductUpdated: [products.ProductUpdated(product=PRODUCT)],
     products.ProductArchived: [products.ProductArchived(product=PRODUCT)],
     products.StockShortage: [products.StockShortage(order_id="ord_1")],
+    products.StockAdjusted: [products.StockAdjusted(adjustment=ADJUSTMENT)],
+    products.StockLow: [
+        products.StockLow(product_id="prd_1", sku="MUG-1", name="Mug", available=5, low_stock_at=5)
+    ],
     orders.OrderPlaced: [orders.OrderPlaced(order=SNAPSHOT)],
     orders.OrderPaid: [orders.OrderPaid(order=SNAPSHOT, payment_id="pay_1")],
     orders.OrderPaymentFailed: [

@@ -14,13 +14,25 @@ from litestar import Router
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
+from cartwheel.contracts.idempotency import IdempotencyKeyReused
 from cartwheel.contracts.payments import CreatePayment, PaymentNotFound
-from cartwheel.contracts.products import ArchiveProduct, NameTaken, SkuTaken
+from cartwheel.contracts.products import (
+    AdjustStock,
+    ArchiveProduct,
+    MixedCurrencies,
+    NameTaken,
+    OrderTooLarge,
+    ProductNotFound,
+    ReserveStock,
+    SkuTaken,
+    StockChanged,
+    UnknownProduct,
+)
 from cartwheel.gateway.app import ROUTES
 from cartwheel.gateway.described import description_of
 from cartwheel.gateway.possible import possible
 from cartwheel.kernel import Request
-from cartwheel.kernel.errors import Refusal
+from cartwheel.kernel.errors import Invalid, Refusal
 from cartwheel.services import SERVICES
 
 from .examples import REQUESTS
@@ -31,8 +43,13 @@ UNREACHABLE: dict[type[Request[Any]], set[type[Refusal]]] = {
     ArchiveProduct: {NameTaken, SkuTaken},
     # It changes the payment that it has just stored.
     CreatePayment: {PaymentNotFound},
+    # One handler answers both, each with its own rules.
+    ReserveStock: {Invalid, IdempotencyKeyReused, ProductNotFound, StockChanged},
+    AdjustStock: {UnknownProduct, MixedCurrencies, OrderTooLarge},
 }
 """What the source says that may be refused, and does not happen."""
+
+ANSWERS = ("answer", "answer_batch", "answer_together")
 
 
 class Answered(NamedTuple):
@@ -48,9 +65,11 @@ def answered() -> Iterator[Answered]:
         adapters = list(adapters_of(name))
         [table] = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(app.wire)))).body
         for node in ast.walk(table):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("answer", "answer_batch"):
-                kind, handler = (told(app, each) for each in node.args[:2])
-                yield Answered(kind, handler, adapters)
+            if not isinstance(node, ast.Call) or ast.unparse(node.func) not in ANSWERS:
+                continue
+            kinds, handler = node.args[:2]
+            for kind in kinds.elts if isinstance(kinds, ast.Tuple) else [kinds]:
+                yield Answered(told(app, kind), told(app, handler), adapters)
 
 
 def told(module: ModuleType, name: ast.expr) -> Any:

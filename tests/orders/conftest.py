@@ -183,7 +183,7 @@ async def orders(client: Client, database: Database, products_database: Database
     await apply_migrations(database, MIGRATIONS)
     reservations = MongoReservations(client, products_database, Outboxes())
     bus = Direct(
-        answer_batch(ReserveStock, stock_handlers.reserve_stock, reservations=reservations, now=now)
+        answer_batch(ReserveStock, stock_handlers.change_stock, reservations=reservations, now=now)
     )
     return Orders(database, MongoOrders(database, Outboxes()), bus)
 

@@ -263,7 +263,7 @@ def _ended(says: str, ended: Ended, *, free: int = 0) -> Move[StoredReservation]
             reservation,
             ended,
             order_sequence=reservation.order_sequence + 1,
-            free={line.product_id: free for line in reservation.lines},
+            products=of_products.goods(of_products.product(stock=free)),
         ),
     )
 

@@ -5,23 +5,29 @@ from typing import NamedTuple
 import pytest
 
 from cartwheel.contracts.products import (
+    AdjustStock,
+    ListAdjustments,
     ListProducts,
     ProductView,
     Reservation,
     ReserveStock,
+    StockAccount,
+    StockAdjustmentView,
     UpdateProduct,
 )
 from cartwheel.kernel import Created, Page
 from cartwheel.kernel.errors import Refusal
 from cartwheel.kernel.mongodb import Client, Database, Document, Outboxes
 from cartwheel.kernel.operating import apply_migrations
+from cartwheel.products.handlers import adjustments as adjustment_handlers
 from cartwheel.products.handlers import catalogue as catalogue_handlers
 from cartwheel.products.handlers import stock as stock_handlers
+from cartwheel.products.mongo.adjustments import MongoAdjustments
 from cartwheel.products.mongo.catalogue import MongoCatalogue
 from cartwheel.products.mongo.reservations import MongoReservations
 from cartwheel.products.mongo.schema import MIGRATIONS
 
-from .examples import create, now
+from .examples import ADMIN, create, now
 
 
 class Products(NamedTuple):
@@ -30,6 +36,7 @@ class Products(NamedTuple):
     database: Database
     catalogue: MongoCatalogue
     reservations: MongoReservations
+    adjustments: MongoAdjustments
     outboxes: Outboxes
 
     async def make(self, **given: object) -> Created[ProductView]:
@@ -49,9 +56,25 @@ class Products(NamedTuple):
         )
 
     async def reserve(self, *requests: ReserveStock) -> list[Reservation | Refusal]:
-        return await stock_handlers.reserve_stock(
-            list(requests), reservations=self.reservations, now=now
+        answers = await stock_handlers.change_stock(
+            requests, reservations=self.reservations, now=now
         )
+        return [answer for answer in answers if not isinstance(answer, Created)]
+
+    async def adjust(self, *requests: AdjustStock) -> list[Created[StockAdjustmentView] | Refusal]:
+        answers = await stock_handlers.change_stock(
+            requests, reservations=self.reservations, now=now
+        )
+        return [answer for answer in answers if not isinstance(answer, Reservation)]
+
+    async def history(
+        self, product_id: str, limit: int = 100, cursor: str | None = None
+    ) -> Page[StockAdjustmentView]:
+        asked = ListAdjustments(product_id=product_id, limit=limit, cursor=cursor, actor=ADMIN)
+        return await adjustment_handlers.list_adjustments(asked, adjustments=self.adjustments)
+
+    async def account(self, product_id: str) -> StockAccount:
+        return await self.adjustments.account(product_id)
 
     async def view(self, product_id: str) -> ProductView:
         return (await self.catalogue.get_many([product_id]))[product_id].view()
@@ -70,5 +93,6 @@ async def products(client: Client, database: Database) -> Products:
         database,
         MongoCatalogue(database, outboxes),
         MongoReservations(client, database, outboxes),
+        MongoAdjustments(client, database, outboxes),
         outboxes,
     )

@@ -5,8 +5,16 @@ from uuid import uuid4
 
 import msgspec
 
+from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.money import Money
-from cartwheel.contracts.products import CreateProduct, Item, ReserveStock, Stock
+from cartwheel.contracts.products import (
+    AdjustmentKind,
+    AdjustStock,
+    CreateProduct,
+    Item,
+    ReserveStock,
+    Stock,
+)
 from cartwheel.kernel import Change, new_id
 from cartwheel.products.domain import catalogue
 from cartwheel.products.domain.catalogue import Product
@@ -15,6 +23,7 @@ from cartwheel.products.domain.stock import Goods
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = datetime(2026, 3, 1, 13, 0, tzinfo=UTC)
 CHANGE = Change(by="admin", at=AT)
+ADMIN = Actor(user_id="boss", admin=True)
 DOLLARS = Money(1999, "USD")
 
 
@@ -30,6 +39,7 @@ def create(
     price: Money = DOLLARS,
     stock: int = 10,
     sku: str | None = None,
+    low_stock_at: int | None = None,
 ) -> CreateProduct:
     return CreateProduct(
         request_id=request_id or str(uuid4()),
@@ -39,12 +49,20 @@ def create(
         price=price,
         stock=stock,
         sku=sku,
+        low_stock_at=low_stock_at,
     )
 
 
-def product(product_id: str = "prd_1", *, stock: int = 10, price: Money = DOLLARS) -> Product:
+def product(
+    product_id: str = "prd_1",
+    *,
+    stock: int = 10,
+    price: Money = DOLLARS,
+    low_stock_at: int | None = None,
+) -> Product:
     """Return a stored product, with no events left to publish."""
-    made = catalogue.create(create(stock=stock, price=price), CHANGE, product_id=product_id)
+    wanted = create(stock=stock, price=price, low_stock_at=low_stock_at)
+    made = catalogue.create(wanted, CHANGE, product_id=product_id)
     return msgspec.structs.replace(made, sequence=1, events=(), change=None)
 
 
@@ -64,6 +82,30 @@ def reserve(
         order_id=order_id or new_id("ord"),
         body_hash=body_hash,
         items=[Item(product_id=product_id, quantity=quantity) for product_id, quantity in items],
+    )
+
+
+def adjust(
+    product_id: str = "prd_1",
+    delta: int | None = None,
+    *,
+    counted: int | None = None,
+    expected: int | None = None,
+    kind: AdjustmentKind = AdjustmentKind.CORRECTION,
+    request_id: str | None = None,
+    body_hash: str = "hash",
+    actor: Actor = ADMIN,
+) -> AdjustStock:
+    return AdjustStock(
+        request_id=request_id or str(uuid4()),
+        body_hash=body_hash,
+        product_id=product_id,
+        kind=kind,
+        reason="A test.",
+        delta=delta,
+        counted=counted,
+        expected=expected,
+        actor=actor,
     )
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cartwheel.contracts.products import StockShortage
 from cartwheel.products.domain.stock import (
     Ended,
+    Goods,
     ReservationStatus,
     StoredReservation,
     allocate,
@@ -48,12 +49,18 @@ def abandoned() -> StoredReservation:
     return release_abandoned(new_reservation())
 
 
+def left(**available: int) -> dict[str, Goods]:
+    """Return products of which so many pieces are available, by their ids."""
+    return goods(*(product(name, stock=pieces) for name, pieces in available.items()))
+
+
 class Shop:
     """One product of ten pieces, three of them in the reservation."""
 
     def __init__(self, reservation: StoredReservation | None = None) -> None:
         self.reservation = reservation or new_reservation()
         self.others = 0
+        self.unshipped = 0
         self.pieces = {"available": 7, "reserved": PIECES, "sold": 0}
 
     def take(self, *arrived: Arrival) -> "Shop":
@@ -67,12 +74,16 @@ class Shop:
                 self.pieces["available"] -= moved
             else:
                 sequence, ended = each
-                free = {"prd_1": self.pieces["available"]}
-                self.reservation = settle(before, ended, order_sequence=sequence, free=free)
-            for where, sign in stock_moves(before.status, self.reservation.status).items():
-                self.pieces[where] += sign * PIECES
+                there = left(prd_1=self.pieces["available"])
+                self.reservation = settle(before, ended, order_sequence=sequence, products=there)
+            for where, sign in stock_moves(before, self.reservation).items():
+                if where == "unshipped":
+                    self.unshipped += sign * PIECES
+                else:
+                    self.pieces[where] += sign * PIECES
             assert min(self.pieces.values()) >= 0
             assert sum(self.pieces.values()) + self.others == 10
+            assert self.unshipped == self.pieces["sold"]
         return self
 
     @property
@@ -146,29 +157,29 @@ def test_any_order_of_arrival_ends_the_same() -> None:
 
 @pytest.mark.parametrize("ended", Ended)
 def test_the_same_event_again_changes_nothing(ended: Ended) -> None:
-    once = settle(new_reservation(), ended, order_sequence=2, free={})
+    once = settle(new_reservation(), ended, order_sequence=2, products={})
 
-    assert settle(once, ended, order_sequence=2, free={}) is once
+    assert settle(once, ended, order_sequence=2, products={}) is once
 
 
 def test_an_older_event_changes_nothing() -> None:
-    free = settle(new_reservation(), CLOSED, order_sequence=3, free={})
+    free = settle(new_reservation(), CLOSED, order_sequence=3, products={})
 
-    assert settle(free, PAID, order_sequence=2, free={"prd_1": 10}) is free
+    assert settle(free, PAID, order_sequence=2, products=left(prd_1=10)) is free
 
 
 def test_an_abandoned_reservation_is_taken_again_when_its_order_is_paid() -> None:
-    sold = settle(abandoned(), PAID, order_sequence=2, free={"prd_1": PIECES})
+    sold = settle(abandoned(), PAID, order_sequence=2, products=left(prd_1=PIECES))
 
     assert (sold.status, sold.events) == (COMMITTED, ())
 
 
 def test_if_a_piece_is_missing_one_shortage_is_emitted_and_nothing_is_taken() -> None:
-    short = settle(abandoned(), PAID, order_sequence=2, free={"prd_1": PIECES - 1})
+    short = settle(abandoned(), PAID, order_sequence=2, products=left(prd_1=PIECES - 1))
 
     assert short.status is RELEASED
     assert short.events == (StockShortage(order_id=short.id),)
-    assert settle(short, PAID, order_sequence=2, free={"prd_1": 10}) is short
+    assert settle(short, PAID, order_sequence=2, products=left(prd_1=10)) is short
 
 
 def test_one_missing_product_is_a_shortage_of_the_whole_order() -> None:
@@ -176,7 +187,7 @@ def test_one_missing_product_is_a_shortage_of_the_whole_order() -> None:
     [made] = allocate(shop, [reserve(("prd_1", 1), ("prd_2", 1))], at=AT)
     assert isinstance(made, StoredReservation)
 
-    short = settle(release_abandoned(made), PAID, order_sequence=2, free={"prd_1": 9, "prd_2": 0})
+    short = settle(release_abandoned(made), PAID, order_sequence=2, products=left(prd_1=9, prd_2=0))
 
     assert (short.status, len(short.events)) == (RELEASED, 1)
 
@@ -199,4 +210,6 @@ def test_only_a_held_reservation_is_released(status: ReservationStatus) -> None:
 
 @pytest.mark.parametrize("status", ReservationStatus)
 def test_an_unchanged_status_moves_no_piece(status: ReservationStatus) -> None:
-    assert stock_moves(status, status) == {}
+    held = msgspec.structs.replace(new_reservation(), status=status)
+
+    assert stock_moves(held, held) == {}

@@ -24,6 +24,10 @@ Tag = Annotated[str, Meta(min_length=1, max_length=50, pattern=text.LINE)]
 Tags = Annotated[list[Tag], Meta(max_length=20)]
 ImageUrl = Annotated[str, Meta(max_length=2_000, pattern=text.URL)]
 InitialStock = Annotated[int, Meta(ge=0, le=MAX_STOCK)]
+LowStockAt = Annotated[int, Meta(ge=0, le=MAX_STOCK)]
+Delta = Annotated[int, Meta(ge=-MAX_STOCK, le=MAX_STOCK)]
+Counted = Annotated[int, Meta(ge=0, le=MAX_STOCK)]
+AdjustmentReason = Annotated[str, Meta(min_length=1, max_length=500, pattern=text.LINE)]
 Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
@@ -35,16 +39,59 @@ class ProductStatus(StrEnum):
 class Stock(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers of pieces: free to order, reserved for unpaid orders, and sold.
 
-    Only a stock adjustment changes their sum.
+    Only a stock adjustment changes their sum. `unshipped` is the part of `sold` that still lies on
+    the shelf. Pieces sold before this field existed count as shipped.
     """
 
     available: int
     reserved: int = 0
     sold: int = 0
+    unshipped: int = 0
+
+    @property
+    def on_hand(self) -> int:
+        """The pieces on the shelf, which somebody can count."""
+        return self.available + self.reserved + self.unshipped
+
+    @property
+    def total(self) -> int:
+        return self.available + self.reserved + self.sold
+
+
+class AdjustmentKind(StrEnum):
+    """Why the number of pieces on the shelf changes, other than by a sale."""
+
+    RECEIVED = "received"
+    DAMAGED = "damaged"
+    LOST = "lost"
+    CORRECTION = "correction"
+    STOCKTAKE = "stocktake"
+
+
+class StockAdjustmentView(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of a product's stock that is not a sale.
+
+    `before` and `after` are pieces on hand: available, reserved, and sold but not shipped. `delta`
+    is their difference. `counted` is the count that led to the adjustment, if one did.
+    """
+
+    id: str
+    product_id: str
+    kind: AdjustmentKind
+    reason: str
+    delta: int
+    before: int
+    after: int
+    by: str
+    at: datetime
+    counted: int | None = None
 
 
 class ProductView(msgspec.Struct, frozen=True, kw_only=True):
-    """A product as clients see it. `version` counts catalogue changes, not sales."""
+    """A product as clients see it. `version` counts catalogue changes, not sales.
+
+    `low_stock_at` is the number of available pieces at which `stock.low.v1` is published.
+    """
 
     id: str
     sku: str
@@ -59,6 +106,7 @@ class ProductView(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     created_at: datetime
     updated_at: datetime
+    low_stock_at: int | None = None
 
 
 class ProductNotFound(NotFound):
@@ -134,12 +182,30 @@ class MixedCurrencies(Invalid):
 
 
 class InsufficientStock(Conflict):
-    """Fewer pieces are available than the order asks for. Nothing is reserved.
+    """Fewer pieces are available than the order or the stock adjustment takes. Nothing changes.
 
-    Order no more than `errors` says is available.
+    Take no more than `errors` says is available.
     """
 
     code = "insufficient_stock"
+
+
+class AdjustmentNotFound(NotFound):
+    """The product has no such stock adjustment.
+
+    Check both ids.
+    """
+
+    code = "adjustment_not_found"
+
+
+class StockChanged(Conflict):
+    """The number of pieces on hand is not the `expected` one.
+
+    Look at the product's stock, and decide again.
+    """
+
+    code = "stock_changed"
 
 
 class OrderTooLarge(Invalid):
@@ -179,6 +245,7 @@ class CreateProduct(Request[Created[ProductView]], frozen=True, kw_only=True):
     category: Category | None = None
     tags: Tags = msgspec.field(default_factory=list[str])
     image_url: ImageUrl | None = None
+    low_stock_at: LowStockAt | None = None
     actor: Actor | None = None
 
 
@@ -210,6 +277,7 @@ class UpdateProduct(Request[ProductView], frozen=True, kw_only=True):
     category: Category | UnsetType | None = UNSET
     tags: Tags | UnsetType = UNSET
     image_url: ImageUrl | UnsetType | None = UNSET
+    low_stock_at: LowStockAt | UnsetType | None = UNSET
     actor: Actor | None = None
 
 
@@ -277,6 +345,130 @@ class ReserveStock(Request[Reservation], frozen=True, kw_only=True):
     actor: Actor | None = None
 
 
+@request(
+    "adjust_stock",
+    service="products",
+    refusals=(
+        Forbidden,
+        Invalid,
+        IdempotencyKeyReused,
+        ProductNotFound,
+        InsufficientStock,
+        StockChanged,
+    ),
+)
+class AdjustStock(Request[Created[StockAdjustmentView]], frozen=True, kw_only=True):
+    """Change the available pieces by `delta`, or so that `counted` pieces are on hand. For admins.
+
+    Reserved and sold pieces are never taken. With `expected`, nothing changes unless exactly so
+    many pieces are on hand.
+
+    Repeatable: the same `request_id` and `body_hash` return the adjustment made first.
+    """
+
+    request_id: str
+    body_hash: str
+    product_id: str
+    kind: AdjustmentKind
+    reason: AdjustmentReason
+    delta: Delta | None = None
+    counted: Counted | None = None
+    expected: Counted | None = None
+    actor: Actor
+
+
+@request(
+    "get_adjustment",
+    service="products",
+    read=True,
+    refusals=(Forbidden, AdjustmentNotFound),
+)
+class GetAdjustment(Request[StockAdjustmentView], frozen=True, kw_only=True):
+    """Return an adjustment of a product. For admins."""
+
+    product_id: str
+    adjustment_id: str
+    actor: Actor
+
+
+@request(
+    "list_adjustments",
+    service="products",
+    read=True,
+    refusals=(Forbidden, ProductNotFound, BadCursor),
+)
+class ListAdjustments(Request[Page[StockAdjustmentView]], frozen=True, kw_only=True):
+    """List a product's adjustments, newest first. For admins."""
+
+    product_id: str
+    limit: int
+    cursor: str | None = None
+    actor: Actor
+
+
+class AdjustmentSum(msgspec.Struct, frozen=True, kw_only=True):
+    """All adjustments of a product of one kind: their number, and the sum of their deltas."""
+
+    kind: AdjustmentKind
+    count: int
+    pieces: int
+
+
+class StockAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """A product's stock, and what it should be, as of one moment.
+
+    `initial` and the `adjustments` add up to what `stock` should hold in total. `by_reservations`
+    is the stock that the orders' reservations add up to, with the `available` of `stock`.
+    """
+
+    product_id: str
+    sku: str
+    name: str
+    initial: int
+    adjustments: list[AdjustmentSum]
+    stock: Stock
+    by_reservations: Stock
+
+    @property
+    def adjusted(self) -> int:
+        """The total that `stock` should have."""
+        return self.initial + sum(each.pieces for each in self.adjustments)
+
+    @property
+    def agrees(self) -> bool:
+        return self.stock == self.by_reservations and self.adjusted == self.stock.total
+
+
+@request("explain_stock", service="products", read=True, refusals=(Forbidden, ProductNotFound))
+class ExplainStock(Request[StockAccount], frozen=True, kw_only=True):
+    """Return the account of a product's stock. For admins."""
+
+    product_id: str
+    actor: Actor
+
+
+class StockRepair(msgspec.Struct, frozen=True, kw_only=True):
+    """The account before and after a repair. `correction` is None if nothing had to change."""
+
+    before: StockAccount
+    after: StockAccount
+    correction: StockAdjustmentView | None = None
+
+
+@request("repair_stock", service="products", refusals=(Forbidden, ProductNotFound))
+class RepairStock(Request[StockRepair], frozen=True, kw_only=True):
+    """Set reserved and sold to what the reservations say, and record the difference. For admins.
+
+    The available pieces stay: pieces that nobody has counted must not be sold.
+
+    Repeatable: if everything agrees, nothing changes.
+    """
+
+    product_id: str
+    reason: AdjustmentReason
+    actor: Actor
+
+
 @event("product.created.v1")
 class ProductCreated(Event, frozen=True, kw_only=True):
     product: ProductView
@@ -299,4 +491,32 @@ class StockShortage(Event, frozen=True, kw_only=True):
     order_id: str
 
 
-EVENTS: tuple[type[Event], ...] = (ProductCreated, ProductUpdated, ProductArchived, StockShortage)
+@event("stock.adjusted.v1")
+class StockAdjusted(Event, frozen=True, kw_only=True):
+    """The number of pieces on the shelf has changed, other than by a sale."""
+
+    adjustment: StockAdjustmentView
+
+
+@event("stock.low.v1")
+class StockLow(Event, frozen=True, kw_only=True):
+    """The available pieces fell from above `low_stock_at` to it or below.
+
+    Published once for each fall, whether an order or an adjustment took the pieces.
+    """
+
+    product_id: str
+    sku: str
+    name: str
+    available: int
+    low_stock_at: int
+
+
+EVENTS: tuple[type[Event], ...] = (
+    ProductCreated,
+    ProductUpdated,
+    ProductArchived,
+    StockShortage,
+    StockAdjusted,
+    StockLow,
+)

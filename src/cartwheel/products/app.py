@@ -6,8 +6,19 @@ from datetime import timedelta
 
 from cartwheel.contracts import products as contract
 from cartwheel.contracts.orders import OrderCanceled, OrderPaid, OrderRejected
-from cartwheel.kernel import Core, Gather, Service, Wiring, answer, answer_batch, every, on_batch
-from cartwheel.products.handlers import catalogue, stock
+from cartwheel.kernel import (
+    Core,
+    Gather,
+    Service,
+    Wiring,
+    answer,
+    answer_batch,
+    answer_together,
+    every,
+    on_batch,
+)
+from cartwheel.products.handlers import adjustments, catalogue, stock
+from cartwheel.products.mongo.adjustments import MongoAdjustments
 from cartwheel.products.mongo.catalogue import MongoCatalogue
 from cartwheel.products.mongo.reservations import MongoReservations
 from cartwheel.products.mongo.schema import COLLECTIONS, MIGRATIONS
@@ -24,6 +35,7 @@ available stock does not change."""
 async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
     goods = MongoCatalogue(core.database, core.outboxes)
     reservations = MongoReservations(core.client, core.database, core.outboxes)
+    adjusted = MongoAdjustments(core.client, core.database, core.outboxes)
     gather = Gather(COMMITS_GATHER_SECONDS, core.stop)
     yield Wiring(
         answers=[
@@ -32,7 +44,15 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
             answer(contract.ArchiveProduct, catalogue.archive_product, catalogue=goods),
             answer(contract.ListProducts, catalogue.list_products, catalogue=goods),
             answer_batch(contract.GetProduct, catalogue.get_products, catalogue=goods),
-            answer_batch(contract.ReserveStock, stock.reserve_stock, reservations=reservations),
+            *answer_together(
+                (contract.ReserveStock, contract.AdjustStock),
+                stock.change_stock,
+                reservations=reservations,
+            ),
+            answer(contract.GetAdjustment, adjustments.get_adjustment, adjustments=adjusted),
+            answer(contract.ListAdjustments, adjustments.list_adjustments, adjustments=adjusted),
+            answer(contract.ExplainStock, adjustments.explain_stock, adjustments=adjusted),
+            answer(contract.RepairStock, adjustments.repair_stock, adjustments=adjusted),
         ],
         on=[
             on_batch(OrderPaid, stock.commit_stock, gather, reservations=reservations),

@@ -4,9 +4,17 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Protocol, TypeVarTuple
 
-from cartwheel.contracts.products import ProductView, ReserveStock
+from cartwheel.contracts.products import (
+    AdjustStock,
+    ListAdjustments,
+    ProductView,
+    ReserveStock,
+    StockAccount,
+    StockAdjustmentView,
+)
 from cartwheel.kernel import Change, Clock, Items, Page
 from cartwheel.kernel.errors import Refusal
+from cartwheel.products.domain.adjustments import Adjustment, Repair
 from cartwheel.products.domain.catalogue import Product
 from cartwheel.products.domain.stock import Ended, StoredReservation
 
@@ -43,10 +51,10 @@ class Catalogue(Protocol):
 
 
 class Reservations(Protocol):
-    async def reserve(
-        self, requests: Sequence[ReserveStock], *, now: Clock
-    ) -> list[StoredReservation | Refusal]:
-        """Decide all requests in one transaction, with `stock.allocate`."""
+    async def decide(
+        self, requests: Sequence[ReserveStock], adjusting: Sequence[AdjustStock], *, now: Clock
+    ) -> tuple[list[StoredReservation | Refusal], list[Adjustment | Refusal]]:
+        """Decide all in one transaction, with `stock.allocate` and `adjustments.adjust`."""
         ...
 
     async def settle(self, changes: Sequence[tuple[str, Ended, int]], *, now: Clock) -> None:
@@ -65,4 +73,41 @@ class Reservations(Protocol):
 
     def held(self, *, longer_than: timedelta) -> Items:
         """Return the orders whose reservation has been HELD for `longer_than`."""
+        ...
+
+
+class Adjustments(Protocol):
+    async def get(self, product_id: str, adjustment_id: str) -> StockAdjustmentView:
+        """Return the adjustment.
+
+        Raises:
+            AdjustmentNotFound: the product has no such adjustment.
+        """
+        ...
+
+    async def page(self, request: ListAdjustments) -> Page[StockAdjustmentView]:
+        """Return the product's adjustments, newest first.
+
+        Raises:
+            ProductNotFound: there is no such product.
+        """
+        ...
+
+    async def account(self, product_id: str) -> StockAccount:
+        """Return the account of the product's stock, as of one moment.
+
+        Raises:
+            ProductNotFound: there is no such product.
+        """
+        ...
+
+    async def repair(
+        self, product_id: str, decide: Callable[[StockAccount], Repair | None]
+    ) -> tuple[StockAccount, Adjustment | None]:
+        """Store the repair that `decide` returns. Return the account that it was decided on, and
+        the correction.
+
+        Raises:
+            ProductNotFound: there is no such product.
+        """
         ...

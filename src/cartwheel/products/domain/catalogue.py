@@ -45,6 +45,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     created_at: datetime
     updated_at: datetime
+    low_stock_at: int | None = None
     sequence: int = 0
     events: tuple[Event, ...] = ()
     change: Change | None = None
@@ -64,6 +65,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
             version=self.version,
             created_at=self.created_at,
             updated_at=self.updated_at,
+            low_stock_at=self.low_stock_at,
         )
 
 
@@ -91,6 +93,7 @@ def create(request: CreateProduct, change: Change, *, product_id: str) -> Produc
         version=1,
         created_at=change.at,
         updated_at=change.at,
+        low_stock_at=request.low_stock_at,
     )
     return _with_event(product, ProductCreated(product=product.view()), change)
 
@@ -108,7 +111,15 @@ def update(product: Product, request: UpdateProduct, change: Change) -> Product:
         _check_price(request.price, at=change.at)
     given = {
         name: value
-        for name in ("name", "description", "price", "category", "tags", "image_url")
+        for name in (
+            "name",
+            "description",
+            "price",
+            "category",
+            "tags",
+            "image_url",
+            "low_stock_at",
+        )
         if (value := getattr(request, name)) is not UNSET
     }
     if request.name is not UNSET:

@@ -4,6 +4,7 @@
                 └──abandoned, rejected, canceled──► RELEASED ──paid after all──► COMMITTED
 
 Each piece of a product is available, reserved or sold. A step moves pieces; it never creates any.
+A piece that is sold but not yet shipped also counts as unshipped: it still lies on the shelf.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from cartwheel.contracts.products import (
     ReservedLine,
     ReserveStock,
     Stock,
+    StockLow,
     StockShortage,
     UnknownProduct,
 )
@@ -39,17 +41,20 @@ class Goods(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of a product that matter when somebody buys it."""
 
     id: str
+    sku: str
     name: str
     price: Money
     status: ProductStatus
     stock: Stock
+    low_stock_at: int | None = None
 
 
 class StoredReservation(msgspec.Struct, frozen=True, kw_only=True):
     """Stock reserved for one order. Its `id` is the order's id.
 
     `order_sequence` is the number of the last event of the order that was applied to it. `events`
-    are not stored yet.
+    are not stored yet. `unshipped` says that its sold pieces are counted in `Stock.unshipped`;
+    those sold before that count existed are not.
     """
 
     id: str
@@ -58,6 +63,7 @@ class StoredReservation(msgspec.Struct, frozen=True, kw_only=True):
     lines: list[ReservedLine]
     status: ReservationStatus
     held_at: datetime
+    unshipped: bool = False
     order_sequence: int = 0
     sequence: int = 0
     events: tuple[Event, ...] = ()
@@ -83,6 +89,7 @@ def _decide(
         lines = _lines(products, request, free)
     except Refusal as refusal:
         return refusal
+    events = _low_after(lines, products, free)
     for line in lines:
         free[line.product_id] -= line.quantity
     return StoredReservation(
@@ -92,6 +99,43 @@ def _decide(
         lines=lines,
         status=ReservationStatus.HELD,
         held_at=at,
+        events=events,
+    )
+
+
+def low_stock(product: Goods, before: int, after: int) -> tuple[StockLow, ...]:
+    """Return the event if the available pieces fell from above the threshold to it or below.
+
+    Archived products have none: nobody can order them.
+    """
+    threshold = product.low_stock_at
+    if threshold is None or not before > threshold >= after:
+        return ()
+    if product.status is not ProductStatus.ACTIVE:
+        return ()
+    return (
+        StockLow(
+            product_id=product.id,
+            sku=product.sku,
+            name=product.name,
+            available=after,
+            low_stock_at=threshold,
+        ),
+    )
+
+
+def _low_after(
+    lines: Sequence[ReservedLine], products: Mapping[str, Goods], free: Mapping[str, int]
+) -> tuple[StockLow, ...]:
+    """Return the events of taking `lines` from the `free` pieces."""
+    return tuple(
+        event
+        for line in lines
+        for event in low_stock(
+            products[line.product_id],
+            free[line.product_id],
+            free[line.product_id] - line.quantity,
+        )
     )
 
 
@@ -176,12 +220,12 @@ def settle(
     ended: Ended,
     *,
     order_sequence: int,
-    free: Mapping[str, int],
+    products: Mapping[str, Goods],
 ) -> StoredReservation:
     """Return `reservation` after the order's event number `order_sequence`.
 
     If the order is paid but its reservation was abandoned, the pieces are taken again, out of the
-    `free` ones of each product. If there are too few, the reservation stays RELEASED and emits
+    available ones of `products`. If there are too few, the reservation stays RELEASED and emits
     `StockShortage`. A closed order never gets stock again. Events are redelivered and arrive in any
     order, so one that is not newer than the last applied one changes nothing.
     """
@@ -190,12 +234,22 @@ def settle(
     after = _AFTER.get((reservation.status, ended), reservation.status)
     events = reservation.events
     if ended is Ended.PAID and was_abandoned(reservation):
+        free = {product.id: product.stock.available for product in products.values()}
         if all(free[line.product_id] >= line.quantity for line in reservation.lines):
             after = ReservationStatus.COMMITTED
+            events = (*events, *_low_after(reservation.lines, products, free))
         else:
             events = (*events, StockShortage(order_id=reservation.id))
+    if after is not reservation.status:
+        unshipped = after is ReservationStatus.COMMITTED
+    else:
+        unshipped = reservation.unshipped
     return msgspec.structs.replace(
-        reservation, status=after, order_sequence=order_sequence, events=events
+        reservation,
+        status=after,
+        unshipped=unshipped,
+        order_sequence=order_sequence,
+        events=events,
     )
 
 
@@ -211,14 +265,34 @@ def release_abandoned(reservation: StoredReservation) -> StoredReservation:
     return msgspec.structs.replace(reservation, status=ReservationStatus.RELEASED)
 
 
-def stock_moves(before: ReservationStatus, after: ReservationStatus) -> dict[str, int]:
+_WHERE = {
+    ReservationStatus.HELD: "reserved",
+    ReservationStatus.COMMITTED: "sold",
+    ReservationStatus.RELEASED: "available",
+    ReservationStatus.RETURNED: "available",
+}
+
+
+def stock_moves(before: StoredReservation, after: StoredReservation) -> dict[str, int]:
     """Return how the product's stock numbers change for each piece of the reservation."""
-    where = {
-        ReservationStatus.HELD: "reserved",
-        ReservationStatus.COMMITTED: "sold",
-        ReservationStatus.RELEASED: "available",
-        ReservationStatus.RETURNED: "available",
-    }
-    if where[before] == where[after]:
-        return {}
-    return {where[before]: -1, where[after]: +1}
+    moves: dict[str, int] = {}
+    if _WHERE[before.status] != _WHERE[after.status]:
+        moves |= {_WHERE[before.status]: -1, _WHERE[after.status]: +1}
+    if before.unshipped != after.unshipped:
+        moves["unshipped"] = after.unshipped - before.unshipped
+    return moves
+
+
+def moved(
+    products: Mapping[str, Goods], lines: Sequence[ReservedLine], per_piece: Mapping[str, int]
+) -> Mapping[str, Goods]:
+    """Return `products` with the pieces that are available after `lines` have moved."""
+    if not products or not (sign := per_piece.get("available", 0)):
+        return products
+    after = dict(products)
+    for line in lines:
+        if (product := after.get(line.product_id)) is not None:
+            stock = product.stock
+            left = msgspec.structs.replace(stock, available=stock.available + sign * line.quantity)
+            after[line.product_id] = msgspec.structs.replace(product, stock=left)
+    return after

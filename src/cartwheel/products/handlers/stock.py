@@ -1,9 +1,10 @@
-"""Reserving stock for orders, then selling or releasing it."""
+"""Reserving stock for orders, then selling or releasing it. Adjusting it joins in."""
 
 from collections.abc import Sequence
 from datetime import timedelta
 
-from cartwheel.contracts.identity import Actor, require_service
+from cartwheel.contracts.idempotency import IdempotencyKeyReused
+from cartwheel.contracts.identity import Actor, require_admin, require_service
 from cartwheel.contracts.orders import (
     GetOrderStatuses,
     OrderCanceled,
@@ -11,10 +12,11 @@ from cartwheel.contracts.orders import (
     OrderRejected,
     OrderStatus,
 )
-from cartwheel.contracts.products import Reservation, ReserveStock
-from cartwheel.kernel import Bus, Clock, CloudEvent, in_batches, utc_now
+from cartwheel.contracts.products import AdjustStock, Reservation, ReserveStock, StockAdjustmentView
+from cartwheel.kernel import Bus, Clock, CloudEvent, Created, in_batches, utc_now
 from cartwheel.kernel.errors import Refusal
-from cartwheel.products.domain.stock import Ended
+from cartwheel.products.domain.adjustments import Adjustment
+from cartwheel.products.domain.stock import Ended, StoredReservation
 from cartwheel.products.ports import Reservations
 
 RELEASE_BATCH_SIZE = 100
@@ -22,17 +24,45 @@ ACTOR = Actor.service("products")
 _WANTED = (OrderStatus.AWAITING_PAYMENT, OrderStatus.PAID)
 
 
-async def reserve_stock(
-    requests: list[ReserveStock], *, reservations: Reservations, now: Clock = utc_now
-) -> list[Reservation | Refusal]:
-    for request in requests:
+async def change_stock(
+    requests: Sequence[ReserveStock | AdjustStock],
+    *,
+    reservations: Reservations,
+    now: Clock = utc_now,
+) -> list[Reservation | Created[StockAdjustmentView] | Refusal]:
+    """Reserve and adjust stock in one transaction, so that neither conflicts with the other."""
+    reserving = [request for request in requests if isinstance(request, ReserveStock)]
+    adjusting = [request for request in requests if isinstance(request, AdjustStock)]
+    for request in reserving:
         require_service(request.actor, "reserve stock")
+    for request in adjusting:
+        require_admin(request.actor, "adjust stock")
+    held, adjusted = await reservations.decide(reserving, adjusting, now=now)
+    reserved = iter(map(_reserved, held))
+    answers = iter(map(_adjusted, adjusting, adjusted))
     return [
-        outcome
-        if isinstance(outcome, Refusal)
-        else Reservation(order_id=outcome.id, body_hash=outcome.body_hash, lines=outcome.lines)
-        for outcome in await reservations.reserve(requests, now=now)
+        next(reserved) if isinstance(request, ReserveStock) else next(answers)
+        for request in requests
     ]
+
+
+def _reserved(outcome: StoredReservation | Refusal) -> Reservation | Refusal:
+    if isinstance(outcome, Refusal):
+        return outcome
+    return Reservation(order_id=outcome.id, body_hash=outcome.body_hash, lines=outcome.lines)
+
+
+def _adjusted(
+    request: AdjustStock, outcome: Adjustment | Refusal
+) -> Created[StockAdjustmentView] | Refusal:
+    if isinstance(outcome, Refusal):
+        return outcome
+    asked = (request.product_id, request.body_hash)
+    if (outcome.product_id, outcome.body_hash) != asked:
+        return IdempotencyKeyReused(
+            "This Idempotency-Key was used for another stock adjustment. Send a new key."
+        )
+    return Created(made=outcome.view(), replayed=not outcome.events)
 
 
 async def commit_stock(

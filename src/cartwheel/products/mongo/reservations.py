@@ -1,19 +1,21 @@
-"""Reservations in MongoDB: collection `reservations`, written together with `products`."""
+"""Reservations in MongoDB: collection `reservations`, written together with `products`.
+
+Adjustments are decided in the same transactions.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TypeVar
 
 from pymongo import UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import DuplicateKeyError, PyMongoError, ServerSelectionTimeoutError
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import DuplicateKeyError
 
-from cartwheel.contracts.products import ReserveStock
-from cartwheel.kernel import Change, Clock
-from cartwheel.kernel.errors import Contention, Refusal
+from cartwheel.contracts.products import AdjustStock, ReserveStock
+from cartwheel.kernel import Change, Clock, new_id
+from cartwheel.kernel.errors import Refusal
 from cartwheel.kernel.mongodb import (
     AFRESH,
     Client,
@@ -23,11 +25,19 @@ from cartwheel.kernel.mongodb import (
     Outboxes,
     from_document,
     happened,
-    is_contention,
-    to_document,
+    state,
 )
-from cartwheel.products.domain import stock
+from cartwheel.products.domain import adjustments, stock
+from cartwheel.products.domain.adjustments import Adjustment
 from cartwheel.products.domain.stock import Ended, Goods, ReservationStatus, StoredReservation
+from cartwheel.products.mongo.adjustments import new_adjustment
+from cartwheel.products.mongo.transactions import Work, in_transaction
+
+Asked = TypeVar("Asked", ReserveStock, AdjustStock)
+Done = TypeVar("Done")
+Decided = TypeVar("Decided", StoredReservation, Adjustment)
+Moves = dict[str, Counter[str]]
+"""The changes of the stock numbers, by product id."""
 
 _GOODS = dict.fromkeys(Goods.__struct_fields__, 1)
 
@@ -36,69 +46,130 @@ BATCH_RUNS = 5
 
 
 class MongoReservations:
-    """Stock changes only here, and always in one transaction with the reservation it is for."""
+    """Stock changes here, and always in one transaction with the reservation or the adjustment it
+    is for. The one other place is a repair (`MongoAdjustments`)."""
 
     def __init__(self, client: Client, database: Database, outboxes: Outboxes) -> None:
         self._client = client
         self._outboxes = outboxes
         self._products = database["products"]
         self._reservations = database["reservations"]
+        self._adjustments = database["adjustments"]
 
     async def reserve(
         self, requests: Sequence[ReserveStock], *, now: Clock
     ) -> list[StoredReservation | Refusal]:
-        async def decide(session: AsyncClientSession) -> list[StoredReservation | Refusal]:
-            request_ids = [request.request_id for request in requests]
-            decided: dict[str, StoredReservation | Refusal] = {
-                document["request_id"]: from_document(document, StoredReservation)
-                async for document in self._reservations.find(
-                    {"request_id": {"$in": request_ids}}, session=session
-                )
-            }
-            new: dict[str, ReserveStock] = {}
-            for request in requests:
-                if request.request_id not in decided:
-                    new.setdefault(request.request_id, request)
-            wanted = {item.product_id for request in new.values() for item in request.items}
-            found = self._products.find({"_id": {"$in": list(wanted)}}, _GOODS, session=session)
-            goods = {document["_id"]: from_document(document, Goods) async for document in found}
-            outcomes = stock.allocate(goods, list(new.values()), at=now())
+        held, _ = await self.decide(requests, (), now=now)
+        return held
+
+    async def decide(
+        self, requests: Sequence[ReserveStock], adjusting: Sequence[AdjustStock], *, now: Clock
+    ) -> tuple[list[StoredReservation | Refusal], list[Adjustment | Refusal]]:
+        told: list[tuple[str, str]] = []
+
+        async def decide(
+            session: AsyncClientSession,
+        ) -> tuple[list[StoredReservation | Refusal], list[Adjustment | Refusal]]:
+            told.clear()
+            decided = await self._decided(self._reservations, StoredReservation, requests, session)
+            new = _unlike(decided, requests)
+            adjusted = await self._decided(self._adjustments, Adjustment, adjusting, session)
+            new_adjusting = _unlike(adjusted, adjusting)
+            goods = await self._goods(
+                {item.product_id for request in new.values() for item in request.items}
+                | {request.product_id for request in new_adjusting.values()},
+                session,
+            )
+            at = now()
+            # Adjustments first: they say how many pieces there are to reserve.
+            made, goods = adjustments.adjust(
+                goods, list(new_adjusting.values()), at=at, new_id=lambda: new_id("adj")
+            )
+            outcomes = stock.allocate(goods, list(new.values()), at=at)
             held = [outcome for outcome in outcomes if isinstance(outcome, StoredReservation)]
+            changed = [outcome for outcome in made if isinstance(outcome, Adjustment)]
+            moves = _moves((each, {"available": -1, "reserved": +1}) for each in held)
+            if changed:
+                await self._adjustments.insert_many(
+                    [new_adjustment(each) for each in changed], session=session
+                )
+                for each in changed:
+                    moves.setdefault(each.product_id, Counter())["stock.available"] += each.delta
             if held:
                 await self._reservations.insert_many(
-                    [_new(reservation) for reservation in held], session=session
+                    [_new(each, new[each.request_id].traceparent) for each in held],
+                    session=session,
                 )
-                await self._move(
-                    session, ((each, {"available": -1, "reserved": +1}) for each in held)
-                )
+            await self._move(session, moves)
+            told.extend(("reservations", each.id) for each in held if each.events)
+            told.extend(("adjustments", each.id) for each in changed)
             decided.update(zip(new, outcomes, strict=True))
-            return [decided[request_id] for request_id in request_ids]
+            adjusted.update(zip(new_adjusting, made, strict=True))
+            return (
+                [decided[request.request_id] for request in requests],
+                [adjusted[request.request_id] for request in adjusting],
+            )
 
+        outcomes = await self._unless_done_elsewhere(decide)
+        for collection, document_id in told:
+            self._outboxes.filled(collection, [document_id])
+        return outcomes
+
+    async def _decided(
+        self,
+        collection: AsyncCollection[Document],
+        kind: type[Decided],
+        requests: Sequence[ReserveStock] | Sequence[AdjustStock],
+        session: AsyncClientSession,
+    ) -> dict[str, Decided | Refusal]:
+        """Return the outcomes of those `requests` that were decided before, by request id."""
+        if not requests:
+            return {}
+        ids = [request.request_id for request in requests]
+        return {
+            document["request_id"]: from_document(document, kind)
+            async for document in collection.find({"request_id": {"$in": ids}}, session=session)
+        }
+
+    async def _goods(self, ids: set[str], session: AsyncClientSession) -> dict[str, Goods]:
+        if not ids:
+            return {}
+        found = self._products.find({"_id": {"$in": list(ids)}}, _GOODS, session=session)
+        return {document["_id"]: from_document(document, Goods) async for document in found}
+
+    async def _unless_done_elsewhere(self, decide: Work[Done]) -> Done:
+        """Run `decide` in a transaction, and again if another process stores the same requests."""
         for _ in range(BATCH_RUNS - 1):
             try:
-                return await self._in_transaction(decide)
+                return await in_transaction(self._client, decide)
             except DuplicateKeyError:
                 # Another process has just stored one of these requests, which aborted the whole
                 # batch. The next run finds it.
                 continue
-        return await self._in_transaction(decide)
+        return await in_transaction(self._client, decide)
 
     async def settle(self, changes: Sequence[tuple[str, Ended, int]], *, now: Clock) -> None:
         async def apply(session: AsyncClientSession) -> list[StoredReservation]:
             before = await self._reserved([order_id for order_id, _, _ in changes], session)
             after = dict(before)
-            free = await self._free(before.values(), session)
+            # Only abandoned reservations take from what is available.
+            goods = await self._goods(
+                {
+                    line.product_id
+                    for reservation in before.values()
+                    if stock.was_abandoned(reservation)
+                    for line in reservation.lines
+                },
+                session,
+            )
             for order_id, ended, sequence in changes:
                 old = after[order_id]
-                new = stock.settle(old, ended, order_sequence=sequence, free=free)
+                new = stock.settle(old, ended, order_sequence=sequence, products=goods)
                 after[order_id] = new
-                per_piece = stock.stock_moves(old.status, new.status).get("available", 0)
-                for line in new.lines:
-                    if line.product_id in free:
-                        free[line.product_id] += per_piece * line.quantity
+                goods = stock.moved(goods, new.lines, stock.stock_moves(old, new))
             return await self._store(before, after, session, now)
 
-        self._tell_of(await self._in_transaction(apply))
+        self._tell_of(await in_transaction(self._client, apply))
 
     async def release_abandoned(self, order_ids: Sequence[str], *, now: Clock) -> None:
         async def apply(session: AsyncClientSession) -> list[StoredReservation]:
@@ -106,7 +177,7 @@ class MongoReservations:
             after = {order_id: stock.release_abandoned(old) for order_id, old in before.items()}
             return await self._store(before, after, session, now)
 
-        self._tell_of(await self._in_transaction(apply))
+        self._tell_of(await in_transaction(self._client, apply))
 
     def held(self, *, longer_than: timedelta) -> DueItems:
         return DueItems(
@@ -123,23 +194,6 @@ class MongoReservations:
             document["_id"]: from_document(document, StoredReservation) async for document in found
         }
 
-    async def _free(
-        self, reservations: Iterable[StoredReservation], session: AsyncClientSession
-    ) -> dict[str, int]:
-        """Return the available pieces of the products in abandoned reservations."""
-        wanted = {
-            line.product_id
-            for reservation in reservations
-            if stock.was_abandoned(reservation)
-            for line in reservation.lines
-        }
-        if not wanted:
-            return {}
-        found = self._products.find(
-            {"_id": {"$in": list(wanted)}}, {"stock.available": 1}, session=session
-        )
-        return {document["_id"]: document["stock"]["available"] async for document in found}
-
     async def _store(
         self,
         before: Mapping[str, StoredReservation],
@@ -155,75 +209,49 @@ class MongoReservations:
             [_update(reservation, now()) for reservation in changed], session=session
         )
         await self._move(
-            session,
-            ((new, stock.stock_moves(before[new.id].status, new.status)) for new in changed),
+            session, _moves((new, stock.stock_moves(before[new.id], new)) for new in changed)
         )
         return changed
 
     def _tell_of(self, changed: Sequence[StoredReservation]) -> None:
         self._outboxes.filled("reservations", [each.id for each in changed if each.events])
 
-    async def _move(
-        self,
-        session: AsyncClientSession,
-        moves: Iterable[tuple[StoredReservation, dict[str, int]]],
-    ) -> None:
-        """Change the stock of each reservation's products by `per_piece` for each piece."""
-        totals: dict[str, Counter[str]] = {}
-        for reservation, per_piece in moves:
-            for line in reservation.lines:
-                total = totals.setdefault(line.product_id, Counter())
-                for where, sign in per_piece.items():
-                    total[f"stock.{where}"] += sign * line.quantity
+    async def _move(self, session: AsyncClientSession, moves: Moves) -> None:
         operations = [
             UpdateOne({"_id": product_id}, {"$inc": dict(total)})
-            for product_id, total in totals.items()
+            for product_id, total in moves.items()
             if total
         ]
         if operations:
             await self._products.bulk_write(operations, ordered=False, session=session)
 
-    async def _in_transaction(self, work: Any) -> Any:
-        """Return what `work` returns, committed.
 
-        Raises:
-            Contention: other transactions kept conflicting until the deadline.
-        """
-        conflict: PyMongoError | None = None
-
-        async def note_conflicts(session: AsyncClientSession) -> Any:
-            nonlocal conflict
-            try:
-                done = await work(session)
-            except PyMongoError as error:
-                # A timeout may be the deadline, reached during conflicts. A missing primary,
-                # however, is an outage.
-                if not error.timeout or isinstance(error, ServerSelectionTimeoutError):
-                    conflict = error if is_contention(error) else None
-                raise
-            conflict = None  # an error from here on leaves open whether the commit happened
-            return done
-
-        async with self._client.start_session() as session:
-            # On a conflict the driver runs `work` again: at once, then after growing random
-            # pauses, until the deadline. If the result of a commit is unknown, it repeats only
-            # the commit.
-            try:
-                return await session.with_transaction(
-                    note_conflicts,
-                    read_concern=ReadConcern("snapshot"),
-                    write_concern=WriteConcern("majority", j=True),
-                )
-            except PyMongoError as error:
-                if error.timeout and conflict is not None:
-                    raise Contention(f"conflicts until the deadline: {conflict}") from error
-                raise
+def _unlike(decided: Mapping[str, object], requests: Sequence[Asked]) -> dict[str, Asked]:
+    """Return the `requests` that are not in `decided`, each once, by request id."""
+    new: dict[str, Asked] = {}
+    for request in requests:
+        if request.request_id not in decided:
+            new.setdefault(request.request_id, request)
+    return new
 
 
-def _new(reservation: StoredReservation) -> Document:
-    document = to_document(reservation)
-    del document["events"]
-    return document
+def _moves(each: Iterable[tuple[StoredReservation, Mapping[str, int]]]) -> Moves:
+    """Return the changes of stock for `each` reservation and its changes per piece."""
+    totals: Moves = {}
+    for reservation, per_piece in each:
+        for line in reservation.lines:
+            total = totals.setdefault(line.product_id, Counter())
+            for where, sign in per_piece.items():
+                total[f"stock.{where}"] += sign * line.quantity
+    return totals
+
+
+def _new(reservation: StoredReservation, traceparent: str | None) -> Document:
+    document = {"_id": reservation.id, **state(reservation), "sequence": reservation.sequence}
+    if not reservation.events:
+        return document
+    change = Change(by="orders", at=reservation.held_at, traceparent=traceparent)
+    return document | happened(reservation, source="products", change=change)
 
 
 def _update(reservation: StoredReservation, at: datetime) -> UpdateOne:
@@ -233,6 +261,7 @@ def _update(reservation: StoredReservation, at: datetime) -> UpdateOne:
         {
             "$set": {
                 "status": reservation.status.value,
+                "unshipped": reservation.unshipped,
                 "order_sequence": reservation.order_sequence,
                 "sequence": new["sequence"],
             },

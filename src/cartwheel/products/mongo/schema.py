@@ -7,7 +7,11 @@ from cartwheel.kernel import Collection
 from cartwheel.kernel.mongodb import Database, Document, drop_index, index_outbox
 from cartwheel.products.domain.stock import ReservationStatus
 
-COLLECTIONS = (Collection("products", outbox=True), Collection("reservations", outbox=True))
+COLLECTIONS = (
+    Collection("products", outbox=True),
+    Collection("reservations", outbox=True),
+    Collection("adjustments", outbox=True),
+)
 ACTIVE: Document = {"status": ProductStatus.ACTIVE}
 
 
@@ -45,4 +49,17 @@ async def _index_due(database: Database) -> None:
     await drop_index(reservations, "held")
 
 
-MIGRATIONS = (_create_indexes, _index_holds, _index_due)
+async def _index_adjustments(database: Database) -> None:
+    adjustments = database["adjustments"]
+    await adjustments.create_index([("request_id", ASCENDING)], name="request_id", unique=True)
+    await adjustments.create_index(
+        [("product_id", ASCENDING), ("_id", ASCENDING)], name="of_product"
+    )
+    await index_outbox(adjustments)
+    # What a product's stock adds up to is asked of its reservations.
+    await database["reservations"].create_index(
+        [("lines.product_id", ASCENDING)], name="of_product"
+    )
+
+
+MIGRATIONS = (_create_indexes, _index_holds, _index_due, _index_adjustments)
