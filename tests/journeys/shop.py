@@ -233,7 +233,13 @@ class Shelf:
         ).made
 
     async def stock(self, product: Any) -> dict[str, int]:
-        return (await self._admin.get(f"/products/{product['id']}")).found["stock"]
+        stock = (await self._admin.get(f"/products/{product['id']}")).found["stock"]
+        assert stock.pop("unshipped") == stock["sold"], "nothing has been shipped"
+        return stock
+
+    async def adjust(self, product: Any, delta: int, *, key: str | None = None) -> Answer:
+        body = {"delta": delta, "kind": "correction", "reason": "A test."}
+        return await self._admin.post(adjustments(product), body, key=key)
 
     async def comes_to(self, product: Any, **stock: int) -> None:
         """Wait until the product's stock is `stock`. Numbers that are not given must be 0."""
@@ -243,6 +249,11 @@ class Shelf:
             assert await self.stock(product) == wanted
 
         await eventually(look)
+
+
+def adjustments(product: Any) -> str:
+    """Return where the product's stock is adjusted."""
+    return f"/products/{product['id']}/stock-adjustments"
 
 
 def new_product(

@@ -64,7 +64,8 @@ async def bought(system: System) -> Bought:
     """Four orders: paid by card, paid in cash, rejected, and canceled after a card payment."""
     async with open_shop(system.url) as shop:
         admin, customer = await shop.admin(), await shop.sign_up()
-        product = await Shelf(admin).put_up(stock=10)
+        product = await Shelf(admin).put_up(stock=7)
+        assert (await Shelf(admin).adjust(product, 3)).made["after"] == 10
         paid, in_cash, rejected, canceled = [
             (await customer.order(product, 2)).made for _ in range(4)
         ]
@@ -98,6 +99,7 @@ async def copies(client: Client, bought: Bought) -> AsyncGenerator[Databases]:
     wanted = {
         "products": {"_id": bought.product},
         "reservations": {"_id": {"$in": bought.orders}},
+        "adjustments": {"product_id": bought.product},
         "orders": {"_id": {"$in": bought.orders}},
         "payments": {"order_id": {"$in": bought.orders}},
         "mail": {"order_id": {"$in": bought.orders}},

@@ -43,7 +43,13 @@ async def test_what_is_chosen_is_added_up_as_of_one_moment(
             )
             await copies.products["products"].update_one(
                 {"_id": bought.product},
-                {"$inc": {"stock.sold": pieces, "stock.available": -pieces}},
+                {
+                    "$inc": {
+                        "stock.available": -pieces,
+                        "stock.sold": pieces,
+                        "stock.unshipped": pieces,
+                    }
+                },
                 session=session,
             )
 

@@ -8,7 +8,7 @@ import pytest
 from cartwheel.operations.verify import effects, stock
 from cartwheel.operations.verify.case import Case, in_flight, stuck
 from cartwheel.operations.verify.records import Line, Payment, Product, Resend, Stock
-from cartwheel.operations.verify.stock import Reserved
+from cartwheel.operations.verify.stock import AddedUp
 from cartwheel.payments import domain
 
 from .papers import (
@@ -30,13 +30,13 @@ from .papers import (
 )
 
 
-def product(available: int, reserved: int = 0, sold: int = 0) -> Product:
-    counted = Stock(available=available, reserved=reserved, sold=sold)
+def product(available: int, reserved: int = 0, sold: int = 0, unshipped: int = 0) -> Product:
+    counted = Stock(available=available, reserved=reserved, sold=sold, unshipped=unshipped)
     return Product(id="prd_1", initial_stock=10, stock=counted)
 
 
-def added_up(held: int = 0, committed: int = 0) -> Reserved:
-    return Reserved(product_id="prd_1", held=held, committed=committed)
+def added_up(held: int = 0, committed: int = 0, **more: Any) -> AddedUp:
+    return AddedUp(product_id="prd_1", held=held, committed=committed, **more)
 
 
 def test_stock_that_adds_up_is_no_violation() -> None:
@@ -46,7 +46,7 @@ def test_stock_that_adds_up_is_no_violation() -> None:
 def test_a_piece_too_many_or_too_few_is_found() -> None:
     (violation,) = stock.check(product(6, 3, 2), added_up(3, 2))
     assert told([violation]) == [(2, ("prd_1",))]
-    assert "began with 10 pieces, but now has 11" in violation.sentence
+    assert "was adjusted by 0, but now has 11" in violation.sentence
 
 
 def test_oversold_stock_is_found() -> None:
@@ -59,6 +59,33 @@ def test_stock_that_differs_from_its_reservations_is_found() -> None:
     assert sentences == [
         "product prd_1 has 3 pieces reserved, but its reservations 2",
         "product prd_1 has 2 pieces sold, but its reservations 3",
+    ]
+
+
+def test_adjusted_stock_adds_up_with_its_adjustments() -> None:
+    assert stock.check(product(9, 3, 2), added_up(3, 2, adjusted=4)) == []
+
+    (violation,) = stock.check(product(9, 3, 2), added_up(3, 2, adjusted=5))
+    assert "was adjusted by 5, but now has 14" in violation.sentence
+
+
+def test_unshipped_pieces_that_no_sold_order_has_are_found() -> None:
+    assert stock.check(product(5, 3, 2, 1), added_up(3, 2, unshipped=1, marked_unshipped=1)) == []
+
+    (violation,) = stock.check(product(5, 3, 2, 2), added_up(3, 2, unshipped=1, marked_unshipped=1))
+    assert violation.sentence == "product prd_1 has 2 pieces unshipped, but its reservations 1"
+
+
+def test_pieces_that_the_version_before_has_returned_may_still_count_as_unshipped() -> None:
+    assert stock.check(product(8, 0, 2, 5), added_up(0, 2, unshipped=2, marked_unshipped=5)) == []
+
+
+def test_an_adjustment_that_contradicts_itself_or_was_not_told_of_is_found() -> None:
+    wrong = added_up(3, 2, inconsistent=("adj_1",), untold=("adj_2",))
+
+    assert told(stock.check(product(5, 3, 2), wrong)) == [
+        (2, ("prd_1", "adj_1")),
+        (5, ("prd_1", "adj_2")),
     ]
 
 

@@ -140,6 +140,10 @@ def _product(**changes: object) -> Tamper:
     )
 
 
+def _adjustments(do: str, *how: object) -> Tamper:
+    return lambda copies, bought: getattr(copies.products["adjustments"], do)(*how)
+
+
 async def _forget_payment(copies: Databases, bought: Bought) -> None:
     await copies.payments["payments"].delete_one({"_id": bought.payment})
     await _order(status="AWAITING_PAYMENT", paid_by=None)(copies, bought)
@@ -164,6 +168,19 @@ BROKEN: dict[str, tuple[Tamper, set[tuple[int, str]]]] = {
     "a piece vanished": (_product(**{"stock.available": 5}), {(2, "product")}),
     "sold, but not by its reservations": (
         _product(**{"stock.available": 7, "stock.sold": 3}),
+        {(2, "product")},
+    ),
+    "an adjustment that is gone": (_adjustments("delete_many", {}), {(2, "product")}),
+    "an adjustment that contradicts itself": (
+        _adjustments("update_many", {}, {"$inc": {"after": 1}}),
+        {(2, "product")},
+    ),
+    "an adjustment without its event": (
+        _adjustments("update_many", {}, {"$set": {"sequence": 0}}),
+        {(5, "product")},
+    ),
+    "unshipped, but not by its reservations": (
+        _product(**{"stock.unshipped": 5}),
         {(2, "product")},
     ),
     "the order's stock was never sold": (
@@ -258,8 +275,9 @@ async def test_stock_sold_of_a_missing_product_is_found_and_affects_no_other_pro
     found, _ = await verify({"prd_0", bought.product})
 
     assert [each.sentence for each in found if each.promise == 2] == [
-        "product prd_0 is reserved for orders, but does not exist",
+        "product prd_0 is reserved or adjusted, but does not exist",
         f"product {bought.product} has 4 pieces sold, but its reservations 2",
+        f"product {bought.product} has 4 pieces unshipped, but its reservations 2",
     ]
 
 

@@ -24,7 +24,7 @@ from cartwheel.operations.verify.queues import Queues
 from cartwheel.operations.verify.reading import Databases
 from cartwheel.operations.verify.records import LedgerLine, Product, Seen, Unpublished
 from cartwheel.operations.verify.spool import Spool, Suspect
-from cartwheel.operations.verify.stock import Reserved
+from cartwheel.operations.verify.stock import AddedUp
 from cartwheel.operations.verify.violation import Violation
 
 Tell = Callable[[Violation], None]
@@ -86,8 +86,8 @@ def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
     ]
 
 
-def _check_product(product: Product | None, reserved: Reserved) -> list[Violation]:
-    wrong = stock.check(product, reserved)
+def _check_product(product: Product | None, added_up: AddedUp) -> list[Violation]:
+    wrong = stock.check(product, added_up)
     if product is not None:
         wrong += effects.outbox_is_the_end(product.outbox, product.sequence, product.id)
     return wrong
@@ -107,9 +107,9 @@ async def _first_look(world: World, progress: Progress) -> Noticed:
     ):
         async for order_ids in _walk(collection, world, noticed, progress):
             await _suspect_orders(world, await reading.missing(orders, order_ids))
-    async for product, reserved in reading.stocks(world.databases):
-        if _check_product(product, reserved):
-            spool.suspect(Suspect.PRODUCT, [reserved.product_id])
+    async for product, added_up in reading.stocks(world.databases):
+        if _check_product(product, added_up):
+            spool.suspect(Suspect.PRODUCT, [added_up.product_id])
         progress("products", 1)
     for collection in world.databases.with_outboxes().values():
         async for owner, outbox in _unpublished(collection):
@@ -165,8 +165,8 @@ async def _orders_again(world: World, busy: frozenset[str], excused: Excused, te
 
 async def _products_again(world: World, tell: Tell) -> None:
     for product_ids in world.spool.suspects(Suspect.PRODUCT, _AT_ONCE):
-        async for product, reserved in reading.stocks_at_once(world.databases, product_ids):
-            for violation in _check_product(product, reserved):
+        async for product, added_up in reading.stocks_at_once(world.databases, product_ids):
+            for violation in _check_product(product, added_up):
                 tell(violation)
 
 

@@ -15,7 +15,7 @@ from cartwheel.operations.verify import records
 from cartwheel.operations.verify.case import Case
 from cartwheel.operations.verify.records import Mail, Order, Payment, Product, Reservation
 from cartwheel.operations.verify.spool import Spool
-from cartwheel.operations.verify.stock import Reserved
+from cartwheel.operations.verify.stock import AddedUp
 from cartwheel.services import SERVICES, outboxes
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
@@ -115,8 +115,9 @@ async def missing(collection: Collection, ids: set[str]) -> set[str]:
     return ids - {document["_id"] async for document in found}
 
 
-async def stocks(databases: Databases) -> AsyncIterator[tuple[Product | None, Reserved]]:
-    """Yield each product with the totals of its reservations, however long that takes.
+async def stocks(databases: Databases) -> AsyncIterator[tuple[Product | None, AddedUp]]:
+    """Yield each product with the totals of its reservations and adjustments, however long that
+    takes.
 
     Sales during the read may look like mismatches. `stocks_at_once` decides.
     """
@@ -126,12 +127,14 @@ async def stocks(databases: Databases) -> AsyncIterator[tuple[Product | None, Re
 
 async def stocks_at_once(
     databases: Databases, product_ids: Sequence[str]
-) -> AsyncIterator[tuple[Product | None, Reserved]]:
-    """Yield these products with the totals of their reservations, all as of one moment.
+) -> AsyncIterator[tuple[Product | None, AddedUp]]:
+    """Yield these products with the totals of their reservations and adjustments, all as of one
+    moment.
 
-    Stock and reservations change in one transaction, so they agree at any moment. They are also
-    read in one transaction, which has to end within `transactionLifetimeLimitSeconds` (4 under
-    `make up`, 60 by default). A snapshot outside a transaction may be readable for a shorter time
+    Stock changes in one transaction with a reservation or an adjustment, so they agree at any
+    moment. They are also read in one transaction, which has to end within
+    `transactionLifetimeLimitSeconds` (4 under `make up`, 60 by default). A snapshot outside a
+    transaction may be readable for a shorter time
     (`minSnapshotHistoryWindowInSeconds`, 1 under `make up`).
     """
     async with (
@@ -144,55 +147,84 @@ async def stocks_at_once(
 
 async def _added_up(
     databases: Databases, product_ids: Sequence[str] | None, session: AsyncClientSession | None
-) -> AsyncIterator[tuple[Product | None, Reserved]]:
-    # The server sends the totals sorted. They are merged with the products as both stream in.
+) -> AsyncIterator[tuple[Product | None, AddedUp]]:
+    # The server sends the totals sorted. They are merged with the products as all stream in.
     chosen: Document = {} if product_ids is None else {"_id": {"$in": list(product_ids)}}
-    summing = await databases.products["reservations"].aggregate(
-        _sums(product_ids), allowDiskUse=True, session=session
-    )
-    added_up = await anext(summing, None)
-    products = databases.products["products"].find(chosen, session=session)
-    async for document in products.sort("_id", 1):
-        product = records.read(document, Product)
-        while added_up is not None and added_up["_id"] < product.id:
-            yield None, _reserved(added_up)
-            added_up = await anext(summing, None)
-        if added_up is not None and added_up["_id"] == product.id:
-            yield product, _reserved(added_up)
-            added_up = await anext(summing, None)
-        else:
-            yield product, Reserved(product_id=product.id)
-    while added_up is not None:
-        yield None, _reserved(added_up)
-        added_up = await anext(summing, None)
+    products = databases.products["products"].find(chosen, session=session).sort("_id", 1)
+    streams = [aiter(products)] + [
+        aiter(
+            await databases.products[name].aggregate(
+                sums(product_ids), allowDiskUse=True, session=session
+            )
+        )
+        for name, sums in (("reservations", _reserved), ("adjustments", _adjusted))
+    ]
+    heads = [await anext(stream, None) for stream in streams]
+    while some := [head["_id"] for head in heads if head is not None]:
+        product_id = min(some)
+        of_product = [
+            head if head is not None and head["_id"] == product_id else None for head in heads
+        ]
+        product, *sums = of_product
+        yield (
+            None if product is None else records.read(product, Product),
+            msgspec.convert(
+                {
+                    "product_id": product_id,
+                    **{k: v for each in sums for k, v in (each or {}).items()},
+                },
+                AddedUp,
+            ),
+        )
+        for number, head in enumerate(of_product):
+            if head is not None:
+                heads[number] = await anext(streams[number], None)
 
 
-def _sums(product_ids: Sequence[str] | None) -> list[Document]:
-    def pieces(status: str) -> Document:
-        return {"$sum": {"$cond": [{"$eq": ["$status", status]}, "$lines.quantity", 0]}}
+def _reserved(product_ids: Sequence[str] | None) -> list[Document]:
+    def pieces(*conditions: Document) -> Document:
+        return {"$sum": {"$cond": [{"$and": [*conditions]}, "$lines.quantity", 0]}}
 
+    committed = {"$eq": ["$status", "COMMITTED"]}
+    marked_unshipped = {"$eq": ["$unshipped", True]}
     chosen: Document = (
         {} if product_ids is None else {"lines.product_id": {"$in": list(product_ids)}}
     )
+    counted = {"$or": [{"status": {"$in": ["HELD", "COMMITTED"]}}, {"unshipped": True}]}
     return [
-        {"$match": {"status": {"$in": ["HELD", "COMMITTED"]}, **chosen}},
+        {"$match": {**counted, **chosen}},
         {"$unwind": "$lines"},
         {"$match": chosen},
         {
             "$group": {
                 "_id": "$lines.product_id",
-                "held": pieces("HELD"),
-                "committed": pieces("COMMITTED"),
+                "held": pieces({"$eq": ["$status", "HELD"]}),
+                "committed": pieces(committed),
+                "unshipped": pieces(committed, marked_unshipped),
+                "marked_unshipped": pieces(marked_unshipped),
             }
         },
         {"$sort": {"_id": 1}},
     ]
 
 
-def _reserved(document: Document) -> Reserved:
-    return Reserved(
-        product_id=document["_id"], held=document["held"], committed=document["committed"]
-    )
+def _adjusted(product_ids: Sequence[str] | None) -> list[Document]:
+    def those(condition: Document) -> Document:
+        return {"$push": {"$cond": [condition, "$_id", "$$REMOVE"]}}
+
+    chosen: Document = {} if product_ids is None else {"product_id": {"$in": list(product_ids)}}
+    return [
+        {"$match": chosen},
+        {
+            "$group": {
+                "_id": "$product_id",
+                "adjusted": {"$sum": "$delta"},
+                "inconsistent": those({"$ne": ["$after", {"$add": ["$before", "$delta"]}]}),
+                "untold": those({"$lt": [{"$ifNull": ["$sequence", 0]}, 1]}),
+            }
+        },
+        {"$sort": {"_id": 1}},
+    ]
 
 
 async def _read(collection: Collection, query: Document, kind: type[Kind]) -> list[Kind]:

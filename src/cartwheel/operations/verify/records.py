@@ -37,6 +37,7 @@ class Stock(msgspec.Struct, frozen=True, kw_only=True):
     available: int
     reserved: int = 0
     sold: int = 0
+    unshipped: int = 0
 
 
 class Product(msgspec.Struct, frozen=True, kw_only=True):
