@@ -17,7 +17,13 @@ async def operations(api: Api, admin: Customer, shelf: Shelf) -> list[Operation]
     product = await shelf.put_up()
     order = (await admin.order(product)).made
     payment = (await admin.pay(order)).made
-    known = {"product_id": product["id"], "order_id": order["id"], "payment_id": payment["id"]}
+    adjusted = (await shelf.adjust(product, 1)).made
+    known = {
+        "adjustment_id": adjusted["id"],
+        "product_id": product["id"],
+        "order_id": order["id"],
+        "payment_id": payment["id"],
+    }
     new = {"name": f"Robot {secrets.token_hex(6)}", "sku": secrets.token_hex(6)}
     return list(api.operations(email=admin.email, **known, **new))
 

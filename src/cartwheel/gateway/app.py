@@ -19,7 +19,7 @@ from cartwheel.gateway.every_route import EveryRoute
 from cartwheel.gateway.identity import Identity, Verifier
 from cartwheel.gateway.jwks import KeySet
 from cartwheel.gateway.problems import SAFE_HEADERS, respond
-from cartwheel.gateway.routes import auth, docs, health, orders, payments, products, webhooks
+from cartwheel.gateway.routes import auth, docs, health, orders, payments, products, stock, webhooks
 from cartwheel.gateway.server import serve
 from cartwheel.gateway.settings import Settings
 from cartwheel.kernel import log
@@ -28,6 +28,7 @@ from cartwheel.kernel.lowlevel import Connection, RpcClient, Stop, notify, run, 
 ROUTES: tuple[Router, ...] = (
     auth.router,
     products.router,
+    stock.router,
     orders.router,
     payments.router,
     webhooks.router,

@@ -21,7 +21,13 @@ from cartwheel.contracts.payments import (
     PaymentStatus,
     PaymentView,
 )
-from cartwheel.contracts.products import ProductStatus, ProductView, Stock
+from cartwheel.contracts.products import (
+    AdjustmentKind,
+    ProductStatus,
+    ProductView,
+    Stock,
+    StockAdjustmentView,
+)
 from cartwheel.gateway.cognito import Tokens
 from cartwheel.gateway.strict import NewShippingAddress
 
@@ -33,7 +39,13 @@ PRODUCT_ID = "prd_01a203e6027f7232bcd17620308750e6"
 ORDER_ID = "ord_01a203e602b5703283b24de369ecfb26"
 CARD_TOKEN = "pm_card_visa"  # noqa: S105 of a test card
 PAYMENT_ID = "pay_01a203e602eb775e9213dbdb908500fe"
-IDS = {"product_id": PRODUCT_ID, "order_id": ORDER_ID, "payment_id": PAYMENT_ID}
+ADJUSTMENT_ID = "adj_01a203e602d37b14a8f6c6d1e5b0a921"
+IDS = {
+    "product_id": PRODUCT_ID,
+    "order_id": ORDER_ID,
+    "payment_id": PAYMENT_ID,
+    "adjustment_id": ADJUSTMENT_ID,
+}
 """By the names of parameters."""
 IDEMPOTENCY_KEY = "4c6f1d2e-3b8a-4f0e-9d57-1a2b3c4d5e6f"
 CURSOR = "b3JkXzAxYTIwM2U2MDJiNTcwMzI4M2IyNGRlMzY5ZWNmYjI2"
@@ -75,6 +87,19 @@ PRODUCT = ProductView(
     version=1,
     created_at=_ORDERED_AT - timedelta(days=1),
     updated_at=_ORDERED_AT - timedelta(days=1),
+    low_stock_at=3,
+)
+
+ADJUSTMENT = StockAdjustmentView(
+    id=ADJUSTMENT_ID,
+    product_id=PRODUCT_ID,
+    kind=AdjustmentKind.RECEIVED,
+    reason="Delivery 4711",
+    delta=12,
+    before=10,
+    after=22,
+    by=USER_ID,
+    at=_PAID_AT,
 )
 
 ORDER = OrderView(

@@ -81,6 +81,7 @@ _PARAMETERS = {
     "product_id": "The id of the product",
     "order_id": "The id of the order",
     "payment_id": "The id of the payment",
+    "adjustment_id": "The id of the stock adjustment",
     "status": "Only those with this status",
 }
 """What parameters are whose declaration does not say it."""

@@ -23,6 +23,7 @@ _CLEAN = {
 _DESCRIPTIONS = {
     "Account": "The user that the access token belongs to. Administrators have the group `admin`.",
     "Adjustment": "What changes the total beside the lines: shipping, tax or a discount.",
+    "AdjustmentKind": "Why the number of pieces on the shelf changes, other than by a sale.",
     "ByCard": "Pay by card, which is charged at once. The token stands for the card; a card's "
     "number or CVC is refused.",
     "Cancellation": "Why the order is canceled. Administrators must say it.",
@@ -42,8 +43,12 @@ _DESCRIPTIONS = {
     "NewPassword": "A new password, and the code that was mailed for it.",
     "NewPayment": "How to pay an order, in full. The shipping address is needed if the order has "
     "none.",
-    "NewProduct": "A product to be added. `stock` is the number of pieces at the start.",
+    "NewProduct": "A product to be added. `stock` is the number of pieces at the start. When the "
+    "available pieces fall to `low_stock_at`, `stock.low.v1` is published.",
     "NewShippingAddress": "Where to send the goods.",
+    "NewStockAdjustment": "Either `delta`, the pieces to add or with a minus to take away, or "
+    "`counted`, the pieces on hand: available, reserved, or sold and not shipped. With `expected`, "
+    "the stock is adjusted only if exactly so many pieces are on hand.",
     "OrderItem": "A product, and how many pieces of it.",
     "OrderPage": "A page of orders. `next_cursor` leads to the next page, and is null on the last.",
     "OrderStatus": "Awaiting payment until it is paid. Rejected after too many declined payments. "
@@ -66,7 +71,12 @@ _DESCRIPTIONS = {
     "ShippingAddress": "Where the goods are sent.",
     "SignUp": "A new account.",
     "SignedUp": "The new account. Confirm its mail address with the code that was mailed to it.",
-    "Stock": "Pieces that are available, reserved for unpaid orders, and sold.",
+    "Stock": "Pieces that are available, reserved for unpaid orders, and sold. Those of the sold "
+    "ones that still lie on the shelf are `unshipped`.",
+    "StockAdjustment": "A change of a product's stock that is not a sale. `before` and `after` are "
+    "pieces on hand: available, reserved, or sold and not shipped.",
+    "StockAdjustmentPage": "A page of stock adjustments. `next_cursor` leads to the next page, and "
+    "is null on the last.",
     "Tokens": "Tokens, named as in RFC 6749. `expires_in` is in seconds, of the access token.",
     "Unready": "The gateway is not ready for requests; `detail` says why.",
     "Verdict": "How a payment ended. Other fields are ignored, and so are webhooks of other types.",

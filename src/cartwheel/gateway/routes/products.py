@@ -34,7 +34,10 @@ _PUBLIC = {"cache-control": "no-cache"}
 
 
 class NewProduct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`stock` is the number of pieces there are at first."""
+    """`stock` is the number of pieces there are at first.
+
+    At `low_stock_at` available pieces, `stock.low.v1` is published.
+    """
 
     name: contract.Name
     description: contract.Description = ""
@@ -44,6 +47,7 @@ class NewProduct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     category: contract.Category | None = None
     tags: contract.Tags = msgspec.field(default_factory=list[str])
     image_url: contract.ImageUrl | None = None
+    low_stock_at: contract.LowStockAt | None = None
 
 
 class ProductChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,6 +59,7 @@ class ProductChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     category: contract.Category | UnsetType | None = UNSET
     tags: contract.Tags | UnsetType = UNSET
     image_url: contract.ImageUrl | UnsetType | None = UNSET
+    low_stock_at: contract.LowStockAt | UnsetType | None = UNSET
 
 
 @post(
@@ -71,6 +76,7 @@ class ProductChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             category=examples.PRODUCT.category,
             tags=examples.PRODUCT.tags,
             image_url=examples.PRODUCT.image_url,
+            low_stock_at=examples.PRODUCT.low_stock_at,
         ),
         answer=examples.PRODUCT,
         returns="The product.",
@@ -143,6 +149,7 @@ async def get_product(product_id: FromPath[str], bus: Bus) -> Response[ProductVi
             category=examples.PRODUCT.category,
             tags=examples.PRODUCT.tags,
             image_url=examples.PRODUCT.image_url,
+            low_stock_at=examples.PRODUCT.low_stock_at,
         ),
         answer=examples.PRODUCT,
         returns="The changed product.",
