@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 
 from cartwheel.contracts.order_number import read_number
+from cartwheel.contracts.products import AdjustmentKind, StockAccount
+from cartwheel.contracts.text import one_line
+from cartwheel.kernel.errors import Refusal
 from cartwheel.local.console import Console
 from cartwheel.local.demo_users import ADMIN, PASSWORD
 from cartwheel.operations import typed
@@ -116,6 +119,114 @@ def resend(
 
     settings = typed.settings(BusSettings)
     typed.run(mails.resent(settings, ids), mails.NotAllSent)
+
+
+stock = typer.Typer(no_args_is_help=True, help="Explain, repair and adjust stock.")
+
+_Product = Annotated[str, typer.Argument(metavar="PRODUCT", help="The product's id (prd_…).")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def _reason(given: str | None) -> str | None:
+    if given is not None and one_line(given, longest=500) != given:
+        raise typer.BadParameter("one line of text is needed, of at most 500 characters")
+    return given
+
+
+@stock.command()
+def explain(product: _Product, json: _Json = False) -> None:
+    """Show what a product's stock adds up to, line by line.
+
+    Ends with status 1 if something does not agree.
+    """
+    from cartwheel.operations import stock as work
+
+    settings = typed.settings(BusSettings)
+    account = typed.run(work.explained(settings, product), Refusal)
+    if json:
+        work.show_json(work.account_as_json(account), typed.output())
+    else:
+        work.show_account(account, typed.output())
+    if not account.agrees:
+        raise typer.Exit(1)
+
+
+@stock.command()
+def repair(
+    product: _Product,
+    reason: Annotated[
+        str | None, typer.Option(help="Why; it is kept with the correction.", callback=_reason)
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Repair without asking.")] = False,
+    json: _Json = False,
+) -> None:
+    """Set reserved and sold to what the reservations say, and record the difference.
+
+    Shows both first, and asks. The available pieces stay as they are.
+    """
+    from cartwheel.operations import stock as work
+
+    settings = typed.settings(BusSettings)
+    console = typed.output()
+
+    def agreed(account: StockAccount) -> bool:
+        if not json:
+            work.show_account(account, console)
+        return yes or typer.confirm("Repair it?", abort=True, err=json)
+
+    done = typed.run(work.repaired(settings, product, reason=reason, agreed=agreed), Refusal)
+    if json:
+        work.show_json(done, console)
+    elif done.correction is None:
+        work.show_account(done.before, console)
+    else:
+        work.show_repair(done, console)
+
+
+@stock.command()
+def adjust(
+    product: _Product,
+    kind: Annotated[AdjustmentKind, typer.Option(help="What has happened.")],
+    reason: Annotated[str, typer.Option(help="Why, in a few words. It is kept.", callback=_reason)],
+    delta: Annotated[
+        int | None, typer.Option(help="The pieces to add, or with a minus to take away.")
+    ] = None,
+    counted: Annotated[
+        int | None, typer.Option(min=0, help="The pieces that were counted on the shelf.")
+    ] = None,
+    expected: Annotated[
+        int | None,
+        typer.Option(min=0, help="Adjust only if exactly so many pieces are on hand."),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(help="The same key and values adjust once, however often they are sent."),
+    ] = None,
+    json: _Json = False,
+) -> None:
+    """Change a product's stock by --delta, or so that --counted pieces are on hand."""
+    if (delta is None) == (counted is None):
+        raise typer.BadParameter("give one of them", param_hint="--delta or --counted")
+    from cartwheel.operations import stock as work
+
+    settings = typed.settings(BusSettings)
+    made = typed.run(
+        work.adjusted(
+            settings,
+            product,
+            kind=kind,
+            reason=reason,
+            delta=delta,
+            counted=counted,
+            expected=expected,
+            key=key,
+        ),
+        Refusal,
+    )
+    if json:
+        work.show_json(made, typed.output())
+    else:
+        work.show_adjustment(made)
 
 
 admin = typer.Typer(no_args_is_help=True, help="Manage the users' permissions.")

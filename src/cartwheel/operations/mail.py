@@ -1,22 +1,18 @@
 """`cartwheel mail`: list the mail that was sent, to whom and why, and send failed mail again."""
 
-import asyncio
-import socket
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.notifications import ListMail, MailView, ResendMail
 from cartwheel.contracts.order_number import read_number
 from cartwheel.kernel import Page
 from cartwheel.kernel.errors import Outage, Refusal
-from cartwheel.kernel.lowlevel import Connection, RemoteFailure, RpcClient
-from cartwheel.operations import tables, typed
-from cartwheel.operations.reaching import CONNECT_TIMEOUT_SECONDS, BusSettings, NotRunning
+from cartwheel.kernel.lowlevel import RemoteFailure
+from cartwheel.operations import asking, tables, typed
+from cartwheel.operations.reaching import BusSettings
 from cartwheel.operations.tables import Column
 
 _COLUMNS = (
@@ -35,33 +31,12 @@ async def listed(
     """Return the newest mail about the order with this number or id, and to this address."""
     number = read_number(order) if order else None
     order_id = None if number else order
-    async with _bus(settings) as asks:
+    async with asking.bus(settings) as asks:
         return await asks.request(
-            ListMail(limit=limit, order_id=order_id, order_number=number, to=to, actor=_operator())
+            ListMail(
+                limit=limit, order_id=order_id, order_number=number, to=to, actor=asking.operator()
+            )
         )
-
-
-@asynccontextmanager
-async def _bus(settings: BusSettings) -> AsyncGenerator[RpcClient]:
-    """Yield a bus for requests to services.
-
-    Raises:
-        NotRunning: RabbitMQ does not answer.
-    """
-    connection = Connection(
-        settings.rabbitmq_url, process="cartwheel-cli", client=settings.amqp_client
-    )
-    caller = RpcClient()
-    connection.add(caller)
-    try:
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                await connection.start()
-        except TimeoutError:
-            raise NotRunning("RabbitMQ does not answer: is the system up?") from None
-        yield caller
-    finally:
-        await connection.stop()
 
 
 class NotAllSent(Exception):
@@ -74,10 +49,10 @@ async def resent(settings: BusSettings, ids: Sequence[str]) -> None:
     Raises:
         NotAllSent: some failed; all were tried.
     """
-    actor = _operator()
+    actor = asking.operator()
     each = list(dict.fromkeys(ids))
     sent = 0
-    async with _bus(settings) as asks:
+    async with asking.bus(settings) as asks:
         for mail_id in each:
             try:
                 request = ResendMail(mail_id=mail_id, by=actor.user_id, actor=actor)
@@ -89,11 +64,6 @@ async def resent(settings: BusSettings, ids: Sequence[str]) -> None:
                 typed.say_done(f"{mail_id}: sent to {mail.to}")
     if sent < len(each):
         raise NotAllSent(f"{sent} of {len(each)} sent")
-
-
-def _operator() -> Actor:
-    """Return the user who runs the command, as an admin."""
-    return Actor(user_id=f"{typed.user()}@{socket.gethostname()}", admin=True)
 
 
 def show_json(page: Page[MailView], console: Console) -> None:
