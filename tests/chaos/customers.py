@@ -105,6 +105,35 @@ class Buyer:
             await self._insist("PATCH", f"/products/{product['id']}", body)
             await asyncio.sleep(1)
 
+    async def adjust_the_stock(self, closing: asyncio.Event, products: list[Any]) -> None:
+        """Receive, lose and count pieces, as an administrator. Some products are sold out."""
+        while not closing.is_set():
+            product = self._random.choice(products)
+            await self._adjust(product, await self._adjustment(product))
+            await asyncio.sleep(0.5)
+
+    async def _adjustment(self, product: Any) -> dict[str, Any]:
+        if self._random.random() < 0.7:
+            delta = self._random.choice([-3, -2, -1, -1, 1, 2, 5])
+            kind = "lost" if delta < 0 else "received"
+            return {"delta": delta, "kind": kind, "reason": "a round"}
+        shown = await self._insist("GET", f"/products/{product['id']}")
+        stock: dict[str, int] = shown.answer["stock"] if shown else {}
+        on_hand = sum(stock.get(where, 0) for where in ("available", "reserved", "unshipped"))
+        counted = max(on_hand + self._random.choice([-1, 0, 0, 1]), 0)
+        return {"counted": counted, "expected": on_hand, "kind": "stocktake", "reason": "a round"}
+
+    async def _adjust(self, product: Any, body: dict[str, Any]) -> None:
+        path = f"/products/{product['id']}/stock-adjustments"
+        key = f"{self.name}-{secrets.token_hex(6)}"
+        answered = await self._insist("POST", path, body, key=key)
+        if answered is None or answered.status != 201:
+            return
+        if self._random.random() < 0.2:
+            await self._insist("POST", path, body, key=key)
+        if self._random.random() < 0.1:
+            await self.reuse(key, path, {**body, "reason": "another one"})
+
     async def cancel_sale(self, order: Any) -> None:
         """As an administrator, cancel somebody's paid order."""
         await self._cancel(order, reason="sold by mistake")
@@ -223,8 +252,11 @@ _ENDINGS = (
 _OUT_OF_100 = (44, 15, 6, 10, 8, 6, 6, 5)
 
 
-async def put_up_products(admin: Customer) -> list[Any]:
-    """Return new products: some with much stock, some that will sell out."""
+async def put_up_products(admin: Customer, *, adjusting: bool) -> list[Any]:
+    """Return new products: some with much stock, some that will sell out.
+
+    If stock is adjusted, those that sell out have a threshold, which is crossed again and again.
+    """
     stocks = (100_000, 100_000, 100_000, 5_000, 100, 10)
     return [
         (
@@ -234,6 +266,7 @@ async def put_up_products(admin: Customer) -> list[Any]:
                     "name": f"Thing {number} {secrets.token_hex(4)}",
                     "price": {"amount": 1000 + 37 * number, "currency": "USD"},
                     "stock": stock,
+                    **({"low_stock_at": 5} if adjusting and stock < 1_000 else {}),
                 },
             )
         ).made
@@ -247,7 +280,14 @@ async def accounts(shop: Shop, count: int) -> list[Customer]:
 
 @asynccontextmanager
 async def trading(
-    url: str, history: History, *, seed: int, customers: int, purchases: int, think: float
+    url: str,
+    history: History,
+    *,
+    seed: int,
+    customers: int,
+    purchases: int,
+    think: float,
+    adjusting: bool = True,
 ) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
     """Let customers buy, and an administrator run the shop, while the body runs.
 
@@ -256,11 +296,12 @@ async def trading(
     Args:
         purchases: the largest number for each customer.
         think: average seconds between two purchases.
+        adjusting: whether administrators adjust stock, which older versions cannot.
     """
     async with open_shop(url) as shop:
         admin = await shop.admin()
         people = await accounts(shop, 4)
-        products = await put_up_products(admin)
+        products = await put_up_products(admin, adjusting=adjusting)
         boss = Buyer(admin, history, name="admin", products=[])
         strangers = [Buyer(each, history, name="stranger", products=[]) for each in people]
         buyers = [
@@ -277,8 +318,13 @@ async def trading(
         ]
         await asyncio.sleep(SETTLED)
         closing = asyncio.Event()
+        keepers = [
+            Buyer(admin, history, name=f"keeper-{number}", products=[], seed=str(seed))
+            for number in range(2 * adjusting)
+        ]
         buying = asyncio.gather(
             boss.look_after_the_shop(closing, products),
+            *(each.adjust_the_stock(closing, products) for each in keepers),
             *(buyer.buy_until(closing, most=purchases, think=think) for buyer in buyers),
         )
 

@@ -22,6 +22,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     calls: list[Call]
     healed: float
     reservations: dict[str, Document]
+    adjustments: dict[str, Document]
     orders: dict[str, Document]
     payments: dict[str, Document]
     mails: dict[str, Document]
@@ -42,6 +43,7 @@ async def collect(system: System, history: History) -> Evidence:
             calls=history.calls,
             healed=history.faults[-1].at,
             reservations=await all_of("products", "reservations"),
+            adjustments=await all_of("products", "adjustments"),
             orders=await all_of("orders", "orders"),
             payments=await all_of("payments", "payments"),
             mails=await all_of("notifications", "mail"),

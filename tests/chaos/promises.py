@@ -20,6 +20,7 @@ BACK_WITHIN = 15.0
 
 _EXPECTED_REFUSALS = (
     "insufficient_stock",
+    "stock_changed",
     "invalid_transition",
     "payment_in_progress",
     "idempotency_key_reused",
@@ -33,6 +34,9 @@ class Violation(msgspec.Struct, frozen=True):
     what: str
     order_id: str | None = None
 
+
+ADJUSTING = "/stock-adjustments"
+"""The end of the paths where stock is adjusted."""
 
 Check = Callable[[Evidence], Iterable[Violation]]
 
@@ -123,6 +127,35 @@ def one_order_per_key(evidence: Evidence) -> Iterator[Violation]:
     asked = {(call.who, call.key) for call in evidence.calls if call.path == "/orders"}
     if len(evidence.orders) > len(asked):
         yield Violation(1, f"{len(asked)} orders were requested, {len(evidence.orders)} exist")
+
+
+def accepted_adjustments_are_kept(evidence: Evidence) -> Iterator[Violation]:
+    """1: a 201 says what is stored, once for each key, and nobody adjusts what nobody asked for."""
+    made: dict[tuple[str, str, str | None], set[str]] = defaultdict(set)
+    asked: set[tuple[str, str, str | None]] = set()
+    for call in evidence.calls:
+        if call.method != "POST" or not call.path.endswith(ADJUSTING):
+            continue
+        request = (call.who, call.path, call.key)
+        asked.add(request)
+        if call.status != 201:
+            continue
+        said = call.answer
+        made[request].add(said["id"])
+        stored = evidence.adjustments.get(said["id"])
+        if stored is None:
+            yield Violation(1, f"adjustment {said['id']} was accepted and is gone")
+            continue
+        for field in ("product_id", "delta", "before", "after", "by"):
+            if stored[field] != said[field]:
+                what = f"adjustment's {field} is {stored[field]}, not as said"
+                yield Violation(1, f"{said['id']}: {what}")
+    for (_, _, key), ids in made.items():
+        if len(ids) > 1:
+            yield Violation(1, f"key {key} made {len(ids)} adjustments")
+    if len(evidence.adjustments) > len(asked):
+        what = f"{len(asked)} adjustments were asked for, {len(evidence.adjustments)} exist"
+        yield Violation(1, what)
 
 
 def a_key_is_one_request_of_one_user(evidence: Evidence) -> Iterator[Violation]:
@@ -222,6 +255,7 @@ CHECKS: tuple[Check, ...] = (
     cancellations_are_kept,
     what_was_accepted_is_found,
     one_order_per_key,
+    accepted_adjustments_are_kept,
     a_key_is_one_request_of_one_user,
     cash_is_paid_when_it_was_confirmed,
     nothing_is_dead_lettered,

@@ -26,6 +26,8 @@ class Broken(msgspec.Struct, frozen=True):
 
 BROKEN = {
     "stock": Broken(2),
+    "adjusted stock": Broken(2),
+    "an adjustment's event": Broken(5),
     "idempotency key": Broken(1),
     "whose key": Broken(1),
     "ack after effect": Broken(6, [faults.crash("notifications", "ack.after", 5)]),

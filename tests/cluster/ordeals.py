@@ -73,6 +73,7 @@ async def endured(
     customers: int = 20,
     think: float = 0.6,
     seed: int = 1,
+    adjusting: bool = True,
 ) -> Result:
     """Run `ordeals` one after the other; return their effects and the broken promises.
 
@@ -83,7 +84,13 @@ async def endured(
     found: list[Violation] = []
     try:
         async with trading(
-            shop.system.url, history, seed=seed, customers=customers, purchases=10_000, think=think
+            shop.system.url,
+            history,
+            seed=seed,
+            customers=customers,
+            purchases=10_000,
+            think=think,
+            adjusting=adjusting,
         ) as finish:
             for ordeal in ordeals:
                 await asyncio.sleep(BEFORE_SECONDS)

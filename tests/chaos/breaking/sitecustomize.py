@@ -34,6 +34,27 @@ def sell_what_is_not_there() -> None:
     rules.allocate = careless
 
 
+def take_away_what_is_reserved() -> None:
+    """products: adjust stock without looking at what is available."""
+    rules: Any = import_module("cartwheel.products.domain.adjustments")
+
+    def enough(_stock: Any, _delta: Any, _field: Any) -> None:
+        pass
+
+    rules._check_enough = enough
+
+
+def adjust_without_an_event() -> None:
+    """products: store an adjustment, and not what tells of it."""
+    reservations: Any = import_module("cartwheel.products.mongo.reservations")
+    new_adjustment = reservations.new_adjustment
+
+    def silent(adjustment: Any) -> Any:
+        return {**new_adjustment(adjustment), "sequence": 0, "outbox": []}
+
+    reservations.new_adjustment = silent
+
+
 def forget_idempotency_keys() -> None:
     """gateway: treat every request as a new one."""
     idempotency: Any = import_module("cartwheel.gateway.idempotency")
@@ -104,8 +125,8 @@ def answer_before_the_journal() -> None:
 
     client.WriteConcern = hasty
     if any(word.startswith("cartwheel.products") for word in sys.orig_argv):
-        reservations: Any = import_module("cartwheel.products.mongo.reservations")
-        reservations.WriteConcern = hasty
+        transactions: Any = import_module("cartwheel.products.mongo.transactions")
+        transactions.WriteConcern = hasty
 
 
 def publish_past_the_outbox() -> None:
@@ -327,6 +348,8 @@ def harm_readers(mischief: str) -> None:
 
 BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "stock": ("cartwheel.products", sell_what_is_not_there),
+    "adjusted stock": ("cartwheel.products", take_away_what_is_reserved),
+    "an adjustment's event": ("cartwheel.products", adjust_without_an_event),
     "idempotency key": ("cartwheel.gateway", forget_idempotency_keys),
     "ack after effect": ("cartwheel", acknowledge_before_the_effect),
     "confirm before clearing": ("cartwheel", clear_the_outbox_before_the_confirm),
