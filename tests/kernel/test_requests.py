@@ -49,7 +49,7 @@ async def test_a_request_gets_its_answer_as_the_type_it_names(connect: Connect) 
 
 async def test_a_refusal_arrives_as_the_class_that_was_raised(connect: Connect) -> None:
     async def refuse(request: Write) -> int:
-        raise Full("no room", errors=[FieldError("number", "too big")])
+        raise Full("no room", errors=[FieldError("number", "too big")], members={"most": 7})
 
     caller = RpcClient()
     await connect(caller, RpcServer(SERVICE, [answer(Write, refuse)]))
@@ -57,6 +57,7 @@ async def test_a_refusal_arrives_as_the_class_that_was_raised(connect: Connect) 
     with pytest.raises(Full, match="no room") as refused:
         await caller.request(Write(number=1))
     assert refused.value.errors == (FieldError("number", "too big"),)
+    assert refused.value.members == {"most": 7}
 
 
 async def test_refusals_leave_nothing_that_only_the_garbage_collector_finds(

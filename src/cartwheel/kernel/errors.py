@@ -24,8 +24,8 @@ Services subclass a kind of refusal in their contract, with a code that never ch
 Only `gateway.problems` knows about HTTP.
 """
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -42,16 +42,24 @@ class Refusal(Exception):
 
     A handler raises it (in a batch, returns it in the request's place). The caller gets an instance
     of the same class. `code` is stable and part of the API. `detail` and the errors' messages are
-    full sentences for people.
+    full sentences for people. `members` are further facts for programs, by name: the
+    problem document has them beside its own members.
     """
 
     code: ClassVar[str] = "refused"
     by_code: ClassVar[dict[str, type["Refusal"]]] = {}
 
-    def __init__(self, detail: str, *, errors: Sequence[FieldError] = ()) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        members: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.errors = tuple(errors)
+        self.members = members or {}
 
     def __init_subclass__(cls) -> None:
         Refusal.by_code[cls.code] = cls

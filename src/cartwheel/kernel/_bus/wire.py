@@ -73,6 +73,7 @@ class Refused(msgspec.Struct, frozen=True):
     kind: str
     detail: str
     errors: tuple[FieldError, ...] = ()
+    members: dict[str, Any] = {}
 
 
 read_requests = msgspec.json.Decoder(list[RequestEnvelope]).decode
@@ -84,7 +85,8 @@ _read_refused = msgspec.json.Decoder(Refused).decode
 
 def write_refusal(refusal: Refusal) -> Raw:
     kind = _kind(type(refusal))
-    return Raw(encode(Refused(refusal.code, kind.code, refusal.detail, refusal.errors)))
+    told = (refusal.code, kind.code, refusal.detail, refusal.errors, {**refusal.members})
+    return Raw(encode(Refused(*told)))
 
 
 @cache
@@ -98,7 +100,7 @@ def read_refusal(body: Raw) -> Refusal:
     refused = _read_refused(body)
     known = Refusal.by_code.get(refused.code)
     refusal = (known or Refusal.by_code.get(refused.kind, Refusal))(
-        refused.detail, errors=refused.errors
+        refused.detail, errors=refused.errors, members=refused.members
     )
     if known is None:
         refusal.code = refused.code  # pyright: ignore[reportAttributeAccessIssue] because a newer service's code is passed on as it is
