@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec import structs
+
 from cartwheel.contracts import notifications, orders, payments, products
 from cartwheel.contracts.identity import Actor, User
 from cartwheel.contracts.money import Money
@@ -212,7 +214,16 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
     products.ReserveStock: (
         [
             products.ReserveStock(
-                request_id="5c0e", order_id="ord_1", body_hash="e3b0", items=[ITEM], actor=SERVICE
+                request_id="5c0e",
+                order_id="ord_1",
+                body_hash="e3b0",
+                items=[ITEM],
+                actor=SERVICE,
+                owner="8d3f",
+                max_live=10,
+                max_per_line=1_000,
+                max_pieces=2_000,
+                expected_total=Money(5997, "USD"),
             )
         ],
         [
@@ -235,6 +246,7 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
                 user=USER,
                 items=[ITEM],
                 shipping_address=ADDRESS,
+                expected_total=Money(5997, "USD"),
             )
         ],
         [Created(made=ORDER, replayed=True)],
@@ -302,6 +314,10 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
     payments.ConfirmPayment: (
         [payments.ConfirmPayment(payment_id="pay_1", actor=ACTOR)],
         [PAYMENT],
+    ),
+    payments.CancelPayment: (
+        [payments.CancelPayment(request_id="5c0e", payment_id="pay_1", actor=ACTOR)],
+        [structs.replace(PAYMENT, status=payments.PaymentStatus.CANCELED)],
     ),
     payments.ReportVerdict: (
         [
@@ -418,6 +434,7 @@ EVENTS: dict[type[Event], list[Event]] = {
             shipping_address=ADDRESS,
         )
     ],
+    payments.PaymentCanceled: [payments.PaymentCanceled(payment_id="pay_1", order_id="ord_1")],
     payments.PaymentRefunded: [
         payments.PaymentRefunded(
             payment_id="pay_1", order_id="ord_1", refund_id="rfd_1", amount=Money(5997, "USD")

@@ -125,13 +125,17 @@ class ReasonRequired(Invalid):
 
 @request("place_order", service="orders", refusals=(IdempotencyKeyReused, *ReserveStock.refusals))
 class PlaceOrder(Request[Created[OrderView]], frozen=True, kw_only=True):
-    """Place an order. Repeatable: the same `request_id` and `body_hash` return the first order."""
+    """Place an order. Repeatable: the same `request_id` and `body_hash` return the first order.
+
+    If it would not cost `expected_total`, it is `PriceChanged` and nothing is reserved.
+    """
 
     request_id: str
     body_hash: str
     user: User
     items: list[Item]
     shipping_address: ShippingAddress | None = None
+    expected_total: Money | None = None
 
 
 @request("get_order", service="orders", read=True, refusals=(OrderNotFound,))

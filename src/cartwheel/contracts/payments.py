@@ -18,6 +18,7 @@ class PaymentStatus(StrEnum):
     PAID = "PAID"
     REJECTED = "REJECTED"
     REFUNDED = "REFUNDED"
+    CANCELED = "CANCELED"
 
 
 class Method(StrEnum):
@@ -105,7 +106,7 @@ class PaymentNotFound(NotFound):
 class PaymentInProgress(Conflict):
     """The order has a payment that is running, awaited or done.
 
-    List the order's payments, and wait for the verdict of the one that is there.
+    List the order's payments. Wait for the verdict of the one that is there, or cancel it.
     """
 
     code = "payment_in_progress"
@@ -130,6 +131,24 @@ class NotConfirmable(Conflict):
     code = "payment_not_confirmable"
 
 
+class NotCancelable(Conflict):
+    """The payment has ended, so it cannot be canceled.
+
+    Read the payment to see how it ended. Cancel the order to get captured money back.
+    """
+
+    code = "payment_not_cancelable"
+
+
+class CashNotAccepted(Invalid):
+    """The shop takes no cash on delivery.
+
+    Pay by card.
+    """
+
+    code = "cash_not_accepted"
+
+
 class CardToken(msgspec.Struct, frozen=True, kw_only=True, tag="card", tag_field="type"):
     """A card, named by the token that the provider gave to the customer."""
 
@@ -151,6 +170,7 @@ class CashOnDelivery(
         IdempotencyKeyReused,
         PaymentInProgress,
         CardTokenInvalid,
+        CashNotAccepted,
     ),
 )
 class CreatePayment(Request[Created[PaymentView]], frozen=True, kw_only=True):
@@ -179,6 +199,20 @@ class CreatePayment(Request[Created[PaymentView]], frozen=True, kw_only=True):
 class ConfirmPayment(Request[PaymentView], frozen=True, kw_only=True):
     """Confirm that the cash was received. Repeatable: a confirmed payment stays as it is."""
 
+    payment_id: str
+    actor: Actor
+
+
+@request("cancel_payment", service="payments", refusals=(PaymentNotFound, NotCancelable))
+class CancelPayment(Request[PaymentView], frozen=True, kw_only=True):
+    """Give up a payment that is awaited: its payer may, and an admin.
+
+    The answer is how it has ended: a charge that its provider has made by then is PAID all the
+    same. Repeatable: a canceled payment is answered, and so is the one that this `request_id` was
+    to cancel, however it ended.
+    """
+
+    request_id: str
     payment_id: str
     actor: Actor
 
@@ -261,6 +295,15 @@ class PaymentDeclined(Event, frozen=True, kw_only=True):
     shipping_address: ShippingAddress | None = None
 
 
+@event("payment.canceled.v1", consumers=("orders",))
+class PaymentCanceled(Event, frozen=True, kw_only=True):
+    """A payment was given up before any money was captured: by its payer, an admin, or because its
+    order was canceled. It is no attempt."""
+
+    payment_id: str
+    order_id: str
+
+
 @event("payment.refunded.v1", consumers=("orders",))
 class PaymentRefunded(Event, frozen=True, kw_only=True):
     """The provider has refunded money."""
@@ -275,5 +318,6 @@ EVENTS: tuple[type[Event], ...] = (
     PaymentPending,
     PaymentCaptured,
     PaymentDeclined,
+    PaymentCanceled,
     PaymentRefunded,
 )

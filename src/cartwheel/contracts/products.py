@@ -217,6 +217,34 @@ class OrderTooLarge(Invalid):
     code = "order_too_large"
 
 
+class TooManyPieces(Invalid):
+    """The order has more pieces of a product, or more pieces in all, than an order may have.
+
+    Order no more than `errors` says, or split the order.
+    """
+
+    code = "too_many_pieces"
+
+
+class PriceChanged(Conflict):
+    """The order would not cost its `expected_total`. Nothing is reserved.
+
+    Show the customer the new `total`, and send it as `expected_total` under a new
+    `Idempotency-Key` if they agree.
+    """
+
+    code = "price_changed"
+
+
+class TooManyOpenOrders(Conflict):
+    """The customer has as many unpaid orders as one customer may have. Nothing is reserved.
+
+    Pay or cancel one of them, then try again after the seconds in `Retry-After`.
+    """
+
+    code = "too_many_open_orders"
+
+
 @request(
     "create_product",
     service="products",
@@ -329,13 +357,26 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
 @request(
     "reserve_stock",
     service="products",
-    refusals=(Forbidden, UnknownProduct, MixedCurrencies, OrderTooLarge, InsufficientStock),
+    refusals=(
+        Forbidden,
+        UnknownProduct,
+        MixedCurrencies,
+        TooManyPieces,
+        OrderTooLarge,
+        PriceChanged,
+        InsufficientStock,
+        TooManyOpenOrders,
+    ),
 )
 class ReserveStock(Request[Reservation], frozen=True, kw_only=True):
     """Reserve all items or none.
 
     Repeatable: a known `request_id` returns the stored reservation, with its own order id and
     prices, whatever this request contains.
+
+    `owner` is opaque. An owner has at most `max_live` reservations that are neither paid nor given
+    up. `max_per_line` bounds the pieces of one product, `max_pieces` those of all. 0 is no bound.
+    `expected_total` is what the items are expected to cost together.
     """
 
     request_id: str
@@ -343,6 +384,11 @@ class ReserveStock(Request[Reservation], frozen=True, kw_only=True):
     body_hash: str
     items: list[Item]
     actor: Actor | None = None
+    owner: str | None = None
+    max_live: int = 0
+    max_per_line: int = 0
+    max_pieces: int = 0
+    expected_total: Money | None = None
 
 
 @request(
