@@ -76,12 +76,22 @@ def reserve(
     request_id: str | None = None,
     order_id: str | None = None,
     body_hash: str = "hash",
+    owner: str | None = None,
+    max_live: int = 0,
+    max_per_line: int = 0,
+    max_pieces: int = 0,
+    expected_total: Money | None = None,
 ) -> ReserveStock:
     return ReserveStock(
         request_id=request_id or str(uuid4()),
         order_id=order_id or new_id("ord"),
         body_hash=body_hash,
         items=[Item(product_id=product_id, quantity=quantity) for product_id, quantity in items],
+        owner=owner,
+        max_live=max_live,
+        max_per_line=max_per_line,
+        max_pieces=max_pieces,
+        expected_total=expected_total,
     )
 
 

@@ -12,9 +12,12 @@ from cartwheel.contracts.products import (
     InsufficientStock,
     MixedCurrencies,
     OrderTooLarge,
+    PriceChanged,
     ProductStatus,
     ReservedLine,
     ReserveStock,
+    TooManyOpenOrders,
+    TooManyPieces,
     UnknownProduct,
 )
 from cartwheel.kernel.errors import FieldError, Refusal
@@ -187,3 +190,84 @@ def test_an_orders_total_is_limited(quantity: int, fits: bool) -> None:
     [outcome] = decide([gold], reserve(("prd_1", quantity)))
 
     assert isinstance(outcome, StoredReservation if fits else OrderTooLarge)
+
+
+def slot(outcome: StoredReservation | Refusal) -> tuple[str | None, int | None]:
+    return held(outcome).owner, held(outcome).slot
+
+
+def test_each_owner_takes_the_lowest_slots_that_are_free() -> None:
+    mugs = goods(product(stock=10))
+    requests = [reserve(("prd_1", 1), owner=owner, max_live=3) for owner in "aabab"]
+
+    outcomes = allocate(mugs, requests, at=AT, taken={"a": {1}})
+
+    assert [slot(each) for each in outcomes[:3]] == [("a", 0), ("a", 2), ("b", 0)]
+    assert isinstance(outcomes[3], TooManyOpenOrders)
+    assert slot(outcomes[4]) == ("b", 1)
+
+
+def test_slots_beyond_a_bound_that_was_lowered_count() -> None:
+    """Otherwise the customer would have more than the new bound."""
+    mugs = goods(product(stock=10))
+    request = reserve(("prd_1", 1), owner="a", max_live=3)
+
+    [full] = allocate(mugs, [request], at=AT, taken={"a": {4, 7, 9}})
+    [room] = allocate(mugs, [request], at=AT, taken={"a": {4, 7}})
+
+    assert isinstance(full, TooManyOpenOrders)
+    assert slot(room) == ("a", 0)
+
+
+def test_a_refused_request_takes_no_slot() -> None:
+    mugs = product(stock=1)
+    requests = [reserve(("prd_1", n), owner="a", max_live=1) for n in (2, 1)]
+
+    assert slot(decide([mugs], *requests)[1]) == ("a", 0)
+
+
+def test_without_a_bound_or_an_owner_there_are_no_slots() -> None:
+    unbounded = reserve(("prd_1", 1), owner="a", max_live=0)
+    older = reserve(("prd_1", 1))
+
+    outcomes = decide([product(stock=10)], unbounded, older)
+
+    assert [slot(each) for each in outcomes] == [("a", None), (None, None)]
+
+
+@pytest.mark.parametrize(
+    ("items", "fields"),
+    [
+        ([("prd_1", 6)], ["items[0].quantity"]),
+        ([("prd_2", 1), ("prd_1", 3), ("prd_1", 3)], ["items[1].quantity"]),
+        ([("prd_1", 5), ("prd_2", 4)], ["items"]),
+    ],
+)
+def test_too_many_pieces_are_refused_before_the_stock_is_looked_at(
+    items: list[tuple[str, int]], fields: list[str]
+) -> None:
+    request = reserve(*items, max_per_line=5, max_pieces=8)
+
+    refusal = refused(decide([product("prd_1", stock=0), product("prd_2", stock=0)], request)[0])
+
+    assert isinstance(refusal, TooManyPieces)
+    assert [error.field for error in refusal.errors] == fields
+
+
+def test_as_many_pieces_as_are_allowed_are_held() -> None:
+    request = reserve(("prd_1", 5), ("prd_2", 3), max_per_line=5, max_pieces=8)
+
+    [outcome] = decide([product("prd_1"), product("prd_2")], request)
+
+    assert sum(line.quantity for line in held(outcome).lines) == 8
+
+
+@pytest.mark.parametrize("expected", [Money(1998, "USD"), Money(1999, "EUR"), Money(3998, "USD")])
+def test_another_price_than_expected_is_told_and_nothing_is_held(expected: Money) -> None:
+    twice = [reserve(("prd_1", 1), expected_total=total) for total in (expected, DOLLARS)]
+
+    first, second = decide([product(stock=1)], *twice)
+
+    assert isinstance(first, PriceChanged)
+    assert first.members == {"total": DOLLARS}
+    assert held(second).lines[0].quantity == 1

@@ -13,6 +13,7 @@ from cartwheel.contracts.products import (
     InsufficientStock,
     Reservation,
     ReserveStock,
+    TooManyOpenOrders,
     UnknownProduct,
     UpdateProduct,
 )
@@ -23,6 +24,7 @@ from cartwheel.products.domain.stock import Ended
 from cartwheel.products.handlers import catalogue as catalogue_handlers
 from cartwheel.products.mongo.reservations import MongoReservations
 
+from ..profiling import documents_examined
 from .conftest import Products
 from .examples import now, reserve
 
@@ -253,3 +255,73 @@ async def test_a_hundred_lines_are_one_decision(products: Products) -> None:
 
     assert isinstance(outcome, Reservation)
     assert len(outcome.lines) == 100
+
+
+def open_orders(product_id: str, count: int, owner: str = "zoe") -> list[ReserveStock]:
+    return [reserve((product_id, 1), owner=owner, max_live=10) for _ in range(count)]
+
+
+async def test_sixty_orders_of_one_owner_at_once_are_ten_and_others_are_not_held_up(
+    products: Products, other: Products
+) -> None:
+    """Each of another product: only the slots are what the processes contend for."""
+    stocked = await asyncio.gather(*(products.stocked(100) for _ in range(6)))
+    batches = [open_orders(product_id, 10) for product_id in stocked]
+    of_ada = open_orders(stocked[0], 3, owner="ada")
+
+    ada, *outcomes = await asyncio.gather(
+        products.reserve(*of_ada),
+        *(
+            (products if number % 2 else other).reserve(*batch)
+            for number, batch in enumerate(batches)
+        ),
+    )
+
+    assert len(held(ada)) == 3
+    assert sum(len(held(each)) for each in outcomes) == 10
+    refused = [no for each in outcomes for no in each if not isinstance(no, Reservation)]
+    assert {type(no) for no in refused} == {TooManyOpenOrders}
+    live = {"owner": "zoe", "status": "HELD"}
+    slots = await products.database["reservations"].distinct("slot", live)
+    assert sorted(slots) == list(range(10))
+
+
+@pytest.mark.parametrize("by", ["paid", "canceled", "abandoned"])
+async def test_a_slot_is_free_when_its_order_is_paid_or_given_up(
+    products: Products, by: str
+) -> None:
+    mug = await products.stocked(100)
+    [first, *_] = held(await products.reserve(*open_orders(mug, 10)))
+    [full] = await products.reserve(*open_orders(mug, 1))
+
+    if by == "abandoned":
+        await products.reservations.release_abandoned([first.order_id], now=now)
+    else:
+        ended = Ended.PAID if by == "paid" else Ended.CLOSED
+        await products.reservations.settle([(first.order_id, ended, 2)], now=now)
+
+    assert isinstance(full, TooManyOpenOrders)
+    assert len(held(await products.reserve(*open_orders(mug, 5)))) == 1
+
+
+async def test_a_repeated_order_needs_no_slot(products: Products) -> None:
+    mug = await products.stocked(100)
+    requests = open_orders(mug, 10)
+    first = await products.reserve(*requests)
+
+    assert await products.reserve(*requests) == first
+
+
+async def test_looking_for_slots_reads_only_the_owners_live_reservations(
+    products: Products,
+) -> None:
+    mug = await products.stocked(1000)
+    held_by_zoe = held(await products.reserve(*open_orders(mug, 4)))
+    await products.reserve(*(each for n in range(40) for each in open_orders(mug, 1, f"o{n}")))
+    gone = [(each.order_id, Ended.CLOSED, 2) for each in held_by_zoe[:2]]
+    await products.reservations.settle(gone, now=now)
+
+    async with documents_examined(products.database, "reservations") as examined:
+        await products.reserve(*open_orders(mug, 1))
+
+    assert examined == [2 * 2]  # of an $or, MongoDB counts each document twice

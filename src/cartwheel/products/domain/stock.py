@@ -7,9 +7,10 @@ Each piece of a product is available, reserved or sold. A step moves pieces; it 
 A piece that is sold but not yet shipped also counts as unshipped: it still lies on the shelf.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from enum import StrEnum
+from itertools import count
 
 import msgspec
 
@@ -18,12 +19,15 @@ from cartwheel.contracts.products import (
     InsufficientStock,
     MixedCurrencies,
     OrderTooLarge,
+    PriceChanged,
     ProductStatus,
     ReservedLine,
     ReserveStock,
     Stock,
     StockLow,
     StockShortage,
+    TooManyOpenOrders,
+    TooManyPieces,
     UnknownProduct,
 )
 from cartwheel.kernel import Event
@@ -55,6 +59,9 @@ class StoredReservation(msgspec.Struct, frozen=True, kw_only=True):
     `order_sequence` is the number of the last event of the order that was applied to it. `events`
     are not stored yet. `unshipped` says that its sold pieces are counted in `Stock.unshipped`;
     those sold before that count existed are not.
+
+    While it is HELD, no other reservation of its `owner` has its `slot`: that bounds how many an
+    owner has.
     """
 
     id: str
@@ -67,31 +74,50 @@ class StoredReservation(msgspec.Struct, frozen=True, kw_only=True):
     order_sequence: int = 0
     sequence: int = 0
     events: tuple[Event, ...] = ()
+    owner: str | None = None
+    slot: int | None = None
+
+
+Slots = Mapping[str, Set[int]]
+"""The slots of live reservations, by their owner."""
 
 
 def allocate(
-    products: Mapping[str, Goods], requests: Sequence[ReserveStock], *, at: datetime
+    products: Mapping[str, Goods],
+    requests: Sequence[ReserveStock],
+    *,
+    at: datetime,
+    taken: Slots | None = None,
 ) -> list[StoredReservation | Refusal]:
     """Decide `requests` in turn against the stock of `products`, each one all or nothing.
 
-    First come, first served: the pieces that one request takes are gone for the next. Items that
-    name the same product are added up into one line.
+    First come, first served: the pieces and the slot that one request takes are gone for the next.
+    Items that name the same product are added up into one line.
     """
     free = {product.id: product.stock.available for product in products.values()}
-    return [_decide(products, request, free, at=at) for request in requests]
+    slots = {owner: {*numbers} for owner, numbers in (taken or {}).items()}
+    return [_decide(products, request, free, slots, at=at) for request in requests]
 
 
 def _decide(
-    products: Mapping[str, Goods], request: ReserveStock, free: dict[str, int], *, at: datetime
+    products: Mapping[str, Goods],
+    request: ReserveStock,
+    free: dict[str, int],
+    slots: dict[str, set[int]],
+    *,
+    at: datetime,
 ) -> StoredReservation | Refusal:
-    """Return what `request` gets, and take its pieces out of `free`."""
+    """Return what `request` gets, and take its pieces out of `free`, and its slot."""
     try:
         lines = _lines(products, request, free)
+        slot = _slot(request, slots)
     except Refusal as refusal:
         return refusal
     events = _low_after(lines, products, free)
     for line in lines:
         free[line.product_id] -= line.quantity
+    if request.owner is not None and slot is not None:
+        slots.setdefault(request.owner, set()).add(slot)
     return StoredReservation(
         id=request.order_id,
         request_id=request.request_id,
@@ -100,6 +126,8 @@ def _decide(
         status=ReservationStatus.HELD,
         held_at=at,
         events=events,
+        owner=request.owner,
+        slot=slot,
     )
 
 
@@ -139,13 +167,33 @@ def _low_after(
     )
 
 
+def _slot(request: ReserveStock, slots: Slots) -> int | None:
+    """Return the owner's lowest free slot, or None if nothing bounds the owner.
+
+    Two processes that would each take the last place choose the same slot, and only one of them can
+    store it. Any other choice would let both in after the bound was lowered.
+
+    Raises TooManyOpenOrders.
+    """
+    if request.owner is None or not request.max_live:
+        return None
+    taken = slots.get(request.owner, frozenset[int]())
+    if len(taken) >= request.max_live:
+        raise TooManyOpenOrders(
+            f"There are {len(taken):,} unpaid orders, the most that one customer may have. "
+            "Pay or cancel one of them."
+        )
+    return next(number for number in count() if number not in taken)
+
+
 def _lines(
     products: Mapping[str, Goods], request: ReserveStock, free: Mapping[str, int]
 ) -> list[ReservedLine]:
     """Return what `request` asks for, one line per product.
 
     Raises:
-        UnknownProduct, MixedCurrencies, InsufficientStock, OrderTooLarge: `errors` name the items.
+        UnknownProduct, MixedCurrencies, TooManyPieces, OrderTooLarge, PriceChanged,
+        InsufficientStock: `errors` name the items.
     """
     _check_products(products, request)
     wanted: dict[str, int] = {}
@@ -153,16 +201,7 @@ def _lines(
     for index, item in enumerate(request.items):
         wanted[item.product_id] = wanted.get(item.product_id, 0) + item.quantity
         first_at.setdefault(item.product_id, index)
-    lacking: list[FieldError] = []
-    for product_id, quantity in wanted.items():
-        if quantity > free[product_id]:
-            field = f"items[{first_at[product_id]}].quantity"
-            message = f"`{field}` is more than the {free[product_id]:,} available."
-            lacking.append(FieldError(field, message))
-    if lacking:
-        raise InsufficientStock(
-            "There is not enough stock for some items. Order fewer of them.", errors=lacking
-        )
+    _check_pieces(request, wanted, first_at)
     lines = [
         ReservedLine(
             product_id=product_id,
@@ -175,7 +214,50 @@ def _lines(
     if sum(line.unit_price.amount * line.quantity for line in lines) > MAX_AMOUNT:
         detail = f"`items` must cost at most {MAX_AMOUNT:,} minor units in all."
         raise OrderTooLarge(detail, errors=[FieldError("items", detail)])
+    _check_total(request, lines)
+    lacking: list[FieldError] = []
+    for product_id, quantity in wanted.items():
+        if quantity > free[product_id]:
+            field = f"items[{first_at[product_id]}].quantity"
+            message = f"`{field}` is more than the {free[product_id]:,} available."
+            lacking.append(FieldError(field, message))
+    if lacking:
+        raise InsufficientStock(
+            "There is not enough stock for some items. Order fewer of them.", errors=lacking
+        )
     return lines
+
+
+def _check_pieces(
+    request: ReserveStock, wanted: Mapping[str, int], first_at: Mapping[str, int]
+) -> None:
+    """Raises TooManyPieces."""
+    most = request.max_per_line
+    beyond: list[FieldError] = []
+    for product_id, quantity in wanted.items():
+        if most and quantity > most:
+            field = f"items[{first_at[product_id]}].quantity"
+            message = f"`{field}` must be at most {most:,}, added up over the items of a product."
+            beyond.append(FieldError(field, message))
+    if beyond:
+        raise TooManyPieces("The order has too many pieces of a product.", errors=beyond)
+    if request.max_pieces and sum(wanted.values()) > request.max_pieces:
+        detail = f"`items` must have at most {request.max_pieces:,} pieces in all."
+        raise TooManyPieces(detail, errors=[FieldError("items", detail)])
+
+
+def _check_total(request: ReserveStock, lines: Sequence[ReservedLine]) -> None:
+    """Raises PriceChanged."""
+    expected = request.expected_total
+    total = Money(
+        sum(line.unit_price.amount * line.quantity for line in lines), lines[0].unit_price.currency
+    )
+    if expected is not None and expected != total:
+        raise PriceChanged(
+            "The order does not cost what was expected. Its total is now "
+            f"{total.amount:,} {total.currency} in minor units.",
+            members={"total": total},
+        )
 
 
 def _check_products(products: Mapping[str, Goods], request: ReserveStock) -> None:

@@ -10,8 +10,7 @@ from typing import TypeVar
 
 from pymongo import UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from cartwheel.contracts.products import AdjustStock, ReserveStock
 from cartwheel.kernel import Change, Clock, new_id
@@ -31,18 +30,23 @@ from cartwheel.products.domain import adjustments, stock
 from cartwheel.products.domain.adjustments import Adjustment
 from cartwheel.products.domain.stock import Ended, Goods, ReservationStatus, StoredReservation
 from cartwheel.products.mongo.adjustments import new_adjustment
+from cartwheel.products.mongo.schema import LIVE
 from cartwheel.products.mongo.transactions import Work, in_transaction
 
 Asked = TypeVar("Asked", ReserveStock, AdjustStock)
 Done = TypeVar("Done")
-Decided = TypeVar("Decided", StoredReservation, Adjustment)
 Moves = dict[str, Counter[str]]
 """The changes of the stock numbers, by product id."""
 
+_DUPLICATE = 11000
 _GOODS = dict.fromkeys(Goods.__struct_fields__, 1)
+_RESERVATION = dict.fromkeys(
+    (name for name in StoredReservation.__struct_fields__ if name not in ("id", "events")), 1
+)
 
 BATCH_RUNS = 5
-"""How many times a batch is tried while other processes store requests that are in it."""
+"""How many times a batch is tried while other processes store requests that are in it, or take
+slots that it has chosen."""
 
 
 class MongoReservations:
@@ -71,9 +75,10 @@ class MongoReservations:
             session: AsyncClientSession,
         ) -> tuple[list[StoredReservation | Refusal], list[Adjustment | Refusal]]:
             told.clear()
-            decided = await self._decided(self._reservations, StoredReservation, requests, session)
+            earlier, taken = await self._earlier(requests, session)
+            decided: dict[str, StoredReservation | Refusal] = {**earlier}
             new = _unlike(decided, requests)
-            adjusted = await self._decided(self._adjustments, Adjustment, adjusting, session)
+            adjusted = await self._adjusted_before(adjusting, session)
             new_adjusting = _unlike(adjusted, adjusting)
             goods = await self._goods(
                 {item.product_id for request in new.values() for item in request.items}
@@ -85,7 +90,7 @@ class MongoReservations:
             made, goods = adjustments.adjust(
                 goods, list(new_adjusting.values()), at=at, new_id=lambda: new_id("adj")
             )
-            outcomes = stock.allocate(goods, list(new.values()), at=at)
+            outcomes = stock.allocate(goods, list(new.values()), at=at, taken=taken)
             held = [outcome for outcome in outcomes if isinstance(outcome, StoredReservation)]
             changed = [outcome for outcome in made if isinstance(outcome, Adjustment)]
             moves = _moves((each, {"available": -1, "reserved": +1}) for each in held)
@@ -115,20 +120,45 @@ class MongoReservations:
             self._outboxes.filled(collection, [document_id])
         return outcomes
 
-    async def _decided(
-        self,
-        collection: AsyncCollection[Document],
-        kind: type[Decided],
-        requests: Sequence[ReserveStock] | Sequence[AdjustStock],
-        session: AsyncClientSession,
-    ) -> dict[str, Decided | Refusal]:
+    async def _earlier(
+        self, requests: Sequence[ReserveStock], session: AsyncClientSession
+    ) -> tuple[dict[str, StoredReservation], dict[str, set[int]]]:
+        """Return what `requests` have made before, and which slots their owners have taken.
+
+        One command finds both: it is on the way of every order.
+        """
+        if not requests:
+            return {}, {}
+        request_ids = [request.request_id for request in requests]
+        owners = {each.owner for each in requests if each.owner is not None and each.max_live}
+        query: Document = {"request_id": {"$in": request_ids}}
+        if owners:
+            query = {"$or": [query, {"owner": {"$in": list(owners)}, **LIVE}]}
+        # Of the owners' other reservations the lines are not read: there may be thousands.
+        repeated: Document = {"$in": ["$request_id", request_ids]}
+        fields: Document = {**_RESERVATION, "lines": {"$cond": [repeated, "$lines", []]}}
+        earlier: dict[str, StoredReservation] = {}
+        taken: dict[str, set[int]] = {}
+        asked = set(request_ids)
+        async for document in self._reservations.find(query, fields, session=session):
+            reservation = from_document(document, StoredReservation)
+            if reservation.request_id in asked:
+                earlier[reservation.request_id] = reservation
+            live = reservation.status is ReservationStatus.HELD
+            if live and reservation.owner in owners and reservation.slot is not None:
+                taken.setdefault(reservation.owner or "", set()).add(reservation.slot)
+        return earlier, taken
+
+    async def _adjusted_before(
+        self, requests: Sequence[AdjustStock], session: AsyncClientSession
+    ) -> dict[str, Adjustment | Refusal]:
         """Return the outcomes of those `requests` that were decided before, by request id."""
         if not requests:
             return {}
         ids = [request.request_id for request in requests]
+        found = self._adjustments.find({"request_id": {"$in": ids}}, session=session)
         return {
-            document["request_id"]: from_document(document, kind)
-            async for document in collection.find({"request_id": {"$in": ids}}, session=session)
+            document["request_id"]: from_document(document, Adjustment) async for document in found
         }
 
     async def _goods(self, ids: set[str], session: AsyncClientSession) -> dict[str, Goods]:
@@ -138,14 +168,16 @@ class MongoReservations:
         return {document["_id"]: from_document(document, Goods) async for document in found}
 
     async def _unless_done_elsewhere(self, decide: Work[Done]) -> Done:
-        """Run `decide` in a transaction, and again if another process stores the same requests."""
+        """Run `decide` in a transaction; again if another process stores the same requests or
+        takes the same slots."""
         for _ in range(BATCH_RUNS - 1):
             try:
                 return await in_transaction(self._client, decide)
-            except DuplicateKeyError:
-                # Another process has just stored one of these requests, which aborted the whole
-                # batch. The next run finds it.
-                continue
+            except (DuplicateKeyError, BulkWriteError) as error:
+                # Another process has just stored one of these requests, or taken a slot, which
+                # aborted the whole batch. The next run finds that.
+                if not _is_duplicate(error):
+                    raise
         return await in_transaction(self._client, decide)
 
     async def settle(self, changes: Sequence[tuple[str, Ended, int]], *, now: Clock) -> None:
@@ -244,6 +276,13 @@ def _moves(each: Iterable[tuple[StoredReservation, Mapping[str, int]]]) -> Moves
             for where, sign in per_piece.items():
                 total[f"stock.{where}"] += sign * line.quantity
     return totals
+
+
+def _is_duplicate(error: DuplicateKeyError | BulkWriteError) -> bool:
+    if isinstance(error, DuplicateKeyError):
+        return True
+    faults: list[Document] = (error.details or {}).get("writeErrors", [])
+    return bool(faults) and all(fault["code"] == _DUPLICATE for fault in faults)
 
 
 def _new(reservation: StoredReservation, traceparent: str | None) -> Document:

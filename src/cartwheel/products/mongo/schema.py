@@ -13,6 +13,8 @@ COLLECTIONS = (
     Collection("adjustments", outbox=True),
 )
 ACTIVE: Document = {"status": ProductStatus.ACTIVE}
+LIVE: Document = {"status": ReservationStatus.HELD, "slot": {"$gte": 0}}
+"""Reservations that have a slot of their owner's. An older version's have none."""
 
 
 async def _create_indexes(database: Database) -> None:
@@ -62,4 +64,13 @@ async def _index_adjustments(database: Database) -> None:
     )
 
 
-MIGRATIONS = (_create_indexes, _index_holds, _index_due, _index_adjustments)
+async def _index_slots(database: Database) -> None:
+    await database["reservations"].create_index(
+        [("owner", ASCENDING), ("slot", ASCENDING)],
+        name="slots",
+        unique=True,
+        partialFilterExpression=LIVE,
+    )
+
+
+MIGRATIONS = (_create_indexes, _index_holds, _index_due, _index_adjustments, _index_slots)
