@@ -23,6 +23,7 @@ from cartwheel.contracts.orders import (
     TimelineEntry,
 )
 from cartwheel.contracts.payments import (
+    PaymentCanceled,
     PaymentCaptured,
     PaymentDeclined,
     PaymentPending,
@@ -35,7 +36,7 @@ from cartwheel.kernel.lowlevel import continue_trace
 from cartwheel.kernel.mongodb import Client, Database, Document, Outboxes
 from cartwheel.kernel.operating import apply_migrations
 from cartwheel.kernel.testing import Answers
-from cartwheel.orders.domain import PAYMENT_DEADLINE
+from cartwheel.orders.domain import CASH_DEADLINE, PAYMENT_DEADLINE, Limits
 from cartwheel.orders.handlers import ending, paying, placing, reading
 from cartwheel.orders.mongo import MIGRATIONS, MongoOrders
 from cartwheel.products.handlers import catalogue as catalogue_handlers
@@ -66,6 +67,7 @@ class Orders(NamedTuple):
     database: Database
     orders: MongoOrders
     bus: Direct
+    limits: Limits = Limits(open_orders=0)
 
     async def place(self, *requests: PlaceOrder) -> Placed:
         """Place orders at the same time."""
@@ -75,7 +77,12 @@ class Orders(NamedTuple):
         continue_trace(request.traceparent)
         try:
             return await placing.place_order(
-                request, orders=self.orders, bus=self.bus, now=now, pay_within=PAYMENT_DEADLINE
+                request,
+                orders=self.orders,
+                bus=self.bus,
+                now=now,
+                pay_within=PAYMENT_DEADLINE,
+                limits=self.limits,
             )
         except (Refusal, Outage) as no:
             return no
@@ -111,7 +118,10 @@ class Orders(NamedTuple):
         return answer
 
     async def pending(self, event: CloudEvent[PaymentPending]) -> None:
-        await paying.payment_pending(event, orders=self.orders, now=now)
+        await paying.payment_pending(event, orders=self.orders, now=now, cash_within=CASH_DEADLINE)
+
+    async def payment_canceled(self, event: CloudEvent[PaymentCanceled]) -> None:
+        await paying.payment_canceled(event, orders=self.orders, now=now)
 
     async def captured(self, event: CloudEvent[PaymentCaptured]) -> None:
         await paying.payment_captured(event, orders=self.orders, now=now)
@@ -126,6 +136,12 @@ class Orders(NamedTuple):
     async def expire(self, at: datetime) -> None:
         """Run the job for overdue orders at the time `at`."""
         await ending.expire_orders(orders=self.orders, now=lambda: at)
+
+    async def date_older(self, at: datetime) -> None:
+        """Look for orders without a deadline as if it were `at`."""
+        await ending.date_older_orders(
+            orders=self.orders, cash_within=CASH_DEADLINE, now=lambda: at
+        )
 
     async def short(self, event: CloudEvent[StockShortage]) -> None:
         await ending.stock_shortage(event, orders=self.orders, now=now)

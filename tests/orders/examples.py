@@ -12,6 +12,7 @@ from cartwheel.contracts.orders import PlaceOrder, ShippingAddress
 from cartwheel.contracts.payments import (
     Failure,
     Method,
+    PaymentCanceled,
     PaymentCaptured,
     PaymentDeclined,
     PaymentPending,
@@ -108,6 +109,10 @@ def payment_awaited(
     )
 
 
+def payment_given_up(payment_id: str = "pay_6") -> PaymentCanceled:
+    return PaymentCanceled(payment_id=payment_id, order_id="ord_1")
+
+
 def money_returned(payment_id: str = "pay_1", amount: Money = TOTAL) -> PaymentRefunded:
     return PaymentRefunded(
         payment_id=payment_id, order_id="ord_1", refund_id="rfd_1", amount=amount
@@ -168,6 +173,10 @@ def pending(
             payment_id=payment_id, order_id=order_id, method=method, shipping_address=address
         )
     )
+
+
+def payment_canceled(order_id: str, payment_id: str = "pay_1") -> CloudEvent[PaymentCanceled]:
+    return happened(PaymentCanceled(payment_id=payment_id, order_id=order_id), sequence=2)
 
 
 def refunded(

@@ -19,13 +19,24 @@ from cartwheel.contracts.orders import (
     ReasonRequired,
 )
 from cartwheel.kernel.mongodb import Document, Outboxes
-from cartwheel.orders.domain import PAYMENT_DEADLINE
+from cartwheel.orders.domain import CASH_DEADLINE, PAYMENT_DEADLINE
 from cartwheel.orders.handlers import reading
 from cartwheel.orders.mongo import MongoOrders
 
 from ..profiling import documents_examined
 from .conftest import Orders, Shelf
-from .examples import ADDRESS, AT, ZOE, captured, declined, pending, place, refunded, shortage
+from .examples import (
+    ADDRESS,
+    AT,
+    LATER,
+    ZOE,
+    captured,
+    declined,
+    pending,
+    place,
+    refunded,
+    shortage,
+)
 
 OWNER = Actor(user_id=ZOE.id)
 STRANGER = Actor(user_id="user-eve")
@@ -273,14 +284,29 @@ async def test_looking_for_overdue_orders_reads_only_those(orders: Orders) -> No
     assert sum(examined) == 10
 
 
-async def test_cash_on_delivery_is_waited_for_past_the_deadline(
+async def test_cash_on_delivery_is_waited_for_until_its_own_deadline(
     orders: Orders, order: OrderView
 ) -> None:
     await orders.pending(pending(order.id))
 
-    await orders.expire(AT + timedelta(days=365))
+    await orders.expire(AT + CASH_DEADLINE - timedelta(seconds=1))
+    before = await orders.view(order.id)
+    await orders.expire(AT + CASH_DEADLINE)
 
-    assert (await orders.view(order.id)).status is OrderStatus.AWAITING_PAYMENT
+    assert before.status is OrderStatus.AWAITING_PAYMENT
+    assert (await orders.view(order.id)).status is OrderStatus.CANCELED
+
+
+async def test_an_order_without_a_deadline_gets_one(orders: Orders, order: OrderView) -> None:
+    """An older version let orders wait for their cash for ever."""
+    as_before = {"$set": {"expires_at": None}, "$unset": {"pay_by": "", "cash_until": ""}}
+    await orders.database["orders"].update_one({"_id": order.id}, as_before)
+
+    await orders.date_older(LATER)
+    await orders.date_older(LATER + timedelta(hours=1))
+
+    assert (await orders.view(order.id)).expires_at == LATER + CASH_DEADLINE
+    assert await orders.told(order.id) == []
 
 
 async def test_a_paid_order_has_no_deadline(orders: Orders, paid: OrderView) -> None:

@@ -17,7 +17,7 @@ from cartwheel.contracts.orders import (
 )
 from cartwheel.kernel import Change
 from cartwheel.orders import domain
-from cartwheel.orders.domain import PAYMENT_DEADLINE, Order
+from cartwheel.orders.domain import CASH_DEADLINE, PAYMENT_DEADLINE, Order
 
 from .examples import (
     AT,
@@ -62,7 +62,7 @@ def cancel(order: Order, *, by_admin: bool = False) -> Order:
 
 
 def cash_begun(order: Order) -> Order:
-    return domain.payment_begun(order, payment_awaited(payment_id="pay_9"), CHANGE)
+    return domain.payment_begun(order, payment_awaited(payment_id="pay_9"), CASH_DEADLINE, CHANGE)
 
 
 @pytest.mark.parametrize("by_admin", [False, True])
@@ -131,10 +131,23 @@ def test_a_deployment_may_set_its_own_deadline() -> None:
     assert placed.expires_at == AT + timedelta(seconds=7)
 
 
-def test_cash_has_no_deadline() -> None:
+def test_cash_has_a_deadline_of_its_own() -> None:
     waiting = cash_begun(order())
+    deadline = CHANGE.at + CASH_DEADLINE
+
+    assert domain.expire(waiting, at(deadline - A_MOMENT)) is waiting
+    assert domain.expire(waiting, at(deadline)).status is OrderStatus.CANCELED
+
+
+def test_an_order_that_an_older_version_has_wait_for_ever_gets_a_deadline_once() -> None:
+    waiting: Order = msgspec.structs.replace(cash_begun(order()), expires_at=None, cash_until=None)
+
+    dated = domain.with_deadline(waiting, CASH_DEADLINE, at(DEADLINE))
 
     assert domain.expire(waiting, at(AT + timedelta(days=365))) is waiting
+    assert dated.expires_at == dated.cash_until == DEADLINE + CASH_DEADLINE
+    assert domain.with_deadline(dated, CASH_DEADLINE, at(DEADLINE + A_MOMENT)) is dated
+    assert domain.with_deadline(paid(), CASH_DEADLINE, at(DEADLINE)).expires_at is None
 
 
 @pytest.mark.parametrize("ended", [paid(), rejected(), cancel(order())], ids=lambda o: o.status)

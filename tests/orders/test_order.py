@@ -1,6 +1,7 @@
 """The state machine of an order, without a database."""
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -24,7 +25,7 @@ from cartwheel.contracts.orders import (
 from cartwheel.contracts.payments import Method
 from cartwheel.kernel.errors import Refusal
 from cartwheel.orders import domain
-from cartwheel.orders.domain import PAYMENT_DEADLINE, Order
+from cartwheel.orders.domain import CASH_DEADLINE, PAYMENT_DEADLINE, TIME_TO_PAY, Order
 
 from .examples import (
     ADDRESS,
@@ -39,12 +40,16 @@ from .examples import (
     money_returned,
     order,
     payment_awaited,
+    payment_given_up,
     payment_refused,
     place,
     reservation,
 )
 
 Step = Callable[[Order], Order]
+
+CASH = Method.CASH_ON_DELIVERY
+CASH_UNTIL = LATER + CASH_DEADLINE
 
 
 def pay(
@@ -64,8 +69,13 @@ def begin(
     method: Method, payment_id: str = "pay_6", address: ShippingAddress | None = None
 ) -> Step:
     return lambda order: domain.payment_begun(
-        order, payment_awaited(method, payment_id, address), CHANGE
+        order, payment_awaited(method, payment_id, address), CASH_DEADLINE, CHANGE
     )
+
+
+def give_up(payment_id: str = "pay_6", at: datetime = LATER) -> Step:
+    told = payment_given_up(payment_id)
+    return lambda order: domain.payment_canceled(order, told, replace(CHANGE, at=at))
 
 
 def cancel(*, by_admin: bool = False) -> Step:
@@ -220,8 +230,56 @@ def test_a_failure_that_does_not_count_uses_no_attempt() -> None:
     assert told(still_open) == ["order.payment_failed.v1"] * 5
 
 
-def test_cash_is_awaited_without_a_deadline() -> None:
-    assert after(begin(Method.CASH_ON_DELIVERY)).expires_at is None
+def test_cash_is_awaited_until_its_own_deadline() -> None:
+    assert after(begin(Method.CASH_ON_DELIVERY)).expires_at == CASH_UNTIL
+
+
+def test_giving_up_cash_restores_the_deadline_and_is_no_attempt() -> None:
+    again = after(begin(CASH), give_up())
+
+    assert again.expires_at == AT + PAYMENT_DEADLINE
+    assert (told(again), again.view().payment_attempts) == ([], 0)
+
+
+def test_who_gives_up_cash_late_has_two_minutes_to_pay_otherwise() -> None:
+    late = AT + timedelta(days=2)
+
+    assert after(begin(CASH), give_up(at=late)).expires_at == late + TIME_TO_PAY
+
+
+def test_choosing_cash_again_gives_no_more_time() -> None:
+    """Otherwise one customer would hold the stock for ever."""
+    late = AT + timedelta(days=6)
+
+    again = after(begin(CASH, "pay_6"), give_up("pay_6", at=late))
+    again = domain.payment_begun(
+        again, payment_awaited(CASH, "pay_7"), CASH_DEADLINE, replace(CHANGE, at=late)
+    )
+
+    assert again.expires_at == CASH_UNTIL
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (begin(CASH, "pay_6"), begin(CASH, "pay_7"), give_up("pay_6")),
+        (give_up("pay_6"), begin(CASH, "pay_6"), begin(CASH, "pay_7")),
+        (begin(CASH, "pay_7"), give_up("pay_6"), begin(CASH, "pay_6")),
+    ],
+)
+def test_giving_up_one_payment_leaves_the_next_one_its_deadline(steps: tuple[Step, ...]) -> None:
+    assert after(*steps).expires_at == CASH_UNTIL
+
+
+def test_giving_up_a_card_does_not_move_the_deadline() -> None:
+    """Otherwise an order could be kept alive by cards that are given up as soon as begun."""
+    assert after(give_up("pay_1", at=AT + PAYMENT_DEADLINE)).expires_at == AT + PAYMENT_DEADLINE
+
+
+def test_giving_up_a_payment_of_an_order_that_has_ended_changes_nothing() -> None:
+    paid = after(begin(CASH, "pay_6"), pay("pay_6"))
+
+    assert after(give_up("pay_6"), start=paid) is paid
 
 
 def test_a_card_does_not_extend_the_deadline() -> None:
@@ -239,6 +297,7 @@ EVENTS: dict[str, Step] = {
     "declined, third": decline("pay_4"),
     "failed without counting": decline("pay_5", counts=False),
     "cash begun": begin(Method.CASH_ON_DELIVERY),
+    "cash given up": give_up(),
     "canceled by its owner": cancel(),
     "canceled by an admin": cancel(by_admin=True),
     "out of time": lambda order: domain.expire(order, replace(CHANGE, at=AT + PAYMENT_DEADLINE)),

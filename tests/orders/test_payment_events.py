@@ -21,12 +21,24 @@ from cartwheel.contracts.orders import (
 from cartwheel.contracts.payments import Method, PaymentCaptured
 from cartwheel.kernel import answer_batch
 from cartwheel.kernel.mongodb import Outboxes
+from cartwheel.orders.domain import CASH_DEADLINE
 from cartwheel.orders.handlers import paying
 from cartwheel.orders.mongo import MongoOrders
 
 from ..profiling import documents_examined
 from .conftest import Orders, Shelf
-from .examples import ADDRESS, BONN, ZOE, captured, declined, happened, pending, place
+from .examples import (
+    ADDRESS,
+    AT,
+    BONN,
+    ZOE,
+    captured,
+    declined,
+    happened,
+    payment_canceled,
+    pending,
+    place,
+)
 
 
 def told(document: dict[str, list[dict[str, object]]]) -> list[tuple[object, object]]:
@@ -137,11 +149,36 @@ async def test_an_event_after_the_capture_changes_nothing(orders: Orders, order:
     assert await orders.view(order.id) == paid
 
 
-async def test_an_order_waits_for_cash_without_a_deadline(orders: Orders, order: OrderView) -> None:
+async def test_an_order_waits_for_cash_until_its_deadline(orders: Orders, order: OrderView) -> None:
     await orders.pending(pending(order.id, Method.CASH_ON_DELIVERY))
 
-    assert order.expires_at is not None
-    assert (await orders.view(order.id)).expires_at is None
+    assert (await orders.view(order.id)).expires_at == AT + CASH_DEADLINE
+
+
+async def test_canceling_cash_restores_the_first_deadline_and_tells_nobody(
+    orders: Orders, order: OrderView
+) -> None:
+    other = orders._replace(orders=MongoOrders(orders.database, Outboxes()))
+    await orders.pending(pending(order.id))
+    event = payment_canceled(order.id)
+
+    await asyncio.gather(
+        *((orders if number % 2 else other).payment_canceled(event) for number in range(10))
+    )
+
+    after = await orders.view(order.id)
+    assert (after.expires_at, after.payment_attempts) == (order.expires_at, 0)
+    assert after.version == order.version + 2
+    assert await orders.told(order.id) == []
+
+
+async def test_a_cancel_that_is_told_before_its_payment_leaves_nothing_to_wait_for(
+    orders: Orders, order: OrderView
+) -> None:
+    await orders.payment_canceled(payment_canceled(order.id))
+    await orders.pending(pending(order.id))
+
+    assert (await orders.view(order.id)).expires_at == order.expires_at
 
 
 async def test_a_payable_order_has_its_total(orders: Orders, order: OrderView) -> None:

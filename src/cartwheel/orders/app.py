@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from cartwheel.contracts import orders as contract
 from cartwheel.contracts.payments import (
+    PaymentCanceled,
     PaymentCaptured,
     PaymentDeclined,
     PaymentPending,
@@ -18,12 +19,14 @@ from cartwheel.orders.handlers import ending, paying, placing, reading
 from cartwheel.orders.settings import Settings
 
 LOOK_FOR_OVERDUE_SECONDS = 2.0
+LOOK_FOR_UNDATED_SECONDS = 60.0
 
 
 @asynccontextmanager
 async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
     orders = mongo.MongoOrders(core.database, core.outboxes)
     pay_within = timedelta(seconds=settings.payment_deadline_seconds)
+    cash_within = timedelta(days=settings.cash_deadline_days)
     yield Wiring(
         answers=[
             answer(
@@ -32,6 +35,7 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
                 orders=orders,
                 bus=core.bus,
                 pay_within=pay_within,
+                limits=settings.limits,
             ),
             answer_batch(contract.GetOrder, reading.get_orders, orders=orders),
             answer(contract.ListOrders, reading.list_orders, orders=orders),
@@ -41,13 +45,22 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
             answer_batch(contract.GetPayableOrder, paying.get_payable_orders, orders=orders),
         ],
         on=[
-            on(PaymentPending, paying.payment_pending, orders=orders),
+            on(PaymentPending, paying.payment_pending, orders=orders, cash_within=cash_within),
             on(PaymentCaptured, paying.payment_captured, orders=orders),
             on(PaymentDeclined, paying.payment_declined, orders=orders),
+            on(PaymentCanceled, paying.payment_canceled, orders=orders),
             on(PaymentRefunded, ending.payment_refunded, orders=orders),
             on(StockShortage, ending.stock_shortage, orders=orders),
         ],
-        jobs=[every(LOOK_FOR_OVERDUE_SECONDS, ending.expire_orders, orders=orders)],
+        jobs=[
+            every(LOOK_FOR_OVERDUE_SECONDS, ending.expire_orders, orders=orders),
+            every(
+                LOOK_FOR_UNDATED_SECONDS,
+                ending.date_older_orders,
+                orders=orders,
+                cash_within=cash_within,
+            ),
+        ],
     )
 
 

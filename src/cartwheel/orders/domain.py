@@ -42,6 +42,7 @@ from cartwheel.contracts.orders import (
 )
 from cartwheel.contracts.payments import (
     Method,
+    PaymentCanceled,
     PaymentCaptured,
     PaymentDeclined,
     PaymentPending,
@@ -54,15 +55,37 @@ from cartwheel.kernel.errors import FieldError
 PAYMENT_DEADLINE = timedelta(minutes=15)
 """How long an order waits for its payment, unless the deployment sets another time."""
 
+CASH_DEADLINE = timedelta(days=7)
+"""How long an order waits for its cash, from when cash was first chosen, unless the deployment sets
+another time."""
+
+TIME_TO_PAY = timedelta(minutes=2)
+"""What is left at least to pay in another way after cash was canceled."""
+
 MAX_ATTEMPTS = 3
 """The order is rejected when this many payments have been declined."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one customer may have reserved. 0 open orders is no bound.
+
+    `pieces_per_line` counts the pieces of one product, `pieces_per_order` those of all.
+    """
+
+    open_orders: int = 10
+    pieces_per_line: int = 1_000
+    pieces_per_order: int = 2_000
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """An order. Its `events`, and the `change` that made them, are not stored yet.
 
     Each of `declined_payments` used up an attempt. `failed_payments` never reached an issuer.
-    `begun_payments` were left waiting, as a payment in cash is.
+    `begun_payments` were left waiting, as a payment in cash is; `canceled_payments` were given up
+    while they waited.
+
+    `expires_at` is one of two deadlines: `pay_by`, which the order was placed with, or `cash_until`
+    while cash is waited for. Orders of an older version have neither.
     """
 
     id: str
@@ -86,6 +109,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
     failed_payments: list[str] = msgspec.field(default_factory=list[str])
     begun_payments: list[str] = msgspec.field(default_factory=list[str])
+    canceled_payments: list[str] = msgspec.field(default_factory=list[str])
+    pay_by: datetime | None = None
+    cash_until: datetime | None = None
     sequence: int = 0
     events: tuple[Event, ...] = ()
     change: Change | None = None
@@ -107,6 +133,17 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             created_at=self.created_at,
             updated_at=self.updated_at,
         )
+
+    @property
+    def awaited_payments(self) -> set[str]:
+        """Payments in cash of which nothing more has been heard."""
+        ended = (
+            *self.canceled_payments,
+            *self.declined_payments,
+            *self.failed_payments,
+            *self.refunds_due,
+        )
+        return {*self.begun_payments} - {*ended, self.paid_by}
 
     def snapshot(self) -> OrderSnapshot:
         return OrderSnapshot(
@@ -147,6 +184,7 @@ def place(
         declined_payments=[],
         paid_by=None,
         expires_at=at + pay_within,
+        pay_by=at + pay_within,
         version=0,
         created_at=at,
         updated_at=at,
@@ -182,14 +220,20 @@ def payable(order: Order, address: ShippingAddress | None) -> PayableOrder:
     )
 
 
-def payment_begun(order: Order, begun: PaymentPending, change: Change) -> Order:
-    """Return `order` waiting for as long as the payment method takes; cash has no deadline.
+def payment_begun(
+    order: Order, begun: PaymentPending, cash_within: timedelta, change: Change
+) -> Order:
+    """Return `order` with the deadline of its payment method: cash may take `cash_within`.
+
+    That time begins when cash is first chosen. Otherwise, whoever cancels and chooses it again
+    would hold the stock forever.
 
     If the order has ended in the meantime, it emits `OrderPaymentUnwanted`. Without that event the
     payment would stay open forever.
     """
     known = (
         *order.begun_payments,
+        *order.canceled_payments,
         *order.declined_payments,
         *order.failed_payments,
         *order.refunds_due,
@@ -199,12 +243,44 @@ def payment_begun(order: Order, begun: PaymentPending, change: Change) -> Order:
         return order
     order = msgspec.structs.replace(order, begun_payments=[*order.begun_payments, begun.payment_id])
     if order.status is OrderStatus.AWAITING_PAYMENT:
-        waiting = msgspec.structs.replace(_sent_to(begun.shipping_address, order), expires_at=None)
+        cash_until = order.cash_until or change.at + cash_within
+        waiting = msgspec.structs.replace(
+            _sent_to(begun.shipping_address, order),
+            expires_at=cash_until,
+            cash_until=cash_until,
+            pay_by=order.pay_by or order.expires_at,
+        )
         return _changed(waiting, change=change)
     event = OrderPaymentUnwanted(
         order_id=order.id, payment_id=begun.payment_id, reason=f"The order is {order.status}."
     )
     return _changed(order, event, change=change)
+
+
+def payment_canceled(order: Order, canceled: PaymentCanceled, change: Change) -> Order:
+    """Return `order` as it was before the payment that its customer has given up.
+
+    If no cash is waited for any more, its first deadline holds again, with `TIME_TO_PAY` left at
+    least. It is no attempt, and the customer is not told: they did it themselves.
+    """
+    payment_id = canceled.payment_id
+    if order.status is not OrderStatus.AWAITING_PAYMENT or payment_id in order.canceled_payments:
+        return order
+    waited = bool(order.awaited_payments)
+    order = msgspec.structs.replace(order, canceled_payments=[*order.canceled_payments, payment_id])
+    if waited and not order.awaited_payments:
+        soon = change.at + TIME_TO_PAY
+        order = msgspec.structs.replace(order, expires_at=max(order.pay_by or soon, soon))
+    return _changed(order, change=change)
+
+
+def with_deadline(order: Order, cash_within: timedelta, change: Change) -> Order:
+    """Return an `order` that an older version has wait for cash forever, with a deadline."""
+    if order.status is not OrderStatus.AWAITING_PAYMENT or order.expires_at is not None:
+        return order
+    until = change.at + cash_within
+    dated = msgspec.structs.replace(order, expires_at=until, cash_until=until)
+    return _changed(dated, change=change)
 
 
 def pay(order: Order, captured: PaymentCaptured, change: Change) -> Order:
@@ -239,7 +315,7 @@ def payment_declined(order: Order, declined: PaymentDeclined, change: Change) ->
     known = (*order.declined_payments, *order.failed_payments)
     if order.status is not OrderStatus.AWAITING_PAYMENT or payment_id in known:
         return order
-    if not order.begun_payments:  # pending cash was begun after the decline, and has no deadline
+    if not order.awaited_payments:  # pending cash was begun after the decline
         order = _sent_to(declined.shipping_address, order)
     if declined.counts:
         counted = [*order.declined_payments, payment_id]

@@ -107,6 +107,11 @@ class MongoOrders(Aggregates[Order]):
             when=lambda now: {"expires_at": {"$lte": now}},
         )
 
+    def undated(self) -> DueItems:
+        return DueItems(
+            self.collection, {"status": OrderStatus.AWAITING_PAYMENT, "expires_at": None}
+        )
+
     async def timeline(self, order_id: str) -> list[TimelineEntry]:
         document = await self.collection.find_one({"_id": order_id}, {"timeline": 1})
         return msgspec.convert(document["timeline"] if document else [], list[TimelineEntry])

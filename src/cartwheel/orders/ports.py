@@ -43,3 +43,7 @@ class Orders(Protocol):
     def overdue(self) -> Items:
         """Return the orders whose payment deadline has passed."""
         ...
+
+    def undated(self) -> Items:
+        """Return the unpaid orders that have no deadline."""
+        ...

@@ -5,10 +5,27 @@ from typing import Annotated
 from msgspec import Meta
 
 from cartwheel.kernel import ServiceSettings
-from cartwheel.orders.domain import PAYMENT_DEADLINE
+from cartwheel.orders.domain import CASH_DEADLINE, PAYMENT_DEADLINE, Limits
+
+_USUAL = Limits()
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
-    """`payment_deadline_seconds` is how long an order waits for its payment."""
+    """An order waits `payment_deadline_seconds` for its payment, and `cash_deadline_days` for cash.
+
+    `max_open_orders`, `max_pieces_per_line` and `max_pieces_per_order` are `domain.Limits`.
+    """
 
     payment_deadline_seconds: Annotated[int, Meta(ge=1)] = int(PAYMENT_DEADLINE.total_seconds())
+    cash_deadline_days: Annotated[int, Meta(ge=1, le=3_650)] = CASH_DEADLINE.days
+    max_open_orders: Annotated[int, Meta(ge=0, le=1_000_000)] = _USUAL.open_orders
+    max_pieces_per_line: Annotated[int, Meta(ge=1, le=1_000_000)] = _USUAL.pieces_per_line
+    max_pieces_per_order: Annotated[int, Meta(ge=1, le=1_000_000)] = _USUAL.pieces_per_order
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            open_orders=self.max_open_orders,
+            pieces_per_line=self.max_pieces_per_line,
+            pieces_per_order=self.max_pieces_per_order,
+        )

@@ -1,5 +1,7 @@
 """Canceling, expiring and refunding an order."""
 
+from datetime import timedelta
+
 from cartwheel.contracts.orders import CancelOrder, OrderView
 from cartwheel.contracts.payments import PaymentRefunded
 from cartwheel.contracts.products import StockShortage
@@ -21,6 +23,18 @@ async def expire_orders(*, orders: Orders, now: Clock = utc_now) -> None:
         await orders.change(order_id, domain.expire, by=Change(by="deadline", at=now()))
 
     await for_each("expire orders", orders.overdue(), expire, now=now)
+
+
+async def date_older_orders(
+    *, orders: Orders, cash_within: timedelta, now: Clock = utc_now
+) -> None:
+    """Give a deadline to orders that an older version has wait for their cash forever."""
+
+    async def date(order_id: str) -> None:
+        by = Change(by="deadline", at=now())
+        await orders.change(order_id, domain.with_deadline, cash_within, by=by)
+
+    await for_each("date older orders", orders.undated(), date, now=now)
 
 
 async def stock_shortage(

@@ -1,7 +1,14 @@
 """What a payment does to its order."""
 
+from datetime import timedelta
+
 from cartwheel.contracts.orders import GetPayableOrder, OrderNotFound, PayableOrder
-from cartwheel.contracts.payments import PaymentCaptured, PaymentDeclined, PaymentPending
+from cartwheel.contracts.payments import (
+    PaymentCanceled,
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentPending,
+)
 from cartwheel.kernel import Change, Clock, CloudEvent, utc_now
 from cartwheel.kernel.errors import Refusal
 from cartwheel.orders import domain
@@ -31,10 +38,22 @@ def _payer(request: GetPayableOrder) -> str:
 
 
 async def payment_pending(
-    event: CloudEvent[PaymentPending], *, orders: Orders, now: Clock = utc_now
+    event: CloudEvent[PaymentPending],
+    *,
+    orders: Orders,
+    cash_within: timedelta,
+    now: Clock = utc_now,
 ) -> None:
     by = Change.caused_by(event, at=now())
-    await orders.change(event.data.order_id, domain.payment_begun, event.data, by=by)
+    order_id = event.data.order_id
+    await orders.change(order_id, domain.payment_begun, event.data, cash_within, by=by)
+
+
+async def payment_canceled(
+    event: CloudEvent[PaymentCanceled], *, orders: Orders, now: Clock = utc_now
+) -> None:
+    by = Change.caused_by(event, at=now())
+    await orders.change(event.data.order_id, domain.payment_canceled, event.data, by=by)
 
 
 async def payment_captured(

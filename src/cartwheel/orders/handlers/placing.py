@@ -9,13 +9,20 @@ from cartwheel.contracts.orders import OrderView, PlaceOrder
 from cartwheel.contracts.products import ReserveStock
 from cartwheel.kernel import Bus, Clock, Created, new_id, utc_now
 from cartwheel.orders import domain
+from cartwheel.orders.domain import Limits
 from cartwheel.orders.ports import Orders
 
 ACTOR = Actor.service("orders")
 
 
 async def place_order(
-    request: PlaceOrder, *, orders: Orders, bus: Bus, pay_within: timedelta, now: Clock = utc_now
+    request: PlaceOrder,
+    *,
+    orders: Orders,
+    bus: Bus,
+    pay_within: timedelta,
+    limits: Limits,
+    now: Clock = utc_now,
 ) -> Created[OrderView]:
     """Reserve the stock, then store the order.
 
@@ -28,6 +35,11 @@ async def place_order(
             body_hash=request.body_hash,
             items=request.items,
             actor=ACTOR,
+            owner=request.user.id,
+            max_live=limits.open_orders,
+            max_per_line=limits.pieces_per_line,
+            max_pieces=limits.pieces_per_order,
+            expected_total=request.expected_total,
         )
     )
     if reservation.body_hash != request.body_hash:
