@@ -123,10 +123,11 @@ def test_a_reservation_that_is_ahead_of_its_order_is_found() -> None:
     assert told(wrong(paid(reservation=reservation(order_sequence=3)))) == [(5, ("ord_1",))]
 
 
-def awaiting(expires_at: datetime | None, *payments: Payment) -> Case:
+def awaiting(expires_at: datetime | None, *payments: Payment, **changes: Any) -> Case:
+    changes = {"expires_at": expires_at, "failed_payments": ("pay_1",), **changes}
     return Case(
         order_id="ord_1",
-        order=order("AWAITING_PAYMENT", expires_at=expires_at, failed_payments=("pay_1",)),
+        order=order("AWAITING_PAYMENT", **changes),
         reservation=reservation("HELD", order_sequence=0),
         payments=payments,
     )
@@ -150,7 +151,24 @@ def test_an_order_that_waits_forever_for_no_payment_is_found() -> None:
 def test_pending_cash_that_its_order_does_not_know_is_found() -> None:
     soon = NOW + timedelta(minutes=5)
     assert told(wrong(awaiting(soon, AWAITED_CASH))) == [(5, ("ord_1", "pay_2"))]
+    assert wrong(awaiting(soon, AWAITED_CASH, begun_payments=("pay_2",))) == []
     assert wrong(awaiting(soon, payment("AWAITING_PAYMENT"))) == []
+
+
+def test_a_canceled_payment_that_its_order_waits_for_is_found() -> None:
+    soon, in_days = NOW + timedelta(minutes=5), NOW + timedelta(days=5)
+    canceled = payment("CANCELED", "pay_2", provider="cash")
+    begun = {"begun_payments": ("pay_2",), "cash_until": in_days}
+    known = {**begun, "canceled_payments": ("pay_2",)}
+    assert told(wrong(awaiting(soon, canceled, **begun))) == [(5, ("ord_1", "pay_2"))]
+    assert told(wrong(awaiting(in_days, canceled, **known))) == [(5, ("ord_1",))]
+    assert wrong(awaiting(soon, canceled, **known)) == []
+    assert wrong(awaiting(in_days, AWAITED_CASH, **begun)) == []
+
+
+def test_money_that_is_kept_for_a_canceled_payment_is_found() -> None:
+    kept = paid(payments=(payment("CANCELED", live=False),))
+    assert (3, ("ord_1", "pay_1")) in told(wrong(kept))
 
 
 def test_stock_reserved_for_no_order_is_found_after_the_sweep_should_have_released_it() -> None:

@@ -162,6 +162,13 @@ async def _never_decide(copies: Databases, bought: Bought) -> None:
     await payments.insert_one({**given_back, **undecided, "_id": "pay_undecided"})
 
 
+async def _share_a_slot(copies: Databases, bought: Bought) -> None:
+    await copies.products["reservations"].update_many(
+        {"_id": {"$in": [bought.paid, bought.canceled]}},
+        {"$set": {"status": "HELD", "owner": "zoe", "slot": 3}},
+    )
+
+
 STUCK = {"id": "evt_stuck", "type": "order.paid.v1", "sequence": 2, "time": LONG_AGO}
 
 BROKEN: dict[str, tuple[Tamper, set[tuple[int, str]]]] = {
@@ -233,6 +240,7 @@ BROKEN: dict[str, tuple[Tamper, set[tuple[int, str]]]] = {
         ),
         {(3, "refunded")},
     ),
+    "two unpaid orders in one slot": (_share_a_slot, {(11, "paid"), (11, "canceled")}),
     "an order that waits for nothing": (
         lambda copies, bought: copies.orders["orders"].update_one(
             {"_id": bought.rejected}, {"$set": {"status": "AWAITING_PAYMENT", "expires_at": None}}

@@ -96,6 +96,11 @@ def _declines(order: Order, payments: Sequence[Payment]) -> Iterator[Violation]:
             for payment in payments
             if payment.status == PaymentStatus.REJECTED and payment.concerns_order
         }
+        for payment in payments:
+            known = payment.id in order.canceled_payments
+            if payment.status == PaymentStatus.CANCELED and not known:
+                sentence = f"order {order.id} does not know that payment {payment.id} was canceled"
+                yield _wrong(sentence, order.id, payment.id, awaits=("orders",))
         for payment_id in rejected - counts.keys() - {*order.failed_payments}:
             sentence = f"order {order.id} does not know that payment {payment_id} was rejected"
             yield _wrong(sentence, order.id, payment_id, awaits=("orders",))
@@ -122,6 +127,7 @@ def _knows_of_money(order: Order, payments: Sequence[Payment]) -> Iterator[Viola
     for what, noted in (
         ("declined", order.declined_payments),
         ("failed", order.failed_payments),
+        ("canceled", order.canceled_payments),
         ("to be refunded", order.refunds_due),
         ("refunded", order.refunded_payments),
     ):
@@ -140,16 +146,17 @@ def _overdue(order: Order, patience: Patience, now: datetime) -> Iterator[Violat
 
 
 def _waits_for_cash(order: Order, payments: Sequence[Payment]) -> Iterator[Violation]:
-    """Only an order that waits for cash has no deadline."""
+    """The deadline of cash, or none in an older version's order, holds while cash is awaited."""
     if order.status != OrderStatus.AWAITING_PAYMENT:
         return
     cash = [payment for payment in payments if payment.live and payment.provider == CASH]
-    if order.expires_at is None and not cash:
-        sentence = f"order {order.id} awaits payment without a deadline, and no payment is expected"
+    if order.expires_at in (None, order.cash_until) and not cash:
+        until = "without a deadline" if order.expires_at is None else "as long as for cash"
+        sentence = f"order {order.id} awaits payment {until}, and no payment is expected"
         yield _wrong(sentence, order.id, awaits=("orders",))
-    if order.expires_at is not None:
-        for payment in cash:
-            sentence = f"order {order.id} does not know that payment {payment.id} is pending"
+    for payment in cash:
+        if order.expires_at is not None and payment.id not in order.begun_payments:
+            sentence = f"order {order.id} does not know that payment {payment.id} is to come"
             yield _wrong(sentence, order.id, payment.id, awaits=("orders",))
 
 

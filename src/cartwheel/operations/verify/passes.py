@@ -75,6 +75,7 @@ async def verify(world: World, *, tell: Tell, progress: Progress) -> tuple[Excus
     await _products_again(world, tell)
     await _outboxes_again(world, tell)
     await _charges_again(world, excused, tell)
+    await _owners_again(world, tell)
     return excused, noticed
 
 
@@ -115,6 +116,9 @@ async def _first_look(world: World, progress: Progress) -> Noticed:
         async for owner, outbox in _unpublished(collection):
             if effects.unpublished(outbox, owner, world.patience, utc_now()):
                 spool.suspect(Suspect.OUTBOX, [f"{collection.name}/{owner}"])
+    spool.suspect(
+        Suspect.OWNER, [each.owner for each in await reading.shared_slots(world.databases)]
+    )
     for lines in spool.lines(reading.BATCH_DOCUMENTS):
         spool.suspect(Suspect.CHARGE, [line.payment_id for line in await _strays(world, lines)])
         progress("ledger", len(lines))
@@ -187,6 +191,12 @@ async def _charges_again(world: World, excused: Excused, tell: Tell) -> None:
                 excused.in_flight += 1
             else:
                 tell(money.unknown_to_payments(line))
+
+
+async def _owners_again(world: World, tell: Tell) -> None:
+    for owners in world.spool.suspects(Suspect.OWNER, _AT_ONCE):
+        for shared in await reading.shared_slots(world.databases, owners):
+            tell(stock.shared_slot(shared))
 
 
 async def _strays(world: World, lines: list[LedgerLine]) -> list[LedgerLine]:

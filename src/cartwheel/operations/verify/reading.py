@@ -15,7 +15,7 @@ from cartwheel.operations.verify import records
 from cartwheel.operations.verify.case import Case
 from cartwheel.operations.verify.records import Mail, Order, Payment, Product, Reservation
 from cartwheel.operations.verify.spool import Spool
-from cartwheel.operations.verify.stock import AddedUp
+from cartwheel.operations.verify.stock import AddedUp, SharedSlot
 from cartwheel.services import SERVICES, outboxes
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
@@ -143,6 +143,48 @@ async def stocks_at_once(
     ):
         async for each in _added_up(databases, product_ids, session):
             yield each
+
+
+async def shared_slots(
+    databases: Databases, owners: Sequence[str] | None = None
+) -> list[SharedSlot]:
+    """Return the slots that several live reservations have.
+
+    An order that is placed in a slot that has just been left looks like that, unless all is read as
+    of one moment, as it is for certain `owners`.
+    """
+    live: Document = {"status": "HELD", "slot": {"$gte": 0}}
+    if owners is None:
+        return await _shared_slots(databases, live, None)
+    async with (
+        databases.products.client.start_session() as session,
+        await session.start_transaction(read_concern=ReadConcern("snapshot")),
+    ):
+        return await _shared_slots(databases, {"owner": {"$in": list(owners)}, **live}, session)
+
+
+async def _shared_slots(
+    databases: Databases, query: Document, session: AsyncClientSession | None
+) -> list[SharedSlot]:
+    found = await databases.products["reservations"].aggregate(
+        [
+            {"$match": query},
+            {
+                "$group": {
+                    "_id": {"owner": "$owner", "slot": "$slot"},
+                    "order_ids": {"$push": "$_id"},
+                    "count": {"$sum": 1},
+                }
+            },
+            {"$match": {"count": {"$gt": 1}}},
+        ],
+        allowDiskUse=True,
+        session=session,
+    )
+    return [
+        msgspec.convert({**each["_id"], "order_ids": each["order_ids"]}, SharedSlot)
+        async for each in found
+    ]
 
 
 async def _added_up(

@@ -63,6 +63,8 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     lines: tuple[Line, ...]
     held_at: datetime
+    owner: str | None = None
+    slot: int | None = None
     order_sequence: int = 0
     sequence: int = 0
     outbox: tuple[Unpublished, ...] = ()
@@ -84,6 +86,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     declined_payments: tuple[str, ...] = ()
     failed_payments: tuple[str, ...] = ()
+    begun_payments: tuple[str, ...] = ()
+    canceled_payments: tuple[str, ...] = ()
+    cash_until: datetime | None = None
     refunds_due: tuple[str, ...] = ()
     refunded_payments: tuple[str, ...] = ()
     paid_by: str | None = None

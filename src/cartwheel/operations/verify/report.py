@@ -18,6 +18,7 @@ PROMISES: Mapping[int, str] = {
     5: "every event is published and applied once in effect",
     6: "no event disappears",
     7: "one mail per event that calls for one",
+    11: "no customer has more unpaid orders than one may have",
 }
 
 

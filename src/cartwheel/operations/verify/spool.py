@@ -30,6 +30,7 @@ class Suspect(StrEnum):
     PRODUCT = "product"
     OUTBOX = "outbox"
     CHARGE = "charge"
+    OWNER = "owner"
 
 
 class Spool:

@@ -1,4 +1,4 @@
-"""Promise 2. Never oversold: every piece is available, reserved or sold, and counted once."""
+"""Promises 2 and 11: each piece is counted once, and each slot of a customer is one order's."""
 
 from collections.abc import Iterator
 
@@ -6,6 +6,22 @@ import msgspec
 
 from cartwheel.operations.verify.records import Product
 from cartwheel.operations.verify.violation import Violation
+
+
+class SharedSlot(msgspec.Struct, frozen=True, kw_only=True):
+    """Orders of one owner whose live reservations have the same slot."""
+
+    owner: str
+    slot: int
+    order_ids: list[str]
+
+
+def shared_slot(shared: SharedSlot) -> Violation:
+    """Return that an owner has more live reservations than slots, which bound their number."""
+    sentence = (
+        f"{len(shared.order_ids)} unpaid orders of customer {shared.owner} have slot {shared.slot}"
+    )
+    return Violation(promise=11, sentence=sentence, ids=tuple(shared.order_ids))
 
 
 class AddedUp(msgspec.Struct, frozen=True, kw_only=True):
