@@ -115,6 +115,7 @@ class Services(NamedTuple):
             payments=self.payments,
             cards=self.cards,
             bus=Direct(answer_batch(GetPayableOrder, payable)),
+            takes_cash=True,
             now=payment_examples.now,
         )
 

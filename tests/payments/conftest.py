@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -18,10 +19,12 @@ from cartwheel.contracts.orders import (
     ShippingAddress,
 )
 from cartwheel.contracts.payments import (
+    CancelPayment,
     CardToken,
     ConfirmPayment,
     CreatePayment,
     ListPayments,
+    PaymentCanceled,
     PaymentCaptured,
     PaymentDeclined,
     PaymentPending,
@@ -32,7 +35,7 @@ from cartwheel.kernel import Bus, CloudEvent, Created, Page, answer_batch, mongo
 from cartwheel.kernel.mongodb import Client, Database, Document, Outboxes
 from cartwheel.kernel.operating import apply_migrations
 from cartwheel.kernel.testing import until
-from cartwheel.orders.domain import Order
+from cartwheel.orders.domain import CASH_DEADLINE, Order
 from cartwheel.orders.handlers import paying as orders_paying
 from cartwheel.orders.mongo import MIGRATIONS as ORDERS
 from cartwheel.orders.mongo import MongoOrders
@@ -58,10 +61,26 @@ class Payments(NamedTuple):
     payments: MongoPayments
     cards: SimulatorCards
     bus: Bus
+    takes_cash: bool = True
 
     async def create(self, request: CreatePayment) -> Created[PaymentView]:
         return await paying.create_payment(
-            request, payments=self.payments, cards=self.cards, bus=self.bus, now=now
+            request,
+            payments=self.payments,
+            cards=self.cards,
+            bus=self.bus,
+            takes_cash=self.takes_cash,
+            now=now,
+        )
+
+    async def cancel(
+        self, payment_id: str, actor: Actor, *, request_id: str | None = None
+    ) -> PaymentView:
+        request = CancelPayment(
+            request_id=request_id or str(uuid4()), payment_id=payment_id, actor=actor
+        )
+        return await paying.cancel_payment(
+            request, payments=self.payments, cards=self.cards, now=now
         )
 
     async def confirm(self, payment_id: str, actor: Actor) -> PaymentView:
@@ -122,7 +141,8 @@ class Shop(NamedTuple):
     async def hears(self, told: Document) -> Order:
         """Deliver a payment's events to orders; return the resulting order."""
         hear = {
-            PaymentPending: orders_paying.payment_pending,
+            PaymentPending: partial(orders_paying.payment_pending, cash_within=CASH_DEADLINE),
+            PaymentCanceled: orders_paying.payment_canceled,
             PaymentCaptured: orders_paying.payment_captured,
             PaymentDeclined: orders_paying.payment_declined,
         }

@@ -309,11 +309,11 @@ async def test_pending_cash_of_a_canceled_order_is_rejected(
     for _ in range(3):
         await payments.canceled(canceled(cash.order_id))
 
-    rejected = await read(payments, cash)
-    assert rejected.status is PaymentStatus.REJECTED
-    assert rejected.failure is not None
-    assert rejected.failure.code == "order_canceled"
-    assert await payments.told(cash.id) == ["payment.pending.v1", "payment.declined.v1"]
+    given_up = await read(payments, cash)
+    assert given_up.status is PaymentStatus.CANCELED
+    assert given_up.failure is not None
+    assert given_up.failure.code == "order_canceled"
+    assert await payments.told(cash.id) == ["payment.pending.v1", "payment.canceled.v1"]
     with pytest.raises(NotConfirmable):
         await payments.confirm(cash.id, ADMIN)
 
@@ -328,8 +328,8 @@ async def test_cash_begun_during_the_cancellation_is_rejected(
     for _ in range(3):
         await payments.unwanted(unwanted(order_id, cash.id))
 
-    assert (await read(payments, cash)).status is PaymentStatus.REJECTED
-    assert await payments.told(cash.id) == ["payment.pending.v1", "payment.declined.v1"]
+    assert (await read(payments, cash)).status is PaymentStatus.CANCELED
+    assert await payments.told(cash.id) == ["payment.pending.v1", "payment.canceled.v1"]
 
 
 async def test_another_orders_cash_stays_pending(

@@ -81,6 +81,8 @@ LogLevel = Annotated[
     ),
 ]
 
+OnOrOff = Annotated[Literal["on", "off"], Meta(description="on or off")]
+
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 """A TCP port to listen on."""
 

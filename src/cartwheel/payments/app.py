@@ -27,8 +27,12 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
                     payments=payments,
                     cards=cards,
                     bus=core.bus,
+                    takes_cash=settings.cash_on_delivery == "on",
                 ),
                 answer(contract.ConfirmPayment, paying.confirm_payment, payments=payments),
+                answer(
+                    contract.CancelPayment, paying.cancel_payment, payments=payments, cards=cards
+                ),
                 answer(
                     contract.ReportVerdict, paying.report_verdict, payments=payments, cards=cards
                 ),

@@ -1,11 +1,12 @@
 """The rules of a payment. Pure: values in, a new payment or a refusal out.
 
     (new) ──► AWAITING_PAYMENT ──captured, or an admin has the cash──► PAID ──► REFUNDED
-                    └──declined, voided, or another amount captured──► REJECTED
+                    ├──declined, voided, or another amount captured──► REJECTED
+                    └──given up by its payer, an admin, or its order──► CANCELED
 
 A payment becomes PAID only when its own provider captures exactly its amount. Any other captured
-money, and money captured for a REJECTED payment, is stored together with its refund. A refund's id
-is derived from the payment's id, so it happens once, whoever asks for it.
+money, and money captured for a REJECTED or CANCELED payment, is stored together with its refund. A
+refund's id is derived from the payment's id, so it happens once, whoever asks for it.
 """
 
 from collections.abc import Sequence
@@ -17,17 +18,21 @@ from cartwheel.contracts import text
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import InvalidTransition, PayableOrder, ShippingAddress
 from cartwheel.contracts.payments import (
+    CancelPayment,
     CardSummary,
     CardToken,
     CardTokenInvalid,
     CreatePayment,
     Failure,
     Method,
+    NotCancelable,
     NotConfirmable,
+    PaymentCanceled,
     PaymentCaptured,
     PaymentDeclined,
     PaymentEntry,
     PaymentInProgress,
+    PaymentNotFound,
     PaymentPending,
     PaymentRefunded,
     PaymentStatus,
@@ -62,7 +67,8 @@ TOKEN_REFUSED = Failure(
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
     """A payment. An order has at most one `live` payment: one that is awaited or paid.
 
-    `attempt` counts the order's attempts. A voided or refunded payment has none.
+    `attempt` counts the order's attempts. A voided, canceled or refunded payment has none.
+    `cancel_request` is the request that asked to cancel it. A card's provider decides after that.
     `card` comes from the provider, with the verdict.
     `captured` is the amount that the provider took. Payments stored before this field lack it.
     `shipping_address` came with the payment. Each of its events takes the address to the order.
@@ -87,6 +93,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     refunds: list[Refund] = msgspec.field(default_factory=list[Refund])
     captured: Money | None = None
     shipping_address: ShippingAddress | None = None
+    cancel_request: str | None = None
     version: int
     created_at: datetime
     updated_at: datetime
@@ -185,22 +192,22 @@ def after_declines(
 CANCELED_ORDER = Failure(code="order_canceled", message="The order was canceled.")
 
 
-def settle(
-    payment: Payment, outcome: Outcome, change: Change, *, voided_as: Failure = PROCESSING_ERROR
-) -> Payment:
+def settle(payment: Payment, outcome: Outcome, change: Change) -> Payment:
     """Return `payment` with its own provider's verdict; unchanged if it has ended already.
 
     Money that differs from the payment's amount, or that was captured after the payment was
-    rejected, becomes a refund.
+    rejected or canceled, becomes a refund.
     """
     told = msgspec.structs.replace(
         payment,
         provider_reference=outcome.reference or payment.provider_reference,
         card=_shown(outcome.card) if outcome.card else payment.card,
     )
-    if payment.status is PaymentStatus.REJECTED and isinstance(outcome.verdict, Captured):
+    given_up = payment.status in (PaymentStatus.REJECTED, PaymentStatus.CANCELED)
+    if given_up and isinstance(outcome.verdict, Captured):
         money = outcome.verdict.amount
-        due = refund_due(told, money, "It was captured after the payment was rejected.", change)
+        ended = payment.status.lower()
+        due = refund_due(told, money, f"It was captured after the payment was {ended}.", change)
         return payment if due is told else msgspec.structs.replace(due, captured=money)
     if payment.status is not PaymentStatus.AWAITING_PAYMENT:
         return payment
@@ -228,8 +235,10 @@ def settle(
                 message=text.one_line(message, longest=LONGEST_MESSAGE),
             )
             return _rejected(payment, why, counts=True, change=change)
+        case Voided() if payment.cancel_request:
+            return _canceled(payment, change)
         case Voided():
-            return _rejected(payment, voided_as, counts=False, change=change)
+            return _rejected(payment, PROCESSING_ERROR, counts=False, change=change)
 
 
 def refuse_token(payment: Payment, change: Change) -> Payment:
@@ -279,10 +288,36 @@ def settle_as_told(payment: Payment, report: ReportVerdict, change: Change) -> P
 
 
 def expect_no_cash(payment: Payment, change: Change) -> Payment:
-    """Return a cash payment whose order has ended as REJECTED. Other payments end by themselves."""
-    if payment.method is not Method.CASH_ON_DELIVERY:
+    """Return a cash payment whose order has ended as CANCELED. Other payments end by themselves."""
+    awaited = payment.status is PaymentStatus.AWAITING_PAYMENT
+    if payment.method is not Method.CASH_ON_DELIVERY or not awaited:
         return payment
-    return settle(payment, Outcome(Voided()), change, voided_as=CANCELED_ORDER)
+    return _canceled(payment, change, why=CANCELED_ORDER)
+
+
+def cancel_as_asked(payment: Payment, request: CancelPayment, change: Change) -> Payment:
+    """Return an awaited `payment` as CANCELED if it is in cash, or else noting who asked for it.
+
+    The note comes before the provider is asked. So whoever hears from it first (the request, its
+    webhook, or the job after a crash) knows that the payment was given up, and no mail tells of a
+    failure.
+
+    Raises:
+        PaymentNotFound: the actor is neither its payer nor an admin.
+        NotCancelable: it has ended otherwise, and not by this request.
+    """
+    if not request.actor.admin and payment.user_id != request.actor.user_id:
+        raise PaymentNotFound("There is no such payment.")
+    if payment.status is PaymentStatus.CANCELED or payment.cancel_request == request.request_id:
+        return payment
+    if payment.status is not PaymentStatus.AWAITING_PAYMENT:
+        raise NotCancelable(f"The payment is {payment.status} and cannot be canceled.")
+    if payment.cancel_request:
+        return payment
+    asked = msgspec.structs.replace(payment, cancel_request=request.request_id)
+    if payment.method is Method.CASH_ON_DELIVERY:
+        return _canceled(asked, change)
+    return _changed(asked, "cancel asked for", change=change)
 
 
 def differing(payment: Payment, report: ReportVerdict) -> list[str]:
@@ -358,7 +393,7 @@ def confirm_cash(payment: Payment, change: Change) -> Payment:
     """
     if payment.method is not Method.CASH_ON_DELIVERY:
         raise NotConfirmable(f"A payment by {payment.method} is confirmed by its provider.")
-    if payment.status in (PaymentStatus.REJECTED, PaymentStatus.REFUNDED):
+    if payment.status not in (PaymentStatus.AWAITING_PAYMENT, PaymentStatus.PAID):
         raise NotConfirmable(f"The payment is {payment.status} and cannot be confirmed.")
     return settle(payment, Outcome(Captured(payment.amount)), change)
 
@@ -372,6 +407,14 @@ def _rejected(payment: Payment, failure: Failure, *, counts: bool, change: Chang
         shipping_address=payment.shipping_address,
     )
     return _without_money(payment, failure, event, counts=counts, change=change)
+
+
+def _canceled(payment: Payment, change: Change, *, why: Failure | None = None) -> Payment:
+    canceled = msgspec.structs.replace(
+        payment, status=PaymentStatus.CANCELED, live=False, attempt=None, failure=why
+    )
+    event = PaymentCanceled(payment_id=payment.id, order_id=payment.order_id)
+    return _changed(canceled, "canceled", event, change=change)
 
 
 def _without_money(

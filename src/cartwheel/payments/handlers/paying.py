@@ -6,8 +6,11 @@ from cartwheel.contracts.idempotency import IdempotencyKeyReused
 from cartwheel.contracts.identity import require_admin, require_service
 from cartwheel.contracts.orders import GetPayableOrder
 from cartwheel.contracts.payments import (
+    CancelPayment,
     CardToken,
     CardTokenInvalid,
+    CashNotAccepted,
+    CashOnDelivery,
     ConfirmPayment,
     CreatePayment,
     Method,
@@ -39,6 +42,7 @@ async def create_payment(
     payments: Payments,
     cards: CardProvider,
     bus: Bus,
+    takes_cash: bool,
     now: Clock = utc_now,
 ) -> Created[PaymentView]:
     """Store a payment, then charge its card.
@@ -46,6 +50,8 @@ async def create_payment(
     Nothing is looked up first. Unique indexes report a payment that exists already, and only then
     is it read.
     """
+    if isinstance(request.method, CashOnDelivery) and not takes_cash:
+        return await _refuse_cash(request, payments)
     try:
         payable = await bus.request(
             GetPayableOrder(
@@ -80,6 +86,20 @@ async def create_payment(
     if isinstance(request.method, CardToken):
         payment = await _charge(payment, request.method.token, payments, cards, now)
     return _answer(payment)
+
+
+async def _refuse_cash(request: CreatePayment, payments: Payments) -> Created[PaymentView]:
+    """Return what the same request made while cash was still accepted.
+
+    Raises CashNotAccepted.
+    """
+    earlier = await payments.made_by(request.request_id)
+    if earlier is None:
+        raise CashNotAccepted(
+            "This shop takes no cash on delivery. Pay in another way.",
+            errors=[FieldError("method.type", "`method.type` must not be cash_on_delivery.")],
+        )
+    return await _replay(earlier, request, payments)
 
 
 async def _charge(
@@ -143,6 +163,29 @@ async def confirm_payment(
     by = Change(by=request.actor.user_id, at=now())
     payment = await payments.change(request.payment_id, domain.confirm_cash, by=by)
     return payment.view()
+
+
+async def cancel_payment(
+    request: CancelPayment, *, payments: Payments, cards: CardProvider, now: Clock = utc_now
+) -> PaymentView:
+    """Cancel a payment. Of one by card the provider decides, as it may have been charged by now.
+
+    Raises:
+        OutcomeUnknown: the provider does not answer. `reconcile` will ask it again.
+    """
+    by = Change(by=request.actor.user_id, at=now())
+    payment = await payments.change(request.payment_id, domain.cancel_as_asked, request, by=by)
+    if payment.status is not PaymentStatus.AWAITING_PAYMENT:
+        return payment.view()
+    try:
+        outcome = await cards.cancel(payment.id)
+    except Outage as outage:
+        raise OutcomeUnknown(f"{cards.name} did not answer: {outage}") from outage
+    by = Change(by=cards.name, at=now())
+    settled = await payments.change(
+        payment.id, domain.settle_by_provider, outcome, by=by, known=payment
+    )
+    return settled.view()
 
 
 async def report_verdict(
