@@ -145,8 +145,8 @@ async def test_canceling_rejects_the_pending_cash(
 
     await cancel(customer, order)
 
-    rejected = await payment_comes_to(customer, cash, "REJECTED")
-    assert rejected["failure"]["code"] == "order_canceled"
+    given_up = await payment_comes_to(customer, cash, "CANCELED")
+    assert given_up["failure"]["code"] == "order_canceled"
     confirmed = await admin.post(f"/payments/{cash['id']}/confirm")
     confirmed.refused(409, "payment_not_confirmable")
 
@@ -190,7 +190,7 @@ async def test_concurrent_cash_and_cancellation_leave_nothing_pending(
 
     for payment in await asyncio.gather(*map(both, orders)):
         if payment.status == 201:
-            await payment_comes_to(customer, payment.body, "REJECTED")
+            await payment_comes_to(customer, payment.body, "CANCELED")
         else:
             payment.refused(409, "invalid_transition")
 

@@ -14,7 +14,7 @@ import msgspec
 from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import CancelOrder
-from cartwheel.contracts.payments import CardToken
+from cartwheel.contracts.payments import CancelPayment, CardToken
 from cartwheel.kernel import Change
 from cartwheel.kernel.errors import Refusal
 from cartwheel.orders import domain as orders
@@ -144,7 +144,7 @@ def _border(center: Point, other: Point) -> Point:
 
 _ORDINALS = ("first", "second", "third")
 _ZOE, _ADMIN = Actor(user_id=of_orders.ZOE.id), Actor(user_id="user-ada", admin=True)
-_AFTER_THE_DEADLINE = Change(by="orders", at=of_orders.AT + timedelta(days=1))
+_AFTER_THE_DEADLINE = Change(by="orders", at=of_orders.AT + timedelta(days=10))
 _OTHER_SUM = Money(1, "USD")
 
 
@@ -181,8 +181,18 @@ ORDER: Machine[orders.Order] = Machine(
         Move(
             "cash awaited",
             lambda order: orders.payment_begun(
-                order, of_orders.payment_awaited(), of_orders.CHANGE
+                order, of_orders.payment_awaited(), orders.CASH_DEADLINE, of_orders.CHANGE
             ),
+        ),
+        Move(
+            "cash given up",
+            lambda order: orders.payment_canceled(
+                order, of_orders.payment_given_up(), of_orders.CHANGE
+            ),
+        ),
+        Move(
+            "deadline set",
+            lambda order: orders.with_deadline(order, orders.CASH_DEADLINE, of_orders.CHANGE),
         ),
         Move("customer cancels", lambda order: _canceled(order, _ZOE)),
         Move("administrator cancels", lambda order: _canceled(order, _ADMIN)),
@@ -205,6 +215,11 @@ def _settled(says: str, outcome: Outcome) -> Move[payments.Payment]:
 def _told_captured(payment: payments.Payment) -> payments.Payment:
     report = of_payments.reported(payment.view())
     return payments.settle_as_told(payment, report, of_payments.CHANGE)
+
+
+def _given_up(payment: payments.Payment) -> payments.Payment:
+    request = CancelPayment(request_id="5c0e", payment_id=payment.id, actor=of_payments.ZOE)
+    return payments.cancel_as_asked(payment, request, of_payments.CHANGE)
 
 
 def _refunded(payment: payments.Payment) -> payments.Payment:
@@ -231,6 +246,10 @@ PAYMENT: Machine[payments.Payment] = Machine(
             lambda payment: payments.confirm_cash(payment, of_payments.CHANGE),
         ),
         Move(
+            "canceled (cash)",
+            _given_up,
+        ),
+        Move(
             "order ended (cash)",
             lambda payment: payments.expect_no_cash(payment, of_payments.CHANGE),
         ),
@@ -245,7 +264,13 @@ PAYMENT: Machine[payments.Payment] = Machine(
     without_history=lambda payment: msgspec.structs.replace(
         payment, version=0, timeline=[], events=(), change=None
     ),
-    places={"AWAITING_PAYMENT": (0, 0), "PAID": (1, 0), "REFUNDED": (2, 0), "REJECTED": (0, 1)},
+    places={
+        "AWAITING_PAYMENT": (0, 0),
+        "PAID": (1, 0),
+        "REFUNDED": (2, 0),
+        "REJECTED": (0, 1),
+        "CANCELED": (1, 1),
+    },
 )
 
 

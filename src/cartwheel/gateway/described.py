@@ -37,7 +37,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     returns: str = "Done."
     headers: dict[str, Header] = {}
     signature: str | None = None
-    more: dict[int, dict[str, object]] = {}
+    more: dict[int | str, dict[str, object]] = {}
 
 
 def described(
@@ -50,7 +50,7 @@ def described(
     returns: str = "Done.",
     headers: dict[str, Header] | None = None,
     signature: str | None = None,
-    more: dict[int, dict[str, object]] | None = None,
+    more: dict[int | str, dict[str, object]] | None = None,
 ) -> dict[str, Any]:
     """Return a route's `opt`.
 
@@ -63,7 +63,7 @@ def described(
         returns: what is answered, in a sentence.
         headers: of a success, by name.
         signature: the header that has the body's signature.
-        more: further members of a problem document, by status.
+        more: further members of a problem document, by status or by code.
     """
     return {
         _DESCRIBED: Described(

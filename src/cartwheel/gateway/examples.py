@@ -29,7 +29,7 @@ from cartwheel.contracts.products import (
     StockAdjustmentView,
 )
 from cartwheel.gateway.cognito import Tokens
-from cartwheel.gateway.strict import NewShippingAddress
+from cartwheel.gateway.strict import NewShippingAddress, Price
 
 EMAIL = "ada@example.com"
 PASSWORD = "Cartwheel-Demo-1"  # noqa: S105 of the demo, on an emulator
@@ -157,3 +157,13 @@ CASH_PAYMENT = structs.replace(
     provider_reference=None,
     card=None,
 )
+
+CANCELED_PAYMENT = structs.replace(
+    CASH_PAYMENT,
+    status=PaymentStatus.CANCELED,
+    timeline=[
+        PaymentEntry(type="begun", at=_PAID_AT, by=USER_ID),
+        PaymentEntry(type="canceled", at=_PAID_AT, by=USER_ID),
+    ],
+)
+EXPECTED_TOTAL = Price(_TOTAL.amount, _TOTAL.currency)

@@ -24,7 +24,7 @@ from litestar.types import Method
 from cartwheel.gateway import examples
 from cartwheel.gateway.described import Described, Header, description_of
 from cartwheel.gateway.possible import OF_EVERY_REQUEST, Possible, possible
-from cartwheel.gateway.problems import MEDIA_TYPE, RETRY_AFTER, Problem
+from cartwheel.gateway.problems import MEDIA_TYPE, RETRY_AFTER, RETRY_AFTER_OF, Problem
 from cartwheel.gateway.schemas import components
 from cartwheel.kernel.errors import FieldError
 
@@ -265,21 +265,33 @@ def _refusals(
             yield str(status), {"$ref": f"#/components/responses/{_name(codes[0])}"}
             continue
         schema = {"anyOf": [own[status], problem]} if status in own else problem
-        yield str(status), _refused(codes, said.more.get(status, {}), schema)
+        yield str(status), _refused(codes, said.more, schema)
 
 
-def _refused(codes: Sequence[Possible], more: Mapping[str, object], schema: Any) -> dict[str, Any]:
-    """Return the answer of one status: each code with its meaning, and an example of each."""
+def _refused(
+    codes: Sequence[Possible], more_of: Mapping[int | str, Mapping[str, object]], schema: Any
+) -> dict[str, Any]:
+    """Return the answer of one status: each code with its meaning, and an example of each.
+
+    `more_of` are further members of the document, by status or code.
+    """
     status = codes[0].status
+    more = {each.code: more_of.get(each.code) or more_of.get(status) for each in codes}
+    own: dict[str, Header] = {}
+    for each in codes:
+        if seconds := RETRY_AFTER_OF.get(each.code):
+            own["Retry-After"] = Header(
+                description=_SHARED["Retry-After"].description, example=seconds, always=False
+            )
     return {
         "description": "\n".join(f"- `{code}`: {meaning}" for _, code, meaning in codes),
-        "headers": _headers(status),
+        "headers": _headers(status, own),
         "content": {
             MEDIA_TYPE: {
                 "schema": schema,
                 "examples": {
-                    each.code: _example(each, more)
-                    if more
+                    each.code: _example(each, members)
+                    if (members := more[each.code])
                     else {"$ref": f"#/components/examples/{_name(each)}"}
                     for each in codes
                 },

@@ -20,6 +20,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.handlers import BaseRouteHandler
 
+from cartwheel.contracts.products import TooManyOpenOrders
 from cartwheel.gateway import field_errors
 from cartwheel.gateway.identity import InvalidToken
 from cartwheel.kernel import log
@@ -112,7 +113,10 @@ _DETAIL_OF: dict[type[Outage], str] = {
     TimedOut: f"There was no answer in time. {SEND_AGAIN}",
 }
 RETRY_AFTER = {429: "10", 503: "2"}
-"""Seconds."""
+"""Seconds, by status."""
+
+RETRY_AFTER_OF = {TooManyOpenOrders.code: "1"}
+"""Seconds, by code: products has heard of a payment or a cancellation by then."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -152,8 +156,8 @@ def problem(
         **more,
     )
     headers = {"content-type": MEDIA_TYPE, **SAFE_HEADERS}
-    if status in RETRY_AFTER:
-        headers["retry-after"] = RETRY_AFTER[status]
+    if retry_after := RETRY_AFTER_OF.get(code) or RETRY_AFTER.get(status):
+        headers["retry-after"] = retry_after
     return msgspec.json.encode(document), headers
 
 
@@ -161,6 +165,8 @@ def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
     """Litestar's exception handler, for all exceptions."""
     status, code, detail, errors = _describe(error, request)
     body, headers = problem(status, code, detail, errors)
+    if isinstance(error, Refusal) and error.members:
+        body = msgspec.json.encode({**msgspec.json.decode(body), **error.members})
     if status == 401:  # RFC 6750, §3: no error code unless a token was sent
         headers["www-authenticate"] = (
             'Bearer error="invalid_token"' if isinstance(error, InvalidToken) else "Bearer"

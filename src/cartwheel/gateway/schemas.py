@@ -39,7 +39,7 @@ _DESCRIPTIONS = {
     "LogIn": "The credentials of a user.",
     "Money": "An amount in the currency's minor units: 1999 and USD are $19.99.",
     "NewOrder": "What to order. Items of the same product are added up. The shipping address may "
-    "come with the payment instead.",
+    "come with the payment instead. If the order would not cost `expected_total`, it is refused.",
     "NewPassword": "A new password, and the code that was mailed for it.",
     "NewPayment": "How to pay an order, in full. The shipping address is needed if the order has "
     "none.",
@@ -57,7 +57,9 @@ _DESCRIPTIONS = {
     "PaymentMethod": "How the payment is made.",
     "PaymentPage": "A page of payments. `next_cursor` leads to the next page, and is null on the "
     "last.",
-    "PaymentStatus": "Awaiting payment until there is a verdict, or the cash is confirmed.",
+    "PaymentStatus": "Awaiting payment until there is a verdict, or the cash is confirmed. "
+    "Canceled if the customer, an administrator or the order's cancellation gave it up before.",
+    "PriceChanged": "The order would not cost what was expected. `total` is what it costs now.",
     "Price": "A price in the currency's minor units: 1999 and USD are $19.99.",
     "ProductChanges": "The fields to change; the others stay as they are.",
     "ProductPage": "A page of products. `next_cursor` leads to the next page, and is null on the "

@@ -4,11 +4,13 @@ from typing import Annotated
 
 import msgspec
 from litestar import Response, Router, get, post
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody, QueryParameter
-from msgspec import Meta, structs
+from msgspec import UNSET, Meta, UnsetType, structs
 
 from cartwheel.contracts import orders as contract
-from cartwheel.contracts import text
+from cartwheel.contracts import products, text
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import OrderStatus, OrderView, TimelineEntry
 from cartwheel.gateway import examples
 from cartwheel.gateway.bus import Bus, handed_on
@@ -17,7 +19,8 @@ from cartwheel.gateway.described import described
 from cartwheel.gateway.idempotency import CREATED, IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import EmailNotVerified, SignedIn
 from cartwheel.gateway.paging import Cursor, Limit
-from cartwheel.gateway.strict import NewShippingAddress, OrderItem
+from cartwheel.gateway.problems import MEDIA_TYPE, Problem
+from cartwheel.gateway.strict import NewShippingAddress, OrderItem, Price
 from cartwheel.kernel import Page
 from cartwheel.kernel.errors import Forbidden
 
@@ -35,10 +38,20 @@ WithStatus = Annotated[OrderStatus | None, QueryParameter(name="status")]
 
 
 class NewOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Items of the same product are added up. The address may come with the payment instead."""
+    """Items of the same product are added up. The address may come with the payment instead.
+
+    A total that is not given is left out of the body's digest: older gateways knew of none.
+    """
 
     items: Annotated[list[OrderItem], Meta(min_length=1, max_length=MOST_ITEMS)]
     shipping_address: NewShippingAddress | None = None
+    expected_total: Price | UnsetType = UNSET
+
+
+class PriceChanged(Problem, frozen=True, kw_only=True):
+    """409 `price_changed`: `total` is what the order costs now."""
+
+    total: Money
 
 
 class Cancellation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,13 +60,23 @@ class Cancellation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 @post(
     "/",
+    responses={
+        409: ResponseSpec(
+            PriceChanged,
+            description="The order would not cost what was expected.",
+            media_type=MEDIA_TYPE,
+            generate_examples=False,
+        )
+    },
     opt=described(
         asks=contract.PlaceOrder,
         refuses=(*GETTING_USER, EmailNotVerified),
         body=NewOrder(
             items=[OrderItem(product_id=examples.PRODUCT_ID, quantity=2)],
             shipping_address=examples.NEW_ADDRESS,
+            expected_total=examples.EXPECTED_TOTAL,
         ),
+        more={products.PriceChanged.code: {"total": msgspec.to_builtins(examples.ORDER.total)}},
         answer=examples.ORDER,
         returns="The order. Its stock is reserved until `expires_at`.",
         headers=CREATED,
@@ -67,7 +90,12 @@ async def place_order(
     The prices are those of today. The stock is reserved until the order is paid, rejected or
     canceled. `errors` of 422 `unknown_product` and 409 `insufficient_stock` names the items; then
     nothing is reserved.
+
+    With an `expected_total`, the order is placed only if it costs just that. Otherwise 409
+    `price_changed` says the new `total`. A customer may have only so many unpaid orders: one more
+    is 409 `too_many_open_orders`. A place is free a moment after one of them is paid or canceled.
     """
+    expected = data.expected_total
     answer = await bus.request(
         contract.PlaceOrder(
             request_id=request_id(identity, key),
@@ -75,6 +103,7 @@ async def place_order(
             user=await identity.customer(),
             items=[*data.items],
             shipping_address=data.shipping_address,
+            expected_total=None if expected is UNSET else expected,
         )
     )
     return created(answer, f"/api/v1/orders/{answer.made.id}")

@@ -89,6 +89,9 @@ async def create_payment(
     The amount is always the total of the order. A declined card is not an error: the answer is 201,
     with the status `REJECTED` and a `failure`. A token that the card provider does not know, or
     that was used before, is refused with 422 `card_token_invalid`, and uses up no attempt.
+
+    Cash on delivery gives the order a new `expires_at`, some days away, the first time that it is
+    chosen.
     """
     method: contract.CardToken | contract.CashOnDelivery = contract.CashOnDelivery()
     paid_with = "cash_on_delivery"
@@ -128,6 +131,31 @@ async def confirm_payment(payment_id: FromPath[str], identity: SignedIn, bus: Bu
     For administrators. May be repeated.
     """
     return await bus.request(contract.ConfirmPayment(payment_id=payment_id, actor=identity.actor))
+
+
+@post(
+    "/{payment_id:str}/cancel",
+    status_code=200,
+    opt=described(
+        asks=contract.CancelPayment,
+        answer=examples.CANCELED_PAYMENT,
+        returns="The payment, which is canceled. One that was captured meanwhile is `PAID`.",
+    ),
+)
+async def cancel_payment(
+    payment_id: FromPath[str], identity: SignedIn, bus: Bus, key: IdempotencyKey = None
+) -> PaymentView:
+    """Cancel a payment that is awaited.
+
+    The order can then be paid in another way. After cash on delivery, its first `expires_at` holds
+    again, with two minutes left at least. Canceling is no attempt. Customers can cancel their own
+    payments, administrators all. A canceled payment stays as it is, so this may be repeated.
+    """
+    return await bus.request(
+        contract.CancelPayment(
+            request_id=request_id(identity, key), payment_id=payment_id, actor=identity.actor
+        )
+    )
 
 
 @get(
@@ -176,6 +204,6 @@ async def get_payment(
 
 router = Router(
     "/payments",
-    route_handlers=[create_payment, confirm_payment, list_payments, get_payment],
+    route_handlers=[create_payment, confirm_payment, cancel_payment, list_payments, get_payment],
     tags=["payments"],
 )
