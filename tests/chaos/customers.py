@@ -26,6 +26,9 @@ PAUSE = 0.4
 SETTLED = 3.0
 """RabbitMQ writes declarations a little later (docs/operations.md). Until then it must stay up."""
 
+GREEDY = 8
+"""Pieces of a product that some ask for, and do not get."""
+
 _UNDECIDED = "payment_in_progress"
 
 
@@ -41,6 +44,8 @@ class Buyer:
         products: list[Any],
         admin: "Buyer | None" = None,
         stranger: "Buyer | None" = None,
+        forgotten: list[Any] | None = None,
+        older: bool = False,
         seed: str = "",
     ) -> None:
         self.name = name
@@ -49,6 +54,8 @@ class Buyer:
         self._products = products
         self._admin = admin
         self._stranger = stranger
+        self._older = older
+        self._forgotten = [] if forgotten is None else forgotten
         self._random = random.Random(f"{seed}/{name}")  # noqa: S311 repeatable, not secret
 
     async def buy_until(self, closing: asyncio.Event, *, most: int, think: float) -> None:
@@ -63,7 +70,11 @@ class Buyer:
         order = await self._place_order()
         if order is None:
             return
-        await self._random.choices(_ENDINGS, _OUT_OF_100)[0](self, order)
+        endings = {
+            end: share for end, share in _ENDINGS.items() if not self._older or end in _OLDER
+        }
+        [end] = self._random.choices([*endings], [*endings.values()])
+        await end(self, order)
         if self._random.random() < 0.3:
             await self._insist("GET", f"/orders/{order['id']}")
 
@@ -95,13 +106,43 @@ class Buyer:
             await self._admin.cancel_sale(order)
 
     async def forget(self, order: Any) -> None:
-        """Do nothing more about the order."""
+        """Do nothing more about the order, until there are too many of them."""
+        self._forgotten.append(order)
+
+    async def change_from_cash(self, order: Any) -> None:
+        """Choose cash, give it up, and pay by card; or forget the order then."""
+        payment = await self._pay(order, {"type": "cash_on_delivery"})
+        if payment is None:
+            return
+        await self._give_up(payment)
+        await (self.pay if self._random.random() < 0.5 else self.forget)(order)
+
+    async def pay_and_give_up_at_once(self, order: Any) -> None:
+        """Pay in one tab, and cancel whatever payment another one shows; then pay, if need be."""
+        await asyncio.gather(self.pay(order), self._give_up_all(order))
+        await self.pay(order)
+
+    async def _give_up_all(self, order: Any) -> None:
+        await asyncio.sleep(self._random.uniform(0, 0.3))
+        seen = await self._insist("GET", f"/payments?order_id={order['id']}")
+        payments: list[Any] = seen.answer["data"] if seen is not None else []
+        for payment in payments:
+            await self._give_up(payment)
+
+    async def _give_up(self, payment: Any) -> None:
+        path, key = f"/payments/{payment['id']}/cancel", f"{self.name}-{secrets.token_hex(6)}"
+        await self._insist("POST", path, key=key)
+        if self._random.random() < 0.2:
+            await self._insist("POST", path, key=key)
 
     async def look_after_the_shop(self, closing: asyncio.Event, products: list[Any]) -> None:
-        """As an administrator, change the descriptions of products from time to time."""
+        """As an administrator, change descriptions and prices from time to time."""
         while not closing.is_set():
             product = self._random.choice(products)
-            body = {"description": f"described at {time.time():.0f}"}
+            body: dict[str, Any] = {"description": f"described at {time.time():.0f}"}
+            if self._random.random() < 0.3:
+                price = {"amount": 1000 + self._random.randrange(500), "currency": "USD"}
+                body["price"] = price
             await self._insist("PATCH", f"/products/{product['id']}", body)
             await asyncio.sleep(1)
 
@@ -149,7 +190,18 @@ class Buyer:
             for product in chosen
         ]
         key = f"{self.name}-{secrets.token_hex(6)}"
-        body = {"items": items}
+        body: dict[str, Any] = {"items": items}
+        if not self._older and self._random.random() < 0.05:  # one who wants more than is allowed
+            greedy = {**items[0], "quantity": GREEDY // 2}
+            await self.reuse(f"{key}-greedy", "/orders", {"items": [greedy, greedy]})
+        if not self._older and self._random.random() < 0.2:  # one who has seen the prices
+            body["expected_total"] = {
+                "amount": sum(
+                    product["price"]["amount"] * item["quantity"]
+                    for product, item in zip(chosen, items, strict=True)
+                ),
+                "currency": "USD",
+            }
         if self._random.random() < 0.08:  # an impatient customer, who clicks twice
             first, second = await asyncio.gather(
                 self._insist("POST", "/orders", body, key=key),
@@ -158,6 +210,11 @@ class Buyer:
             answered = first or second
         else:
             answered = await self._insist("POST", "/orders", body, key=key)
+        if answered is not None and answered.code == "price_changed":
+            body, key = {**body, "expected_total": answered.answer["total"]}, f"{key}-agreed"
+            answered = await self._insist("POST", "/orders", body, key=key)
+        if answered is not None and answered.code == "too_many_open_orders" and self._forgotten:
+            await self.cancel(self._forgotten.pop())
         if answered is None or answered.status != 201:
             return None
         if self._random.random() < 0.1:
@@ -169,8 +226,13 @@ class Buyer:
         return answered.answer
 
     async def reuse(self, key: str, path: str, body: Any) -> None:
-        """Send `body` with a key that this customer or another has used before."""
-        await self._insist("POST", path, body, key=key)
+        """Send `body` with a key that this customer or another has used before.
+
+        An order that this makes is forgotten.
+        """
+        answered = await self._insist("POST", path, body, key=key)
+        if answered is not None and answered.status == 201 and path == "/orders":
+            self._forgotten.append(answered.answer)
 
     async def _pay(self, order: Any, method: Mapping[str, Any]) -> Any | None:
         key = f"{self.name}-{secrets.token_hex(6)}"
@@ -199,7 +261,7 @@ class Buyer:
             final = call.status is not None and call.status < 500
             if final and call.code != _UNDECIDED:
                 return call
-            if call.code == _UNDECIDED and call.answer["detail"].startswith("the order has"):
+            if call.code == _UNDECIDED and call.answer["detail"].startswith("The order"):
                 return call  # another payment of the order, not this one
             await asyncio.sleep(self._random.uniform(0.5, 1.5) * PAUSE)
         return None
@@ -239,17 +301,21 @@ class Buyer:
         return call
 
 
-_ENDINGS = (
-    Buyer.pay,
-    Buyer.pay_with_another_card,
-    Buyer.be_declined,
-    Buyer.pay_cash,
-    Buyer.cancel,
-    Buyer.pay_and_cancel_at_once,
-    Buyer.pay_by_mistake,
-    Buyer.forget,
-)
-_OUT_OF_100 = (44, 15, 6, 10, 8, 6, 6, 5)
+_ENDINGS = {
+    Buyer.pay: 38,
+    Buyer.pay_with_another_card: 13,
+    Buyer.be_declined: 6,
+    Buyer.pay_cash: 9,
+    Buyer.cancel: 7,
+    Buyer.pay_and_cancel_at_once: 6,
+    Buyer.pay_by_mistake: 6,
+    Buyer.forget: 5,
+    Buyer.change_from_cash: 6,
+    Buyer.pay_and_give_up_at_once: 4,
+}
+"""How often each is chosen, out of a hundred times."""
+_OLDER = [*_ENDINGS][:8]
+"""Those that an older version knows how to answer."""
 
 
 async def put_up_products(admin: Customer, *, adjusting: bool) -> list[Any]:
@@ -287,7 +353,7 @@ async def trading(
     customers: int,
     purchases: int,
     think: float,
-    adjusting: bool = True,
+    older: bool = False,
 ) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
     """Let customers buy, and an administrator run the shop, while the body runs.
 
@@ -296,14 +362,18 @@ async def trading(
     Args:
         purchases: the largest number for each customer.
         think: average seconds between two purchases.
-        adjusting: whether administrators adjust stock, which older versions cannot.
+        older: request nothing that an older version does not know.
     """
     async with open_shop(url) as shop:
         admin = await shop.admin()
         people = await accounts(shop, 4)
-        products = await put_up_products(admin, adjusting=adjusting)
+        products = await put_up_products(admin, adjusting=not older)
         boss = Buyer(admin, history, name="admin", products=[])
-        strangers = [Buyer(each, history, name="stranger", products=[]) for each in people]
+        forgotten: list[list[Any]] = [[] for _ in people]
+        strangers = [
+            Buyer(each, history, name="stranger", products=[], forgotten=orders)
+            for each, orders in zip(people, forgotten, strict=True)
+        ]
         buyers = [
             Buyer(
                 people[number % len(people)],
@@ -312,6 +382,8 @@ async def trading(
                 products=products,
                 admin=boss,
                 stranger=strangers[(number + 1) % len(people)],
+                forgotten=forgotten[number % len(people)],
+                older=older,
                 seed=str(seed),
             )
             for number in range(customers)
@@ -320,7 +392,7 @@ async def trading(
         closing = asyncio.Event()
         keepers = [
             Buyer(admin, history, name=f"keeper-{number}", products=[], seed=str(seed))
-            for number in range(2 * adjusting)
+            for number in range(0 if older else 2)
         ]
         buying = asyncio.gather(
             boss.look_after_the_shop(closing, products),

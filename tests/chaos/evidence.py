@@ -1,5 +1,6 @@
 """The evidence after a round: databases, the provider's ledger, mail, dead-lettered events."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
@@ -17,7 +18,10 @@ Document = dict[str, Any]
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Documents by id. `mailed` is the mail that SES accepted; `healed` is in Unix time."""
+    """Documents by id. `mailed` is the mail that SES accepted; `healed` is in Unix time.
+
+    `open_orders` and `pieces_per_line` are the most that a customer may have of each.
+    """
 
     calls: list[Call]
     healed: float
@@ -29,9 +33,15 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     ledger: list[Document]
     mailed: list[Document]
     dead_letters: list[Document]
+    open_orders: int
+    pieces_per_line: int
 
 
-async def collect(system: System, history: History) -> Evidence:
+async def collect(
+    system: System, history: History, settings: Mapping[str, str] | None = None
+) -> Evidence:
+    """Return what is there; `settings` are what the services were given."""
+    given = settings or {}
     environment = system.environment
     async with mongodb.connect(environment["MONGODB_URI"], process="tests") as client:
 
@@ -50,6 +60,8 @@ async def collect(system: System, history: History) -> Evidence:
             ledger=await ledger(system),
             mailed=await _mailed(environment["AWS_ENDPOINT_URL"]),
             dead_letters=await _dead_letters(environment["RABBITMQ_URL"]),
+            open_orders=int(given.get("MAX_OPEN_ORDERS", 10)),
+            pieces_per_line=int(given.get("MAX_PIECES_PER_LINE", 1_000)),
         )
 
 

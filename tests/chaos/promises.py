@@ -24,6 +24,10 @@ _EXPECTED_REFUSALS = (
     "invalid_transition",
     "payment_in_progress",
     "idempotency_key_reused",
+    "too_many_open_orders",
+    "too_many_pieces",
+    "price_changed",
+    "payment_not_cancelable",
 )
 
 
@@ -59,15 +63,17 @@ def accepted_orders_are_kept(evidence: Evidence) -> Iterator[Violation]:
 def accepted_payments_are_kept(evidence: Evidence) -> Iterator[Violation]:
     """1: a payment that was answered exists, and its verdict stands."""
     after = {
-        "AWAITING_PAYMENT": ("AWAITING_PAYMENT", "PAID", "REFUNDED", "REJECTED"),
+        "AWAITING_PAYMENT": ("AWAITING_PAYMENT", "PAID", "REFUNDED", "REJECTED", "CANCELED"),
         "PAID": ("PAID", "REFUNDED"),
         "REFUNDED": ("REFUNDED",),
         "REJECTED": ("REJECTED",),
+        "CANCELED": ("CANCELED",),
     }
     for call in evidence.calls:
         made = call.method == "POST" and call.path == "/payments" and call.status == 201
         confirmed = call.path.endswith("/confirm") and call.status == 200
-        if not made and not confirmed:
+        given_up = _cancels(call, "payments") and call.status == 200
+        if not made and not confirmed and not given_up:
             continue
         said = call.answer
         payment = evidence.payments.get(said["id"])
@@ -100,7 +106,7 @@ def goods_go_where_the_payment_said(evidence: Evidence) -> Iterator[Violation]:
 def cancellations_are_kept(evidence: Evidence) -> Iterator[Violation]:
     """1: an order that was answered as canceled is canceled."""
     for call in evidence.calls:
-        if not call.path.endswith("/cancel") or call.status != 200:
+        if not _cancels(call, "orders") or call.status != 200:
             continue
         order = evidence.orders.get(call.answer["id"])
         if order is None or order["status"] != "CANCELED":
@@ -189,6 +195,39 @@ def cash_is_paid_when_it_was_confirmed(evidence: Evidence) -> Iterator[Violation
             yield Violation(8, f"nobody confirmed the cash of {payment_id}", payment["order_id"])
 
 
+def nobody_has_more_than_is_allowed(evidence: Evidence) -> Iterator[Violation]:
+    """11: unpaid orders of a customer, and pieces of a product in an order, are bounded."""
+    live: dict[str, list[str]] = defaultdict(list)
+    for order_id, reservation in evidence.reservations.items():
+        order = evidence.orders.get(order_id)
+        if order is not None and reservation["status"] == "HELD":
+            live[order["user"]["id"]].append(order_id)
+        most = max(line["quantity"] for line in reservation["lines"])
+        if most > evidence.pieces_per_line:
+            yield Violation(11, f"{most} pieces of a product were reserved", order_id)
+    for order_ids in live.values():
+        if len(order_ids) > evidence.open_orders:
+            yield Violation(11, f"a customer has {len(order_ids)} unpaid orders", min(order_ids))
+
+
+def orders_cost_what_was_expected(evidence: Evidence) -> Iterator[Violation]:
+    """12: whoever says what an order is to cost pays just that, if anything."""
+    for call in _answered(evidence, "POST", "/orders", 201):
+        expected = call.body.get("expected_total")
+        if expected not in (None, call.answer["total"]):
+            what = f"an order costs {call.answer['total']}, and {expected} was expected"
+            yield Violation(12, what, call.answer["id"])
+
+
+def giving_up_a_payment_is_no_failure(evidence: Evidence) -> Iterator[Violation]:
+    """7: no mail tells of a payment that its payer has given up, and it is no attempt."""
+    for order_id, order in evidence.orders.items():
+        for payment_id in (*order["declined_payments"], *order["failed_payments"]):
+            payment = evidence.payments.get(payment_id)
+            if payment is not None and payment["status"] == "CANCELED":
+                yield Violation(7, f"{payment_id} was given up, and counted as failed", order_id)
+
+
 def nothing_is_dead_lettered(evidence: Evidence) -> Iterator[Violation]:
     """6: no event is dead-lettered, because none of these faults is an event's own."""
     for letter in evidence.dead_letters:
@@ -258,6 +297,9 @@ CHECKS: tuple[Check, ...] = (
     accepted_adjustments_are_kept,
     a_key_is_one_request_of_one_user,
     cash_is_paid_when_it_was_confirmed,
+    nobody_has_more_than_is_allowed,
+    orders_cost_what_was_expected,
+    giving_up_a_payment_is_no_failure,
     nothing_is_dead_lettered,
     mail_was_sent_as_noted,
     answers_are_proper_and_in_time,
@@ -281,6 +323,10 @@ def order_of(call: Call) -> str | None:
             case _:
                 pass
     return next((part for part in call.path.split("/") if part.startswith("ord_")), None)
+
+
+def _cancels(call: Call, what: str) -> bool:
+    return call.path.startswith(f"/{what}/") and call.path.endswith("/cancel")
 
 
 def _answered(evidence: Evidence, method: str, path: str, status: int) -> list[Call]:

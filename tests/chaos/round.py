@@ -21,6 +21,8 @@ from .story import story
 from .verified import verified
 
 HOLD_CHECK_AFTER = 20
+BOUNDS = {"MAX_OPEN_ORDERS": "7", "MAX_PIECES_PER_LINE": "5"}
+"""So that customers meet them: five share an account, and each forgets an order now and then."""
 STORIES = 3
 
 
@@ -71,7 +73,7 @@ async def play(plan: Plan, home: Path, console: Console = QUIET) -> Result:
     dice = random.Random(plan.seed)  # noqa: S311 repeatable, not secret
     started = time.monotonic()
     history = History(home / "history.jsonl")
-    settings = {"HOLD_CHECK_AFTER_SECONDS": str(HOLD_CHECK_AFTER), **plan.settings}
+    settings = {"HOLD_CHECK_AFTER_SECONDS": str(HOLD_CHECK_AFTER), **BOUNDS, **plan.settings}
     if plan.payment_deadline is not None:
         settings["PAYMENT_DEADLINE_SECONDS"] = str(plan.payment_deadline)
     try:
@@ -95,7 +97,7 @@ async def play(plan: Plan, home: Path, console: Console = QUIET) -> Result:
             except (NotQuiet, TimeoutError) as error:
                 found.append(Violation(5, f"not quiet: {error or 'customers never finish'}"))
             found += await verified(rig.system)
-            evidence = await collect(rig.system, history)
+            evidence = await collect(rig.system, history, settings)
     finally:
         history.close()
     found += violations(evidence)

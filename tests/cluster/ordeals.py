@@ -73,11 +73,13 @@ async def endured(
     customers: int = 20,
     think: float = 0.6,
     seed: int = 1,
-    adjusting: bool = True,
+    older: bool = False,
 ) -> Result:
     """Run `ordeals` one after the other; return their effects and the broken promises.
 
     The customers' requests are recorded in `file`.
+
+    With `older`, they request nothing that an older version does not know.
     """
     history = History(file)
     spans: list[tuple[str, float, float]] = []
@@ -90,7 +92,7 @@ async def endured(
             customers=customers,
             purchases=10_000,
             think=think,
-            adjusting=adjusting,
+            older=older,
         ) as finish:
             for ordeal in ordeals:
                 await asyncio.sleep(BEFORE_SECONDS)

@@ -77,7 +77,7 @@ async def test_each_process_is_replaced_by_the_next_version_and_back_without_a_f
     async with cluster(home, given=given, processes=(), setup=()) as nodes:
         changed = await started_as_before(nodes, home, older)
         result = await endured(
-            nodes, [changed], tmp_path / "history.jsonl", customers=10, think=0.3, adjusting=False
+            nodes, [changed], tmp_path / "history.jsonl", customers=10, think=0.3, older=True
         )
 
     check(result)

@@ -22,14 +22,14 @@ def sell_what_is_not_there() -> None:
     msgspec: Any = import_module("msgspec")
     allocate = rules.allocate
 
-    def careless(products: Any, requests: Any, *, at: Any) -> Any:
+    def careless(products: Any, requests: Any, **more: Any) -> Any:
         plenty = {
             product_id: msgspec.structs.replace(
                 product, stock=msgspec.structs.replace(product.stock, available=10**9)
             )
             for product_id, product in products.items()
         }
-        return allocate(plenty, requests, at=at)
+        return allocate(plenty, requests, **more)
 
     rules.allocate = careless
 
@@ -53,6 +53,46 @@ def adjust_without_an_event() -> None:
         return {**new_adjustment(adjustment), "sequence": 0, "outbox": []}
 
     reservations.new_adjustment = silent
+
+
+def let_anybody_order_without_end() -> None:
+    """products: give nobody a slot, so that nothing bounds a customer's orders."""
+    rules: Any = import_module("cartwheel.products.domain.stock")
+
+    def none(_request: Any, _slots: Any) -> None:
+        return None
+
+    rules._slot = none
+
+
+def let_anybody_take_all() -> None:
+    """products: count no pieces."""
+    rules: Any = import_module("cartwheel.products.domain.stock")
+
+    def nothing(*_: Any) -> None:
+        pass
+
+    rules._check_pieces = nothing
+
+
+def charge_what_it_costs_today() -> None:
+    """products: do not look at what the customer expects to pay."""
+    rules: Any = import_module("cartwheel.products.domain.stock")
+
+    def nothing(*_: Any) -> None:
+        pass
+
+    rules._check_total = nothing
+
+
+def wait_for_cash_that_was_given_up() -> None:
+    """orders: keep waiting for a payment that was canceled."""
+    domain: Any = import_module("cartwheel.orders.domain")
+
+    def same(order: Any, _canceled: Any, _change: Any) -> Any:
+        return order
+
+    domain.payment_canceled = same
 
 
 def forget_idempotency_keys() -> None:
@@ -350,6 +390,10 @@ BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "stock": ("cartwheel.products", sell_what_is_not_there),
     "adjusted stock": ("cartwheel.products", take_away_what_is_reserved),
     "an adjustment's event": ("cartwheel.products", adjust_without_an_event),
+    "open orders": ("cartwheel.products", let_anybody_order_without_end),
+    "pieces": ("cartwheel.products", let_anybody_take_all),
+    "expected total": ("cartwheel.products", charge_what_it_costs_today),
+    "canceled payments": ("cartwheel.orders", wait_for_cash_that_was_given_up),
     "idempotency key": ("cartwheel.gateway", forget_idempotency_keys),
     "ack after effect": ("cartwheel", acknowledge_before_the_effect),
     "confirm before clearing": ("cartwheel", clear_the_outbox_before_the_confirm),
