@@ -278,6 +278,7 @@ def main() -> None:
     require_wrk()
     # The orders of a run are never paid. They must not expire during the run.
     os.environ["PAYMENT_DEADLINE_SECONDS"] = NEVER
+    os.environ["MAX_OPEN_ORDERS"] = "0"
     # SIGTERM, like Ctrl-C, must leave nothing behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console()

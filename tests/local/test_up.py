@@ -241,6 +241,8 @@ async def test_an_unusable_server_is_reported_before_anything_is_started(
         *("TRUSTED_PROXIES", "MAX_CONNECTIONS_PER_ADDRESS", "SHARE_PORT"),
         *("COGNITO_ISSUER", "COGNITO_JWKS_URL", "COGNITO_CLIENT_SECRET", "EMULATED_COGNITO_KEY"),
         *("PAYMENT_DEADLINE_SECONDS", "HOLD_CHECK_AFTER_SECONDS"),
+        *("CASH_ON_DELIVERY", "CASH_DEADLINE_DAYS"),
+        *("MAX_OPEN_ORDERS", "MAX_PIECES_PER_LINE", "MAX_PIECES_PER_ORDER"),
         *("DRAIN_SECONDS", "HEALTH_PORT"),
     ],
 )
