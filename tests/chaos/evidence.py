@@ -20,7 +20,8 @@ Document = dict[str, Any]
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Documents by id. `mailed` is the mail that SES accepted; `healed` is in Unix time.
 
-    `open_orders` and `pieces_per_line` are the most that a customer may have of each.
+    `open_orders` and `pieces_per_line` are the most that a customer may have of each; 0 open orders
+    is no bound.
     """
 
     calls: list[Call]

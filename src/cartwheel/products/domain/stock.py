@@ -180,7 +180,7 @@ def _slot(request: ReserveStock, slots: Slots) -> int | None:
     taken = slots.get(request.owner, frozenset[int]())
     if len(taken) >= request.max_live:
         raise TooManyOpenOrders(
-            f"There are {len(taken):,} unpaid orders, the most that one customer may have. "
+            f"A customer may have at most {request.max_live:,} unpaid orders. "
             "Pay or cancel one of them."
         )
     return next(number for number in count() if number not in taken)
