@@ -22,10 +22,13 @@ from cartwheel.contracts.products import (
     MixedCurrencies,
     NameTaken,
     OrderTooLarge,
+    PriceChanged,
     ProductNotFound,
     ReserveStock,
     SkuTaken,
     StockChanged,
+    TooManyOpenOrders,
+    TooManyPieces,
     UnknownProduct,
 )
 from cartwheel.gateway.app import ROUTES
@@ -45,7 +48,14 @@ UNREACHABLE: dict[type[Request[Any]], set[type[Refusal]]] = {
     CreatePayment: {PaymentNotFound},
     # One handler answers both, each with its own rules.
     ReserveStock: {Invalid, IdempotencyKeyReused, ProductNotFound, StockChanged},
-    AdjustStock: {UnknownProduct, MixedCurrencies, OrderTooLarge},
+    AdjustStock: {
+        UnknownProduct,
+        MixedCurrencies,
+        TooManyPieces,
+        OrderTooLarge,
+        PriceChanged,
+        TooManyOpenOrders,
+    },
 }
 """What the source says that may be refused, and does not happen."""
 
