@@ -2,7 +2,7 @@
 
 A process of its own, which has loaded what a deployment loads: the gateway, and the services that
 it asks. A refusal's docstring says in its first paragraph what it means, and in its second what the
-client can do. Codes that no class stands for are explained here.
+client can do. Codes that no class stands for are explained in `gateway.possible`.
 """
 
 import re
@@ -10,7 +10,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from importlib import import_module
-from inspect import getdoc, getsourcefile
+from inspect import getsourcefile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,13 @@ from litestar.routes import HTTPRoute
 
 from cartwheel.gateway import app
 from cartwheel.gateway.bus import services_asked
-from cartwheel.gateway.possible import possible
+from cartwheel.gateway.possible import (
+    BEFORE_THE_APP,
+    OF_EVERY_REQUEST,
+    OF_NO_OPERATION,
+    explained,
+    possible,
+)
 from cartwheel.gateway.problems import STATUS_OF
 from cartwheel.kernel.errors import Outage, Refusal
 
@@ -37,9 +43,14 @@ Every answer that is not a success is a problem document
   "title": "Conflict",
   "status": 409,
   "code": "insufficient_stock",
-  "detail": "There is not enough stock.",
+  "detail": "There is not enough stock for some items. Order fewer of them.",
   "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
-  "errors": [{"field": "items[0].quantity", "message": "2 available"}]
+  "errors": [
+    {
+      "field": "items[0].quantity",
+      "message": "`items[0].quantity` is more than the 2 available."
+    }
+  ]
 }
 ```
 
@@ -67,47 +78,6 @@ class Code(NamedTuple):
 
 _PROBLEMS = "src/cartwheel/gateway/problems.py"
 _REFUSALS = "src/cartwheel/gateway/refusals.py"
-_WITHOUT_A_CLASS = (
-    Code(
-        400,
-        "bad_request",
-        "The server cannot read the request: it is not valid HTTP, or names no host.",
-        "Correct the request line and the headers; `detail` says more.",
-        _REFUSALS,
-    ),
-    Code(404, "no_such_route", "Nothing is at this address.", "Check the path.", _PROBLEMS),
-    Code(
-        405,
-        "method_not_allowed",
-        "The address does not take this method.",
-        "Use a method that the `Allow` header names.",
-        _PROBLEMS,
-    ),
-    Code(
-        414, "target_too_long", "The path and the query are too long.", "Shorten them.", _REFUSALS
-    ),
-    Code(
-        431,
-        "head_too_large",
-        "The request line and the headers are too long.",
-        "Send fewer headers, or shorter ones.",
-        _REFUSALS,
-    ),
-    Code(
-        429,
-        "too_many_connections",
-        "Too many connections from the client's address are open.",
-        "Close some, or reuse them.",
-        _REFUSALS,
-    ),
-    Code(
-        500,
-        "internal",
-        "The server failed. The request may or may not have been done.",
-        "Report the problem with its `trace_id`.",
-        _PROBLEMS,
-    ),
-)
 
 
 def codes() -> list[Code]:
@@ -115,9 +85,13 @@ def codes() -> list[Code]:
     assert app.ROUTES, "the gateway is loaded, and the contracts that its routes use"
     for service in services_asked():
         import_module(f"cartwheel.{service}.app")
-    rows = sorted([*_of_classes(), *_WITHOUT_A_CLASS])
+    without_a_class = (
+        Code(*each, _REFUSALS if each in BEFORE_THE_APP else _PROBLEMS)
+        for each in (*OF_EVERY_REQUEST, *OF_NO_OPERATION)
+    )
+    rows = sorted([*_of_classes(), *without_a_class])
     listed = {(row.status, row.code) for row in rows}
-    documented = _documented() | {(404, "no_such_route"), (405, "method_not_allowed")}
+    documented = _documented() | {(each.status, each.code) for each in OF_NO_OPERATION}
     assert listed == documented, f"either here or in the OpenAPI document: {listed ^ documented}"
     return rows
 
@@ -156,15 +130,13 @@ def _of_classes() -> Iterator[Code]:
         # A kind that stands for its subclasses only is never raised itself.
         raised = re.search(rf"(?<!class )\b{kind.__name__}\(", source)
         if "code" in vars(kind) and raised is not None:
-            meaning, _, remedy = (getdoc(kind) or "").partition("\n\n")
-            assert remedy.strip(), (
-                f"{kind.__name__}: its docstring has no second paragraph, what to do"
-            )
+            meaning, remedy = explained(kind)
+            assert remedy, f"{kind.__name__}: its docstring has no second paragraph, what to do"
             yield Code(
                 status=next(STATUS_OF[each] for each in kind.__mro__ if each in STATUS_OF),
                 code=vars(kind)["code"],
-                meaning=meaning.replace("\n", " "),
-                remedy=remedy.replace("\n", " "),
+                meaning=meaning,
+                remedy=remedy,
                 source=str(Path(getsourcefile(kind) or "").relative_to(ROOT)),
             )
 

@@ -42,7 +42,7 @@ WAITING = 256
 
 
 class EmailTaken(Conflict):
-    """An account with this mail address exists.
+    """An account with this email address exists.
 
     Log in, or set a new password.
     """
@@ -60,7 +60,7 @@ class AlreadyConfirmed(Conflict):
 
 
 class WrongCredentials(Unauthenticated):
-    """The mail address or the password is wrong.
+    """The email address or the password is wrong.
 
     Correct them, or set a new password.
     """
@@ -78,7 +78,7 @@ class InvalidRefreshToken(Unauthenticated):
 
 
 class UserNotConfirmed(Forbidden):
-    """The account's mail address is not confirmed yet.
+    """The account's email address is not confirmed yet.
 
     Confirm it with the code that was mailed; `POST /auth/resend-code` mails it again.
     """
@@ -374,7 +374,7 @@ _USUAL: dict[str, Refusal] = {
         "Confirm the email address with the code that was mailed, then log in."
     ),
     "PasswordResetRequiredException": PasswordResetRequired(
-        "The password must be reset before the next login."
+        "The password must be reset. Ask for a code, set a new password, then log in."
     ),
     "CodeMismatchException": WrongCode(_WRONG_CODE),
     "ExpiredCodeException": WrongCode(_WRONG_CODE),

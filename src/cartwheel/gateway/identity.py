@@ -51,7 +51,7 @@ class InvalidToken(Unauthenticated):
 
 
 class EmailNotVerified(Forbidden):
-    """The user's mail address is not verified, or no mail can be sent to it.
+    """The user's email address is not verified, or no mail can be sent to it.
 
     Verify the address, then order.
     """

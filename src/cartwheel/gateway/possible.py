@@ -34,26 +34,59 @@ from cartwheel.kernel.errors import (
 
 
 class Possible(NamedTuple):
-    """One answer that is no success; `meaning` is for people."""
+    """One answer that is no success. `meaning` is for people, and `remedy` is what to do."""
 
     status: int
     code: str
     meaning: str
+    remedy: str
 
+
+def _explained(refusal: refusals.Refusal, meaning: str, remedy: str) -> Possible:
+    return Possible(refusal.status, refusal.code, meaning, remedy)
+
+
+BEFORE_THE_APP = (
+    _explained(
+        refusals.NOT_HTTP,
+        "The server cannot read the request: it is not valid HTTP, or names no host.",
+        "Correct the request line and the headers; `detail` says more.",
+    ),
+    _explained(refusals.LONG_TARGET, "The path and the query are too long.", "Shorten them."),
+    _explained(
+        refusals.FULL_FOR_ONE,
+        "Too many connections from the client's address are open.",
+        "Close some, or reuse them.",
+    ),
+    _explained(
+        refusals.LONG_HEAD,
+        "The request line and the headers are too long.",
+        "Send fewer headers, or shorter ones.",
+    ),
+)
+"""Told before a request gets as far as the app; see `refusals`."""
 
 OF_EVERY_REQUEST = (
-    *(
-        Possible(*refusal)
-        for refusal in (
-            refusals.NOT_HTTP,
-            refusals.LONG_TARGET,
-            refusals.FULL_FOR_ONE,
-            refusals.LONG_HEAD,
-        )
+    *BEFORE_THE_APP,
+    Possible(
+        500,
+        "internal",
+        "The server failed. The request may or may not have been done.",
+        "Report the problem with its `trace_id`.",
     ),
-    Possible(500, "internal", "Something went wrong here. It has been logged."),
 )
-"""Told before a request gets as far as its route, or if the route has a bug."""
+"""What every operation may answer."""
+
+OF_NO_OPERATION = (
+    Possible(404, "no_such_route", "Nothing is at this address.", "Check the path."),
+    Possible(
+        405,
+        "method_not_allowed",
+        "The address does not take this method.",
+        "Use a method that the `Allow` header names.",
+    ),
+)
+"""What is answered where there is no operation."""
 
 
 def possible(handler: HTTPRouteHandler) -> list[Possible]:
@@ -61,7 +94,7 @@ def possible(handler: HTTPRouteHandler) -> list[Possible]:
     found = {(each.status, each.code): each for each in OF_EVERY_REQUEST}
     for kind in _kinds(handler):
         # What is said of the kind is nearer to the operation than what holds for every request.
-        found[status_of(kind), kind.code] = Possible(status_of(kind), kind.code, _meaning(kind))
+        found[status_of(kind), kind.code] = Possible(status_of(kind), kind.code, *explained(kind))
     return [found[key] for key in sorted(found)]
 
 
@@ -82,6 +115,7 @@ def _kinds(handler: HTTPRouteHandler) -> Iterator[type[Refusal | Outage]]:
     yield from said.refuses
 
 
-def _meaning(kind: type[Any]) -> str:
-    """Return the first paragraph of its docstring: the others say what a client can do."""
-    return inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
+def explained(kind: type[Refusal | Outage]) -> tuple[str, str]:
+    """Return the two paragraphs of its docstring: what it means, and what a client can do."""
+    meaning, _, remedy = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")
+    return meaning.replace("\n", " "), remedy.replace("\n", " ")

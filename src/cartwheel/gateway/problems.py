@@ -3,7 +3,8 @@
 This is the only place that turns refusals, outages, Litestar's errors and crashes into HTTP:
 
     {"type": "about:blank", "title": "Conflict", "status": 409, "code": "insufficient_stock",
-     "detail": "Only 2 of prd_… are left.", "trace_id": "4bf9…"}
+     "detail": "There is not enough stock for some items. Order fewer of them.",
+     "trace_id": "4bf9…"}
 
 `code` is for programs and never changes; `detail` is for people. `type` is `about:blank`, so the
 status names the kind. Nothing that a client sent is repeated, since any field may hold a card
@@ -124,7 +125,9 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     status: int
     title: str
-    code: Annotated[str, msgspec.Meta(description="Stable, for programs", examples=["not_found"])]
+    code: Annotated[
+        str, msgspec.Meta(description="Stable, for programs", examples=["order_not_found"])
+    ]
     detail: str
     trace_id: Annotated[str, msgspec.Meta(description="Quote it when you report the problem")]
     errors: Annotated[
