@@ -88,6 +88,25 @@ async def test_bodies_take_nothing_else_and_answers_may_get_more(real: Gateway) 
         assert "additionalProperties" not in schemas[name], name
 
 
+async def test_an_answer_says_what_null_means(real: Gateway) -> None:
+    document = (await real.get("/api/openapi.json")).json
+    said = [
+        (name, field, told.get("description", ""))
+        for name, schema in document["components"]["schemas"].items()
+        if "additionalProperties" not in schema
+        for field, told in schema.get("properties", {}).items()
+        if {"type": "null"} in told.get("anyOf", []) and name != "Verdict"  # a provider's, not ours
+    ]
+    assert len(said) > 10
+    assert [each for each in said if not each[2]] == []
+
+
+async def test_money_is_in_minor_units_and_tells_so(real: Gateway) -> None:
+    schemas = (await real.get("/api/openapi.json")).json["components"]["schemas"]
+    for name in ("Money", "Price"):
+        assert "minor units" in schemas[name]["properties"]["amount"]["description"]
+
+
 async def test_a_field_tells_the_method_of_a_payment(real: Gateway) -> None:
     document = (await real.get("/api/openapi.json")).json
     schemas = document["components"]["schemas"]

@@ -54,6 +54,8 @@ REFRESH_TOKEN = "eyJjdHkiOiJKV1QiLCJlbmMiOiJBMjU2R0NNIn0.aZ3k"  # noqa: S105 cut
 
 _ORDERED_AT = datetime(2026, 11, 30, 9, 30, tzinfo=UTC)
 _PAID_AT = _ORDERED_AT + timedelta(minutes=2)
+_CONFIRMED_AT = _PAID_AT + timedelta(days=2)
+_ADMIN_ID = "0b6f3c1e-8a54-4d0b-9f6e-2d7c5a1b9e44"
 _PRICE = Money(1999, "USD")
 _TOTAL = Money(3998, "USD")
 
@@ -120,7 +122,7 @@ ORDER = OrderView(
     ),
     fulfillment=Fulfillment(),
     payment_attempts=0,
-    expires_at=_ORDERED_AT + timedelta(hours=1),
+    expires_at=_ORDERED_AT + timedelta(minutes=15),
     version=1,
     created_at=_ORDERED_AT,
     updated_at=_ORDERED_AT,
@@ -143,8 +145,8 @@ PAYMENT = PaymentView(
     status=PaymentStatus.PAID,
     failure=None,
     timeline=[
-        PaymentEntry(type="payment.created", at=_PAID_AT, by=USER_ID),
-        PaymentEntry(type="payment.captured.v1", at=_PAID_AT, by="simulator"),
+        PaymentEntry(type="begun", at=_PAID_AT, by=USER_ID),
+        PaymentEntry(type="captured", at=_PAID_AT, by="simulator"),
     ],
     created_at=_PAID_AT,
     updated_at=_PAID_AT,
@@ -156,6 +158,11 @@ CASH_PAYMENT = structs.replace(
     provider="cash",
     provider_reference=None,
     card=None,
+    timeline=[
+        PaymentEntry(type="begun", at=_PAID_AT, by=USER_ID),
+        PaymentEntry(type="captured", at=_CONFIRMED_AT, by=_ADMIN_ID),
+    ],
+    updated_at=_CONFIRMED_AT,
 )
 
 CANCELED_PAYMENT = structs.replace(

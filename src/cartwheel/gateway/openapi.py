@@ -35,9 +35,9 @@ _DESCRIPTION = """The backend of an online shop.
 
 ## Log in
 
-Most operations need an access token. `POST /auth/signup`, `POST /auth/confirm` and
-`POST /auth/login` give you one. On this page, press **Authorize** and enter the `access_token`;
-elsewhere, send it as `Authorization: Bearer …`.
+Most operations need an access token. Sign up with `POST /auth/signup`, send the code that was
+mailed to you to `POST /auth/confirm`, and get the token from `POST /auth/login`. On this page,
+press **Authorize** and enter the `access_token`; elsewhere, send it as `Authorization: Bearer …`.
 
 ## Errors
 
@@ -284,7 +284,7 @@ def _refused(
                 description=_SHARED["Retry-After"].description, example=seconds, always=False
             )
     return {
-        "description": "\n".join(f"- `{code}`: {meaning}" for _, code, meaning in codes),
+        "description": "\n".join(f"- `{each.code}`: {each.meaning}" for each in codes),
         "headers": _headers(status, own),
         "content": {
             MEDIA_TYPE: {

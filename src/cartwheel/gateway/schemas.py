@@ -26,11 +26,12 @@ _DESCRIPTIONS = {
     "AdjustmentKind": "Why the number of pieces on the shelf changes, other than by a sale.",
     "ByCard": "Pay by card, which is charged at once. The token stands for the card; a card's "
     "number or CVC is refused.",
-    "Cancellation": "Why the order is canceled. Administrators must say it.",
+    "Cancellation": "Why the order is canceled. An administrator must say so to cancel another "
+    "user's order, or a paid one.",
     "CardSummary": "What is known of the card.",
     "CashOnDelivery": "Pay in cash on delivery. An administrator confirms the payment.",
-    "Confirmation": "A mail address, and the code that was mailed to it.",
-    "EmailAddress": "The mail address of an account.",
+    "Confirmation": "An email address, and the code that was mailed to it.",
+    "EmailAddress": "The email address of an account.",
     "FieldError": "A field or parameter at fault. `field` is a path such as `items[0].quantity`, "
     "and empty if it is the whole body.",
     "Fulfillment": "How far the delivery of the order has come.",
@@ -43,47 +44,117 @@ _DESCRIPTIONS = {
     "NewPassword": "A new password, and the code that was mailed for it.",
     "NewPayment": "How to pay an order, in full. The shipping address is needed if the order has "
     "none.",
-    "NewProduct": "A product to be added. `stock` is the number of pieces at the start. When the "
-    "available pieces fall to `low_stock_at`, `stock.low.v1` is published.",
+    "NewProduct": "A product to be added.",
     "NewShippingAddress": "Where to send the goods.",
     "NewStockAdjustment": "Either `delta`, the pieces to add or with a minus to take away, or "
     "`counted`, the pieces on hand: available, reserved, or sold and not shipped. With `expected`, "
     "the stock is adjusted only if exactly so many pieces are on hand.",
+    "Order": "An order, at the prices of the moment when it was placed.",
     "OrderItem": "A product, and how many pieces of it.",
-    "OrderPage": "A page of orders. `next_cursor` leads to the next page, and is null on the last.",
+    "OrderPage": "A page of orders.",
     "OrderStatus": "Awaiting payment until it is paid. Rejected after too many declined payments. "
     "Canceled by the customer, an administrator or the payment deadline.",
     "Payment": "A payment of an order, with what happened to it and its refunds.",
     "PaymentMethod": "How the payment is made.",
-    "PaymentPage": "A page of payments. `next_cursor` leads to the next page, and is null on the "
-    "last.",
+    "PaymentPage": "A page of payments.",
     "PaymentStatus": "Awaiting payment until there is a verdict, or the cash is confirmed. "
     "Canceled if the customer, an administrator or the order's cancellation gave it up before.",
     "PriceChanged": "The order would not cost what was expected. `total` is what it costs now.",
     "Price": "A price in the currency's minor units: 1999 and USD are $19.99.",
+    "Product": "A product of the catalogue.",
     "ProductChanges": "The fields to change; the others stay as they are.",
-    "ProductPage": "A page of products. `next_cursor` leads to the next page, and is null on the "
-    "last.",
+    "ProductPage": "A page of products.",
     "ProductStatus": "Only active products are listed and can be ordered.",
     "Ready": "The gateway is ready for requests.",
     "RefreshToken": "A refresh token, as the log-in answered it.",
-    "Refund": "A refund. It is pending until the provider has confirmed it. `provider` captured "
-    "the money, if it is not the payment's own.",
-    "RefundStatus": "Whether the provider has confirmed the refund.",
+    "Refund": "Money that goes back to the customer.",
+    "RefundStatus": "Pending until the provider has confirmed the refund.",
     "ShippingAddress": "Where the goods are sent.",
     "SignUp": "A new account.",
-    "SignedUp": "The new account. Confirm its mail address with the code that was mailed to it.",
-    "Stock": "Pieces that are available, reserved for unpaid orders, and sold. Those of the sold "
-    "ones that still lie on the shelf are `unshipped`.",
+    "SignedUp": "The new account. Confirm its email address with the code that was mailed to it.",
+    "Stock": "How many pieces there are of a product.",
     "StockAdjustment": "A change of a product's stock that is not a sale. `before` and `after` are "
     "pieces on hand: available, reserved, or sold and not shipped.",
-    "StockAdjustmentPage": "A page of stock adjustments. `next_cursor` leads to the next page, and "
-    "is null on the last.",
-    "Tokens": "Tokens, named as in RFC 6749. `expires_in` is in seconds, of the access token.",
+    "StockAdjustmentPage": "A page of stock adjustments.",
+    "TimelineEntry": "Something that happened to an order.",
+    "Tokens": "Tokens, named as in RFC 6749.",
     "Unready": "The gateway is not ready for requests; `detail` says why.",
     "Verdict": "How a payment ended. Other fields are ignored, and so are webhooks of other types.",
 }
 """For clients, where a type has no docstring, or one for who reads the code."""
+_NEXT = "Send it as `cursor` to get the next page; null on the last page"
+_MINOR_UNITS = "In minor units of the currency: cents of USD, whole yen of JPY"
+_FIELDS = {
+    "Account": {"groups": "`admin` for administrators; empty for customers"},
+    "FieldError": {
+        "field": "A path such as `items[0].quantity`; empty if it is the whole body",
+    },
+    "Fulfillment": {"tracking": "The carrier's number of the parcel; null until there is one"},
+    "Money": {"amount": _MINOR_UNITS},
+    "NewProduct": {
+        "sku": "Your own number of the product; if you send none, one is made from its id",
+        "stock": "Pieces at the start",
+    },
+    "NewShippingAddress": {"country": "Code of ISO 3166-1"},
+    "Order": {
+        "expires_at": "The order is canceled if it is not paid by then; null once it is paid or "
+        "closed, and while cash is awaited",
+        "number": "Short, for people to read out",
+        "payment_attempts": "How many payments were declined; the third decline rejects the order",
+        "shipping_address": "Null until a payment brings one",
+        "version": "Counts the changes of the order",
+    },
+    "OrderLine": {
+        "name": "When the order was placed",
+        "unit_price": "For one piece, when the order was placed",
+    },
+    "OrderPage": {"next_cursor": _NEXT},
+    "Payment": {
+        "card": "Null until the provider has told it, and for cash",
+        "failure": "Null unless the payment is rejected",
+        "provider": "Who takes the money: `simulator`, or `cash`",
+        "provider_reference": "The provider's own id of the payment; null until it has told one, "
+        "and for cash",
+    },
+    "PaymentEntry": {
+        "by": "Who did it: the id of a user, a provider, or a service",
+        "type": "`begun`, `captured`, `declined`, `refund due` or `refunded`; later versions may "
+        "add others",
+    },
+    "PaymentFailure": {
+        "code": "For programs: the provider's, such as `card_declined`, or `amount_mismatch`, "
+        "`order_canceled`, `processing_error`, `card_token_invalid`",
+        "message": "For the customer",
+    },
+    "PaymentPage": {"next_cursor": _NEXT},
+    "Price": {"amount": _MINOR_UNITS},
+    "Product": {
+        "category": "Null if it has none",
+        "image_url": "Null if it has none",
+        "version": "Counts changes of the catalogue, not sales; send it in `If-Match`",
+    },
+    "ProductPage": {"next_cursor": _NEXT},
+    "Refund": {
+        "provider": "Who captured the money; null if it is the payment's own provider",
+        "reason": "For the customer",
+    },
+    "ShippingAddress": {"country": "Code of ISO 3166-1; null if none was given"},
+    "Stock": {
+        "available": "Free to be ordered",
+        "reserved": "Reserved for orders that await payment",
+        "sold": "Paid for",
+    },
+    "TimelineEntry": {
+        "by": "Who did it: the id of a user, a service, or `deadline`",
+        "note": "The reason, if there is one",
+        "type": "The type of an event, such as `order.paid.v1`; later versions may add others",
+    },
+    "Tokens": {
+        "expires_in": "Seconds until the access token expires",
+        "id_token": "Says who the user is; this API does not take it",
+    },
+}
+"""What fields are whose name does not say it: units, and what null means."""
 _PAGE = re.compile(r"Page_(\w+)_")
 
 
@@ -92,6 +163,7 @@ def components(kinds: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
 
     Raises:
         ValueError: two types have the same name for clients, or one that is not clean.
+        KeyError: a field is described that its type does not have.
     """
     schemas, found = msgspec.json.schema_components(
         kinds, ref_template=_PREFIX + "{name}", schema_hook=_anything
@@ -101,17 +173,18 @@ def components(kinds: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
         if list(names.values()).count(name) > 1 or not re.fullmatch("[A-Za-z0-9]+", name):
             raise ValueError(f"{name} is the name of two schemas, or not a name for clients")
     of_clients = {_PREFIX + name: _PREFIX + clean for name, clean in names.items()}
-    return (
-        [_told(schema, of_clients) for schema in schemas],
-        {
-            names[name]: {
-                **_told(schema, of_clients),
-                "title": names[name],
-                "description": _DESCRIPTIONS.get(names[name]) or schema.get("description", ""),
-            }
-            for name, schema in sorted(found.items(), key=lambda each: names[each[0]])
-        },
-    )
+    told: dict[str, Any] = {
+        names[name]: {
+            **_told(schema, of_clients),
+            "title": names[name],
+            "description": _DESCRIPTIONS.get(names[name]) or schema.get("description", ""),
+        }
+        for name, schema in sorted(found.items(), key=lambda each: names[each[0]])
+    }
+    for name, fields in _FIELDS.items():
+        for field, description in fields.items() if name in told else ():
+            told[name]["properties"][field]["description"] = description
+    return [_told(schema, of_clients) for schema in schemas], told
 
 
 def _anything(kind: Any) -> dict[str, Any]:

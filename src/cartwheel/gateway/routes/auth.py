@@ -113,7 +113,7 @@ class Me(msgspec.Struct, frozen=True):
             refuses=(*ANY_CALL, EmailTaken, WeakPassword, WrongCredentials),
             body=SignUp(examples.NAME, examples.EMAIL, examples.PASSWORD),
             answer=SignedUp(examples.USER_ID, examples.EMAIL),
-            returns="The account is created; its mail address is to be confirmed.",
+            returns="The account is created. Confirm its email address, then log in.",
         ),
     },
 )
@@ -147,7 +147,7 @@ async def sign_up(data: JSONBody[SignUp], users: Users) -> SignedUp:
     },
 )
 async def confirm(data: JSONBody[Confirmation], users: Users) -> None:
-    """Confirm a mail address.
+    """Confirm an email address.
 
     The code was mailed to it. After that, the user can log in.
     """

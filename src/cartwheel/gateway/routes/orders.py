@@ -88,8 +88,8 @@ async def place_order(
     """Place an order.
 
     The prices are those of today. The stock is reserved until the order is paid, rejected or
-    canceled. `errors` of 422 `unknown_product` and 409 `insufficient_stock` names the items; then
-    nothing is reserved.
+    canceled. If an item cannot be ordered, nothing is reserved, and `errors` names the item (422
+    `unknown_product`, 409 `insufficient_stock`).
 
     With an `expected_total`, the order is placed only if it costs just that. Otherwise 409
     `price_changed` says the new `total`. A customer may have only so many unpaid orders: one more
@@ -189,9 +189,9 @@ async def cancel_order(
 ) -> OrderView:
     """Cancel an order.
 
-    Customers can cancel their own orders until they are paid, administrators all orders until they
-    are shipped, with a reason. Money that was captured is refunded. A canceled order stays as it
-    is, so this may be repeated.
+    Customers can cancel their own orders until these are paid. Administrators can cancel all orders
+    until these are shipped, and say why. Money that was captured is refunded. A canceled order
+    stays as it is, so this may be repeated.
     """
     return await bus.request(
         contract.CancelOrder(
