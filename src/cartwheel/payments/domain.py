@@ -179,7 +179,9 @@ def after_declines(
         PaymentInProgress: orders knew all declines, so it was a live payment that was in the way.
     """
     if len(declined) >= payable.attempts:
-        raise InvalidTransition("Too many payments for this order were declined.")
+        raise InvalidTransition(
+            "Too many payments for this order were declined. Place a new order."
+        )
     if len(declined) <= payable.declines:
         raise PaymentInProgress("The order already has a payment that is in progress or done.")
     address = request.shipping_address or declined[-1].shipping_address

@@ -120,4 +120,4 @@ def verify_signature(
     if not any(hmac.compare_digest(expected, one) for one in given):
         raise BadSignature("The signature does not match the body.")
     if abs(now.timestamp() - int(timestamp)) > tolerance:
-        raise BadSignature(f"The signature is more than {tolerance:g} seconds off.")
+        raise BadSignature(f"The signature's timestamp is more than {tolerance:g} seconds off.")
