@@ -218,10 +218,10 @@ class BuiltInConnection(asyncio.Protocol):
                 # Not before the answer has left.
                 self._loop.call_soon(self.end, kind(found.reply_text))
             case commands.Connection.Blocked():
-                log.warning("RabbitMQ takes nothing", reason=found.reason)
+                log.warning("RabbitMQ accepts no messages", reason=found.reason)
                 self._unblocked.clear()
             case commands.Connection.Unblocked():
-                log.info("RabbitMQ takes messages again")
+                log.info("RabbitMQ accepts messages again")
                 self._unblocked.set()
             case _:
                 return False

@@ -125,7 +125,7 @@ class Connection:
                 reason = why("RABBITMQ_URL", url, error)
                 if len(self._urls) == 1:
                     raise Unusable(reason) from error
-                log.error("a RabbitMQ is left out", error=reason)
+                log.error("one RabbitMQ node is not used", error=reason)
                 self._urls.popleft()
                 continue
             except Exception as error:

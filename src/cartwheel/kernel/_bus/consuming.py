@@ -242,10 +242,10 @@ class Consumer:
                 message.ack()
         except (AmqpError, OSError, TimeoutError) as error:
             # Unacknowledged, so RabbitMQ will redeliver it.
-            log.warning("event requeued with the connection", error=repr(error))
+            log.warning("event requeued: the connection was lost", error=repr(error))
         except Exception:
             # A bug in the consumer itself. RabbitMQ dead-letters an event rejected for good.
-            log.exception("event dead-lettered as it came", id=message.message_id)
+            log.exception("consumer failed: event dead-lettered", id=message.message_id)
             with contextlib.suppress(ConnectionLost):
                 message.reject(requeue=False)
 
@@ -307,7 +307,9 @@ class Consumer:
                 detail=refusal.detail,
             )
         except RetryLater as error:
-            log.warning("event asked for later", type=event.type, error=repr(error))
+            log.warning(
+                "event will be retried, as its handler asked", type=event.type, error=repr(error)
+            )
             return self._later(RETRIES_REQUESTED, requested + 1)
         except DeadLetter as error:
             return self._dead(message, error, failures + requested + 1)

@@ -55,7 +55,7 @@ class Pulse:
         try:
             await self._ping()
         except Exception as error:  # whatever it is, the dependency cannot be used now
-            log.debug("no pulse", detail=repr(error))
+            log.debug("probe not answered", detail=repr(error))
             return False
         return True
 

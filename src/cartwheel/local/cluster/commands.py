@@ -104,7 +104,7 @@ def _show(started: "Cluster", home: Path) -> None:
 
 @cluster.command()
 def down() -> None:
-    """Stop what was started elsewhere. Cleans up after one that was killed."""
+    """Stop a cluster that was started in another terminal, or clean up after a killed one."""
     from cartwheel.local.cluster.network import remove
 
     console = Console()
@@ -138,21 +138,24 @@ def stop(names: Nodes) -> None:
 def partition(names: Nodes) -> None:
     """Cut a node off from everybody until it is healed.
 
-    Other nodes and clients no longer reach it, nor it them, and no connection is reset. Each node
-    of RabbitMQ and MongoDB has a network namespace where these can be made, which takes root.
+    Other nodes and clients no longer reach it, nor it them, and no connection is reset. Only nodes
+    of RabbitMQ and MongoDB can be cut off, and only if the cluster was started as root.
     """
     _do("partition", names, "cutting off")
 
 
 @cluster.command()
 def heal(names: Nodes) -> None:
-    """Undo that: start what was killed, thaw what was stopped, connect what was cut off."""
+    """Undo kill, stop and partition.
+
+    What was killed is started, what was stopped continues, what was cut off is connected again.
+    """
     _do("heal", names, "healing")
 
 
 @cluster.command()
 def restart(names: Nodes) -> None:
-    """End by SIGTERM, wait, start: one after the other."""
+    """Restart one after the other: SIGTERM, wait, start."""
     _do("restart", names, "restarting")
 
 
