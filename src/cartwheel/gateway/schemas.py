@@ -97,8 +97,8 @@ _FIELDS = {
     },
     "NewShippingAddress": {"country": "Code of ISO 3166-1"},
     "Order": {
-        "expires_at": "The order is canceled if it is not paid by then; null once it is paid or "
-        "closed, and while cash is awaited",
+        "expires_at": "The order is canceled if it is not paid by then, or its cash is not "
+        "confirmed; null once it is paid or closed",
         "number": "Short, for people to read out",
         "payment_attempts": "How many payments were declined; the third decline rejects the order",
         "shipping_address": "Null until a payment brings one",
@@ -111,15 +111,15 @@ _FIELDS = {
     "OrderPage": {"next_cursor": _NEXT},
     "Payment": {
         "card": "Null until the provider has told it, and for cash",
-        "failure": "Null unless the payment is rejected",
+        "failure": "Null unless the payment is rejected or canceled",
         "provider": "Who takes the money: `simulator`, or `cash`",
         "provider_reference": "The provider's own id of the payment; null until it has told one, "
         "and for cash",
     },
     "PaymentEntry": {
         "by": "Who did it: the id of a user, a provider, or a service",
-        "type": "`begun`, `captured`, `declined`, `refund due` or `refunded`; later versions may "
-        "add others",
+        "type": "`begun`, `captured`, `declined`, `cancel asked for`, `canceled`, `refund due` or "
+        "`refunded`; later versions may add others",
     },
     "PaymentFailure": {
         "code": "For programs: the provider's, such as `card_declined`, or `amount_mismatch`, "
@@ -131,6 +131,7 @@ _FIELDS = {
     "Product": {
         "category": "Null if it has none",
         "image_url": "Null if it has none",
+        "low_stock_at": "The stock is low when so few pieces are available; null if it never is",
         "version": "Counts changes of the catalogue, not sales; send it in `If-Match`",
     },
     "ProductPage": {"next_cursor": _NEXT},
@@ -143,7 +144,13 @@ _FIELDS = {
         "available": "Free to be ordered",
         "reserved": "Reserved for orders that await payment",
         "sold": "Paid for",
+        "unshipped": "Those of the sold pieces that are not shipped yet",
     },
+    "StockAdjustment": {
+        "counted": "The pieces that were counted; null if `delta` was given",
+        "delta": "The pieces that were added, or with a minus taken away",
+    },
+    "StockAdjustmentPage": {"next_cursor": _NEXT},
     "TimelineEntry": {
         "by": "Who did it: the id of a user, a service, or `deadline`",
         "note": "The reason, if there is one",
