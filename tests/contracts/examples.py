@@ -36,7 +36,7 @@ PRODUCT = products.ProductView(
     tags=["blue"],
     image_url="https://example.com/mug.png",
     price=PRICE,
-    stock=products.Stock(available=7, reserved=3, sold=2, unshipped=1),
+    stock=products.StockView(available=7, reserved=3, sold=2, unshipped=1),
     status=products.ProductStatus.ACTIVE,
     version=4,
     created_at=AT,
@@ -162,6 +162,7 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
                 name="Mug",
                 description="Holds tea",
                 price=PRICE,
+                sku="MUG-1",
                 category="kitchen",
                 tags=["blue"],
                 image_url="https://example.com/mug.png",
@@ -174,9 +175,20 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
         [products.ArchiveProduct(product_id="prd_1", actor=ACTOR)],
         [PRODUCT],
     ),
-    products.GetProduct: ([products.GetProduct(product_id="prd_1")], [PRODUCT]),
+    products.RestoreProduct: (
+        [products.RestoreProduct(product_id="prd_1", actor=ACTOR)],
+        [PRODUCT],
+    ),
+    products.GetProduct: ([products.GetProduct(product_id="prd_1", actor=ACTOR)], [PRODUCT]),
     products.ListProducts: (
-        [products.ListProducts(limit=20, cursor="cHJkXzE")],
+        [
+            products.ListProducts(
+                limit=20,
+                cursor="cHJkXzE",
+                status=products.ProductStatus.ARCHIVED,
+                actor=Actor.anybody(),
+            )
+        ],
         [Page(data=[PRODUCT], next_cursor="cHJkXzE")],
     ),
     products.AdjustStock: (
@@ -259,6 +271,10 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
                 cursor="b3JkXzE",
                 status=orders.OrderStatus.PAID,
                 user_id="8d3f",
+                number="K7QM3-XWD9A",
+                email="zoe@example.com",
+                placed_after=AT,
+                placed_before=LATER,
                 actor=ACTOR,
             )
         ],
@@ -344,6 +360,9 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
                 order_id="ord_1",
                 status=payments.PaymentStatus.PAID,
                 user_id="8d3f",
+                method=payments.Method.CARD,
+                created_after=AT,
+                created_before=LATER,
                 actor=ACTOR,
             )
         ],
@@ -376,6 +395,7 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
 EVENTS: dict[type[Event], list[Event]] = {
     products.ProductCreated: [products.ProductCreated(product=PRODUCT)],
     products.ProductUpdated: [products.ProductUpdated(product=PRODUCT)],
+    products.ProductRestored: [products.ProductRestored(product=PRODUCT)],
     products.ProductArchived: [products.ProductArchived(product=PRODUCT)],
     products.StockShortage: [products.StockShortage(order_id="ord_1")],
     products.StockAdjusted: [products.StockAdjusted(adjustment=ADJUSTMENT)],

@@ -11,6 +11,7 @@ from cartwheel.contracts.products import (
     ProductView,
     Reservation,
     ReserveStock,
+    Stock,
     StockAccount,
     StockAdjustmentView,
     UpdateProduct,
@@ -78,6 +79,9 @@ class Products(NamedTuple):
 
     async def view(self, product_id: str) -> ProductView:
         return (await self.catalogue.get_many([product_id]))[product_id].view()
+
+    async def stock(self, product_id: str) -> Stock:
+        return (await self.catalogue.get_many([product_id]))[product_id].stock
 
     async def document(self, product_id: str) -> Document:
         found = await self.database["products"].find_one({"_id": product_id})

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from cartwheel.contracts.idempotency import IdempotencyKeyReused
+from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.products import (
     ArchiveProduct,
@@ -15,6 +16,8 @@ from cartwheel.contracts.products import (
     ProductChanged,
     ProductNotFound,
     ProductView,
+    Reservation,
+    RestoreProduct,
     SkuTaken,
     UpdateProduct,
 )
@@ -27,10 +30,17 @@ from cartwheel.products.mongo.catalogue import MongoCatalogue
 from .conftest import Products
 from .examples import CHANGE, now, reserve
 
+ADMIN = Actor(user_id="user-ada", admin=True)
+
 
 async def archive(products: Products, product_id: str) -> ProductView:
     request = ArchiveProduct(product_id=product_id)
     return await catalogue_handlers.archive_product(request, catalogue=products.catalogue, now=now)
+
+
+async def restore(products: Products, product_id: str) -> ProductView:
+    request = RestoreProduct(product_id=product_id, actor=ADMIN)
+    return await catalogue_handlers.restore_product(request, catalogue=products.catalogue, now=now)
 
 
 async def test_a_stored_product_is_read_unchanged(products: Products) -> None:
@@ -89,6 +99,62 @@ async def test_two_products_cannot_share_a_sku(products: Products) -> None:
         await products.make(name="Cup", sku="M-1")
 
     assert [error.field for error in refused.value.errors] == ["sku"]
+
+
+async def test_a_products_sku_is_changed_unless_another_has_it(products: Products) -> None:
+    await products.make(sku="M-1")
+    cup = (await products.make(sku="C-1")).made
+
+    changed = await products.update(UpdateProduct(product_id=cup.id, sku="C-2"))
+    with pytest.raises(SkuTaken) as refused:
+        await products.update(UpdateProduct(product_id=cup.id, sku="M-1"))
+
+    assert [error.field for error in refused.value.errors] == ["sku"]
+    assert (changed.sku, changed.version) == ("C-2", 2)
+    assert await products.view(cup.id) == changed
+
+
+async def test_a_restored_product_is_listed_and_sold_again(products: Products) -> None:
+    mug = (await products.make(name="Mug", stock=3)).made
+    await archive(products, mug.id)
+
+    restored = await restore(products, mug.id)
+
+    assert (restored.status, restored.version) == ("ACTIVE", 3)
+    assert await restore(products, mug.id) == restored
+    assert (await products.page(10)).data == [restored]
+    [reserved] = await products.reserve(reserve((mug.id, 1)))
+    assert isinstance(reserved, Reservation)
+    outbox = (await products.document(mug.id))["outbox"]
+    assert [event["type"] for event in outbox][-1] == "product.restored.v1"
+
+
+async def test_a_product_whose_name_is_taken_meanwhile_is_not_restored(products: Products) -> None:
+    first = (await products.make(name="Mug")).made
+    await archive(products, first.id)
+    second = (await products.make(name="Mug")).made
+
+    with pytest.raises(NameTaken):
+        await restore(products, first.id)
+
+    assert (await products.view(first.id)).status == "ARCHIVED"
+    await archive(products, second.id)
+    assert (await restore(products, first.id)).status == "ACTIVE"
+
+
+async def test_of_many_restored_at_once_under_one_name_one_is_active(products: Products) -> None:
+    made: list[str] = []
+    for _ in range(6):
+        made.append((await products.make(name="Mug")).made.id)
+        await archive(products, made[-1])
+
+    tried = await asyncio.gather(
+        *(restore(products, each) for each in made), return_exceptions=True
+    )
+
+    assert sum(isinstance(each, ProductView) for each in tried) == 1
+    assert sum(isinstance(each, NameTaken) for each in tried) == 5
+    assert len((await products.page(10)).data) == 1
 
 
 async def test_an_archived_products_name_can_be_used_again(products: Products) -> None:

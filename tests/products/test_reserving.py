@@ -36,7 +36,7 @@ def other(client: Client, products: Products) -> Products:
 
 
 async def stock_of(products: Products, product_id: str) -> tuple[int, int, int]:
-    stock = (await products.view(product_id)).stock
+    stock = await products.stock(product_id)
     return stock.available, stock.reserved, stock.sold
 
 

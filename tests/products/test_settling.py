@@ -82,7 +82,7 @@ async def hold(products: Products, product_id: str, quantity: int) -> str:
 
 
 async def stock_of(products: Products, product_id: str) -> tuple[int, int, int]:
-    stock = (await products.view(product_id)).stock
+    stock = await products.stock(product_id)
     return stock.available, stock.reserved, stock.sold
 
 
@@ -202,6 +202,6 @@ async def test_no_piece_is_lost_under_concurrent_events(products: Products, clie
         *(processes[number % 2].reserve(reserve((mug, 1))) for number in range(6)),
     )
 
-    stock = (await products.view(mug)).stock
+    stock = await products.stock(mug)
     assert total(stock) == 30
     assert (stock.available, stock.reserved, stock.sold) == (16, 6, 8)

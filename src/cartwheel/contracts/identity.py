@@ -40,6 +40,12 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
         """Return the service `name`, acting for itself. It is not an admin."""
         return cls(user_id=f"{_SERVICE}{name}")
 
+    @classmethod
+    def anybody(cls) -> "Actor":
+        """Return whoever reads what everybody may read: one actor, so that equal reads of different
+        people are sent once."""
+        return cls(user_id="anybody")
+
     @property
     def is_service(self) -> bool:
         return self.user_id.startswith(_SERVICE)

@@ -87,6 +87,15 @@ class StockAdjustmentView(msgspec.Struct, frozen=True, kw_only=True):
     counted: int | None = None
 
 
+class StockView(msgspec.Struct, frozen=True, kw_only=True):
+    """Stock as clients see it: admins all of it, everybody else only what is free to order."""
+
+    available: int
+    reserved: int | UnsetType = UNSET
+    sold: int | UnsetType = UNSET
+    unshipped: int | UnsetType = UNSET
+
+
 class ProductView(msgspec.Struct, frozen=True, kw_only=True):
     """A product as clients see it. `version` counts catalogue changes, not sales.
 
@@ -101,7 +110,7 @@ class ProductView(msgspec.Struct, frozen=True, kw_only=True):
     tags: list[str]
     image_url: str | None
     price: Money
-    stock: Stock
+    stock: StockView
     status: ProductStatus
     version: int
     created_at: datetime
@@ -302,6 +311,7 @@ class UpdateProduct(Request[ProductView], frozen=True, kw_only=True):
     name: Name | UnsetType = UNSET
     description: Description | UnsetType = UNSET
     price: Money | UnsetType = UNSET
+    sku: Sku | UnsetType = UNSET
     category: Category | UnsetType | None = UNSET
     tags: Tags | UnsetType = UNSET
     image_url: ImageUrl | UnsetType | None = UNSET
@@ -317,17 +327,41 @@ class ArchiveProduct(Request[ProductView], frozen=True, kw_only=True):
     actor: Actor | None = None
 
 
+@request(
+    "restore_product", service="products", refusals=(Forbidden, ProductNotFound, NameTaken)
+)
+class RestoreProduct(Request[ProductView], frozen=True, kw_only=True):
+    """Put an archived product back into the catalogue; an active one stays unchanged. For admins.
+
+    Refuses with `NameTaken` if another active product has its name by now.
+    """
+
+    product_id: str
+    actor: Actor
+
+
 @request("get_product", service="products", read=True, refusals=(ProductNotFound,))
 class GetProduct(Request[ProductView], frozen=True, kw_only=True):
+    """Get a product. An archived one is `ProductNotFound`, except for an admin.
+
+    `actor` is `Actor.anybody()` unless an admin asks.
+    """
+
     product_id: str
+    actor: Actor | None = None
 
 
-@request("list_products", service="products", read=True, refusals=(BadCursor,))
+@request("list_products", service="products", read=True, refusals=(Forbidden, BadCursor))
 class ListProducts(Request[Page[ProductView]], frozen=True, kw_only=True):
-    """List active products, newest first."""
+    """List active products, newest first; admins may also list those with another `status`.
+
+    `actor` is as in `GetProduct`.
+    """
 
     limit: int
     cursor: str | None = None
+    status: ProductStatus = ProductStatus.ACTIVE
+    actor: Actor | None = None
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
@@ -530,6 +564,11 @@ class ProductArchived(Event, frozen=True, kw_only=True):
     product: ProductView
 
 
+@event("product.restored.v1")
+class ProductRestored(Event, frozen=True, kw_only=True):
+    product: ProductView
+
+
 @event("stock.shortage.v1", consumers=("orders",))
 class StockShortage(Event, frozen=True, kw_only=True):
     """A paid order has no stock: its reservation was released before the payment."""
@@ -562,6 +601,7 @@ EVENTS: tuple[type[Event], ...] = (
     ProductCreated,
     ProductUpdated,
     ProductArchived,
+    ProductRestored,
     StockShortage,
     StockAdjusted,
     StockLow,

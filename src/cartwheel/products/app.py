@@ -42,6 +42,7 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
             answer(contract.CreateProduct, catalogue.create_product, catalogue=goods),
             answer(contract.UpdateProduct, catalogue.update_product, catalogue=goods),
             answer(contract.ArchiveProduct, catalogue.archive_product, catalogue=goods),
+            answer(contract.RestoreProduct, catalogue.restore_product, catalogue=goods),
             answer(contract.ListProducts, catalogue.list_products, catalogue=goods),
             answer_batch(contract.GetProduct, catalogue.get_products, catalogue=goods),
             *answer_together(

@@ -7,6 +7,7 @@ from typing import Protocol, TypeVarTuple
 from cartwheel.contracts.products import (
     AdjustStock,
     ListAdjustments,
+    ProductStatus,
     ProductView,
     ReserveStock,
     StockAccount,
@@ -43,11 +44,13 @@ class Catalogue(Protocol):
         """Read, decide and store; start again if somebody else stored a change in between.
 
         Raises:
-            ProductNotFound, NameTaken. Also whatever `decide` raises.
+            ProductNotFound, NameTaken, SkuTaken. Also whatever `decide` raises.
         """
         ...
 
-    async def list_active(self, *, limit: int, cursor: str | None) -> Page[ProductView]: ...
+    async def page(
+        self, status: ProductStatus, *, limit: int, cursor: str | None
+    ) -> Page[ProductView]: ...
 
 
 class Reservations(Protocol):

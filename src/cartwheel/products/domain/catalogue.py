@@ -8,6 +8,7 @@ from babel.core import get_global
 from babel.numbers import get_territory_currencies
 from msgspec import UNSET
 
+from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.products import (
     CreateProduct,
@@ -15,10 +16,12 @@ from cartwheel.contracts.products import (
     ProductArchived,
     ProductChanged,
     ProductCreated,
+    ProductRestored,
     ProductStatus,
     ProductUpdated,
     ProductView,
     Stock,
+    StockView,
     UnknownCurrency,
     UpdateProduct,
 )
@@ -60,7 +63,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
             tags=self.tags,
             image_url=self.image_url,
             price=self.price,
-            stock=self.stock,
+            stock=msgspec.convert(self.stock, StockView, from_attributes=True),
             status=self.status,
             version=self.version,
             created_at=self.created_at,
@@ -115,6 +118,7 @@ def update(product: Product, request: UpdateProduct, change: Change) -> Product:
             "name",
             "description",
             "price",
+            "sku",
             "category",
             "tags",
             "image_url",
@@ -140,6 +144,27 @@ def archive(product: Product, change: Change) -> Product:
         product, status=ProductStatus.ARCHIVED, version=product.version + 1, updated_at=change.at
     )
     return _with_event(archived, ProductArchived(product=archived.view()), change)
+
+
+def restore(product: Product, change: Change) -> Product:
+    """Return `product` back in the catalogue; unchanged if it is there."""
+    if product.status is ProductStatus.ACTIVE:
+        return product
+    restored = msgspec.structs.replace(
+        product, status=ProductStatus.ACTIVE, version=product.version + 1, updated_at=change.at
+    )
+    return _with_event(restored, ProductRestored(product=restored.view()), change)
+
+
+def seen_by(actor: Actor | None, product: ProductView) -> ProductView:
+    """Return `product` as `actor` may see it. How much is sold is the shop's own business.
+
+    Without an actor, an older gateway asks, which shows everything.
+    """
+    if actor is None or actor.admin:
+        return product
+    stock = StockView(available=product.stock.available)
+    return msgspec.structs.replace(product, stock=stock, low_stock_at=None)
 
 
 @lru_cache(maxsize=2)

@@ -6,7 +6,13 @@ from typing import Any, TypeVarTuple
 from pymongo import InsertOne, UpdateOne
 from pymongo.errors import WriteError
 
-from cartwheel.contracts.products import NameTaken, ProductNotFound, ProductView, SkuTaken
+from cartwheel.contracts.products import (
+    NameTaken,
+    ProductNotFound,
+    ProductStatus,
+    ProductView,
+    SkuTaken,
+)
 from cartwheel.kernel import Change, Page
 from cartwheel.kernel.errors import FieldError, OutcomeUnknown
 from cartwheel.kernel.mongodb import (
@@ -21,7 +27,6 @@ from cartwheel.kernel.mongodb import (
     write_all,
 )
 from cartwheel.products.domain.catalogue import Product
-from cartwheel.products.mongo.schema import ACTIVE
 
 Facts = TypeVarTuple("Facts")
 
@@ -83,10 +88,12 @@ class MongoCatalogue:
         self._outboxes.stored("products", product.id, new["outbox"])
         return True
 
-    async def list_active(self, *, limit: int, cursor: str | None) -> Page[ProductView]:
+    async def page(
+        self, status: ProductStatus, *, limit: int, cursor: str | None
+    ) -> Page[ProductView]:
         return await page(
             self._products,
-            ACTIVE,
+            {"status": status},
             limit=limit,
             cursor=cursor,
             read=lambda document: from_document(document, ProductView),
