@@ -148,12 +148,21 @@ class GetOrder(Request[OrderView], frozen=True, kw_only=True):
 
 @request("list_orders", service="orders", read=True, refusals=(BadCursor,))
 class ListOrders(Request[Page[OrderView]], frozen=True, kw_only=True):
-    """List orders, newest first. Admins see all, or those of `user_id`; others see their own."""
+    """List orders, newest first. Admins see all, or those of `user_id`; others see their own.
+
+    `number` and `email`, the address that mail about the order goes to, match as they are stored.
+    The range from `placed_after` to `placed_before` does not include its end; an order's id tells
+    when it was placed.
+    """
 
     limit: int
     cursor: str | None = None
     status: OrderStatus | None = None
     user_id: str | None = None
+    number: str | None = None
+    email: str | None = None
+    placed_after: datetime | None = None
+    placed_before: datetime | None = None
     actor: Actor | None = None
 
 

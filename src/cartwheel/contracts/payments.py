@@ -246,13 +246,20 @@ class GetPayment(Request[PaymentView], frozen=True, kw_only=True):
 
 @request("list_payments", service="payments", read=True, refusals=(BadCursor,))
 class ListPayments(Request[Page[PaymentView]], frozen=True, kw_only=True):
-    """List payments, newest first. Admins see all, or those of `user_id`; others see their own."""
+    """List payments, newest first. Admins see all, or those of `user_id`; others see their own.
+
+    The range from `created_after` to `created_before` does not include its end; a payment's id
+    tells when it was created.
+    """
 
     limit: int
     cursor: str | None = None
     order_id: str | None = None
     status: PaymentStatus | None = None
     user_id: str | None = None
+    method: Method | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
     actor: Actor | None = None
 
 

@@ -22,7 +22,7 @@ from cartwheel.kernel._store.client import (
     opened,
 )
 from cartwheel.kernel._store.codec import from_document, to_document
-from cartwheel.kernel._store.cursors import BadCursor, page
+from cartwheel.kernel._store.cursors import BadCursor, made_between, page
 from cartwheel.kernel._store.due import AFRESH, DueItems
 from cartwheel.kernel._store.group import finds
 from cartwheel.kernel._store.migrations import Migration, drop_index
@@ -50,6 +50,7 @@ __all__ = [
     "happened",
     "index_outbox",
     "is_contention",
+    "made_between",
     "opened",
     "page",
     "state",

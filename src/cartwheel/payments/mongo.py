@@ -6,6 +6,7 @@ from pymongo import ASCENDING
 
 from cartwheel.contracts.payments import (
     ListPayments,
+    Method,
     PaymentNotFound,
     PaymentStatus,
     PaymentView,
@@ -22,6 +23,7 @@ from cartwheel.kernel.mongodb import (
     finds,
     from_document,
     index_outbox,
+    made_between,
     page,
 )
 from cartwheel.payments.domain import Payment
@@ -76,7 +78,14 @@ async def _index_due(database: Database) -> None:
     await drop_index(payments, "to_refund")
 
 
-MIGRATIONS = (_create_indexes, _number_attempts, _index_refunds, _index_due)
+async def _index_lookups(database: Database) -> None:
+    payments = database["payments"]
+    by_method = [("method", ASCENDING), ("status", ASCENDING), ("_id", ASCENDING)]
+    await payments.create_index(by_method, name="by_method")
+    await payments.create_index([("user_id", ASCENDING), *by_method], name="of_user_by_method")
+
+
+MIGRATIONS = (_create_indexes, _number_attempts, _index_refunds, _index_due, _index_lookups)
 
 
 class MongoPayments(Aggregates[Payment]):
@@ -110,14 +119,9 @@ class MongoPayments(Aggregates[Payment]):
         await self.collection.update_one({"_id": payment_id}, {"$inc": {"webhooks_disbelieved": 1}})
 
     async def page(self, request: ListPayments) -> Page[PaymentView]:
-        query: Document = {
-            name: value
-            for name in ("user_id", "order_id", "status")
-            if (value := getattr(request, name)) is not None
-        }
         return await page(
             self.collection,
-            query,
+            _found_by(request),
             limit=request.limit,
             cursor=request.cursor,
             read=lambda document: from_document(document, PaymentView),
@@ -132,3 +136,19 @@ class MongoPayments(Aggregates[Payment]):
             {"status": PaymentStatus.AWAITING_PAYMENT, "provider": provider},
             when=lambda now: {"updated_at": {"$lt": now - after}},
         )
+
+
+def _found_by(request: ListPayments) -> Document:
+    """Return the query of a list. Each combination is answered from an index, in its order."""
+    query: Document = {
+        name: value
+        for name in ("user_id", "order_id", "method", "status")
+        if (value := getattr(request, name)) is not None
+    }
+    indexed_by_method = "method" in query or {"user_id", "status"} <= query.keys()
+    if indexed_by_method and "order_id" not in query:  # an order has few payments
+        # The id comes last in these indexes: MongoDB merges one scan for each value before it.
+        if "user_id" in query:
+            query.setdefault("method", {"$in": list(Method)})
+        query.setdefault("status", {"$in": list(PaymentStatus)})
+    return query | made_between("pay", request.created_after, request.created_before)

@@ -3,10 +3,12 @@
 import base64
 import binascii
 from collections.abc import Callable
+from datetime import datetime
 from typing import TypeVar
 
 from pymongo.asynchronous.collection import AsyncCollection
 
+from cartwheel.kernel._core.ids import earliest_id
 from cartwheel.kernel._core.messages import Page
 from cartwheel.kernel._store.client import Document
 from cartwheel.kernel.errors import BadCursor, FieldError
@@ -22,9 +24,14 @@ async def page(
     cursor: str | None,
     read: Callable[[Document], Item],
 ) -> Page[Item]:
-    """Return up to `limit` documents that match `query` after `cursor`, decoded by `read`."""
+    """Return up to `limit` documents that match `query` after `cursor`, decoded by `read`.
+
+    The only conditions on `_id` that `query` may have are those of `made_between`.
+    """
     if cursor is not None:
-        query = {**query, "_id": {"$lt": _decode(cursor)}}
+        ids: Document = query.get("_id", {})
+        last = _decode(cursor)
+        query = {**query, "_id": {**ids, "$lt": min(last, ids.get("$lt", last))}}
     found = await collection.find(query).sort("_id", -1).limit(limit + 1).to_list()
     more = len(found) > limit
     found = found[:limit]
@@ -32,6 +39,20 @@ async def page(
         data=[read(document) for document in found],
         next_cursor=_encode(found[-1]["_id"]) if more else None,
     )
+
+
+def made_between(prefix: str, after: datetime | None, before: datetime | None) -> Document:
+    """Return what finds the documents whose ids were made from `after` on, until before `before`.
+
+    `prefix` is that of the ids. None is no limit.
+    """
+    limits = {"$gte": after, "$lt": before}
+    ids = {
+        operator: earliest_id(prefix, max(moment.timestamp(), 0))
+        for operator, moment in limits.items()
+        if moment is not None
+    }
+    return {"_id": ids} if ids else {}
 
 
 def _encode(last_id: str) -> str:

@@ -56,7 +56,7 @@ async def archive_product(
 async def restore_product(
     request: RestoreProduct, *, catalogue: Catalogue, now: Clock = utc_now
 ) -> ProductView:
-    require_admin(request.actor, "changes the catalogue")
+    require_admin(request.actor, "change the catalogue")
     by = _change(request.actor, now)
     return (await catalogue.change(request.product_id, rules.restore, by=by)).view()
 

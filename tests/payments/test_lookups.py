@@ -1,0 +1,111 @@
+"""Finding payments: by customer, order, method, status and date, in every combination."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from cartwheel.contracts.payments import ListPayments, Method, PaymentStatus
+from cartwheel.kernel.mongodb import Document
+
+from ..explained import assert_from_an_index, finding
+from .conftest import Payments, Shop
+from .examples import ADMIN, EVE, ZOE, create
+
+MANY = 1_200
+LIMIT = 4
+FIRST_DAY = datetime(2026, 3, 1, tzinfo=UTC)
+FEW_PER_ORDER = 3
+
+
+class History(NamedTuple):
+    """Payments made an hour apart, oldest first: every second one Zoë's, the others Eve's. Of Zoë's
+    the oldest fifty are by card and PAID, the others await cash; Eve's are by card, every third
+    REJECTED."""
+
+    payments: Payments
+    documents: list[Document]
+
+    def matching(self, request: ListPayments) -> list[str]:
+        """Return the ids that `request` asks for, newest first, by looking at each payment."""
+        return [
+            each["_id"]
+            for n, each in reversed(list(enumerate(self.documents)))
+            if all(
+                value is None or each[name] == value
+                for name in ("user_id", "order_id", "method", "status")
+                if (value := getattr(request, name)) is not None
+            )
+            and (request.created_after is None or moment(n) >= request.created_after)
+            and (request.created_before is None or moment(n) < request.created_before)
+        ]
+
+
+def moment(number: int) -> datetime:
+    return FIRST_DAY + timedelta(hours=number)
+
+
+def described(number: int) -> Document:
+    """Return what tells the payment of this number from others."""
+    zoes = number % 2 == 0
+    by_card = not zoes or number < 100
+    status = PaymentStatus.PAID if by_card else PaymentStatus.AWAITING_PAYMENT
+    if not zoes and number % 3 == 0:
+        status = PaymentStatus.REJECTED
+    return {
+        "_id": f"pay_{int(moment(number).timestamp() * 1000):012x}7{number:019x}",
+        "request_id": str(number),
+        "order_id": f"ord_{number // (2 * FEW_PER_ORDER)}_{number % 2}",
+        "user_id": ZOE.user_id if zoes else EVE.user_id,
+        "method": Method.CARD if by_card else Method.CASH_ON_DELIVERY,
+        "status": status,
+        "live": False,
+        "attempt": None,
+    }
+
+
+@pytest.fixture
+async def history(payments: Payments, shop: Shop) -> History:
+    await payments.create(create(await shop.order()))
+    [pattern] = await payments.database["payments"].find().to_list()
+    documents: list[Document] = [{**pattern, **described(number)} for number in range(MANY)]
+    await payments.database["payments"].delete_many({})
+    await payments.database["payments"].insert_many(documents)
+    return History(payments, documents)
+
+
+FILTERS: dict[str, Any] = {
+    "user_id": ZOE.user_id,
+    "order_id": "ord_8_0",
+    "method": Method.CARD,
+    "status": PaymentStatus.PAID,
+    "created_after": moment(24),
+    "created_before": moment(700),
+}
+COMBINATIONS = [
+    {name: value for (name, value), given in zip(FILTERS.items(), chosen, strict=True) if given}
+    for chosen in product([False, True], repeat=len(FILTERS))
+]
+
+
+async def test_every_combination_of_filters_finds_what_matches_and_reads_nothing_else(
+    history: History,
+) -> None:
+    for filters in COMBINATIONS:
+        asked = ListPayments(limit=LIMIT, actor=ADMIN, **filters)
+        expected = history.matching(asked)
+
+        first = await history.payments.page(asked)
+        assert [each.id for each in first.data] == expected[:LIMIT], filters
+        for cursor in (None, first.next_cursor):
+            again = msgspec.structs.replace(asked, cursor=cursor)
+            entry = await finding(history.payments.database, history.payments.page(again))
+            assert_from_an_index(entry, limit=LIMIT)
+
+
+async def test_no_filter_shows_a_customer_the_payments_of_others(history: History) -> None:
+    asked = ListPayments(limit=100, method=Method.CASH_ON_DELIVERY, actor=EVE)
+
+    assert (await history.payments.page(asked)).data == []
