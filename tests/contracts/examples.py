@@ -17,6 +17,7 @@ PRICE = Money(1999, "USD")
 
 USER = User(id="8d3f", name="Zoë Müller", email="zoe@example.com")
 ACTOR = Actor(user_id="8d3f", admin=True)
+CUSTOMER = Actor(user_id="8d3f")
 SERVICE = Actor.service("orders")
 ADDRESS = orders.ShippingAddress(
     name="Zoë Müller",
@@ -26,6 +27,7 @@ ADDRESS = orders.ShippingAddress(
     zip_code="50674",
     country="DE",
 )
+SAVED_ADDRESS = orders.SavedAddress(id="adr_1", address=ADDRESS, created_at=AT, updated_at=LATER)
 ITEM = products.Item(product_id="prd_1", quantity=3)
 PRODUCT = products.ProductView(
     id="prd_1",
@@ -280,6 +282,27 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
         ],
         [Page(data=[ORDER], next_cursor="b3JkXzE")],
     ),
+    orders.CreateAddress: (
+        [
+            orders.CreateAddress(
+                request_id="5c0e", body_hash="e3b0", address=ADDRESS, actor=CUSTOMER
+            )
+        ],
+        [Created(made=SAVED_ADDRESS, replayed=True)],
+    ),
+    orders.ListAddresses: (
+        [orders.ListAddresses(actor=CUSTOMER)],
+        [Page(data=[SAVED_ADDRESS], next_cursor="YWRyXzE")],
+    ),
+    orders.GetAddress: (
+        [orders.GetAddress(address_id="adr_1", actor=CUSTOMER)],
+        [SAVED_ADDRESS],
+    ),
+    orders.ChangeAddress: (
+        [orders.ChangeAddress(address_id="adr_1", address=ADDRESS, actor=CUSTOMER)],
+        [SAVED_ADDRESS],
+    ),
+    orders.DeleteAddress: ([orders.DeleteAddress(address_id="adr_1", actor=CUSTOMER)], [None]),
     orders.GetTimeline: (
         [orders.GetTimeline(order_id="ord_1", actor=ACTOR)],
         [

@@ -241,6 +241,77 @@ class GetOrderStatuses(Request[list[OrderState]], frozen=True, kw_only=True):
     actor: Actor | None = None
 
 
+MAX_ADDRESSES = 20
+"""How many addresses a user may keep."""
+
+
+class SavedAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """An address that a user keeps, to be sent with later orders. Orders do not refer to it."""
+
+    id: str
+    address: ShippingAddress
+    created_at: datetime
+    updated_at: datetime
+
+
+class AddressNotFound(NotFound):
+    """The user keeps no such address."""
+
+    code = "address_not_found"
+
+
+class TooManyAddresses(Conflict):
+    """The user keeps `MAX_ADDRESSES` already."""
+
+    code = "too_many_addresses"
+
+
+@request("create_address", service="orders")
+class CreateAddress(Request[Created[SavedAddress]], frozen=True, kw_only=True):
+    """Keep an address for the actor.
+
+    Repeatable: `request_id` with the same `body_hash` answers the address made first, as it is now.
+    Refuses with `TooManyAddresses`.
+    """
+
+    request_id: str
+    body_hash: str
+    address: ShippingAddress
+    actor: Actor
+
+
+@request("list_addresses", service="orders", read=True)
+class ListAddresses(Request[Page[SavedAddress]], frozen=True, kw_only=True):
+    """List all addresses that the actor keeps, newest first, on one page."""
+
+    actor: Actor
+
+
+@request("get_address", service="orders", read=True)
+class GetAddress(Request[SavedAddress], frozen=True, kw_only=True):
+    """Return one of the actor's addresses, or refuse with `AddressNotFound`."""
+
+    address_id: str
+    actor: Actor
+
+
+@request("change_address", service="orders")
+class ChangeAddress(Request[SavedAddress], frozen=True, kw_only=True):
+    """Replace one of the actor's addresses, or refuse with `AddressNotFound`. Repeatable."""
+
+    address_id: str
+    address: ShippingAddress
+    actor: Actor
+
+
+@request("delete_address", service="orders")
+class DeleteAddress(Request[None], frozen=True, kw_only=True):
+    """Delete one of the actor's addresses. A repetition refuses with `AddressNotFound`."""
+
+    address_id: str
+    actor: Actor
+
+
 class OrderSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The order at the time of the event, so that consumers need no further request."""
 

@@ -15,7 +15,7 @@ from cartwheel.contracts.payments import (
 from cartwheel.contracts.products import StockShortage
 from cartwheel.kernel import Core, Service, Wiring, answer, answer_batch, every, on
 from cartwheel.orders import mongo
-from cartwheel.orders.handlers import ending, paying, placing, reading
+from cartwheel.orders.handlers import addresses, ending, paying, placing, reading
 from cartwheel.orders.settings import Settings
 
 LOOK_FOR_OVERDUE_SECONDS = 2.0
@@ -25,6 +25,7 @@ LOOK_FOR_UNDATED_SECONDS = 60.0
 @asynccontextmanager
 async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
     orders = mongo.MongoOrders(core.database, core.outboxes)
+    books = mongo.MongoAddresses(core.database, core.outboxes)
     pay_within = timedelta(seconds=settings.payment_deadline_seconds)
     cash_within = timedelta(days=settings.cash_deadline_days)
     yield Wiring(
@@ -41,6 +42,11 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
             answer(contract.ListOrders, reading.list_orders, orders=orders),
             answer(contract.GetTimeline, reading.get_timeline, orders=orders),
             answer(contract.GetOrderStatuses, reading.get_order_statuses, orders=orders),
+            answer(contract.CreateAddress, addresses.create_address, addresses=books),
+            answer(contract.ListAddresses, addresses.list_addresses, addresses=books),
+            answer(contract.GetAddress, addresses.get_address, addresses=books),
+            answer(contract.ChangeAddress, addresses.change_address, addresses=books),
+            answer(contract.DeleteAddress, addresses.delete_address, addresses=books),
             answer(contract.CancelOrder, ending.cancel_order, orders=orders),
             answer_batch(contract.GetPayableOrder, paying.get_payable_orders, orders=orders),
         ],

@@ -4,6 +4,7 @@ import msgspec
 from pymongo import ASCENDING
 
 from cartwheel.contracts.orders import (
+    AddressNotFound,
     ListOrders,
     OrderNotFound,
     OrderStatus,
@@ -23,9 +24,9 @@ from cartwheel.kernel.mongodb import (
     made_between,
     page,
 )
-from cartwheel.orders.domain import Order
+from cartwheel.orders.domain import AddressBook, Order
 
-COLLECTIONS = (Collection("orders", outbox=True),)
+COLLECTIONS = (Collection("orders", outbox=True), Collection("addresses"))
 
 
 async def _create_indexes(database: Database) -> None:
@@ -122,6 +123,27 @@ class MongoOrders(Aggregates[Order]):
     async def timeline(self, order_id: str) -> list[TimelineEntry]:
         document = await self.collection.find_one({"_id": order_id}, {"timeline": 1})
         return msgspec.convert(document["timeline"] if document else [], list[TimelineEntry])
+
+
+class MongoAddresses(Aggregates[AddressBook]):
+    """A document for each user. One who keeps no address yet has an empty book at version 0."""
+
+    def __init__(self, database: Database, outboxes: Outboxes) -> None:
+        super().__init__(
+            database["addresses"],
+            AddressBook,
+            source="orders",
+            outboxes=outboxes,
+            missing=lambda: AddressNotFound("There is no such address."),
+        )
+
+    async def get(self, aggregate_id: str) -> AddressBook:
+        return await self.find(aggregate_id) or AddressBook(id=aggregate_id)
+
+    async def save(self, aggregate: AddressBook, /, *, expected: AddressBook) -> bool:
+        if expected.version == 0:
+            return await self.insert(aggregate)
+        return await super().save(aggregate, expected=expected)
 
 
 def _found_by(request: ListOrders) -> Document:

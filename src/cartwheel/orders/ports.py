@@ -5,7 +5,7 @@ from typing import Protocol, TypeVarTuple
 
 from cartwheel.contracts.orders import ListOrders, OrderView, TimelineEntry
 from cartwheel.kernel import Change, Created, Items, Page
-from cartwheel.orders.domain import Order
+from cartwheel.orders.domain import AddressBook, Order
 
 Facts = TypeVarTuple("Facts")
 
@@ -46,4 +46,25 @@ class Orders(Protocol):
 
     def undated(self) -> Items:
         """Return the unpaid orders that have no deadline."""
+        ...
+
+
+class Addresses(Protocol):
+    async def get(self, user_id: str, /) -> AddressBook:
+        """Return the user's book, an empty one if they keep no address."""
+        ...
+
+    async def change(
+        self,
+        user_id: str,
+        decide: Callable[[AddressBook, *Facts, Change], AddressBook],
+        /,
+        *facts: *Facts,
+        by: Change,
+    ) -> AddressBook:
+        """Read, decide and store; start again if somebody else stored a change in between.
+
+        Raises:
+            Whatever `decide` raises.
+        """
         ...
