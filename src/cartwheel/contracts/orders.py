@@ -255,18 +255,24 @@ class SavedAddress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AddressNotFound(NotFound):
-    """The user keeps no such address."""
+    """You keep no address with this id.
+
+    Take the id from the list of your addresses.
+    """
 
     code = "address_not_found"
 
 
 class TooManyAddresses(Conflict):
-    """The user keeps `MAX_ADDRESSES` already."""
+    """You keep 20 addresses already.
+
+    Delete one that you no longer need.
+    """
 
     code = "too_many_addresses"
 
 
-@request("create_address", service="orders")
+@request("create_address", service="orders", refusals=(IdempotencyKeyReused, TooManyAddresses))
 class CreateAddress(Request[Created[SavedAddress]], frozen=True, kw_only=True):
     """Keep an address for the actor.
 
@@ -287,7 +293,7 @@ class ListAddresses(Request[Page[SavedAddress]], frozen=True, kw_only=True):
     actor: Actor
 
 
-@request("get_address", service="orders", read=True)
+@request("get_address", service="orders", read=True, refusals=(AddressNotFound,))
 class GetAddress(Request[SavedAddress], frozen=True, kw_only=True):
     """Return one of the actor's addresses, or refuse with `AddressNotFound`."""
 
@@ -295,7 +301,7 @@ class GetAddress(Request[SavedAddress], frozen=True, kw_only=True):
     actor: Actor
 
 
-@request("change_address", service="orders")
+@request("change_address", service="orders", refusals=(AddressNotFound,))
 class ChangeAddress(Request[SavedAddress], frozen=True, kw_only=True):
     """Replace one of the actor's addresses, or refuse with `AddressNotFound`. Repeatable."""
 
@@ -304,7 +310,7 @@ class ChangeAddress(Request[SavedAddress], frozen=True, kw_only=True):
     actor: Actor
 
 
-@request("delete_address", service="orders")
+@request("delete_address", service="orders", refusals=(AddressNotFound,))
 class DeleteAddress(Request[None], frozen=True, kw_only=True):
     """Delete one of the actor's addresses. A repetition refuses with `AddressNotFound`."""
 

@@ -327,9 +327,7 @@ class ArchiveProduct(Request[ProductView], frozen=True, kw_only=True):
     actor: Actor | None = None
 
 
-@request(
-    "restore_product", service="products", refusals=(Forbidden, ProductNotFound, NameTaken)
-)
+@request("restore_product", service="products", refusals=(Forbidden, ProductNotFound, NameTaken))
 class RestoreProduct(Request[ProductView], frozen=True, kw_only=True):
     """Put an archived product back into the catalogue; an active one stays unchanged. For admins.
 
