@@ -25,6 +25,7 @@ from cartwheel.contracts.products import (
     PriceChanged,
     ProductNotFound,
     ReserveStock,
+    RestoreProduct,
     SkuTaken,
     StockChanged,
     TooManyOpenOrders,
@@ -44,6 +45,7 @@ from .raised import raised_by
 UNREACHABLE: dict[type[Request[Any]], set[type[Refusal]]] = {
     # An archived product keeps its SKU, and gives its name free.
     ArchiveProduct: {NameTaken, SkuTaken},
+    RestoreProduct: {SkuTaken},
     # It changes the payment that it has just stored.
     CreatePayment: {PaymentNotFound},
     # One handler answers both, each with its own rules.

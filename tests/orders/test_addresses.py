@@ -21,7 +21,7 @@ from cartwheel.contracts.orders import (
     TooManyAddresses,
 )
 from cartwheel.kernel import Created
-from cartwheel.kernel.mongodb import Database, Outboxes
+from cartwheel.kernel.mongodb import Database
 from cartwheel.orders.handlers import addresses
 from cartwheel.orders.mongo import MongoAddresses
 
@@ -71,12 +71,12 @@ class Book(NamedTuple):
 
 @pytest.fixture
 def zoes(database: Database) -> Book:
-    return Book(MongoAddresses(database, Outboxes()), ZOE)
+    return Book(MongoAddresses(database), ZOE)
 
 
 @pytest.fixture
 def eves(database: Database) -> Book:
-    return Book(MongoAddresses(database, Outboxes()), EVE)
+    return Book(MongoAddresses(database), EVE)
 
 
 async def test_an_address_is_kept_changed_and_deleted(zoes: Book) -> None:
@@ -121,7 +121,7 @@ async def test_the_same_request_again_answers_the_address_made_first(zoes: Book)
 async def test_the_same_request_at_once_in_two_processes_keeps_one_address(
     zoes: Book, database: Database
 ) -> None:
-    elsewhere = zoes._replace(stored=MongoAddresses(database, Outboxes()))
+    elsewhere = zoes._replace(stored=MongoAddresses(database))
 
     made = await asyncio.gather(
         *(book.keep(request_id="5c0e") for book in (zoes, elsewhere) for _ in range(5))
@@ -135,7 +135,7 @@ async def test_the_same_request_at_once_in_two_processes_keeps_one_address(
 async def test_of_many_at_once_in_two_processes_exactly_twenty_are_kept(
     zoes: Book, database: Database
 ) -> None:
-    elsewhere = zoes._replace(stored=MongoAddresses(database, Outboxes()))
+    elsewhere = zoes._replace(stored=MongoAddresses(database))
 
     tried = await asyncio.gather(
         *(book.keep() for book in (zoes, elsewhere) for _ in range(MAX_ADDRESSES)),

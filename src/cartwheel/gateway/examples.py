@@ -25,8 +25,8 @@ from cartwheel.contracts.products import (
     AdjustmentKind,
     ProductStatus,
     ProductView,
-    Stock,
     StockAdjustmentView,
+    StockView,
 )
 from cartwheel.gateway.cognito import Tokens
 from cartwheel.gateway.strict import NewShippingAddress, Price
@@ -84,7 +84,7 @@ PRODUCT = ProductView(
     tags=["wood"],
     image_url="https://example.com/top.png",
     price=_PRICE,
-    stock=Stock(available=8, reserved=2),
+    stock=StockView(available=8, reserved=2, sold=0),
     status=ProductStatus.ACTIVE,
     version=1,
     created_at=_ORDERED_AT - timedelta(days=1),

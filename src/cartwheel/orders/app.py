@@ -25,7 +25,7 @@ LOOK_FOR_UNDATED_SECONDS = 60.0
 @asynccontextmanager
 async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
     orders = mongo.MongoOrders(core.database, core.outboxes)
-    books = mongo.MongoAddresses(core.database, core.outboxes)
+    books = mongo.MongoAddresses(core.database)
     pay_within = timedelta(seconds=settings.payment_deadline_seconds)
     cash_within = timedelta(days=settings.cash_deadline_days)
     yield Wiring(

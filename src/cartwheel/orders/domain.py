@@ -452,26 +452,26 @@ class KeptAddress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AddressBook(msgspec.Struct, frozen=True, kw_only=True):
-    """All addresses of a user, oldest first; `id` is the user's. One document, so that their number
-    is exact however many are added at once."""
+    """All addresses of a user, oldest first; `id` is the user's.
+
+    They change together, by `version`: so their number is exact, however many are added at once.
+    """
 
     id: str
     addresses: list[KeptAddress] = msgspec.field(default_factory=list[KeptAddress])
     version: int = 0
-    sequence: int = 0
-    events: tuple[Event, ...] = ()
-    change: Change | None = None
 
-    def kept(self, address_id: str) -> KeptAddress:
-        """Return the address.
 
-        Raises:
-            AddressNotFound: it is not in this book.
-        """
-        for each in self.addresses:
-            if each.id == address_id:
-                return each
-        raise AddressNotFound("There is no such address.")
+def kept(book: AddressBook, address_id: str) -> KeptAddress:
+    """Return the address.
+
+    Raises:
+        AddressNotFound: it is not in `book`.
+    """
+    for each in book.addresses:
+        if each.id == address_id:
+            return each
+    raise AddressNotFound("There is no such address.")
 
 
 def keep_address(
@@ -507,7 +507,7 @@ def change_address(book: AddressBook, request: ChangeAddress, change: Change) ->
     Raises:
         AddressNotFound: it is not in this book.
     """
-    old = book.kept(request.address_id)
+    old = kept(book, request.address_id)
     if old.address == request.address:
         return book
     new = msgspec.structs.replace(old, address=request.address, updated_at=change.at)
@@ -520,7 +520,7 @@ def delete_address(book: AddressBook, address_id: str, _: Change) -> AddressBook
     Raises:
         AddressNotFound: it is not in this book.
     """
-    old = book.kept(address_id)
+    old = kept(book, address_id)
     return _with_addresses(book, [each for each in book.addresses if each is not old])
 
 

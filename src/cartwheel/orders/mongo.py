@@ -1,17 +1,20 @@
 """Orders in MongoDB, database `orders`."""
 
+from collections.abc import Callable
+from typing import TypeVarTuple
+
 import msgspec
 from pymongo import ASCENDING
+from pymongo.errors import DuplicateKeyError
 
 from cartwheel.contracts.orders import (
-    AddressNotFound,
     ListOrders,
     OrderNotFound,
     OrderStatus,
     OrderView,
     TimelineEntry,
 )
-from cartwheel.kernel import Collection, Created, Page
+from cartwheel.kernel import Change, Collection, Created, Page
 from cartwheel.kernel.errors import OutcomeUnknown
 from cartwheel.kernel.mongodb import (
     Aggregates,
@@ -19,12 +22,17 @@ from cartwheel.kernel.mongodb import (
     Document,
     DueItems,
     Outboxes,
+    change_stored,
     drop_index,
+    from_document,
     index_outbox,
     made_between,
     page,
+    to_document,
 )
 from cartwheel.orders.domain import AddressBook, Order
+
+Facts = TypeVarTuple("Facts")
 
 COLLECTIONS = (Collection("orders", outbox=True), Collection("addresses"))
 
@@ -125,25 +133,37 @@ class MongoOrders(Aggregates[Order]):
         return msgspec.convert(document["timeline"] if document else [], list[TimelineEntry])
 
 
-class MongoAddresses(Aggregates[AddressBook]):
+class MongoAddresses:
     """A document for each user. One who keeps no address yet has an empty book at version 0."""
 
-    def __init__(self, database: Database, outboxes: Outboxes) -> None:
-        super().__init__(
-            database["addresses"],
-            AddressBook,
-            source="orders",
-            outboxes=outboxes,
-            missing=lambda: AddressNotFound("There is no such address."),
+    def __init__(self, database: Database) -> None:
+        self._books = database["addresses"]
+
+    async def of(self, user_id: str) -> AddressBook:
+        document = await self._books.find_one({"_id": user_id})
+        return from_document(document, AddressBook) if document else AddressBook(id=user_id)
+
+    async def revise(
+        self,
+        user_id: str,
+        decide: Callable[[AddressBook, *Facts, Change], AddressBook],
+        *facts: *Facts,
+        by: Change,
+    ) -> AddressBook:
+        return await change_stored(
+            lambda: self.of(user_id), lambda book: decide(book, *facts, by), self._save
         )
 
-    async def get(self, aggregate_id: str) -> AddressBook:
-        return await self.find(aggregate_id) or AddressBook(id=aggregate_id)
-
-    async def save(self, aggregate: AddressBook, /, *, expected: AddressBook) -> bool:
-        if expected.version == 0:
-            return await self.insert(aggregate)
-        return await super().save(aggregate, expected=expected)
+    async def _save(self, book: AddressBook, /, *, expected: AddressBook) -> bool:
+        document = to_document(book)
+        if expected.version > 0:
+            wanted = {"_id": book.id, "version": expected.version}
+            return (await self._books.replace_one(wanted, document)).matched_count > 0
+        try:
+            await self._books.insert_one(document)
+        except DuplicateKeyError:  # somebody else has begun the book
+            return False
+        return True
 
 
 def _found_by(request: ListOrders) -> Document:

@@ -50,11 +50,11 @@ class Orders(Protocol):
 
 
 class Addresses(Protocol):
-    async def get(self, user_id: str, /) -> AddressBook:
+    async def of(self, user_id: str, /) -> AddressBook:
         """Return the user's book, an empty one if they keep no address."""
         ...
 
-    async def change(
+    async def revise(
         self,
         user_id: str,
         decide: Callable[[AddressBook, *Facts, Change], AddressBook],

@@ -19,34 +19,34 @@ async def create_address(
 ) -> Created[SavedAddress]:
     address_id = new_id("adr")
     by = _change(request.actor, now)
-    book = await addresses.change(by.by, domain.keep_address, request, address_id, by=by)
+    book = await addresses.revise(by.by, domain.keep_address, request, address_id, by=by)
     made = next(each for each in book.addresses if each.request_id == request.request_id)
     return Created(made=made.view(), replayed=made.id != address_id)
 
 
 async def list_addresses(request: ListAddresses, *, addresses: Addresses) -> Page[SavedAddress]:
-    book = await addresses.get(request.actor.user_id)
+    book = await addresses.of(request.actor.user_id)
     return Page(data=[each.view() for each in reversed(book.addresses)])
 
 
 async def get_address(request: GetAddress, *, addresses: Addresses) -> SavedAddress:
-    book = await addresses.get(request.actor.user_id)
-    return book.kept(request.address_id).view()
+    book = await addresses.of(request.actor.user_id)
+    return domain.kept(book, request.address_id).view()
 
 
 async def change_address(
     request: ChangeAddress, *, addresses: Addresses, now: Clock = utc_now
 ) -> SavedAddress:
     by = _change(request.actor, now)
-    book = await addresses.change(by.by, domain.change_address, request, by=by)
-    return book.kept(request.address_id).view()
+    book = await addresses.revise(by.by, domain.change_address, request, by=by)
+    return domain.kept(book, request.address_id).view()
 
 
 async def delete_address(
     request: DeleteAddress, *, addresses: Addresses, now: Clock = utc_now
 ) -> None:
     by = _change(request.actor, now)
-    await addresses.change(by.by, domain.delete_address, request.address_id, by=by)
+    await addresses.revise(by.by, domain.delete_address, request.address_id, by=by)
 
 
 def _change(actor: Actor, now: Clock) -> Change:
