@@ -19,6 +19,7 @@ from cartwheel.gateway import cognito
 from cartwheel.gateway.app import assembled, create_app
 from cartwheel.gateway.clients import Clients
 from cartwheel.gateway.connections import LIMITS, Limits
+from cartwheel.gateway.directory import Directory
 from cartwheel.gateway.identity import Verifier
 from cartwheel.gateway.jwks import KeySet
 from cartwheel.gateway.routes import health
@@ -45,6 +46,7 @@ ELSEWHERE = {
 """Parts that the gateway's own routes do not need."""
 
 
+POOL = "eu-west-1_TestPool1"
 READY = health.judge(stopping=False, connected=True, services={"orders": 0.04, "payments": None})
 
 
@@ -185,6 +187,7 @@ def probe_app(
     return create_app(
         verifier=verifier,
         users=users,
+        directory=Directory(users, POOL),
         bus=NoBus(),
         webhook_secret=WEBHOOK_SECRET,
         look=look,

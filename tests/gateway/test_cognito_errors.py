@@ -23,6 +23,8 @@ CALLS = {
     "forgot_password": "ForgotPassword",
     "reset_password": "ConfirmForgotPassword",
     "me": "GetUser",
+    "change_account": "UpdateUserAttributes",
+    "change_password": "ChangePassword",
 }
 """Of Cognito, by operation."""
 

@@ -59,6 +59,8 @@ async def test_every_operation_is_described_and_says_who_may_call_it(real: Gatew
         assert operation["summary"].endswith("."), path
         assert set(operation["tags"]) <= tags
         public = operation.get("security") == []
+        visited = operation.get("security") == [{}, {"bearer": []}]
+        assert visited == (operation["operationId"] in ("list_products", "get_product"))
         assert public != ("invalid_token" in codes(operation, "401")), path
         assert not {"4XX", "5XX", "default"} & operation["responses"].keys(), path
     assert len(names) == len(set(names)) > 20

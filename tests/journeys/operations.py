@@ -27,10 +27,12 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """An operation. `sent` has a valid example of every parameter and field."""
+    """An operation. `sent` has a valid example of every parameter and field. `visited` ones need no
+    token while the catalogue is public."""
 
     id: str
     public: bool
+    visited: bool
     sent: Sent
 
 
@@ -80,6 +82,7 @@ class Api:
         return Operation(
             id=described["operationId"],
             public=described.get("security") == [],
+            visited={} in described.get("security", []),
             sent=Sent(
                 method=operation.method,
                 path=operation.path,

@@ -15,11 +15,23 @@ from cartwheel.gateway.bus import Bus, RawBus, services_asked
 from cartwheel.gateway.captures import Captures
 from cartwheel.gateway.clients import Clients
 from cartwheel.gateway.cognito import Cognito
+from cartwheel.gateway.directory import Directory
 from cartwheel.gateway.every_route import EveryRoute
 from cartwheel.gateway.identity import Identity, Verifier
 from cartwheel.gateway.jwks import KeySet
 from cartwheel.gateway.problems import SAFE_HEADERS, respond
-from cartwheel.gateway.routes import auth, docs, health, orders, payments, products, stock, webhooks
+from cartwheel.gateway.routes import (
+    addresses,
+    auth,
+    docs,
+    health,
+    orders,
+    payments,
+    products,
+    stock,
+    users,
+    webhooks,
+)
 from cartwheel.gateway.server import serve
 from cartwheel.gateway.settings import Settings
 from cartwheel.kernel import log
@@ -31,6 +43,8 @@ ROUTES: tuple[Router, ...] = (
     stock.router,
     orders.router,
     payments.router,
+    addresses.router,
+    users.router,
     webhooks.router,
 )
 """All below /api/v1."""
@@ -40,6 +54,7 @@ def create_app(
     *,
     verifier: Verifier,
     users: Cognito,
+    directory: Directory,
     bus: RawBus,
     webhook_secret: str,
     look: health.Look,
@@ -50,6 +65,9 @@ def create_app(
     # Litestar resolves independent dependencies in a task group, which costs a request at least
     # 100 µs. So each of these depends on the one before it.
     def provide_identity(scope: Scope, bus: Bus) -> Identity:
+        return scope["user"]
+
+    def provide_visitor(scope: Scope, bus: Bus) -> Identity | None:
         return scope["user"]
 
     def provide_secret(bus: Bus) -> str:
@@ -67,11 +85,13 @@ def create_app(
                 "bus": lambda: bus,
                 "users": lambda: users,
                 "identity": provide_identity,
+                "visitor": provide_visitor,
+                "directory": lambda: directory,
                 "webhook_secret": provide_secret,
             }.items()
         },
         guards=[verifier.guard],
-        state=State({"captures": Captures()}, deep_copy=False),
+        state=State({"captures": Captures(), "visitors": verifier.visitors}, deep_copy=False),
         plugins=[EveryRoute()],
         response_headers=SAFE_HEADERS,
         request_class=JsonRequest,
@@ -100,10 +120,12 @@ async def assembled(given: Settings, *, bus: RawBus, look: health.Look) -> Async
             users,
             issuer=given.issuer,
             client_id=given.cognito_client_id,
+            visitors=given.catalogue == "public",
         )
         yield create_app(
             verifier=verifier,
             users=users,
+            directory=Directory(users, given.cognito_user_pool_id),
             bus=bus,
             webhook_secret=given.simulator_webhook_secret,
             look=look,

@@ -113,6 +113,15 @@ class WrongCode(Invalid):
     code = "wrong_code"
 
 
+class WrongPassword(Invalid):
+    """The old password is wrong.
+
+    Correct it, or log out and set a new one with a mailed code.
+    """
+
+    code = "wrong_password"
+
+
 class WeakPassword(Invalid):
     """The password breaks the rules of the user pool.
 
@@ -169,7 +178,7 @@ class Cognito:
             # Nobody can log in before the address is confirmed, so it is safe to set the mark now.
             # Then no crash can come between confirming and marking.
             attributes[EMAIL_MARK] = email_mark(self._mark_key, email)
-        answer = await self._call(
+        answer = await self.call(
             "sign_up",
             **self._user(email),
             Password=password,
@@ -179,7 +188,7 @@ class Cognito:
 
     async def confirm(self, *, email: str, code: str) -> None:
         """Raises: WrongCode (also for an unknown address), AlreadyConfirmed."""
-        await self._call(
+        await self.call(
             "confirm_sign_up",
             # "User cannot be confirmed. Current status is CONFIRMED"
             {
@@ -200,7 +209,7 @@ class Cognito:
         parameters = {"USERNAME": email, "PASSWORD": password}
         if self._client_secret:
             parameters["SECRET_HASH"] = self._secret_hash(self._client_secret, email)
-        answer = await self._call(
+        answer = await self.call(
             "initiate_auth",
             {
                 "UserNotFoundException": WrongCredentials(
@@ -222,7 +231,7 @@ class Cognito:
         Raises: InvalidRefreshToken when it is unknown, expired, revoked or used up.
         """
         invalid = InvalidRefreshToken("The refresh token is no longer valid. Log in again.")
-        answer = await self._call(
+        answer = await self.call(
             "get_tokens_from_refresh_token",
             {
                 "NotAuthorizedException": invalid,
@@ -237,7 +246,7 @@ class Cognito:
     async def log_out(self, refresh_token: str) -> None:
         """Revoke `refresh_token`. May be repeated. (GlobalSignOut would end other devices too.)"""
         invalid = InvalidRefreshToken("Send a refresh token that was issued to this client.")
-        await self._call(
+        await self.call(
             "revoke_token",
             {"InvalidParameterException": invalid, "UnauthorizedException": invalid},
             **self._app_client(),
@@ -250,13 +259,38 @@ class Cognito:
 
     async def reset_password(self, *, email: str, code: str, password: str) -> None:
         """Raises: WrongCode (also for an unknown address), WeakPassword."""
-        await self._call(
+        await self.call(
             "confirm_forgot_password",
             {"NotAuthorizedException": WrongCode(_WRONG_CODE)},
             **self._user(email),
             ConfirmationCode=code,
             Password=password,
         )
+
+    async def change_password(self, access_token: str, *, old: str, new: str) -> None:
+        """Set a new password. No session ends.
+
+        Raises: WrongPassword, WeakPassword, InvalidToken.
+        """
+        await self.call(
+            "change_password",
+            {**_TOKEN_GONE, **_OLD_PASSWORD_WRONG},
+            AccessToken=access_token,
+            PreviousPassword=old,
+            ProposedPassword=new,
+        )
+
+    async def change_name(self, access_token: str, name: str) -> None:
+        """Raises: InvalidToken."""
+        try:
+            await self.call(
+                "update_user_attributes",
+                _TOKEN_GONE,
+                AccessToken=access_token,
+                UserAttributes=[{"Name": "name", "Value": name}],
+            )
+        except (WrongCode, EmailTaken):  # other attributes need a code or are unique
+            raise Unavailable("Cognito cannot change a name") from None
 
     async def get_user(self, access_token: str) -> Profile:
         """Return who the token belongs to. A missing name becomes the address up to the @.
@@ -265,12 +299,7 @@ class Cognito:
 
         Raises: InvalidToken when it is revoked or the user no longer exists.
         """
-        gone = InvalidToken("The token was revoked, or its user no longer exists. Log in again.")
-        answer = await self._call(
-            "get_user",
-            {"NotAuthorizedException": gone, "UserNotFoundException": gone},
-            AccessToken=access_token,
-        )
+        answer = await self.call("get_user", _TOKEN_GONE, AccessToken=access_token)
         about = {entry["Name"]: entry["Value"] for entry in answer["UserAttributes"]}
         email = about.get("email", "")
         name = text.one_line(about.get("name", ""), longest=LONGEST_NAME)
@@ -317,16 +346,17 @@ class Cognito:
     async def _call_quietly(self, operation: str, **arguments: Any) -> None:
         """Call, but do not reveal that the user is unknown, confirmed or disabled."""
         try:
-            await self._call(operation, **arguments)
+            await self.call(operation, **arguments)
         except (Invalid, Unauthenticated, Forbidden):
             return
 
-    async def _call(
+    async def call(
         self, operation: str, special: dict[str, Refusal] | None = None, /, **arguments: Any
     ) -> dict[str, Any]:
         """Call `operation`. AWS's errors become `special` refusals or the usual ones.
 
-        Errors are raised `from None`: botocore's hold the request, and so passwords.
+        `special` has refusals by the code of an error, or by its code and message. Errors are raised
+        `from None`: botocore's hold the request, and so passwords.
         """
         if self._waiting >= WAITING:
             raise Overloaded("too many calls to Cognito are waiting")
@@ -361,6 +391,18 @@ async def connect(
         yield Cognito(client, client_id, client_secret, mark_key)
 
 
+_GONE = InvalidToken("The token was revoked, or its user no longer exists. Log in again.")
+_TOKEN_GONE: dict[str, Refusal] = {
+    "NotAuthorizedException": _GONE,
+    "UserNotFoundException": _GONE,
+}
+_OLD_PASSWORD_WRONG: dict[str, Refusal] = {
+    # Of a revoked token, Cognito says "Access Token has been revoked".
+    "NotAuthorizedException: Incorrect username or password.": WrongPassword(
+        "The old password is wrong.",
+        errors=[FieldError("old_password", "`old_password` must be your password until now.")],
+    )
+}
 _NEW_PASSWORD_REFUSED = ("InvalidPasswordException", "PasswordHistoryPolicyViolationException")
 _WRONG_CODE = "The code is wrong or has expired. Check it, or request a new one."
 _EMAIL_TAKEN = "This email address already has an account. Log in, or reset the password."
@@ -392,8 +434,8 @@ def _translate(error: ClientError, special: dict[str, Refusal]) -> Exception:
     if _is_about_client_secret(code, message):
         # The operator's mistake: the user's password and token may be fine.
         return Unavailable(f"Cognito refuses the app client; check COGNITO_CLIENT_SECRET ({code})")
-    if refusal := special.get(code) or _USUAL.get(code):
-        return type(refusal)(refusal.detail)
+    if refusal := special.get(f"{code}: {message}") or special.get(code) or _USUAL.get(code):
+        return type(refusal)(refusal.detail, errors=refusal.errors)
     about_password = "password" in message.lower() and code == "InvalidParameterException"
     if code in _NEW_PASSWORD_REFUSED or about_password:
         rule = f" {message.rpartition('policy: ')[2]}." if "policy: " in message else ""

@@ -38,6 +38,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, Header] = {}
     signature: str | None = None
     more: dict[int | str, dict[str, object]] = {}
+    unchanged: bool = False
 
 
 def described(
@@ -51,6 +52,7 @@ def described(
     headers: dict[str, Header] | None = None,
     signature: str | None = None,
     more: dict[int | str, dict[str, object]] | None = None,
+    unchanged: bool = False,
 ) -> dict[str, Any]:
     """Return a route's `opt`.
 
@@ -64,6 +66,7 @@ def described(
         headers: of a success, by name.
         signature: the header that has the body's signature.
         more: further members of a problem document, by status or by code.
+        unchanged: whether it answers 304 to who has the version that there is.
     """
     return {
         _DESCRIBED: Described(
@@ -76,6 +79,7 @@ def described(
             headers=headers or {},
             signature=signature,
             more=more or {},
+            unchanged=unchanged,
         )
     }
 

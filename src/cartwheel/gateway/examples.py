@@ -11,6 +11,7 @@ from cartwheel.contracts.orders import (
     Line,
     OrderStatus,
     OrderView,
+    SavedAddress,
     ShippingAddress,
     TimelineEntry,
 )
@@ -29,6 +30,7 @@ from cartwheel.contracts.products import (
     StockView,
 )
 from cartwheel.gateway.cognito import Tokens
+from cartwheel.gateway.directory import ListedUser, UserView
 from cartwheel.gateway.strict import NewShippingAddress, Price
 
 EMAIL = "ada@example.com"
@@ -40,11 +42,14 @@ ORDER_ID = "ord_01a203e602b5703283b24de369ecfb26"
 CARD_TOKEN = "pm_card_visa"  # noqa: S105 of a test card
 PAYMENT_ID = "pay_01a203e602eb775e9213dbdb908500fe"
 ADJUSTMENT_ID = "adj_01a203e602d37b14a8f6c6d1e5b0a921"
+ADDRESS_ID = "adr_01a203e6029a7b1c8f2d4e6a80b1c3d5"
+ORDER_NUMBER = "PB6G1-EF32P"
 IDS = {
     "product_id": PRODUCT_ID,
     "order_id": ORDER_ID,
     "payment_id": PAYMENT_ID,
     "adjustment_id": ADJUSTMENT_ID,
+    "address_id": ADDRESS_ID,
 }
 """By the names of parameters."""
 IDEMPOTENCY_KEY = "4c6f1d2e-3b8a-4f0e-9d57-1a2b3c4d5e6f"
@@ -68,6 +73,18 @@ NEW_ADDRESS = NewShippingAddress(
     country="GB",
 )
 
+_ADDRESS = ShippingAddress(
+    name=NAME,
+    street="St James's Square",
+    number="12",
+    city="London",
+    zip_code="SW1Y 4JH",
+    country="GB",
+)
+SAVED_ADDRESS = SavedAddress(
+    id=ADDRESS_ID, address=_ADDRESS, created_at=_ORDERED_AT, updated_at=_ORDERED_AT
+)
+
 TOKENS = Tokens(
     access_token="eyJraWQiOiJrMSIsImFsZyI6IlJTMjU2In0.eyJzdWIi.c2ln",  # noqa: S106 cut short
     id_token="eyJraWQiOiJrMiIsImFsZyI6IlJTMjU2In0.eyJzdWIi.c2ln",  # noqa: S106 cut short
@@ -84,7 +101,7 @@ PRODUCT = ProductView(
     tags=["wood"],
     image_url="https://example.com/top.png",
     price=_PRICE,
-    stock=StockView(available=8, reserved=2, sold=0),
+    stock=StockView(available=8, reserved=2, sold=0, unshipped=0),
     status=ProductStatus.ACTIVE,
     version=1,
     created_at=_ORDERED_AT - timedelta(days=1),
@@ -103,23 +120,18 @@ ADJUSTMENT = StockAdjustmentView(
     by=USER_ID,
     at=_PAID_AT,
 )
+PRODUCT_FOR_ALL = structs.replace(PRODUCT, stock=StockView(available=8), low_stock_at=None)
+"""As it is shown to who is no administrator."""
 
 ORDER = OrderView(
     id=ORDER_ID,
-    number="PB6G1-EF32P",
+    number=ORDER_NUMBER,
     user=User(id=USER_ID, name=NAME, email=EMAIL),
     lines=[Line(product_id=PRODUCT_ID, name="Wooden top", quantity=2, unit_price=_PRICE)],
     adjustments=[],
     total=_TOTAL,
     status=OrderStatus.AWAITING_PAYMENT,
-    shipping_address=ShippingAddress(
-        name=NAME,
-        street="St James's Square",
-        number="12",
-        city="London",
-        zip_code="SW1Y 4JH",
-        country="GB",
-    ),
+    shipping_address=_ADDRESS,
     fulfillment=Fulfillment(),
     payment_attempts=0,
     expires_at=_ORDERED_AT + timedelta(minutes=15),
@@ -174,3 +186,14 @@ CANCELED_PAYMENT = structs.replace(
     ],
 )
 EXPECTED_TOTAL = Price(_TOTAL.amount, _TOTAL.currency)
+
+LISTED_USER = ListedUser(
+    id=USER_ID,
+    name=NAME,
+    email=EMAIL,
+    status="CONFIRMED",
+    enabled=True,
+    created_at=_ORDERED_AT - timedelta(days=3),
+    updated_at=_ORDERED_AT - timedelta(days=3),
+)
+USER = UserView(**structs.asdict(LISTED_USER), groups=[])

@@ -29,6 +29,8 @@ from cartwheel.gateway.jwks import KeySet
 from cartwheel.kernel.errors import Forbidden, Unauthenticated
 
 PUBLIC = {"public": True}
+VISITED = {"visited": True}
+"""The option of a route that needs no token while the catalogue is public."""
 ADMINS = "admin"
 LEEWAY = 5.0
 """Tolerated clock difference in seconds."""
@@ -114,6 +116,15 @@ class Identity:
         """Return the caller as services see it."""
         return Actor(user_id=self.user_id, admin=self.admin)
 
+    @property
+    def access_token(self) -> str:
+        """The token itself, for what users do at Cognito with their own account."""
+        return self._token
+
+    def forget_profile(self) -> None:
+        """Ask for name and mail address again when they are next needed: they have changed."""
+        self._verified.profile = None
+
     async def customer(self) -> User:
         """Return the user as a customer, whom mail will reach.
 
@@ -149,6 +160,10 @@ SignedIn = NamedDependency[SkipValidation[Identity]]
 """The type of the `identity` argument."""
 
 
+Visitor = NamedDependency[SkipValidation[Identity | None]]
+"""The type of the `visitor` argument of a VISITED route: None without a token."""
+
+
 class Verifier:
     """Verifies bearer tokens (RFC 6750); about 2 µs for a cached one.
 
@@ -156,7 +171,16 @@ class Verifier:
     expiry, and that it is an access token for this client.
     """
 
-    def __init__(self, keys: KeySet, profiles: Profiles, *, issuer: str, client_id: str) -> None:
+    def __init__(
+        self,
+        keys: KeySet,
+        profiles: Profiles,
+        *,
+        issuer: str,
+        client_id: str,
+        visitors: bool = True,
+    ) -> None:
+        self.visitors = visitors
         self._keys = keys
         self._profiles = profiles
         self._issuer = issuer
@@ -170,6 +194,9 @@ class Verifier:
         """Require a token, except on public routes and for OPTIONS, which only lists methods."""
         scope: Any = connection.scope
         if handler.opt.get("public") or scope["method"] == "OPTIONS":
+            return
+        if self.visitors and handler.opt.get("visited") and not _brings_token(scope["headers"]):
+            scope["user"] = None
             return
         scope["user"] = await self.identify(scope["headers"])
 
@@ -230,6 +257,10 @@ def admin(connection: Connection, _: BaseRouteHandler) -> None:
         raise Unauthenticated(ANONYMOUS)
     if not identity.admin:
         raise Forbidden("Only an administrator may do this.")
+
+
+def _brings_token(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"authorization" for name, _ in headers)
 
 
 def _bearer_token(authorization: list[bytes]) -> bytes:

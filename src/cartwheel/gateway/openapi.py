@@ -25,7 +25,7 @@ from cartwheel.gateway import examples
 from cartwheel.gateway.described import Described, Header, description_of
 from cartwheel.gateway.possible import OF_EVERY_REQUEST, Possible, possible
 from cartwheel.gateway.problems import MEDIA_TYPE, RETRY_AFTER, RETRY_AFTER_OF, Problem
-from cartwheel.gateway.schemas import components
+from cartwheel.gateway.schemas import components, reference_for_clients
 from cartwheel.kernel.errors import FieldError
 
 SERVER = "/api/v1"
@@ -73,6 +73,12 @@ _EXAMPLES = {
     **examples.IDS,
     "Idempotency-Key": examples.IDEMPOTENCY_KEY,
     "If-Match": '"1"',
+    "If-None-Match": '"0"',
+    "number": examples.ORDER_NUMBER,
+    "email": examples.EMAIL,
+    "group": "admin",
+    **dict.fromkeys(("placed_after", "created_after"), "2026-11-01T00:00:00Z"),
+    **dict.fromkeys(("placed_before", "created_before"), "2026-12-01T00:00:00Z"),
     "cursor": examples.CURSOR,
     "user_id": examples.USER_ID,
 }
@@ -82,6 +88,9 @@ _PARAMETERS = {
     "order_id": "The id of the order",
     "payment_id": "The id of the payment",
     "adjustment_id": "The id of the stock adjustment",
+    "address_id": "The id of the address",
+    "group": "The name of the group",
+    "user_id": "The id of the user",
     "status": "Only those with this status",
 }
 """What parameters are whose declaration does not say it."""
@@ -118,6 +127,8 @@ def config() -> OpenAPIConfig:
         tags=[
             Tag("auth", "Accounts and tokens"),
             Tag("products", "The catalogue and its stock"),
+            Tag("addresses", "The addresses that you keep for later orders"),
+            Tag("users", "For administrators: who has an account, and who may do what"),
             Tag("orders", "Placing orders, and what became of them"),
             Tag("payments", "Paying, and the history of payments"),
             Tag("webhooks", "What payment providers report"),
@@ -144,7 +155,7 @@ def describe(app: Litestar) -> dict[str, Any]:
     schemas, by_name = components(list(dict.fromkeys(kinds)))
     schema_of = dict(zip(dict.fromkeys(kinds), schemas, strict=True))
     for operation in operations:
-        _complete(*operation, schema_of)
+        _complete(*operation, schema_of, visitors=app.state.visitors)
     document["paths"] = dict(_below_server(document["paths"]))
     document["components"] |= {
         "schemas": by_name,
@@ -206,7 +217,11 @@ def _answer_types(handler: HTTPRouteHandler) -> list[Any]:
 
 
 def _complete(
-    handler: HTTPRouteHandler, operation: dict[str, Any], schema_of: Mapping[Any, Any]
+    handler: HTTPRouteHandler,
+    operation: dict[str, Any],
+    schema_of: Mapping[Any, Any],
+    *,
+    visitors: bool,
 ) -> None:
     said = description_of(handler)
     summary, _, description = operation.get("description", "").partition("\n\n")
@@ -214,6 +229,8 @@ def _complete(
     operation.pop("deprecated", None)
     if handler.opt.get("public"):
         operation["security"] = []
+    elif visitors and handler.opt.get("visited"):
+        operation["security"] = [{}, {"bearer": []}]
     parameters = [_parameter(each) for each in operation.pop("parameters", [])]
     if said.signature:
         parameters.append(_signature(said.signature))
@@ -227,6 +244,7 @@ def _complete(
     own = {status: schema_of[kind] for status, kind in _own_problems(handler).items()}
     operation["responses"] = {
         str(handler.status_code): _success(handler, said, schema_of),
+        **(_unchanged(said) if said.unchanged else {}),
         **dict(_refusals(possible(handler), said, own, schema_of[Problem])),
     }
 
@@ -252,6 +270,15 @@ def _success(
     for kind in _answer_types(handler):
         answer["content"] = _json(schema_of[kind], said.answer)
     return answer
+
+
+def _unchanged(said: Described) -> dict[str, Any]:
+    return {
+        "304": {
+            "description": "You have the current version: nothing has changed.",
+            "headers": _headers(304, said.headers),
+        }
+    }
 
 
 def _refusals(
@@ -347,6 +374,8 @@ def _parameter(told: dict[str, Any]) -> dict[str, Any]:
         if alternative != {"type": "null"}:
             schema |= alternative
     description = schema.pop("description", None) or _PARAMETERS.get(told["name"])
+    if "$ref" in schema:
+        schema["$ref"] = reference_for_clients(schema["$ref"])
     for limit in ("minimum", "maximum"):
         if limit in schema:
             schema[limit] = int(schema[limit])

@@ -1,8 +1,14 @@
-"""The parameters of every list."""
+"""The parameters of lists."""
 
+from datetime import datetime
 from typing import Annotated
 
+import msgspec
 from litestar.params import QueryParameter
+from msgspec import Meta
+
+from cartwheel.contracts import text
+from cartwheel.kernel.errors import FieldError, Invalid
 
 Limit = Annotated[
     int, QueryParameter(name="limit", ge=1, le=100, description="How many items at most")
@@ -13,3 +19,31 @@ Cursor = Annotated[
         name="cursor", max_length=200, description="The `next_cursor` of the page before"
     ),
 ]
+OfEmail = Annotated[
+    str | None,
+    QueryParameter(
+        name="email",
+        max_length=254,
+        pattern=text.MAIL_ADDRESS,
+        description="Only with this mail address, in full; for administrators",
+    ),
+]
+_Moment = Annotated[datetime, Meta(tz=True)]
+
+
+def moment(name: str, given: str | None) -> datetime | None:
+    """Return the time in a parameter, by RFC 3339.
+
+    Raises:
+        Invalid: it is none, or has no zone, so that nobody knows which moment it is.
+    """
+    if given is None:
+        return None
+    try:
+        return msgspec.convert(given, _Moment)
+    except msgspec.ValidationError:
+        detail = (
+            f"`{name}` must be a time with its zone, such as 2026-11-30T12:00:00Z. "
+            "In a query, write %2B for +."
+        )
+        raise Invalid(detail, errors=[FieldError(name, detail)]) from None

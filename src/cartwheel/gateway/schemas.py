@@ -18,16 +18,20 @@ _CLEAN = {
     "Method": "PaymentMethod",
     "Tokens": "Tokens",
     "User": "Customer",
+    "UserView": "User",
 }
 """Names in contracts that are clear there, beside the message that has them, and not alone."""
 _DESCRIPTIONS = {
     "Account": "The user that the access token belongs to. Administrators have the group `admin`.",
+    "AccountChanges": "Your new name.",
     "Adjustment": "What changes the total beside the lines: shipping, tax or a discount.",
     "AdjustmentKind": "Why the number of pieces on the shelf changes, other than by a sale.",
     "ByCard": "Pay by card, which is charged at once. The token stands for the card; a card's "
     "number or CVC is refused.",
     "Cancellation": "Why the order is canceled. An administrator must say so to cancel another "
     "user's order, or a paid one.",
+    "ChangedPassword": "Your password until now, and the new one.",
+    "ChangedUser": "The user after the change, and when it takes effect.",
     "CardSummary": "What is known of the card.",
     "CashOnDelivery": "Pay in cash on delivery. An administrator confirms the payment.",
     "Confirmation": "An email address, and the code that was mailed to it.",
@@ -37,6 +41,9 @@ _DESCRIPTIONS = {
     "Fulfillment": "How far the delivery of the order has come.",
     "FulfillmentStatus": "Whether the order is shipped or delivered.",
     "Health": "The process is alive.",
+    "ListedUser": "A user. `status` is Cognito's: `CONFIRMED` once the mail address is confirmed.",
+    "ListedUserPage": "A page of users. `next_cursor` leads to the next page, and is null on the "
+    "last.",
     "LogIn": "The credentials of a user.",
     "Money": "An amount in the currency's minor units: 1999 and USD are $19.99.",
     "NewOrder": "What to order. Items of the same product are added up. The shipping address may "
@@ -69,10 +76,12 @@ _DESCRIPTIONS = {
     "RefreshToken": "A refresh token, as the log-in answered it.",
     "Refund": "Money that goes back to the customer.",
     "RefundStatus": "Pending until the provider has confirmed the refund.",
+    "SavedAddress": "An address that you keep. Send it with an order as its shipping address.",
+    "SavedAddressPage": "All addresses that you keep.",
     "ShippingAddress": "Where the goods are sent.",
     "SignUp": "A new account.",
     "SignedUp": "The new account. Confirm its email address with the code that was mailed to it.",
-    "Stock": "How many pieces there are of a product.",
+    "Stock": "How many pieces there are of a product. All but `available` is for administrators.",
     "StockAdjustment": "A change of a product's stock that is not a sale. `before` and `after` are "
     "pieces on hand: available, reserved, or sold and not shipped.",
     "StockAdjustmentPage": "A page of stock adjustments.",
@@ -194,6 +203,11 @@ def components(kinds: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
     return [_told(schema, of_clients) for schema in schemas], told
 
 
+def reference_for_clients(reference: str) -> str:
+    """Return a reference by the name of a type as one by its name for clients."""
+    return _PREFIX + _clean(reference.removeprefix(_PREFIX))
+
+
 def _anything(kind: Any) -> dict[str, Any]:
     if kind is not object:
         raise NotImplementedError
@@ -203,8 +217,8 @@ def _anything(kind: Any) -> dict[str, Any]:
 def _clean(name: str) -> str:
     if page := _PAGE.fullmatch(name):
         return f"{_clean(page[1])}Page"
-    name = name.lstrip("_").removesuffix("View")
-    return _CLEAN.get(name, name)
+    name = name.lstrip("_")
+    return _CLEAN.get(name) or _CLEAN.get(name.removesuffix("View"), name.removesuffix("View"))
 
 
 def _told(part: Any, names: dict[str, str]) -> Any:

@@ -1,6 +1,6 @@
 """What the gateway reads from the environment."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -18,6 +18,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `trusted_proxies` are the proxies whose X-Forwarded-For is believed.
 
+    A private `catalogue` is shown only to users who have logged in.
+
     With `share_port`, several gateways may listen on one port, and the operating system distributes
     the connections.
     """
@@ -28,6 +30,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     drain_seconds: DrainSeconds = 0
     max_connections_per_address: Annotated[int, Meta(ge=0)] = 1024
     trusted_proxies: Networks = NOBODY
+    catalogue: Annotated[Literal["public", "private"], Meta(description="public or private")] = (
+        "public"
+    )
     log_level: LogLevel = "INFO"
     rabbitmq_url: AmqpUrl
     amqp_client: AmqpClient = "built-in"

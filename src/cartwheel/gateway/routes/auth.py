@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import msgspec
-from litestar import Router, get, post
+from litestar import Router, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, SkipValidation
 
@@ -24,9 +24,10 @@ from cartwheel.gateway.cognito import (
     WeakPassword,
     WrongCode,
     WrongCredentials,
+    WrongPassword,
 )
 from cartwheel.gateway.described import described
-from cartwheel.gateway.identity import PUBLIC, SignedIn
+from cartwheel.gateway.identity import PUBLIC, Identity, SignedIn
 from cartwheel.kernel.errors import FieldError, Invalid
 
 Users = NamedDependency[SkipValidation[Cognito]]
@@ -89,6 +90,17 @@ class NewPassword(_Body, frozen=True):
 
 
 _CODE = "123456"
+_OLD_PASSWORD = "Until-Now-1"  # noqa: S105 an example
+_NEW_PASSWORD = "From-Now-On-1"  # noqa: S105 an example
+
+
+class AccountChanges(_Body, frozen=True):
+    name: Name
+
+
+class ChangedPassword(_Body, frozen=True):
+    old_password: Password
+    password: Password
 
 
 class SignedUp(msgspec.Struct, frozen=True):
@@ -286,6 +298,50 @@ async def reset_password(data: JSONBody[NewPassword], users: Users) -> None:
 )
 async def me(identity: SignedIn) -> Me:
     """Show who you are."""
+    return await _shown(identity)
+
+
+@patch(
+    "/me",
+    opt=described(
+        refuses=GETTING_USER,
+        body=AccountChanges(examples.NAME),
+        answer=Me(examples.USER_ID, examples.NAME, examples.EMAIL, []),
+        returns="Who you are now.",
+    ),
+)
+async def change_account(data: JSONBody[AccountChanges], identity: SignedIn, users: Users) -> Me:
+    """Change your name.
+
+    Orders that you have placed keep the name that they have. Elsewhere the new name may show only
+    after the next log-in.
+    """
+    name = text.one_line(data.name, longest=LONGEST_NAME)
+    await users.change_name(identity.access_token, name)
+    identity.forget_profile()
+    return await _shown(identity)
+
+
+@post(
+    "/change-password",
+    status_code=204,
+    opt=described(
+        refuses=(*GETTING_USER, WrongPassword, WeakPassword),
+        body=ChangedPassword(_OLD_PASSWORD, _NEW_PASSWORD),
+        returns="The new password is set.",
+    ),
+)
+async def change_password(
+    data: JSONBody[ChangedPassword], identity: SignedIn, users: Users
+) -> None:
+    """Change your password.
+
+    You stay logged in, here and elsewhere.
+    """
+    await users.change_password(identity.access_token, old=data.old_password, new=data.password)
+
+
+async def _shown(identity: Identity) -> Me:
     profile = await identity.profile()
     return Me(identity.user_id, profile.name, profile.email, sorted(identity.groups))
 
@@ -307,6 +363,8 @@ router = Router(
         forgot_password,
         reset_password,
         me,
+        change_account,
+        change_password,
     ],
     tags=["auth"],
 )

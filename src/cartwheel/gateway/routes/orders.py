@@ -11,18 +11,21 @@ from msgspec import UNSET, Meta, UnsetType, structs
 from cartwheel.contracts import orders as contract
 from cartwheel.contracts import products, text
 from cartwheel.contracts.money import Money
+from cartwheel.contracts.order_number import read_number
 from cartwheel.contracts.orders import OrderStatus, OrderView, TimelineEntry
 from cartwheel.gateway import examples
 from cartwheel.gateway.bus import Bus, handed_on
 from cartwheel.gateway.cognito import GETTING_USER
 from cartwheel.gateway.described import described
+from cartwheel.gateway.etags import ETAG, IfNoneMatch, etag, tagged, version_of
 from cartwheel.gateway.idempotency import CREATED, IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import EmailNotVerified, SignedIn
-from cartwheel.gateway.paging import Cursor, Limit
+from cartwheel.gateway.paging import Cursor, Limit, OfEmail, moment
 from cartwheel.gateway.problems import MEDIA_TYPE, Problem
+from cartwheel.gateway.routes.auth import normal
 from cartwheel.gateway.strict import NewShippingAddress, OrderItem, Price
 from cartwheel.kernel import Page
-from cartwheel.kernel.errors import Forbidden
+from cartwheel.kernel.errors import FieldError, Forbidden, Invalid
 
 MOST_ITEMS = 500
 
@@ -35,6 +38,33 @@ OfUser = Annotated[
     ),
 ]
 WithStatus = Annotated[OrderStatus | None, QueryParameter(name="status")]
+WithNumber = Annotated[
+    str | None,
+    QueryParameter(
+        name="number",
+        max_length=20,
+        description="Only the order with this number; case and hyphens do not matter, and O, I and "
+        "L are read as 0 and 1",
+    ),
+]
+PlacedAfter = Annotated[
+    str | None,
+    QueryParameter(
+        name="placed_after",
+        max_length=40,
+        format="date-time",
+        description="Only orders placed at this time or later",
+    ),
+]
+PlacedBefore = Annotated[
+    str | None,
+    QueryParameter(
+        name="placed_before",
+        max_length=40,
+        format="date-time",
+        description="Only orders placed before this time",
+    ),
+]
 
 
 class NewOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,7 +109,7 @@ class Cancellation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         more={products.PriceChanged.code: {"total": msgspec.to_builtins(examples.ORDER.total)}},
         answer=examples.ORDER,
         returns="The order. Its stock is reserved until `expires_at`.",
-        headers=CREATED,
+        headers={**CREATED, **ETAG},
     ),
 )
 async def place_order(
@@ -106,7 +136,9 @@ async def place_order(
             expected_total=None if expected is UNSET else expected,
         )
     )
-    return created(answer, f"/api/v1/orders/{answer.made.id}")
+    response = created(answer, f"/api/v1/orders/{answer.made.id}")
+    response.headers["ETag"] = etag(answer.made.version)
+    return response
 
 
 @get(
@@ -125,32 +157,68 @@ async def list_orders(
     cursor: Cursor = None,
     status: WithStatus = None,
     user_id: OfUser = None,
+    number: WithNumber = None,
+    email: OfEmail = None,
+    placed_after: PlacedAfter = None,
+    placed_before: PlacedBefore = None,
 ) -> Response[Page[OrderView]]:
     """List your orders, newest first.
 
-    Administrators see the orders of all users, or of `user_id`.
+    Administrators see the orders of all users; those of one by `user_id`, or by `email`, the
+    address at the time of the order. Filters can be combined.
     """
-    if not identity.admin and user_id not in (None, identity.user_id):
-        raise Forbidden("Only an administrator may list the orders of other users.")
+    if not identity.admin:
+        if user_id not in (None, identity.user_id):
+            raise Forbidden("Only an administrator may list the orders of other users.")
+        if email is not None:
+            raise Forbidden("Only an administrator may look for orders by mail address.")
     return await handed_on(
         contract.ListOrders(
             limit=limit,
             cursor=cursor,
             status=status,
             user_id=user_id if identity.admin else identity.user_id,
+            number=_number(number),
+            email=normal(email) if email is not None else None,
+            placed_after=moment("placed_after", placed_after),
+            placed_before=moment("placed_before", placed_before),
             actor=identity.actor,
         ),
         bus,
     )
 
 
+def _number(given: str | None) -> str | None:
+    """Return an order's number as it is stored, of one that was typed or heard."""
+    if given is None:
+        return None
+    number = read_number(given)
+    if number is None:
+        detail = "`number` must be the number of an order, such as K7QM3-XWD9A."
+        raise Invalid(detail, errors=[FieldError("number", detail)])
+    return number
+
+
 @get(
     "/{order_id:str}",
-    opt=described(asks=contract.GetOrder, answer=examples.ORDER, returns="The order."),
+    opt=described(
+        asks=contract.GetOrder,
+        answer=examples.ORDER,
+        returns="The order.",
+        headers=ETAG,
+        unchanged=True,
+    ),
 )
-async def get_order(order_id: FromPath[str], identity: SignedIn, bus: Bus) -> Response[OrderView]:
-    """Show an order."""
-    return await handed_on(contract.GetOrder(order_id=order_id, actor=identity.actor), bus)
+async def get_order(
+    order_id: FromPath[str], identity: SignedIn, bus: Bus, if_none_match: IfNoneMatch = None
+) -> Response[OrderView]:
+    """Show an order.
+
+    With the `ETag` that you got last time as `If-None-Match`, the answer is 304, without a body,
+    until the order changes.
+    """
+    answer = await handed_on(contract.GetOrder(order_id=order_id, actor=identity.actor), bus)
+    return tagged(answer, version_of(answer), if_none_match)
 
 
 @get(

@@ -7,7 +7,7 @@ from litestar import Request, Response, Router, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from cartwheel.contracts import payments as contract
-from cartwheel.contracts.payments import PaymentStatus, PaymentView
+from cartwheel.contracts.payments import Method, PaymentStatus, PaymentView
 from cartwheel.gateway import examples
 from cartwheel.gateway.bodies import EXPLAIN
 from cartwheel.gateway.bus import Bus, handed_on
@@ -16,13 +16,43 @@ from cartwheel.gateway.card import CardDataNotAccepted, Token, refuse_card_data
 from cartwheel.gateway.described import described
 from cartwheel.gateway.idempotency import CREATED, IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import SignedIn, admin
-from cartwheel.gateway.paging import Cursor, Limit
+from cartwheel.gateway.paging import Cursor, Limit, moment
 from cartwheel.gateway.strict import NewShippingAddress
 from cartwheel.kernel import Page, new_id
+from cartwheel.kernel.errors import Forbidden
 
 OfOrder = Annotated[
     str | None,
     QueryParameter(name="order_id", max_length=100, description="Only the payments of this order"),
+]
+OfUser = Annotated[
+    str | None,
+    QueryParameter(
+        name="user_id",
+        max_length=100,
+        description="Only the payments of this user; for administrators",
+    ),
+]
+WithMethod = Annotated[
+    Method | None, QueryParameter(name="method", description="Only those made in this way")
+]
+CreatedAfter = Annotated[
+    str | None,
+    QueryParameter(
+        name="created_after",
+        max_length=40,
+        format="date-time",
+        description="Only payments made at this time or later",
+    ),
+]
+CreatedBefore = Annotated[
+    str | None,
+    QueryParameter(
+        name="created_before",
+        max_length=40,
+        format="date-time",
+        description="Only payments made before this time",
+    ),
 ]
 WithStatus = Annotated[PaymentStatus | None, QueryParameter(name="status")]
 
@@ -162,6 +192,7 @@ async def cancel_payment(
     "/",
     opt=described(
         asks=contract.ListPayments,
+        refuses=(Forbidden,),
         answer=Page(data=[examples.PAYMENT]),
         returns="A page of payments, newest first.",
     ),
@@ -173,18 +204,27 @@ async def list_payments(
     cursor: Cursor = None,
     order_id: OfOrder = None,
     status: WithStatus = None,
+    user_id: OfUser = None,
+    method: WithMethod = None,
+    created_after: CreatedAfter = None,
+    created_before: CreatedBefore = None,
 ) -> Response[Page[PaymentView]]:
     """List your payments, newest first.
 
-    Administrators see the payments of all users.
+    Administrators see the payments of all users, or of `user_id`. Filters can be combined.
     """
+    if not identity.admin and user_id not in (None, identity.user_id):
+        raise Forbidden("Only an administrator may list the payments of other users.")
     return await handed_on(
         contract.ListPayments(
             limit=limit,
             cursor=cursor,
             order_id=order_id,
             status=status,
-            user_id=None if identity.admin else identity.user_id,
+            user_id=user_id if identity.admin else identity.user_id,
+            method=method,
+            created_after=moment("created_after", created_after),
+            created_before=moment("created_before", created_before),
             actor=identity.actor,
         ),
         bus,

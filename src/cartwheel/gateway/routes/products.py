@@ -1,23 +1,31 @@
-"""The catalogue. Everybody reads it, administrators write it."""
+"""The catalogue. Everybody reads it, administrators write it.
+
+While it is public, nobody needs a token to read it, and who has none sees what customers see. How
+much is reserved and sold, and what is archived, only administrators see.
+"""
 
 import contextlib
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from litestar import Response, Router, delete, get, patch, post
-from litestar.params import FromPath, HeaderParameter, JSONBody
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from msgspec import UNSET, UnsetType, structs
 
 from cartwheel.contracts import products as contract
-from cartwheel.contracts.products import ProductView
+from cartwheel.contracts.identity import Actor
+from cartwheel.contracts.products import ProductStatus, ProductView
 from cartwheel.gateway import examples
 from cartwheel.gateway.bus import Bus, handed_on
-from cartwheel.gateway.described import Header, described
+from cartwheel.gateway.described import described
+from cartwheel.gateway.etags import ETAG, etag
 from cartwheel.gateway.idempotency import CREATED, IdempotencyKey, body_hash, created, request_id
-from cartwheel.gateway.identity import SignedIn, admin
+from cartwheel.gateway.identity import VISITED, Identity, SignedIn, Visitor, admin
 from cartwheel.gateway.paging import Cursor, Limit
 from cartwheel.gateway.strict import Price
 from cartwheel.kernel import Page
+
+Answer = TypeVar("Answer")
 
 IfMatch = Annotated[
     str | None,
@@ -26,11 +34,22 @@ IfMatch = Annotated[
     ),
 ]
 
-_ETAG = {"ETag": Header(description="The version that this is", example='"1"')}
+WithStatus = Annotated[
+    ProductStatus | None,
+    QueryParameter(
+        name="status",
+        description="Only products with this status; active ones by default. "
+        "Archived ones are for administrators",
+    ),
+]
+
 _PRICE = Price(1999, "USD")
 
-_PUBLIC = {"cache-control": "no-cache"}
-"""May be kept, but is to be asked for again before it is used: stock changes all the time."""
+_STORED = {"cache-control": "no-cache", "vary": "Authorization"}
+"""May be kept, but is to be asked for again before it is used: stock changes all the time. Who is
+asking may change it, too."""
+_STORED_BY_ONE = {**_STORED, "cache-control": "private, no-cache"}
+"""The same, of an answer to a token."""
 
 
 class NewProduct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,6 +75,7 @@ class ProductChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     name: contract.Name | UnsetType = UNSET
     description: contract.Description | UnsetType = UNSET
     price: Price | UnsetType = UNSET
+    sku: contract.Sku | UnsetType = UNSET
     category: contract.Category | UnsetType | None = UNSET
     tags: contract.Tags | UnsetType = UNSET
     image_url: contract.ImageUrl | UnsetType | None = UNSET
@@ -80,7 +100,7 @@ class ProductChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ),
         answer=examples.PRODUCT,
         returns="The product.",
-        headers={**CREATED, **_ETAG},
+        headers={**CREATED, **ETAG},
     ),
 )
 async def create_product(
@@ -99,42 +119,73 @@ async def create_product(
         )
     )
     response = created(answer, f"/api/v1/products/{answer.made.id}")
-    response.headers["ETag"] = _etag(answer.made)
+    response.headers["ETag"] = etag(answer.made.version)
     return response
 
 
 @get(
     "/",
-    response_headers=_PUBLIC,
-    opt=described(
-        asks=contract.ListProducts,
-        answer=Page(data=[examples.PRODUCT]),
-        returns="A page of products, newest first.",
-    ),
+    opt={
+        **VISITED,
+        **described(
+            asks=contract.ListProducts,
+            answer=Page(data=[examples.PRODUCT_FOR_ALL]),
+            returns="A page of products, newest first.",
+        ),
+    },
 )
 async def list_products(
-    bus: Bus, limit: Limit = 20, cursor: Cursor = None
+    visitor: Visitor,
+    bus: Bus,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    status: WithStatus = None,
 ) -> Response[Page[ProductView]]:
-    """List the active products, newest first."""
-    return await handed_on(contract.ListProducts(limit=limit, cursor=cursor), bus)
+    """List the products, newest first.
+
+    Only administrators see archived products, and how many pieces are reserved and sold.
+    """
+    request = contract.ListProducts(
+        limit=limit,
+        cursor=cursor,
+        status=status or ProductStatus.ACTIVE,
+        actor=_seen_by(visitor),
+    )
+    return _stored(await handed_on(request, bus), visitor)
 
 
 @get(
     "/{product_id:str}",
-    response_headers=_PUBLIC,
-    opt=described(
-        asks=contract.GetProduct,
-        answer=examples.PRODUCT,
-        returns="The product.",
-        headers=_ETAG,
-    ),
+    opt={
+        **VISITED,
+        **described(
+            asks=contract.GetProduct,
+            answer=examples.PRODUCT_FOR_ALL,
+            returns="The product.",
+            headers=ETAG,
+        ),
+    },
 )
-async def get_product(product_id: FromPath[str], bus: Bus) -> Response[ProductView]:
+async def get_product(
+    product_id: FromPath[str], visitor: Visitor, bus: Bus
+) -> Response[ProductView]:
     """Show a product.
 
-    Archived products are shown, too.
+    Only administrators see an archived product, and how many pieces are reserved and sold.
     """
-    return _tagged(await bus.request(contract.GetProduct(product_id=product_id)))
+    request = contract.GetProduct(product_id=product_id, actor=_seen_by(visitor))
+    return _stored(_tagged(await bus.request(request)), visitor)
+
+
+def _seen_by(visitor: Identity | None) -> Actor:
+    """Return the actor of a look at the catalogue: one for all who are no administrators."""
+    return visitor.actor if visitor and visitor.admin else Actor.anybody()
+
+
+def _stored(response: Response[Answer], visitor: Identity | None) -> Response[Answer]:
+    """Return `response` with who may store it."""
+    response.headers |= _STORED_BY_ONE if visitor else _STORED
+    return response
 
 
 @patch(
@@ -146,6 +197,7 @@ async def get_product(product_id: FromPath[str], bus: Bus) -> Response[ProductVi
             name=examples.PRODUCT.name,
             description=examples.PRODUCT.description,
             price=_PRICE,
+            sku=examples.PRODUCT.sku,
             category=examples.PRODUCT.category,
             tags=examples.PRODUCT.tags,
             image_url=examples.PRODUCT.image_url,
@@ -153,7 +205,7 @@ async def get_product(product_id: FromPath[str], bus: Bus) -> Response[ProductVi
         ),
         answer=examples.PRODUCT,
         returns="The changed product.",
-        headers=_ETAG,
+        headers=ETAG,
     ),
 )
 async def update_product(
@@ -188,7 +240,7 @@ async def update_product(
         asks=contract.ArchiveProduct,
         answer=structs.replace(examples.PRODUCT, status=contract.ProductStatus.ARCHIVED),
         returns="The product, which is archived.",
-        headers=_ETAG,
+        headers=ETAG,
     ),
 )
 async def archive_product(
@@ -202,12 +254,31 @@ async def archive_product(
     return _tagged(await bus.request(request))
 
 
-def _etag(product: ProductView) -> str:
-    return f'"{product.version}"'
+@post(
+    "/{product_id:str}/restore",
+    status_code=200,
+    guards=[admin],
+    opt=described(
+        asks=contract.RestoreProduct,
+        answer=structs.replace(examples.PRODUCT, version=3),
+        returns="The product, which is active.",
+        headers=ETAG,
+    ),
+)
+async def restore_product(
+    product_id: FromPath[str], identity: SignedIn, bus: Bus
+) -> Response[ProductView]:
+    """Put an archived product back into the catalogue.
+
+    For administrators. 409 `product_name_taken`: another product has its name by now; give one of
+    the two another name. May be repeated.
+    """
+    request = contract.RestoreProduct(product_id=product_id, actor=identity.actor)
+    return _tagged(await bus.request(request))
 
 
 def _tagged(product: ProductView) -> Response[ProductView]:
-    return Response(product, headers={"ETag": _etag(product)})
+    return Response(product, headers={"ETag": etag(product.version)})
 
 
 def _version(if_match: str | None) -> int | None:
@@ -221,6 +292,13 @@ def _version(if_match: str | None) -> int | None:
 
 router = Router(
     "/products",
-    route_handlers=[create_product, list_products, get_product, update_product, archive_product],
+    route_handlers=[
+        create_product,
+        list_products,
+        get_product,
+        update_product,
+        archive_product,
+        restore_product,
+    ],
     tags=["products"],
 )
