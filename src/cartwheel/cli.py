@@ -57,6 +57,7 @@ app.command()(operations.demo)
 app.command()(verify)
 app.add_typer(operations.mail, name="mail")
 app.add_typer(operations.stock, name="stock")
+app.add_typer(operations.users, name="users")
 app.add_typer(operations.admin, name="admin")
 app.add_typer(dlq, name="dlq")
 

@@ -1,6 +1,9 @@
 """The `cartwheel` commands, as an operator uses them."""
 
 import asyncio
+from typing import Any
+
+import msgspec
 
 from cartwheel.local.demo_users import PASSWORD, SIGN_UP_CODE
 from cartwheel.local.up import System
@@ -39,6 +42,56 @@ async def test_the_command_line_makes_a_user_an_admin(
     assert "nobody has signed up as nobody@example.com" in nobody.errors
 
 
+async def test_the_command_line_shows_disables_and_promotes_users(
+    system: System, shop: Shop, customer: Customer
+) -> None:
+    async def users(*arguments: str) -> Any:
+        ran = await cartwheel(system, "users", *arguments, "--json")
+        assert ran.status == 0, ran.errors
+        return msgspec.json.decode(ran.output)
+
+    [listed] = await users("list", "--email", customer.email.upper())
+    assert (listed["id"], listed["enabled"]) == (customer.id, True)
+    assert (await users("grant", customer.email))["groups"] == ["admin"]
+    promoted = await shop.log_in(customer.email, PASSWORD)
+    assert (await promoted.get(f"/users/{customer.id}")).found == await users("show", customer.id)
+    assert (await users("revoke", customer.id, "admin"))["groups"] == []
+    assert (await users("disable", customer.email))["enabled"] is False
+    refused = await shop.call(
+        "POST", "/auth/login", {"email": customer.email, "password": PASSWORD}
+    )
+    refused.refused(401, "wrong_credentials")
+    assert (await users("enable", customer.id))["enabled"] is True
+    await shop.log_in(customer.email, PASSWORD)
+
+
+async def test_the_command_line_tells_in_a_line_what_it_has_done_or_cannot_do(
+    system: System, customer: Customer
+) -> None:
+    shown, disabled, nobody, nowhere = [
+        await cartwheel(system, "users", *arguments)
+        for arguments in (
+            ("show", customer.email),
+            ("disable", customer.email),
+            ("enable", "nobody@example.com"),
+            ("grant", customer.id, "nobility"),
+        )
+    ]
+
+    assert shown.status == 0
+    assert customer.email in shown.output
+    assert customer.id in shown.output
+    assert f"{customer.email} is disabled" in disabled.output
+    assert "up to an hour" in disabled.output
+    for ran, why in (
+        (nobody, "There is no such user."),
+        (nowhere, "There is no such group."),
+    ):
+        assert (ran.status, ran.output) == (1, "")
+        assert len(ran.errors.splitlines()) == 1
+        assert why in ran.errors
+
+
 async def test_setup_may_be_repeated_while_everything_runs(
     system: System, customer: Customer
 ) -> None:
@@ -48,5 +101,5 @@ async def test_setup_may_be_repeated_while_everything_runs(
     assert ran.output.count("up to date") == 4
     assert (await customer.get("/products")).status == 200
     assert help_.status == 0
-    for command in ("up", "down", "reset", "setup", "demo", "mail", "admin"):
+    for command in ("up", "down", "reset", "setup", "demo", "mail", "users", "admin"):
         assert f" {command} " in help_.output

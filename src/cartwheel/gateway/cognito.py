@@ -1,7 +1,8 @@
 """Amazon Cognito: where users, passwords and tokens live.
 
-Only unsigned operations are used (authorized by a password, a code or a token), so the gateway
-needs no AWS credentials. botocore itself reads AWS_ENDPOINT_URL, which may name an emulator.
+What users do themselves are unsigned operations (authorized by a password, a code or a token),
+which need no AWS credentials. What administrators do is signed: see `directory`. botocore itself
+reads AWS_ENDPOINT_URL, which may name an emulator.
 """
 
 import asyncio
@@ -355,8 +356,9 @@ class Cognito:
     ) -> dict[str, Any]:
         """Call `operation`. AWS's errors become `special` refusals or the usual ones.
 
-        `special` has refusals by the code of an error, or by its code and message. Errors are raised
-        `from None`: botocore's hold the request, and so passwords.
+        `special` has refusals by the code of an error, or by its code and message.
+
+        Errors are raised `from None`: botocore's hold the request, and so passwords.
         """
         if self._waiting >= WAITING:
             raise Overloaded("too many calls to Cognito are waiting")

@@ -241,3 +241,85 @@ def grant(
 
     typed.run(admins.grant(email, typed.settings(admins.Settings)), admins.NotGranted)
     typed.say_done(f"{email} is an admin from the next login on")
+
+
+users = typer.Typer(
+    no_args_is_help=True, help="Find users; disable and enable them; make administrators."
+)
+Who = Annotated[str, typer.Argument(metavar="EMAIL|ID", help="Their mail address, or their id.")]
+Group = Annotated[str, typer.Argument(help="A group of the user pool.")]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+
+
+@users.command("list")
+def list_users(
+    email: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Only with this mail address.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many at most.")] = 60,
+    json: AsJson = False,
+) -> None:
+    """List users, in no order."""
+    from cartwheel.kernel.errors import Refusal
+    from cartwheel.operations import users as accounts
+
+    work = accounts.listed(
+        typed.settings(accounts.Settings), limit=limit, email=email and email.strip().lower()
+    )
+    found = typed.run(work, Refusal)
+    (accounts.show_json if json else accounts.show_list)(found, typed.output())
+
+
+@users.command("show")
+def show_user(who: Who, json: AsJson = False) -> None:
+    """Show a user and their groups."""
+    from cartwheel.kernel.errors import Refusal
+    from cartwheel.operations import users as accounts
+
+    work = accounts.shown(typed.settings(accounts.Settings), _who(who))
+    user = typed.run(work, Refusal)
+    if json:
+        accounts.show_json(user, typed.output())
+    else:
+        accounts.show_one(user, typed.output())
+
+
+@users.command("disable")
+def disable_user(who: Who, json: AsJson = False) -> None:
+    """Keep a user from logging in. Tokens that they have live for up to an hour."""
+    _change_user("disable", who, "", "{email} is disabled", json=json)
+
+
+@users.command("enable")
+def enable_user(who: Who, json: AsJson = False) -> None:
+    """Let a user who was disabled log in again."""
+    _change_user("enable", who, "", "{email} can log in again", json=json)
+
+
+@users.command("grant")
+def grant_group(who: Who, group: Group = "admin", json: AsJson = False) -> None:
+    """Put a user into a group. Their next access token says so."""
+    _change_user("grant", who, group, "{email} is in the group {group}", json=json)
+
+
+@users.command("revoke")
+def revoke_group(who: Who, group: Group = "admin", json: AsJson = False) -> None:
+    """Take a user out of a group. Tokens that they have live for up to an hour."""
+    _change_user("revoke", who, group, "{email} is not in the group {group}", json=json)
+
+
+def _change_user(what: str, who: str, group: str, done: str, *, json: bool) -> None:
+    from cartwheel.kernel.errors import Refusal
+    from cartwheel.operations import users as accounts
+
+    settings = typed.settings(accounts.Settings)
+    user = typed.run(accounts.changed(settings, what, _who(who), group), Refusal)
+    if json:
+        accounts.show_json(user, typed.output())
+        return
+    accounts.say_done(done.format(email=user.email, group=group), accounts.LATER[what])
+
+
+def _who(given: str) -> str:
+    """Return the mail address as it is stored, or the id."""
+    return given.strip().lower()
