@@ -31,8 +31,8 @@ def hour(number: int) -> datetime:
 
 
 class History(NamedTuple):
-    """Orders placed an hour apart, oldest first: every second one by Zoë, the others by Eve. Of
-    Zoë's the oldest fifty are PAID and the others not; Eve's are all PAID."""
+    """Orders placed an hour apart, oldest first: one in twenty by Zoë, the others by Eve. Of Zoë's
+    the oldest ten are PAID and the others not; Eve's are all PAID."""
 
     orders: Orders
     documents: list[Document]
@@ -58,8 +58,8 @@ async def history(orders: Orders) -> History:
     documents: list[Document] = []
     for n in range(MANY):
         at = hour(n)
-        user = EVE if n % 2 else ZOE
-        paid = user is EVE or n < 100
+        user = EVE if n % 20 else ZOE
+        paid = user is EVE or n < 200
         documents.append(
             {
                 **pattern,
@@ -77,7 +77,7 @@ async def history(orders: Orders) -> History:
 FILTERS: dict[str, Any] = {
     "user_id": ZOE.id,
     "email": ZOE.email,
-    "number": "N0042-XXXXX",
+    "number": "N0040-XXXXX",
     "status": OrderStatus.PAID,
     "placed_after": day(1),
     "placed_before": day(30),
@@ -105,7 +105,7 @@ async def test_every_combination_of_filters_finds_what_matches_and_reads_nothing
 
 async def test_pages_of_a_filtered_list_show_each_order_once(history: History) -> None:
     asked = ListOrders(
-        limit=50, email=ZOE.email, placed_after=day(2), placed_before=day(10), actor=ADMIN
+        limit=4, email=ZOE.email, placed_after=day(2), placed_before=day(10), actor=ADMIN
     )
     seen: list[str] = []
     page = await history.orders.list(asked)
@@ -116,7 +116,7 @@ async def test_pages_of_a_filtered_list_show_each_order_once(history: History) -
         page = await history.orders.list(msgspec.structs.replace(asked, cursor=page.next_cursor))
 
     assert seen == history.matching(asked)
-    assert len(seen) == 8 * 12
+    assert len(seen) == 9
 
 
 async def test_a_cursor_of_another_list_does_not_widen_the_dates(history: History) -> None:
@@ -137,7 +137,7 @@ async def test_dates_before_there_were_clocks_are_no_error(history: History) -> 
     assert (len(after.data), len(before.data)) == (1, 0)
 
 
-@pytest.mark.parametrize("filters", [{"email": ZOE.email}, {"number": "N0042-XXXXX"}])
+@pytest.mark.parametrize("filters", [{"email": ZOE.email}, {"number": "N0040-XXXXX"}])
 async def test_no_filter_shows_a_customer_the_orders_of_others(
     history: History, filters: dict[str, Any]
 ) -> None:

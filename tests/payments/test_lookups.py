@@ -17,13 +17,12 @@ from .examples import ADMIN, EVE, ZOE, create
 MANY = 1_200
 LIMIT = 4
 FIRST_DAY = datetime(2026, 3, 1, tzinfo=UTC)
-FEW_PER_ORDER = 3
 
 
 class History(NamedTuple):
-    """Payments made an hour apart, oldest first: every second one Zoë's, the others Eve's. Of Zoë's
-    the oldest fifty are by card and PAID, the others await cash; Eve's are by card, every third
-    REJECTED."""
+    """Payments made an hour apart, oldest first: one in twenty is Zoë's, the others are Eve's. Of
+    Zoë's the oldest ten are by card and PAID, the others await cash; Eve's are by card, every third
+    REJECTED. An order has three payments."""
 
     payments: Payments
     documents: list[Document]
@@ -49,15 +48,15 @@ def moment(number: int) -> datetime:
 
 def described(number: int) -> Document:
     """Return what tells the payment of this number from others."""
-    zoes = number % 2 == 0
-    by_card = not zoes or number < 100
+    zoes = number % 20 == 0
+    by_card = not zoes or number < 200
     status = PaymentStatus.PAID if by_card else PaymentStatus.AWAITING_PAYMENT
     if not zoes and number % 3 == 0:
         status = PaymentStatus.REJECTED
     return {
         "_id": f"pay_{int(moment(number).timestamp() * 1000):012x}7{number:019x}",
         "request_id": str(number),
-        "order_id": f"ord_{number // (2 * FEW_PER_ORDER)}_{number % 2}",
+        "order_id": f"ord_zoe_{number // 60}" if zoes else f"ord_eve_{number // 3}",
         "user_id": ZOE.user_id if zoes else EVE.user_id,
         "method": Method.CARD if by_card else Method.CASH_ON_DELIVERY,
         "status": status,
@@ -76,24 +75,33 @@ async def history(payments: Payments, shop: Shop) -> History:
     return History(payments, documents)
 
 
-FILTERS: dict[str, Any] = {
+PAID_BY_CARD: dict[str, Any] = {
     "user_id": ZOE.user_id,
-    "order_id": "ord_8_0",
+    "order_id": "ord_zoe_1",
     "method": Method.CARD,
     "status": PaymentStatus.PAID,
     "created_after": moment(24),
     "created_before": moment(700),
 }
-COMBINATIONS = [
-    {name: value for (name, value), given in zip(FILTERS.items(), chosen, strict=True) if given}
-    for chosen in product([False, True], repeat=len(FILTERS))
-]
+AWAITED_CASH = PAID_BY_CARD | {
+    "order_id": "ord_zoe_9",
+    "method": Method.CASH_ON_DELIVERY,
+    "status": PaymentStatus.AWAITING_PAYMENT,
+}
 
 
+def combinations(filters: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {name: value for (name, value), given in zip(filters.items(), chosen, strict=True) if given}
+        for chosen in product([False, True], repeat=len(filters))
+    ]
+
+
+@pytest.mark.parametrize("given", [PAID_BY_CARD, AWAITED_CASH], ids=["card", "cash"])
 async def test_every_combination_of_filters_finds_what_matches_and_reads_nothing_else(
-    history: History,
+    history: History, given: dict[str, Any]
 ) -> None:
-    for filters in COMBINATIONS:
+    for filters in combinations(given):
         asked = ListPayments(limit=LIMIT, actor=ADMIN, **filters)
         expected = history.matching(asked)
 

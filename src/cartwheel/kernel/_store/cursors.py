@@ -48,7 +48,7 @@ def made_between(prefix: str, after: datetime | None, before: datetime | None) -
     """
     limits = {"$gte": after, "$lt": before}
     ids = {
-        operator: earliest_id(prefix, max(moment.timestamp(), 0))
+        operator: earliest_id(prefix, moment.timestamp())
         for operator, moment in limits.items()
         if moment is not None
     }
