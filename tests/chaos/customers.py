@@ -15,6 +15,7 @@ import aiohttp
 
 from ..journeys.shop import ADDRESS, DECLINED_CARD, Customer, Shop, by_card, open_shop
 from .history import Call, History
+from .lookups import BY_NUMBER
 
 PATIENCE = 150.0
 """Seconds for which a customer repeats a request. After that the system counts as stuck."""
@@ -77,6 +78,10 @@ class Buyer:
         await end(self, order)
         if self._random.random() < 0.3:
             await self._insist("GET", f"/orders/{order['id']}")
+        if self._random.random() < 0.1:
+            await self._insist("GET", f"{BY_NUMBER}{order['number']}")
+        if self._random.random() < 0.15:
+            await self.keep_addresses()
 
     async def pay(self, order: Any) -> None:
         await self._pay(order, by_card())
@@ -134,6 +139,13 @@ class Buyer:
         await self._insist("POST", path, key=key)
         if self._random.random() < 0.2:
             await self._insist("POST", path, key=key)
+
+    async def keep_addresses(self) -> None:
+        """Keep two addresses at once, and delete some of them."""
+        made = await asyncio.gather(self._keep_address("Quay Street"), self._keep_address("Pier"))
+        for address in made:
+            if address is not None and self._random.random() < 0.75:
+                await self._insist("DELETE", f"/addresses/{address['id']}")
 
     async def look_after_the_shop(self, closing: asyncio.Event, products: list[Any]) -> None:
         """As an administrator, change descriptions and prices from time to time."""
@@ -245,6 +257,16 @@ class Buyer:
         if self._random.random() < 0.05:
             elsewhere = {**body, "shipping_address": {**ADDRESS, "street": "Quay Street"}}
             await self.reuse(key, "/payments", elsewhere)
+        return answered.answer
+
+    async def _keep_address(self, street: str) -> Any | None:
+        key = f"{self.name}-{secrets.token_hex(6)}"
+        body = {**ADDRESS, "street": street}
+        answered = await self._insist("POST", "/addresses", body, key=key)
+        if answered is None or answered.status != 201:
+            return None
+        if self._random.random() < 0.2:
+            await self._insist("POST", "/addresses", body, key=key)
         return answered.answer
 
     async def _cancel(self, order: Any, reason: str | None = None) -> None:

@@ -29,6 +29,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     reservations: dict[str, Document]
     adjustments: dict[str, Document]
     orders: dict[str, Document]
+    addresses: dict[str, Document]
     payments: dict[str, Document]
     mails: dict[str, Document]
     ledger: list[Document]
@@ -56,6 +57,7 @@ async def collect(
             reservations=await all_of("products", "reservations"),
             adjustments=await all_of("products", "adjustments"),
             orders=await all_of("orders", "orders"),
+            addresses=await all_of("orders", "addresses"),
             payments=await all_of("payments", "payments"),
             mails=await all_of("notifications", "mail"),
             ledger=await ledger(system),

@@ -11,6 +11,7 @@ import msgspec
 
 from .evidence import Document, Evidence
 from .history import Call
+from .lookups import faults_of_addresses, faults_of_numbers
 
 ANSWERS_WITHIN = 12.0
 """Seconds: the deadline of a request (10), and 2 to travel."""
@@ -28,6 +29,8 @@ _EXPECTED_REFUSALS = (
     "too_many_pieces",
     "price_changed",
     "payment_not_cancelable",
+    "too_many_addresses",
+    "address_not_found",  # a deletion whose answer was lost, repeated
 )
 
 
@@ -184,6 +187,12 @@ def a_key_is_one_request_of_one_user(evidence: Evidence) -> Iterator[Violation]:
             yield Violation(1, f"{what} {call.code}", order_of(call))
 
 
+def addresses_are_kept_and_orders_found(evidence: Evidence) -> Iterator[Violation]:
+    """1: what a customer keeps stays until they delete it; a number finds its order."""
+    for what in (*faults_of_addresses(evidence), *faults_of_numbers(evidence)):
+        yield Violation(1, what)
+
+
 def cash_is_paid_when_it_was_confirmed(evidence: Evidence) -> Iterator[Violation]:
     """8: cash is PAID only if an administrator confirmed it."""
     confirmed = {
@@ -296,6 +305,7 @@ CHECKS: tuple[Check, ...] = (
     one_order_per_key,
     accepted_adjustments_are_kept,
     a_key_is_one_request_of_one_user,
+    addresses_are_kept_and_orders_found,
     cash_is_paid_when_it_was_confirmed,
     nobody_has_more_than_is_allowed,
     orders_cost_what_was_expected,

@@ -53,6 +53,7 @@ BROKEN = {
     "refused copies": Broken(5, [bad_neighbours.retries_are_refused("orders", 5, full=False)]),
     "past what fails": Broken(3, [bad_neighbours.one_payment_fails()]),
     "a mail's own failure": Broken(7, [bad_neighbours.most_mail_fails(40)]),
+    "addresses": Broken(1),
     "webhooks compared": Broken(3, [faults.webhooks_lie(8)]),
 }
 

@@ -352,6 +352,18 @@ def believe_every_webhook() -> None:
     domain.differing = same
 
 
+def store_addresses_over_others() -> None:
+    """orders: store a user's addresses whoever has changed them meanwhile."""
+    mongo: Any = import_module("cartwheel.orders.mongo")
+    kernel: Any = import_module("cartwheel.kernel.mongodb")
+
+    async def save(self: Any, book: Any, /, *, expected: Any) -> bool:
+        await self._books.replace_one({"_id": book.id}, kernel.to_document(book), upsert=True)
+        return True
+
+    mongo.MongoAddresses._save = save
+
+
 def harm_readers(mischief: str) -> None:
     """All services: an event crashes the process if its id is the name of a file in the folder.
 
@@ -411,6 +423,7 @@ BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "refused copies": ("cartwheel", forget_refused_copies),
     "past what fails": ("cartwheel", stop_at_what_fails),
     "a mail's own failure": ("cartwheel.notifications", take_each_failure_for_an_outage),
+    "addresses": ("cartwheel.orders", store_addresses_over_others),
     "webhooks compared": ("cartwheel.payments", believe_every_webhook),
     "one customer": ("cartwheel.notifications", stumble_over_one_customer),
 }
