@@ -134,7 +134,7 @@ async def test_only_admins_see_how_much_is_reserved_and_sold(
     assert await listed(products, actor) == [seen]
     everything = await look(products, product_id, ADMIN)
     assert isinstance(everything, ProductView)
-    assert everything.stock == StockView(available=3, reserved=2, sold=0)
+    assert everything.stock == StockView(available=3, reserved=2, sold=0, unshipped=0)
     assert await listed(products, ADMIN) == [everything]
 
 

@@ -45,7 +45,7 @@ from .test_settling import canceled, hold, paid, rejected, take
 
 
 async def stock_of(products: Products, product_id: str) -> Stock:
-    return (await products.view(product_id)).stock
+    return await products.stock(product_id)
 
 
 def done(outcome: Created[StockAdjustmentView] | Refusal) -> StockAdjustmentView:

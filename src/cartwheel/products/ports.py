@@ -48,7 +48,7 @@ class Catalogue(Protocol):
         """
         ...
 
-    async def page(
+    async def listing(
         self, status: ProductStatus, *, limit: int, cursor: str | None
     ) -> Page[ProductView]: ...
 

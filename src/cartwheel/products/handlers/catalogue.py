@@ -77,7 +77,7 @@ def _shown(product: Product | None, actor: Actor | None) -> ProductView | Refusa
 async def list_products(request: ListProducts, *, catalogue: Catalogue) -> Page[ProductView]:
     if not _may_see(request.status, request.actor):
         raise Forbidden("Only an administrator sees archived products.")
-    page = await catalogue.page(request.status, limit=request.limit, cursor=request.cursor)
+    page = await catalogue.listing(request.status, limit=request.limit, cursor=request.cursor)
     seen = [rules.seen_by(request.actor, product) for product in page.data]
     return Page(data=seen, next_cursor=page.next_cursor)
 

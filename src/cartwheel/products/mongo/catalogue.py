@@ -88,7 +88,7 @@ class MongoCatalogue:
         self._outboxes.stored("products", product.id, new["outbox"])
         return True
 
-    async def page(
+    async def listing(
         self, status: ProductStatus, *, limit: int, cursor: str | None
     ) -> Page[ProductView]:
         return await page(
