@@ -42,8 +42,7 @@ _DESCRIPTIONS = {
     "FulfillmentStatus": "Whether the order is shipped or delivered.",
     "Health": "The process is alive.",
     "ListedUser": "A user. `status` is Cognito's: `CONFIRMED` once the mail address is confirmed.",
-    "ListedUserPage": "A page of users. `next_cursor` leads to the next page, and is null on the "
-    "last.",
+    "ListedUserPage": "A page of users.",
     "LogIn": "The credentials of a user.",
     "Money": "An amount in the currency's minor units: 1999 and USD are $19.99.",
     "NewOrder": "What to order. Items of the same product are added up. The shipping address may "
@@ -99,6 +98,7 @@ _FIELDS = {
         "field": "A path such as `items[0].quantity`; empty if it is the whole body",
     },
     "Fulfillment": {"tracking": "The carrier's number of the parcel; null until there is one"},
+    "ListedUserPage": {"next_cursor": _NEXT},
     "Money": {"amount": _MINOR_UNITS},
     "NewProduct": {
         "sku": "Your own number of the product; if you send none, one is made from its id",
@@ -140,7 +140,8 @@ _FIELDS = {
     "Product": {
         "category": "Null if it has none",
         "image_url": "Null if it has none",
-        "low_stock_at": "The stock is low when so few pieces are available; null if it never is",
+        "low_stock_at": "The stock is low when so few pieces are available; null if it never is, and "
+        "for everybody but administrators",
         "version": "Counts changes of the catalogue, not sales; send it in `If-Match`",
     },
     "ProductPage": {"next_cursor": _NEXT},
@@ -148,12 +149,13 @@ _FIELDS = {
         "provider": "Who captured the money; null if it is the payment's own provider",
         "reason": "For the customer",
     },
+    "SavedAddressPage": {"next_cursor": "Always null: there is only one page"},
     "ShippingAddress": {"country": "Code of ISO 3166-1; null if none was given"},
     "Stock": {
         "available": "Free to be ordered",
-        "reserved": "Reserved for orders that await payment",
-        "sold": "Paid for",
-        "unshipped": "Those of the sold pieces that are not shipped yet",
+        "reserved": "Reserved for orders that await payment; for administrators",
+        "sold": "Paid for; for administrators",
+        "unshipped": "Those of the sold pieces that are not shipped yet; for administrators",
     },
     "StockAdjustment": {
         "counted": "The pieces that were counted; null if `delta` was given",
