@@ -1,7 +1,6 @@
 """Adjusting stock on the real MongoDB, beside orders of the same product."""
 
 import asyncio
-import os
 from contextlib import suppress
 from functools import partial
 
@@ -345,7 +344,7 @@ class Process:
 async def test_the_sum_is_exact_when_adjustments_and_orders_of_a_product_race(
     products: Products, client: Client
 ) -> None:
-    adjustments, orders = (100, 1_000) if os.environ.get("LONG") else (20, 150)
+    adjustments, orders = 100, 1_000
     mug = await products.stocked(orders // 2)
     other = products._replace(reservations=MongoReservations(client, products.database, Outboxes()))
     processes = Process(products), Process(other)
