@@ -9,9 +9,11 @@ if TYPE_CHECKING:  # many callers need only the services' names, not their code
 SERVICES = ("products", "orders", "payments", "notifications")
 """Each service's package has the same name, and declares `service` in its module `app`."""
 
+GATEWAY = "gateway"
 OPERATIONS = "operations"
-DATABASES = (*SERVICES, OPERATIONS)
-"""One database per service, and one that records what operators did.
+DATABASES = (*SERVICES, GATEWAY, OPERATIONS)
+"""One database per service, one for the rate limits of the gateway, and one that records what
+operators did.
 
 Their names in MongoDB start with the deployment's prefix.
 """

@@ -73,7 +73,13 @@ async def play(plan: Plan, home: Path, console: Console = QUIET) -> Result:
     dice = random.Random(plan.seed)  # noqa: S311 repeatable, not secret
     started = time.monotonic()
     history = History(home / "history.jsonl")
-    settings = {"HOLD_CHECK_AFTER_SECONDS": str(HOLD_CHECK_AFTER), **BOUNDS, **plan.settings}
+    settings = {
+        # All customers come from one address.
+        "RATE_LIMITS": "off",
+        "HOLD_CHECK_AFTER_SECONDS": str(HOLD_CHECK_AFTER),
+        **BOUNDS,
+        **plan.settings,
+    }
     if plan.payment_deadline is not None:
         settings["PAYMENT_DEADLINE_SECONDS"] = str(plan.payment_deadline)
     try:

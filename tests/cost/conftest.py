@@ -30,7 +30,7 @@ class Counted(msgspec.Struct, frozen=True):
 async def counted(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Counted]:
     steps = Steps()
     watched: dict[str, tuple[Callable[[str], Watch], tuple[str, ...]]] = {
-        "MONGODB_URI": (steps.of_mongodb, SERVICES),
+        "MONGODB_URI": (steps.of_mongodb, (*SERVICES, "gateway")),
         "RABBITMQ_URL": (steps.of_rabbitmq, (*SERVICES, "gateway")),
         "AWS_ENDPOINT_URL": (steps.of_http, ("notifications", "gateway")),
         "SIMULATOR_URL": (steps.of_http, ("payments",)),
@@ -39,7 +39,8 @@ async def counted(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Co
     async with AsyncExitStack() as stack:
         home: Path = tmp_path_factory.mktemp("counted")
         system: System = await stack.enter_async_context(running(home, given={}, processes=()))
-        environments = {process.name: dict(system.environment) for process in PROCESSES}
+        settings = {**system.environment, "RATE_LIMITS": "on"}
+        environments = {process.name: dict(settings) for process in PROCESSES}
         for variable, (watch, processes) in watched.items():
             for name in processes:
                 _, environments[name][variable] = await stack.enter_async_context(

@@ -22,6 +22,7 @@ from cartwheel.gateway.connections import LIMITS, Limits
 from cartwheel.gateway.directory import Directory
 from cartwheel.gateway.identity import Verifier
 from cartwheel.gateway.jwks import KeySet
+from cartwheel.gateway.rate_limits import RateLimits
 from cartwheel.gateway.routes import health
 from cartwheel.gateway.server import serve
 from cartwheel.gateway.settings import Settings
@@ -42,6 +43,7 @@ WEBHOOK_SECRET = "whsec_known_to_both"
 ELSEWHERE = {
     "RABBITMQ_URL": "amqp://127.0.0.1:9",
     "SIMULATOR_WEBHOOK_SECRET": WEBHOOK_SECRET,
+    "RATE_LIMITS": "off",
 }
 """Parts that the gateway's own routes do not need."""
 
@@ -182,12 +184,14 @@ def probe_app(
     users: cognito.Cognito,
     *,
     look: health.Look = lambda: READY,
+    limits: RateLimits | None = None,
     routes: Sequence[Router] | None = None,
 ) -> Litestar:
     return create_app(
         verifier=verifier,
         users=users,
         directory=Directory(users, POOL),
+        limits=limits or RateLimits(None),
         bus=NoBus(),
         webhook_secret=WEBHOOK_SECRET,
         look=look,

@@ -1,1 +1,1 @@
-"""The API gateway: HTTP in, requests to the services out. It owns no data."""
+"""The API gateway: HTTP in, requests to the services out. It owns nothing but counts."""

@@ -7,6 +7,7 @@ import aiohttp
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.handlers import BaseRouteHandler
 from litestar.types import Scope
 
 from cartwheel.gateway import cognito, openapi
@@ -17,9 +18,16 @@ from cartwheel.gateway.clients import Clients
 from cartwheel.gateway.cognito import Cognito
 from cartwheel.gateway.directory import Directory
 from cartwheel.gateway.every_route import EveryRoute
+from cartwheel.gateway.identity import Connection as ClientConnection
 from cartwheel.gateway.identity import Identity, Verifier
 from cartwheel.gateway.jwks import KeySet
 from cartwheel.gateway.problems import SAFE_HEADERS, respond
+from cartwheel.gateway.rate_limits import (
+    STORE_SECONDS,
+    UNLIMITED,
+    AttemptsOf,
+    RateLimits,
+)
 from cartwheel.gateway.routes import (
     addresses,
     auth,
@@ -33,8 +41,9 @@ from cartwheel.gateway.routes import (
     webhooks,
 )
 from cartwheel.gateway.server import serve
-from cartwheel.gateway.settings import Settings
-from cartwheel.kernel import log
+from cartwheel.gateway.settings import NAME, Settings
+from cartwheel.gateway.windows import SharedWindows
+from cartwheel.kernel import log, mongodb
 from cartwheel.kernel.lowlevel import Connection, RpcClient, Stop, notify, run, unless_stopped
 
 ROUTES: tuple[Router, ...] = (
@@ -55,6 +64,7 @@ def create_app(
     verifier: Verifier,
     users: Cognito,
     directory: Directory,
+    limits: RateLimits,
     bus: RawBus,
     webhook_secret: str,
     look: health.Look,
@@ -73,6 +83,16 @@ def create_app(
     def provide_secret(bus: Bus) -> str:
         return webhook_secret
 
+    def provide_attempts(scope: Scope, bus: Bus) -> AttemptsOf:
+        return AttemptsOf(limits, scope)
+
+    async def guard(connection: ClientConnection, handler: BaseRouteHandler) -> None:
+        try:
+            await verifier.guard(connection, handler)
+        finally:  # a request with a token that proves nothing counts for its address
+            if not handler.opt.get(UNLIMITED):
+                await limits.count(connection.scope)
+
     return Litestar(
         route_handlers=[
             Router("/api/v1", route_handlers=routes),
@@ -88,9 +108,10 @@ def create_app(
                 "visitor": provide_visitor,
                 "directory": lambda: directory,
                 "webhook_secret": provide_secret,
+                "attempts": provide_attempts,
             }.items()
         },
-        guards=[verifier.guard],
+        guards=[guard],
         state=State({"captures": Captures(), "visitors": verifier.visitors}, deep_copy=False),
         plugins=[EveryRoute()],
         response_headers=SAFE_HEADERS,
@@ -114,6 +135,7 @@ async def assembled(given: Settings, *, bus: RawBus, look: health.Look) -> Async
             client_secret=given.cognito_client_secret,
             mark_key=given.emulated_cognito_key,
         ) as users,
+        _rate_limits(given) as limits,
     ):
         verifier = Verifier(
             KeySet(given.jwks_url, http),
@@ -126,14 +148,33 @@ async def assembled(given: Settings, *, bus: RawBus, look: health.Look) -> Async
             verifier=verifier,
             users=users,
             directory=Directory(users, given.cognito_user_pool_id),
+            limits=limits,
             bus=bus,
             webhook_secret=given.simulator_webhook_secret,
             look=look,
         )
 
 
+@asynccontextmanager
+async def _rate_limits(given: Settings) -> AsyncGenerator[RateLimits]:
+    if given.rate_limits == "off":
+        yield RateLimits(None)
+        return
+    address = given.databases.by_service[NAME]
+    async with mongodb.connect(
+        address.uri,
+        variable=address.variable,
+        process=NAME,
+        prefix=given.mongodb_database_prefix,
+        timeout=STORE_SECONDS,
+    ) as client:
+        limits = RateLimits(SharedWindows(mongodb.database(client, address.name)))
+        yield limits
+        await limits.settled()
+
+
 async def _serve(given: Settings, stop: Stop) -> None:
-    connection = Connection(given.rabbitmq_url, process="gateway", client=given.amqp_client)
+    connection = Connection(given.rabbitmq_url, process=NAME, client=given.amqp_client)
     bus = RpcClient()
     bus.watch(services_asked())
     connection.add(bus)
@@ -170,7 +211,7 @@ def _started() -> None:
 
 
 def main() -> None:
-    run("gateway", Settings, _serve)
+    run(NAME, Settings, _serve)
 
 
 if __name__ == "__main__":

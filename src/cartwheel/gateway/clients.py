@@ -50,12 +50,12 @@ class Clients:
 
     def connected(self, address: str) -> bool:
         """Count one more connection; return whether the address is still within its limit."""
-        key = _subscriber(address)
+        key = subscriber(address)
         self._held[key] += 1
         return not self._most or self._held[key] <= self._most or address in self._trusted
 
     def disconnected(self, address: str) -> None:
-        key = _subscriber(address)
+        key = subscriber(address)
         self._held[key] -= 1
         if not self._held[key]:
             del self._held[key]
@@ -94,7 +94,8 @@ def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _subscriber(address: str) -> str:
+def subscriber(address: str) -> str:
+    """Return what counts as one address."""
     parsed = _parsed(address)
     if isinstance(parsed, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((parsed, 64), strict=False))

@@ -65,9 +65,21 @@ _SHARED = {
         example=examples.TRACE_ID,
     ),
     "WWW-Authenticate": Header(description="How to authenticate", example="Bearer"),
+    "RateLimit-Policy": Header(
+        description="The limits of this request: `q` requests in `w` seconds. Absent if the "
+        "limits are turned off",
+        example='"requests";q=6000;w=60',
+        always=False,
+    ),
+    "RateLimit": Header(
+        description="`r` requests are left in the next `t` seconds",
+        example='"requests";r=5999;t=60',
+        always=False,
+    ),
     "Retry-After": Header(description="Seconds to wait before you try again", example="2"),
 }
 """Headers of many answers, by name."""
+_OF_EVERY_ANSWER = ("X-Request-ID", "RateLimit-Policy", "RateLimit")
 _OF_STATUS = {401: ("WWW-Authenticate",), **dict.fromkeys(RETRY_AFTER, ("Retry-After",))}
 _EXAMPLES = {
     **examples.IDS,
@@ -346,7 +358,7 @@ def _name(of: Possible) -> str:
 
 def _headers(status: int, own: Mapping[str, Header] | None = None) -> dict[str, Any]:
     """Return the headers of an answer: those of many, and its `own`."""
-    shared = ("X-Request-ID", *_OF_STATUS.get(status, ()))
+    shared = (*_OF_EVERY_ANSWER, *_OF_STATUS.get(status, ()))
     return {
         **{name: {"$ref": f"#/components/headers/{_letters(name)}"} for name in shared},
         **{name: _header(header) for name, header in (own or {}).items()},

@@ -20,6 +20,7 @@ from cartwheel.gateway.problems import (
     UnsupportedMediaType,
     status_of,
 )
+from cartwheel.gateway.rate_limits import UNLIMITED
 from cartwheel.kernel.errors import (
     Forbidden,
     Invalid,
@@ -27,6 +28,7 @@ from cartwheel.kernel.errors import (
     OutcomeUnknown,
     Overloaded,
     Refusal,
+    Throttled,
     TimedOut,
     Unauthenticated,
     Unavailable,
@@ -101,6 +103,8 @@ def possible(handler: HTTPRouteHandler) -> list[Possible]:
 def _kinds(handler: HTTPRouteHandler) -> Iterator[type[Refusal | Outage]]:
     said = description_of(handler)
     yield from (Invalid, UnknownParameter, Overloaded, OutcomeUnknown)
+    if not handler.opt.get(UNLIMITED):
+        yield Throttled
     if not handler.opt.get("public"):
         yield from (Unauthenticated, InvalidToken, Unavailable)
     guards: Sequence[Any] = cast("Any", handler).guards or ()

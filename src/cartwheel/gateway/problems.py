@@ -24,6 +24,7 @@ from litestar.handlers import BaseRouteHandler
 from cartwheel.contracts.products import TooManyOpenOrders
 from cartwheel.gateway import field_errors
 from cartwheel.gateway.identity import InvalidToken
+from cartwheel.gateway.rate_limits import WAIT
 from cartwheel.kernel import log
 from cartwheel.kernel.errors import (
     Conflict,
@@ -176,6 +177,9 @@ def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
         )
     if status == 413:  # the rest of the body is not read
         headers["connection"] = "close"
+    scope: Any = request.scope
+    if status == 429 and WAIT in scope:
+        headers["retry-after"] = str(scope[WAIT])
     if status == 405 and isinstance(error, HTTPException):
         headers |= _allow(error.headers or {})
     return Response(body, status_code=status, headers=headers, media_type=MEDIA_TYPE)

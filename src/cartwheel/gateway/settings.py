@@ -7,7 +7,20 @@ from msgspec import Meta
 
 from cartwheel.contracts import text
 from cartwheel.gateway.clients import NOBODY, Networks
-from cartwheel.kernel.settings import AmqpClient, AmqpUrl, DrainSeconds, HttpUrl, LogLevel, Port
+from cartwheel.kernel.settings import (
+    AmqpClient,
+    AmqpUrl,
+    DatabaseAddresses,
+    DatabasePrefix,
+    DrainSeconds,
+    HttpUrl,
+    LogLevel,
+    OnOrOff,
+    Port,
+)
+
+NAME = "gateway"
+"""Of the process, and of its database."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,6 +28,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     The key marks verified addresses; without it, Cognito's `email_verified` decides.
     `cognito_client_secret` is for an app client that has one.
+
+    `databases` has the gateway's own, where `rate_limits` count for all gateways.
 
     `trusted_proxies` are the proxies whose X-Forwarded-For is believed.
 
@@ -34,6 +49,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         "public"
     )
     log_level: LogLevel = "INFO"
+    rate_limits: OnOrOff = "on"
+    databases: DatabaseAddresses
+    mongodb_database_prefix: DatabasePrefix = ""
     rabbitmq_url: AmqpUrl
     amqp_client: AmqpClient = "built-in"
     simulator_webhook_secret: str

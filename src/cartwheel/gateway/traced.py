@@ -12,6 +12,7 @@ from typing import Any
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from cartwheel.gateway.problems import SEND_AGAIN, problem
+from cartwheel.gateway.rate_limits import headers as rate_limit_headers
 from cartwheel.kernel import log
 from cartwheel.kernel.errors import OutcomeUnknown
 from cartwheel.kernel.lowlevel import continue_trace
@@ -41,7 +42,8 @@ class Traced:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], request_id]
+                limits = rate_limit_headers(scope)
+                message["headers"] = [*message["headers"], request_id, *limits]
             await send(message)
 
         try:

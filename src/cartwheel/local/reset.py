@@ -27,7 +27,7 @@ from cartwheel.kernel.servers import Unusable
 from cartwheel.local import instance, leftovers, places
 from cartwheel.local.console import Console
 from cartwheel.local.places import Elsewhere, Ledger, MongoDB, OneDatabase, Place, RabbitMQ
-from cartwheel.services import DATABASES, SERVICES
+from cartwheel.services import DATABASES, GATEWAY, SERVICES
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 DELETE_TIMEOUT_SECONDS = 60.0
@@ -140,7 +140,7 @@ async def _things(place: Place) -> list[Thing]:
         match place:
             case MongoDB(_, prefix, without):
                 names = [prefix + name for name in DATABASES if name not in without]
-                return await _databases(place, names, SERVICES)
+                return await _databases(place, names, (*SERVICES, GATEWAY))
             case OneDatabase(_, service, name):
                 return await _databases(place, [name], [service])
             case RabbitMQ():

@@ -15,7 +15,7 @@ from cartwheel.local.console import Console
 from cartwheel.local.demo_users import ADMIN, PASSWORD
 from cartwheel.operations import typed
 from cartwheel.operations.reaching import BusSettings
-from cartwheel.services import SERVICES
+from cartwheel.services import GATEWAY, SERVICES
 
 
 def setup(
@@ -39,7 +39,7 @@ def setup(
     from cartwheel.operations import setup as preparation
     from cartwheel.operations import shown_setup
 
-    settings = typed.settings(preparation.Settings, databases=SERVICES)
+    settings = typed.settings(preparation.Settings, databases=(*SERVICES, GATEWAY))
     work = preparation.setup(
         settings, dry_run=dry_run, drop_older=drop_older, doing=Console().doing
     )

@@ -11,6 +11,7 @@ import msgspec
 from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import ChannelPreconditionFailed
 
+from cartwheel.gateway import windows
 from cartwheel.kernel import mongodb
 from cartwheel.kernel.operating import apply_migrations, connect_any, pending, topology
 from cartwheel.kernel.servers import check_mongodb, check_rabbitmq
@@ -20,7 +21,7 @@ from cartwheel.operations.declared import Older, delete_older
 from cartwheel.operations.quorum import reaching
 from cartwheel.operations.quorum.reaching import Brokers, ClusterSettings
 from cartwheel.operations.quorum.tending import Tended
-from cartwheel.services import SERVICES, events, services
+from cartwheel.services import GATEWAY, SERVICES, events, services
 
 
 class Settings(ClusterSettings, frozen=True, kw_only=True):
@@ -109,4 +110,6 @@ async def _migrate(settings: Settings, *, dry_run: bool) -> dict[str, int]:
         prefix=settings.mongodb_database_prefix,
         timeout=None,
     ) as databases:
-        return {each.name: await step(databases[each.name], each.migrations) for each in services()}
+        migrations = {each.name: each.migrations for each in services()}
+        migrations[GATEWAY] = windows.MIGRATIONS
+        return {name: await step(databases[name], each) for name, each in migrations.items()}

@@ -28,6 +28,7 @@ from cartwheel.gateway.cognito import (
 )
 from cartwheel.gateway.described import described
 from cartwheel.gateway.identity import PUBLIC, Identity, SignedIn
+from cartwheel.gateway.rate_limits import CODE, LOG_IN, MAILED_CODE, SIGN_UP, Attempts
 from cartwheel.kernel.errors import FieldError, Invalid
 
 Users = NamedDependency[SkipValidation[Cognito]]
@@ -129,7 +130,7 @@ class Me(msgspec.Struct, frozen=True):
         ),
     },
 )
-async def sign_up(data: JSONBody[SignUp], users: Users) -> SignedUp:
+async def sign_up(data: JSONBody[SignUp], users: Users, attempts: Attempts) -> SignedUp:
     """Sign up.
 
     A confirmation code is mailed to the address.
@@ -142,7 +143,8 @@ async def sign_up(data: JSONBody[SignUp], users: Users) -> SignedUp:
         detail = "`email` must be an address that can receive mail."
         raise Invalid(detail, errors=[FieldError("email", detail)]) from None
     name = text.one_line(data.name, longest=LONGEST_NAME)
-    user_id = await users.sign_up(name=name, email=email, password=data.password)
+    async with attempts.of(SIGN_UP):
+        user_id = await users.sign_up(name=name, email=email, password=data.password)
     return SignedUp(user_id, email)
 
 
@@ -158,12 +160,14 @@ async def sign_up(data: JSONBody[SignUp], users: Users) -> SignedUp:
         ),
     },
 )
-async def confirm(data: JSONBody[Confirmation], users: Users) -> None:
+async def confirm(data: JSONBody[Confirmation], users: Users, attempts: Attempts) -> None:
     """Confirm an email address.
 
     The code was mailed to it. After that, the user can log in.
     """
-    await users.confirm(email=normal(data.email), code=data.code)
+    email = normal(data.email)
+    async with attempts.of(CODE, email):
+        await users.confirm(email=email, code=data.code)
 
 
 @post(
@@ -178,12 +182,14 @@ async def confirm(data: JSONBody[Confirmation], users: Users) -> None:
         ),
     },
 )
-async def resend_code(data: JSONBody[EmailAddress], users: Users) -> None:
+async def resend_code(data: JSONBody[EmailAddress], users: Users, attempts: Attempts) -> None:
     """Mail the confirmation code again.
 
     The answer does not tell whether there is such an account.
     """
-    await users.resend_code(email=normal(data.email))
+    email = normal(data.email)
+    async with attempts.of(MAILED_CODE, email):
+        await users.resend_code(email=email)
 
 
 @post(
@@ -205,12 +211,14 @@ async def resend_code(data: JSONBody[EmailAddress], users: Users) -> None:
         ),
     },
 )
-async def log_in(data: JSONBody[LogIn], users: Users) -> Tokens:
+async def log_in(data: JSONBody[LogIn], users: Users, attempts: Attempts) -> Tokens:
     """Log in.
 
     Send the access token of the answer as `Authorization: Bearer …`. It is valid for an hour.
     """
-    return await users.log_in(email=normal(data.email), password=data.password)
+    email = normal(data.email)
+    async with attempts.of(LOG_IN, email):
+        return await users.log_in(email=email, password=data.password)
 
 
 @post(
@@ -263,12 +271,14 @@ async def log_out(data: JSONBody[RefreshToken], users: Users) -> None:
         ),
     },
 )
-async def forgot_password(data: JSONBody[EmailAddress], users: Users) -> None:
+async def forgot_password(data: JSONBody[EmailAddress], users: Users, attempts: Attempts) -> None:
     """Ask for a new password.
 
     A code is mailed. The answer does not tell whether there is such an account.
     """
-    await users.forgot_password(email=normal(data.email))
+    email = normal(data.email)
+    async with attempts.of(MAILED_CODE, email):
+        await users.forgot_password(email=email)
 
 
 @post(
@@ -283,9 +293,11 @@ async def forgot_password(data: JSONBody[EmailAddress], users: Users) -> None:
         ),
     },
 )
-async def reset_password(data: JSONBody[NewPassword], users: Users) -> None:
+async def reset_password(data: JSONBody[NewPassword], users: Users, attempts: Attempts) -> None:
     """Set a new password with the code that was mailed."""
-    await users.reset_password(email=normal(data.email), code=data.code, password=data.password)
+    email = normal(data.email)
+    async with attempts.of(CODE, email):
+        await users.reset_password(email=email, code=data.code, password=data.password)
 
 
 @get(

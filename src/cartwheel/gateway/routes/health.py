@@ -12,6 +12,7 @@ from litestar.params import SkipValidation
 from cartwheel.gateway.described import described
 from cartwheel.gateway.identity import PUBLIC
 from cartwheel.gateway.problems import MEDIA_TYPE, Problem, problem
+from cartwheel.gateway.rate_limits import UNLIMITED
 from cartwheel.kernel.errors import Unavailable
 
 SILENT_SECONDS = 5.0
@@ -114,6 +115,6 @@ def router(look: Look) -> Router:
         "/health",
         route_handlers=[live, ready],
         dependencies={"look": Provide(lambda: look, sync_to_thread=False)},
-        opt=PUBLIC,
+        opt={**PUBLIC, UNLIMITED: True},
         tags=["health"],
     )

@@ -17,6 +17,7 @@ from cartwheel.gateway.described import described
 from cartwheel.gateway.idempotency import CREATED, IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import SignedIn, admin
 from cartwheel.gateway.paging import Cursor, Limit, moment
+from cartwheel.gateway.rate_limits import PAYMENT, Attempts
 from cartwheel.gateway.strict import NewShippingAddress
 from cartwheel.kernel import Page, new_id
 from cartwheel.kernel.errors import Forbidden
@@ -112,6 +113,7 @@ async def create_payment(
     identity: SignedIn,
     bus: Bus,
     request: Request[Any, Any, Any],
+    attempts: Attempts,
     key: IdempotencyKey = None,
 ) -> Response[PaymentView]:
     """Pay an order.
@@ -131,19 +133,21 @@ async def create_payment(
     captures: Captures = request.app.state.captures
     # Named here, so that its webhook is recognized before payments has answered.
     payment_id = new_id("pay")
-    with captures.awaited(payment_id):
-        answer = await bus.request(
-            contract.CreatePayment(
-                request_id=request_id(identity, key),
-                body_hash=body_hash([data.order_id, paid_with, data.shipping_address]),
-                actor=identity.actor,
-                order_id=data.order_id,
-                method=method,
-                shipping_address=data.shipping_address,
-                payment_id=payment_id,
+    async with attempts.of(PAYMENT, identity.user_id) as attempt:
+        with captures.awaited(payment_id):
+            answer = await bus.request(
+                contract.CreatePayment(
+                    request_id=request_id(identity, key),
+                    body_hash=body_hash([data.order_id, paid_with, data.shipping_address]),
+                    actor=identity.actor,
+                    order_id=data.order_id,
+                    method=method,
+                    shipping_address=data.shipping_address,
+                    payment_id=payment_id,
+                )
             )
-        )
-        captures.remember(answer)
+            captures.remember(answer)
+        attempt.failed = answer.made.status is PaymentStatus.REJECTED and not answer.replayed
     return created(answer, f"/api/v1/payments/{answer.made.id}")
 
 

@@ -18,6 +18,7 @@ from cartwheel.gateway.bus import Bus
 from cartwheel.gateway.captures import Captures
 from cartwheel.gateway.described import described
 from cartwheel.gateway.identity import PUBLIC
+from cartwheel.gateway.rate_limits import UNLIMITED
 from cartwheel.kernel import utc_now
 from cartwheel.kernel.errors import Unauthenticated
 from cartwheel.providers.simulator import webhook as simulator
@@ -31,6 +32,7 @@ WebhookSecret = NamedDependency[SkipValidation[str]]
     status_code=204,
     opt={
         **PUBLIC,
+        UNLIMITED: True,
         **described(
             asks=ReportVerdict,
             refuses=(Unauthenticated, simulator.BadSignature),
