@@ -1,0 +1,98 @@
+"""Who may call which operation, for every operation of the API's description."""
+
+import secrets
+
+import pytest
+from msgspec import json
+
+from .matrix import MATRIX, Outcome, Row
+from .operations import Api, Got
+from .shop import Customer, Shelf, new_product
+
+DENIED = {
+    (401, "unauthenticated"): Outcome.UNAUTHENTICATED,
+    (401, "bad_signature"): Outcome.UNAUTHENTICATED,
+    (403, "forbidden"): Outcome.FORBIDDEN,
+    (404, "order_not_found"): Outcome.HIDDEN,
+    (404, "payment_not_found"): Outcome.HIDDEN,
+    (404, "product_not_found"): Outcome.HIDDEN,
+}
+DONE_ALL_THE_SAME = {"email_taken", "already_confirmed", "wrong_code"}
+"""Refusals that say that the operation was tried: a code that was mailed is not known here."""
+
+
+class Things:
+    """Makes things of the customer's own for each operation, so that none is in another's way."""
+
+    def __init__(self, api: Api, customer: Customer, shelf: Shelf, refresh_token: str) -> None:
+        self._api = api
+        self._customer = customer
+        self._shelf = shelf
+        self._known = {
+            "email": customer.email,
+            "user_id": customer.id,
+            "refresh_token": refresh_token,
+            "code": "000000",
+            "currency": "USD",
+        }
+
+    async def made(self) -> dict[str, object]:
+        product = await self._shelf.put_up(stock=100)
+        order = (await self._customer.order(product)).made
+        cash = (await self._customer.order(product)).made
+        payment = (await self._customer.pay(cash, {"type": "cash_on_delivery"})).made
+        ids = {"product_id": product["id"], "order_id": order["id"], "payment_id": payment["id"]}
+        return {**self._known, **ids, **self.new()}
+
+    def new(self) -> dict[str, object]:
+        """What no two requests may have in common."""
+        named = new_product(name="Robot")
+        return {
+            "name": named["name"],
+            "sku": secrets.token_hex(6),
+            "Idempotency-Key": secrets.token_hex(8),
+        }
+
+    async def send(self, operation_id: str, known: dict[str, object], token: str) -> Got:
+        found = self._api.operations(**(known | self.new()))
+        sent = next(each.sent for each in found if each.id == operation_id)
+        sent.query.pop("cursor", None)
+        sent.query.pop("status", None)
+        if sent.path.endswith("/payments") and sent.method == "POST":
+            sent.body["method"] = {"type": "cash_on_delivery"}
+        return await self._api.send(sent, token)
+
+
+@pytest.fixture
+async def things(api: Api, customer: Customer, shelf: Shelf) -> Things:
+    body = {"email": customer.email, "password": "Cartwheel-Demo-1"}
+    tokens = (await customer.shop.call("POST", "/auth/login", body)).found
+    return Things(api, customer, shelf, tokens["refresh_token"])
+
+
+def outcome(got: Got) -> Outcome:
+    if got.status < 400:
+        return Outcome.DONE
+    code = json.decode(got.text)["code"]
+    if code in DONE_ALL_THE_SAME:
+        return Outcome.DONE
+    assert (got.status, code) in DENIED, str(got)
+    return DENIED[got.status, code]
+
+
+async def test_every_operation_is_in_the_matrix(api: Api) -> None:
+    assert {each.id for each in api.operations()} == MATRIX.keys()
+
+
+@pytest.mark.parametrize("operation_id", MATRIX)
+async def test_an_operation_is_for_those_whom_the_matrix_names(
+    operation_id: str, things: Things, customer: Customer, other: Customer, admin: Customer
+) -> None:
+    found: list[Outcome] = []
+    for who in (None, other, customer, admin):
+        # What one has done, an order canceled say, would be in the next one's way.
+        known = await things.made()
+        found.append(outcome(await things.send(operation_id, known, who.token if who else "")))
+
+    nobody, of_other, of_customer, of_admin = found
+    assert Row(nobody, of_customer, of_other, of_admin) == MATRIX[operation_id]
