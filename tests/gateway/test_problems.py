@@ -287,6 +287,13 @@ async def test_a_parameter_given_twice_is_422_and_named(gateway: Gateway) -> Non
     assert (await gateway.get(f"{LIST}?&&limit=7&")).body == b"7"
 
 
+async def test_null_is_no_way_to_leave_out_a_filter(gateway: Gateway) -> None:
+    for value in ("null", "NULL"):
+        reply = await gateway.get(f"{LIST}?colour={value}")
+        assert (reply.status, reply.problem["code"]) == (422, "invalid")
+        assert [fault["field"] for fault in reply.problem["errors"]] == ["colour"]
+
+
 async def test_a_flood_of_parameters_is_422_and_nothing_of_it_is_remembered(
     gateway: Gateway,
 ) -> None:

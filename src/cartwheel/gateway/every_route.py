@@ -40,6 +40,7 @@ class EveryRoute(InitPlugin, ReceiveRoutePlugin):
 
     def __init__(self) -> None:
         self._parameters: dict[BaseRouteHandler, frozenset[str]] = {}
+        self._not_text: dict[BaseRouteHandler, frozenset[str]] = {}
         self._allow: dict[BaseRouteHandler, str] = {}
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
@@ -53,8 +54,11 @@ class EveryRoute(InitPlugin, ReceiveRoutePlugin):
         if "GET" in handlers:
             handlers["HEAD"] = handlers["GET"]
         for handler, expected in handlers.values():
-            names = (parameter.field_alias for parameter in expected.expected_query_params)
-            self._parameters[handler] = frozenset(names)
+            parameters = expected.expected_query_params
+            self._parameters[handler] = frozenset(each.field_alias for each in parameters)
+            self._not_text[handler] = frozenset(
+                each.field_alias for each in parameters if not _is_text(handler, each.field_name)
+            )
         # Litestar's own handler does not know about HEAD, which was added above.
         options, _ = handlers["OPTIONS"]
         self._allow[options] = ", ".join(sorted(handlers))
@@ -64,13 +68,21 @@ class EveryRoute(InitPlugin, ReceiveRoutePlugin):
         if request.method == "OPTIONS":
             return Response(None, status_code=204, headers={"Allow": self._allow[handler]})
         if query := request.scope["query_string"]:
-            _check(query, self._parameters[handler])
+            _check(query, self._parameters[handler], self._not_text[handler])
         return None
 
 
-def _check(query: bytes, known: frozenset[str]) -> None:
-    """Raises UnknownParameter, or Invalid if a parameter is repeated or there are too many."""
-    given = _names(query)
+def _is_text(handler: BaseRouteHandler, argument: str) -> bool:
+    declared = handler.parsed_fn_signature.parameters[argument]
+    return str in {declared.annotation, *(each.annotation for each in declared.inner_types)}
+
+
+def _check(query: bytes, known: frozenset[str], not_text: frozenset[str]) -> None:
+    """`not_text` are the known parameters that are no free text.
+
+    Raises UnknownParameter, or Invalid if a parameter is repeated or there are too many."""
+    pairs = _pairs(query)
+    given = [name for name, _ in pairs]
     if unknown := [name for name in given if name not in known]:
         raise UnknownParameter(
             f"This address takes {_listed(known)}.",
@@ -82,17 +94,23 @@ def _check(query: bytes, known: frozenset[str]) -> None:
             errors=_errors(repeated, "must be sent only once."),
         )
 
+    # msgspec takes this word for a value that is not given, and so for no filter at all.
+    if nulls := [name for name, value in pairs if name in not_text and value.lower() == "null"]:
+        raise Invalid(
+            "Leave out a query parameter that has no value.",
+            errors=_errors(nulls, "must have a value."),
+        )
 
-def _names(query: bytes) -> list[str]:
+
+def _pairs(query: bytes) -> list[tuple[str, str]]:
     # Litestar's parser caches the last 1,024 queries of any length. It gets only those that pass,
     # so that strangers cannot fill the memory.
     try:
-        pairs = parse_qsl(
+        return parse_qsl(
             query.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_PARAMETERS
         )
     except ValueError:
         raise Invalid(f"Send at most {MOST_PARAMETERS} query parameters.") from None
-    return [name for name, _ in pairs]
 
 
 _UNNAMED = "The query has a parameter that this address does not take."

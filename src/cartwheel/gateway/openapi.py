@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from importlib.metadata import version
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_origin
 
 import msgspec
 from litestar import Litestar, Router
@@ -21,11 +21,15 @@ from litestar.openapi.spec import Components, SecurityScheme, Server, Tag
 from litestar.routes import HTTPRoute
 from litestar.types import Method
 
+from cartwheel.contracts.orders import OrderView
+from cartwheel.contracts.payments import PaymentView
+from cartwheel.contracts.products import ProductView
 from cartwheel.gateway import examples
 from cartwheel.gateway.described import Described, Header, description_of
 from cartwheel.gateway.possible import OF_EVERY_REQUEST, Possible, possible
 from cartwheel.gateway.problems import MEDIA_TYPE, RETRY_AFTER, RETRY_AFTER_OF, Problem
 from cartwheel.gateway.schemas import components, reference_for_clients
+from cartwheel.kernel import Page
 from cartwheel.kernel.errors import FieldError
 
 SERVER = "/api/v1"
@@ -95,6 +99,8 @@ _EXAMPLES = {
     "user_id": examples.USER_ID,
 }
 """Of parameters, by name."""
+_ID_OF = {ProductView: "product_id", OrderView: "order_id", PaymentView: "payment_id"}
+"""The parameter that is the `id` of such an answer."""
 _PARAMETERS = {
     "product_id": "The id of the product",
     "order_id": "The id of the order",
@@ -168,6 +174,7 @@ def describe(app: Litestar) -> dict[str, Any]:
     schema_of = dict(zip(dict.fromkeys(kinds), schemas, strict=True))
     for operation in operations:
         _complete(*operation, schema_of, visitors=app.state.visitors)
+    _link(operations)
     document["paths"] = dict(_below_server(document["paths"]))
     document["components"] |= {
         "schemas": by_name,
@@ -259,6 +266,32 @@ def _complete(
         **(_unchanged(said) if said.unchanged else {}),
         **dict(_refusals(possible(handler), said, own, schema_of[Problem])),
     }
+
+
+def _link(operations: Sequence[_Operation]) -> None:
+    """Say of each answer with a thing's id which operations take that id."""
+    takers: dict[str, list[str]] = {}
+    for handler, told in operations:
+        for each in told.get("parameters", []):
+            if each["in"] == "path":
+                takers.setdefault(each["name"], []).append(handler.handler_name)
+    for handler, told in operations:
+        links: dict[str, Any] = {}
+        for kind in _answer_types(handler):
+            things, place = (
+                (get_args(kind), "/data/0") if get_origin(kind) is Page else ((kind,), "")
+            )
+            for parameter in (_ID_OF[each] for each in things if each in _ID_OF):
+                links |= {
+                    name: {
+                        "operationId": name,
+                        "parameters": {parameter: f"$response.body#{place}/id"},
+                    }
+                    for name in takers[parameter]
+                    if name != handler.handler_name
+                }
+        if links:
+            told["responses"][str(handler.status_code)]["links"] = links
 
 
 def _is_optional(handler: HTTPRouteHandler) -> bool:
