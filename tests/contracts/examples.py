@@ -8,6 +8,7 @@ from msgspec import structs
 from cartwheel.contracts import notifications, orders, payments, products
 from cartwheel.contracts.identity import Actor, User
 from cartwheel.contracts.money import Money
+from cartwheel.contracts.timeline import TimelineEntry
 from cartwheel.kernel import Created, Event, Page, Request
 
 AT = datetime(2026, 3, 1, 12, 30, 15, 250_000, UTC)
@@ -307,8 +308,15 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
         [orders.GetTimeline(order_id="ord_1", actor=ACTOR)],
         [
             [
-                orders.TimelineEntry(
-                    type="order.payment_failed.v1", at=AT, by="payments", note="Declined."
+                TimelineEntry(
+                    type="order.payment_failed.v1",
+                    at=AT,
+                    by="payments",
+                    note="Declined.",
+                    text="A payment was declined, and the customer may try another.",
+                    event_id="evt_2",
+                    because_of="evt_1",
+                    trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
                 )
             ]
         ],
@@ -375,6 +383,23 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
         [None],
     ),
     payments.GetPayment: ([payments.GetPayment(payment_id="pay_1", actor=ACTOR)], [PAYMENT]),
+    payments.GetPaymentTimeline: (
+        [payments.GetPaymentTimeline(payment_id="pay_1", actor=ACTOR)],
+        [
+            [
+                TimelineEntry(
+                    type="payment.captured.v1",
+                    at=AT,
+                    by="simulator",
+                    note="",
+                    text="The money was captured.",
+                    event_id="evt_1",
+                    because_of="evt_0",
+                    trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
+                )
+            ]
+        ],
+    ),
     payments.ListPayments: (
         [
             payments.ListPayments(

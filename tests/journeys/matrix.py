@@ -57,6 +57,9 @@ MATRIX: Mapping[str, Row] = {
     "get_product": USERS,
     "update_product": ADMINS,
     "archive_product": ADMINS,
+    "adjust_stock": ADMINS,
+    "list_adjustments": ADMINS,
+    "get_adjustment": ADMINS,
     # orders
     "place_order": USERS,
     "list_orders": OWN_LIST,
@@ -68,6 +71,7 @@ MATRIX: Mapping[str, Row] = {
     "confirm_payment": ADMINS,
     "list_payments": USERS,
     "get_payment": OWNER_AND_ADMINS,
+    "get_payment_timeline": OWNER_AND_ADMINS,
     "simulator_reported": NOBODY,
     # the rest
     "live": ANYBODY,

@@ -61,7 +61,7 @@ async def test_every_answer_is_described(
 
     process = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("schemathesis"),
-        *("run", file, "--no-color", "--continue-on-failure"),
+        *("run", file, "--url", f"{system.url}/api/v1", "--no-color", "--continue-on-failure"),
         *("--header", f"Authorization: Bearer {user.token}"),
         *("--checks", ",".join(CHECKS), "--phases", phases, "--warnings", "off"),
         *("--max-examples", EXAMPLES, "--generation-database", "none"),

@@ -24,8 +24,11 @@ DONE_ALL_THE_SAME = {"email_taken", "already_confirmed", "wrong_code"}
 class Things:
     """Makes things of the customer's own for each operation, so that none is in another's way."""
 
-    def __init__(self, api: Api, customer: Customer, shelf: Shelf, refresh_token: str) -> None:
+    def __init__(
+        self, api: Api, admin: Customer, customer: Customer, shelf: Shelf, refresh_token: str
+    ) -> None:
         self._api = api
+        self._admin = admin
         self._customer = customer
         self._shelf = shelf
         self._known = {
@@ -41,7 +44,15 @@ class Things:
         order = (await self._customer.order(product)).made
         cash = (await self._customer.order(product)).made
         payment = (await self._customer.pay(cash, {"type": "cash_on_delivery"})).made
-        ids = {"product_id": product["id"], "order_id": order["id"], "payment_id": payment["id"]}
+        adjusted = {"delta": 1, "kind": "received", "reason": "Found."}
+        path = f"/products/{product['id']}/stock-adjustments"
+        adjustment = (await self._admin.post(path, adjusted)).made
+        ids = {
+            "product_id": product["id"],
+            "adjustment_id": adjustment["id"],
+            "order_id": order["id"],
+            "payment_id": payment["id"],
+        }
         return {**self._known, **ids, **self.new()}
 
     def new(self) -> dict[str, object]:
@@ -64,10 +75,10 @@ class Things:
 
 
 @pytest.fixture
-async def things(api: Api, customer: Customer, shelf: Shelf) -> Things:
+async def things(api: Api, admin: Customer, customer: Customer, shelf: Shelf) -> Things:
     body = {"email": customer.email, "password": "Cartwheel-Demo-1"}
     tokens = (await customer.shop.call("POST", "/auth/login", body)).found
-    return Things(api, customer, shelf, tokens["refresh_token"])
+    return Things(api, admin, customer, shelf, tokens["refresh_token"])
 
 
 def outcome(got: Got) -> Outcome:

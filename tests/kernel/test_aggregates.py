@@ -43,7 +43,7 @@ def stored_in(database: Database, outboxes: Outboxes) -> Aggregates[Thing]:
         source="tests",
         outboxes=outboxes,
         missing=lambda: NoSuchThing("there is no such thing"),
-        lists=lambda thing: {"notes": [f"{thing.name}'s note"]},
+        lists=lambda thing, _: {"notes": [f"{thing.name}'s note"]},
     )
 
 

@@ -9,6 +9,7 @@ from cartwheel.contracts.idempotency import IdempotencyKeyReused
 from cartwheel.contracts.identity import Actor, User
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.products import Item, ReserveStock
+from cartwheel.contracts.timeline import TimelineEntry
 from cartwheel.kernel import Created, Event, Page, Request, event, request
 from cartwheel.kernel.errors import BadCursor, Conflict, Forbidden, Invalid, NotFound
 
@@ -76,15 +77,6 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     created_at: datetime
     updated_at: datetime
-
-
-class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened to an order. `by` is a user id or the name of a service."""
-
-    type: str
-    at: datetime
-    by: str
-    note: str | None = None
 
 
 class OrderNotFound(NotFound):

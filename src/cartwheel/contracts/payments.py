@@ -9,6 +9,7 @@ from cartwheel.contracts.idempotency import IdempotencyKeyReused
 from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import GetPayableOrder, ShippingAddress
+from cartwheel.contracts.timeline import TimelineEntry
 from cartwheel.kernel import Created, Event, Page, Request, event, request
 from cartwheel.kernel.errors import BadCursor, Conflict, Forbidden, Invalid, NotFound
 
@@ -70,11 +71,12 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PaymentEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened to a payment."""
+    """Something that happened to a payment. `because_of` is the event that caused it, if any."""
 
     type: str
     at: datetime
     by: str
+    because_of: str | None = None
 
 
 class PaymentView(msgspec.Struct, frozen=True, kw_only=True):
@@ -239,6 +241,14 @@ class ReportVerdict(Request[None], frozen=True, kw_only=True):
 @request("get_payment", service="payments", read=True, refusals=(PaymentNotFound,))
 class GetPayment(Request[PaymentView], frozen=True, kw_only=True):
     """Get a payment. Somebody else's payment is `PaymentNotFound`, except for an admin."""
+
+    payment_id: str
+    actor: Actor
+
+
+@request("get_payment_timeline", service="payments", read=True, refusals=(PaymentNotFound,))
+class GetPaymentTimeline(Request[list[TimelineEntry]], frozen=True, kw_only=True):
+    """Get the timeline of a payment, oldest entry first."""
 
     payment_id: str
     actor: Actor

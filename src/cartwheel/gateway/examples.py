@@ -13,7 +13,6 @@ from cartwheel.contracts.orders import (
     OrderView,
     SavedAddress,
     ShippingAddress,
-    TimelineEntry,
 )
 from cartwheel.contracts.payments import (
     CardSummary,
@@ -29,6 +28,7 @@ from cartwheel.contracts.products import (
     StockAdjustmentView,
     StockView,
 )
+from cartwheel.contracts.timeline import TimelineEntry
 from cartwheel.gateway.cognito import Tokens
 from cartwheel.gateway.directory import ListedUser, UserView
 from cartwheel.gateway.strict import NewShippingAddress, Price
@@ -140,9 +140,37 @@ ORDER = OrderView(
     updated_at=_ORDERED_AT,
 )
 
+_CAPTURED = "evt_01a203e602ff7a3f9c41d2f5b8e07d13"
 TIMELINE = [
-    TimelineEntry(type="order.placed.v1", at=_ORDERED_AT, by=USER_ID),
-    TimelineEntry(type="order.paid.v1", at=_PAID_AT, by="payments"),
+    TimelineEntry(
+        type="order.placed.v1",
+        at=_ORDERED_AT,
+        by=USER_ID,
+        text="An order was stored, and its stock is reserved.",
+        event_id="evt_01a203e602b67f1d8e2fb3bde59a6a1c",
+        trace_id="0af7651916cd43dd8448eb211c80319c",
+    ),
+    TimelineEntry(
+        type="order.paid.v1",
+        at=_PAID_AT,
+        by="payments",
+        text="A captured payment covers the total.",
+        event_id="evt_01a203e6031c7d20a5be1f0c8e6b4a77",
+        because_of=_CAPTURED,
+        trace_id=TRACE_ID,
+    ),
+]
+
+PAYMENT_TIMELINE = [
+    TimelineEntry(type="begun", at=_PAID_AT, by=USER_ID, text="The customer chose how to pay."),
+    TimelineEntry(
+        type="payment.captured.v1",
+        at=_PAID_AT,
+        by=USER_ID,
+        text="The money was captured.",
+        event_id=_CAPTURED,
+        trace_id=TRACE_ID,
+    ),
 ]
 
 PAYMENT = PaymentView(

@@ -23,7 +23,7 @@ from litestar.types import Method
 
 from cartwheel.contracts.orders import OrderView
 from cartwheel.contracts.payments import PaymentView
-from cartwheel.contracts.products import ProductView
+from cartwheel.contracts.products import ProductView, StockAdjustmentView
 from cartwheel.gateway import examples
 from cartwheel.gateway.described import Described, Header, description_of
 from cartwheel.gateway.possible import OF_EVERY_REQUEST, Possible, possible
@@ -99,7 +99,12 @@ _EXAMPLES = {
     "user_id": examples.USER_ID,
 }
 """Of parameters, by name."""
-_ID_OF = {ProductView: "product_id", OrderView: "order_id", PaymentView: "payment_id"}
+_ID_OF = {
+    ProductView: "product_id",
+    StockAdjustmentView: "adjustment_id",
+    OrderView: "order_id",
+    PaymentView: "payment_id",
+}
 """The parameter that is the `id` of such an answer."""
 _PARAMETERS = {
     "product_id": "The id of the product",

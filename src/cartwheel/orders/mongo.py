@@ -1,6 +1,6 @@
 """Orders in MongoDB, database `orders`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVarTuple
 
 import msgspec
@@ -12,8 +12,8 @@ from cartwheel.contracts.orders import (
     OrderNotFound,
     OrderStatus,
     OrderView,
-    TimelineEntry,
 )
+from cartwheel.contracts.timeline import TimelineEntry
 from cartwheel.kernel import Change, Collection, Created, Page
 from cartwheel.kernel.errors import OutcomeUnknown
 from cartwheel.kernel.mongodb import (
@@ -181,7 +181,7 @@ def _found_by(request: ListOrders) -> Document:
     return query | made_between("ord", request.placed_after, request.placed_before)
 
 
-def _entries(order: Order) -> dict[str, list[Document]]:
+def _entries(order: Order, outbox: Sequence[Document]) -> dict[str, list[Document]]:
     """Return the timeline entries of an order's new events."""
     by = order.change.by if order.change else "orders"
     return {
@@ -191,7 +191,10 @@ def _entries(order: Order) -> dict[str, list[Document]]:
                 "at": order.updated_at,
                 "by": by,
                 "note": getattr(event, "reason", None),
+                "event_id": told["id"],
+                "because_of": told["causation_id"],
+                "trace_id": told["correlation_id"],
             }
-            for event in order.events
+            for event, told in zip(order.events, outbox, strict=True)
         ]
     }

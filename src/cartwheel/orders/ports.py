@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVarTuple
 
-from cartwheel.contracts.orders import ListOrders, OrderView, TimelineEntry
+from cartwheel.contracts.orders import ListOrders, OrderView
+from cartwheel.contracts.timeline import TimelineEntry
 from cartwheel.kernel import Change, Created, Items, Page
 from cartwheel.orders.domain import AddressBook, Order
 

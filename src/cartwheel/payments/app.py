@@ -37,6 +37,7 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
                     contract.ReportVerdict, paying.report_verdict, payments=payments, cards=cards
                 ),
                 answer(contract.GetPayment, reading.get_payment, payments=payments),
+                answer(contract.GetPaymentTimeline, reading.get_timeline, payments=payments),
                 answer(contract.ListPayments, reading.list_payments, payments=payments),
             ],
             on=[

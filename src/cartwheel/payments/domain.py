@@ -9,6 +9,7 @@ money, and money captured for a REJECTED or CANCELED payment, is stored together
 refund's id is derived from the payment's id, so it happens once, whoever asks for it.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -18,6 +19,7 @@ from cartwheel.contracts import text
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import InvalidTransition, PayableOrder, ShippingAddress
 from cartwheel.contracts.payments import (
+    EVENTS,
     CancelPayment,
     CardSummary,
     CardToken,
@@ -41,6 +43,7 @@ from cartwheel.contracts.payments import (
     RefundStatus,
     ReportVerdict,
 )
+from cartwheel.contracts.timeline import TimelineEntry, sentence
 from cartwheel.kernel import Change, Event
 from cartwheel.providers.port import Captured, Declined, Outcome, Verdict, Voided
 
@@ -384,7 +387,12 @@ def refund_done(payment: Payment, refund_id: str, change: Change) -> Payment:
         amount=refund.amount,
     )
     events = () if refund.provider else (event,)
-    return _changed(refunded, "refunded", *events, change=change)
+    # A job makes the refund, but its cause is the event that asked for it.
+    dues = [entry for entry in payment.timeline if entry.type == "refund due"]
+    place = payment.refunds.index(refund)
+    cause = dues[place].because_of if place < len(dues) else None
+    caused = msgspec.structs.replace(change, event_id=cause)
+    return _changed(refunded, "refunded", *events, change=caused)
 
 
 def confirm_cash(payment: Payment, change: Change) -> Payment:
@@ -440,11 +448,47 @@ def _shown(card: CardSummary) -> CardSummary:
 
 
 def _changed(payment: Payment, what: str, *events: Event, change: Change) -> Payment:
+    entry = PaymentEntry(type=what, at=change.at, by=change.by, because_of=change.event_id)
     return msgspec.structs.replace(
         payment,
-        timeline=[*payment.timeline, PaymentEntry(type=what, at=change.at, by=change.by)],
+        timeline=[*payment.timeline, entry],
         version=payment.version + 1,
         updated_at=change.at,
         events=(*payment.events, *events),
         change=change,
     )
+
+
+_STEPS = {
+    "begun": "The customer chose how to pay.",
+    "captured": "The money was captured.",
+    "declined": "No money was captured.",
+    "refund due": "The money is to be refunded.",
+    "refunded": "The provider has refunded money.",
+}
+"""What has happened to a payment, where no event tells of it."""
+_EVENTS = {event.type: sentence(event) for event in EVENTS}
+
+
+def timeline(payment: Payment, told: Sequence[TimelineEntry]) -> list[TimelineEntry]:
+    """Return all that happened to `payment`: what events `told`, and the steps without events.
+
+    Payments stored before their events were kept have steps only.
+    """
+    events: defaultdict[datetime, list[TimelineEntry]] = defaultdict(list)
+    for each in told:
+        events[each.at].append(msgspec.structs.replace(each, text=_EVENTS.get(each.type)))
+    return [
+        entry
+        for step in payment.timeline
+        for entry in events.pop(step.at, None)
+        or [
+            TimelineEntry(
+                type=step.type,
+                at=step.at,
+                by=step.by,
+                text=_STEPS.get(step.type),
+                because_of=step.because_of,
+            )
+        ]
+    ]

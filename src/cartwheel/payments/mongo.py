@@ -1,7 +1,9 @@
 """Payments in MongoDB, database `payments`."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
+import msgspec
 from pymongo import ASCENDING
 
 from cartwheel.contracts.payments import (
@@ -12,6 +14,7 @@ from cartwheel.contracts.payments import (
     PaymentView,
     RefundStatus,
 )
+from cartwheel.contracts.timeline import TimelineEntry
 from cartwheel.kernel import Collection, Page
 from cartwheel.kernel.mongodb import (
     Aggregates,
@@ -96,8 +99,10 @@ class MongoPayments(Aggregates[Payment]):
             source="payments",
             outboxes=outboxes,
             missing=lambda: PaymentNotFound("There is no such payment."),
+            lists=_entries,
+            unread=["history"],
         )
-        self._by_request = finds(self.collection, "request_id", outbox=0)
+        self._by_request = finds(self.collection, "request_id", outbox=0, history=0)
 
     async def add(self, payment: Payment) -> bool:
         return await self.insert(payment)
@@ -127,6 +132,10 @@ class MongoPayments(Aggregates[Payment]):
             read=lambda document: from_document(document, PaymentView),
         )
 
+    async def timeline(self, payment_id: str) -> list[TimelineEntry]:
+        document = await self.collection.find_one({"_id": payment_id}, {"history": 1})
+        return msgspec.convert((document or {}).get("history", []), list[TimelineEntry])
+
     def to_refund(self) -> DueItems:
         return DueItems(self.collection, {"refunds.status": RefundStatus.PENDING})
 
@@ -152,3 +161,21 @@ def _found_by(request: ListPayments) -> Document:
             query.setdefault("method", {"$in": list(Method)})
         query.setdefault("status", {"$in": list(PaymentStatus)})
     return query | made_between("pay", request.created_after, request.created_before)
+
+
+def _entries(payment: Payment, outbox: Sequence[Document]) -> dict[str, list[Document]]:
+    """Return the timeline entries of a payment's new events."""
+    by = payment.change.by if payment.change else "payments"
+    return {
+        "history": [
+            {
+                "type": told["type"],
+                "at": payment.updated_at,
+                "by": by,
+                "event_id": told["id"],
+                "because_of": told["causation_id"],
+                "trace_id": told["correlation_id"],
+            }
+            for told in outbox
+        ]
+    }

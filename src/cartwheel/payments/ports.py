@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Protocol, TypeVarTuple
 
 from cartwheel.contracts.payments import ListPayments, PaymentView
+from cartwheel.contracts.timeline import TimelineEntry
 from cartwheel.kernel import Change, Items, Page
 from cartwheel.payments.domain import Payment
 
@@ -50,6 +51,10 @@ class Payments(Protocol):
 
     async def disbelieved(self, payment_id: str) -> None:
         """Count a webhook that does not match the payment, for `cartwheel verify`."""
+        ...
+
+    async def timeline(self, payment_id: str) -> list[TimelineEntry]:
+        """Return an entry for each event of the payment, oldest first."""
         ...
 
     async def page(self, request: ListPayments) -> Page[PaymentView]: ...

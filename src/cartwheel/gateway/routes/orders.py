@@ -12,7 +12,8 @@ from cartwheel.contracts import orders as contract
 from cartwheel.contracts import products, text
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.order_number import read_number
-from cartwheel.contracts.orders import OrderStatus, OrderView, TimelineEntry
+from cartwheel.contracts.orders import OrderStatus, OrderView
+from cartwheel.contracts.timeline import TimelineEntry
 from cartwheel.gateway import examples
 from cartwheel.gateway.bus import Bus, handed_on
 from cartwheel.gateway.cognito import GETTING_USER
@@ -232,9 +233,10 @@ async def get_order(
 async def get_timeline(
     order_id: FromPath[str], identity: SignedIn, bus: Bus
 ) -> Response[list[TimelineEntry]]:
-    """Show what happened to an order, when and by whom.
+    """Show what happened to an order, when, by whom and why.
 
-    Oldest first.
+    Oldest first. `because_of` names the event that caused an entry: it may be in the timeline of
+    one of its payments.
     """
     return await handed_on(contract.GetTimeline(order_id=order_id, actor=identity.actor), bus)
 

@@ -8,6 +8,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from cartwheel.contracts import payments as contract
 from cartwheel.contracts.payments import Method, PaymentStatus, PaymentView
+from cartwheel.contracts.timeline import TimelineEntry
 from cartwheel.gateway import examples
 from cartwheel.gateway.bodies import EXPLAIN
 from cartwheel.gateway.bus import Bus, handed_on
@@ -246,8 +247,36 @@ async def get_payment(
     return await handed_on(contract.GetPayment(payment_id=payment_id, actor=identity.actor), bus)
 
 
+@get(
+    "/{payment_id:str}/timeline",
+    opt=described(
+        asks=contract.GetPaymentTimeline,
+        answer=examples.PAYMENT_TIMELINE,
+        returns="What happened to the payment, oldest first.",
+    ),
+)
+async def get_payment_timeline(
+    payment_id: FromPath[str], identity: SignedIn, bus: Bus
+) -> Response[list[TimelineEntry]]:
+    """Show what happened to a payment, when, by whom and why.
+
+    Oldest first. `because_of` names the event that caused an entry: it may be in the timeline of
+    the order.
+    """
+    return await handed_on(
+        contract.GetPaymentTimeline(payment_id=payment_id, actor=identity.actor), bus
+    )
+
+
 router = Router(
     "/payments",
-    route_handlers=[create_payment, confirm_payment, cancel_payment, list_payments, get_payment],
+    route_handlers=[
+        create_payment,
+        confirm_payment,
+        cancel_payment,
+        list_payments,
+        get_payment,
+        get_payment_timeline,
+    ],
     tags=["payments"],
 )

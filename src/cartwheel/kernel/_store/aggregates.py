@@ -37,7 +37,7 @@ Kind = TypeVar("Kind", bound=Aggregate)
 Facts = TypeVarTuple("Facts")
 
 
-def _no_lists(_: object) -> Mapping[str, Sequence[Any]]:
+def _no_lists(_: object, __: Sequence[Document]) -> Mapping[str, Sequence[Any]]:
     return {}
 
 
@@ -54,7 +54,8 @@ class Aggregates(Generic[Kind]):
 
     Args:
         missing: returns the refusal for an unknown id.
-        lists: returns entries to append to the document's own lists, by name.
+        lists: returns entries to append to the document's own lists, by name. It gets the new
+            events too, as they lie in the outbox.
         unread: fields of the document that `kind` does not have and that may be large.
     """
 
@@ -66,7 +67,7 @@ class Aggregates(Generic[Kind]):
         source: str,
         outboxes: Outboxes,
         missing: Callable[[], Refusal],
-        lists: Callable[[Kind], Mapping[str, Sequence[Any]]] = _no_lists,
+        lists: Callable[[Kind, Sequence[Document]], Mapping[str, Sequence[Any]]] = _no_lists,
         unread: Iterable[str] = (),
     ) -> None:
         self.collection = collection
@@ -81,8 +82,9 @@ class Aggregates(Generic[Kind]):
 
     async def insert(self, aggregate: Kind) -> bool:
         """Store a new aggregate; return False if a unique index rejects it. May be repeated."""
-        document = {"_id": aggregate.id, **state(aggregate), **self._lists(aggregate)}
-        return await self._inserts.submit({**document, **self._happened(aggregate)})
+        new = self._happened(aggregate)
+        document = {"_id": aggregate.id, **state(aggregate), **new}
+        return await self._inserts.submit({**document, **self._lists(aggregate, new["outbox"])})
 
     async def find(self, aggregate_id: str) -> Kind | None:
         """Return the aggregate, or None if there is none."""
@@ -144,7 +146,7 @@ class Aggregates(Generic[Kind]):
     async def save(self, aggregate: Kind, /, *, expected: Kind) -> bool:
         """Store a changed aggregate; return False if the stored version is not `expected`'s."""
         new = self._happened(aggregate)
-        added = {"outbox": new["outbox"], **self._lists(aggregate)}
+        added = {"outbox": new["outbox"], **self._lists(aggregate, new["outbox"])}
         return await self._saves.submit(
             group.Save(
                 aggregate.id,

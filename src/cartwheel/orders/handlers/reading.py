@@ -4,6 +4,7 @@ import msgspec
 
 from cartwheel.contracts.identity import require_service, whose
 from cartwheel.contracts.orders import (
+    EVENTS,
     GetOrder,
     GetOrderStatuses,
     GetTimeline,
@@ -11,8 +12,8 @@ from cartwheel.contracts.orders import (
     OrderNotFound,
     OrderState,
     OrderView,
-    TimelineEntry,
 )
+from cartwheel.contracts.timeline import TimelineEntry, sentence
 from cartwheel.kernel import Page
 from cartwheel.kernel.errors import Refusal
 from cartwheel.orders.domain import Order
@@ -38,7 +39,13 @@ async def get_timeline(request: GetTimeline, *, orders: Orders) -> list[Timeline
     order = await orders.get(request.order_id)
     if not _may_see(order, request):
         raise OrderNotFound("There is no such order.")
-    return await orders.timeline(order.id)
+    return [
+        msgspec.structs.replace(entry, text=_TEXTS.get(entry.type))
+        for entry in await orders.timeline(order.id)
+    ]
+
+
+_TEXTS = {event.type: sentence(event) for event in EVENTS}
 
 
 def _may_see(order: Order, request: GetOrder | GetTimeline) -> bool:

@@ -3,16 +3,35 @@
 import msgspec
 
 from cartwheel.contracts.identity import whose
-from cartwheel.contracts.payments import GetPayment, ListPayments, PaymentNotFound, PaymentView
+from cartwheel.contracts.payments import (
+    GetPayment,
+    GetPaymentTimeline,
+    ListPayments,
+    PaymentNotFound,
+    PaymentView,
+)
+from cartwheel.contracts.timeline import TimelineEntry
 from cartwheel.kernel import Page
+from cartwheel.payments import domain
+from cartwheel.payments.domain import Payment
 from cartwheel.payments.ports import Payments
 
 
 async def get_payment(request: GetPayment, *, payments: Payments) -> PaymentView:
+    return (await _visible(request, payments)).view()
+
+
+async def get_timeline(request: GetPaymentTimeline, *, payments: Payments) -> list[TimelineEntry]:
+    payment = await _visible(request, payments)
+    told = await payments.timeline(payment.id)
+    return domain.timeline(payment, told)
+
+
+async def _visible(request: GetPayment | GetPaymentTimeline, payments: Payments) -> Payment:
     payment = await payments.get(request.payment_id)
     if not request.actor.admin and payment.user_id != request.actor.user_id:
         raise PaymentNotFound("There is no such payment.")
-    return payment.view()
+    return payment
 
 
 async def list_payments(request: ListPayments, *, payments: Payments) -> Page[PaymentView]:
