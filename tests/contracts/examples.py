@@ -104,7 +104,7 @@ PAYMENT = payments.PaymentView(
     card=CARD,
     status=payments.PaymentStatus.REJECTED,
     failure=FAILURE,
-    timeline=[payments.PaymentEntry(type="declined", at=LATER, by="simulator")],
+    timeline=[payments.PaymentEntry(type="declined", at=LATER, by="simulator", because_of="evt_1")],
     created_at=AT,
     updated_at=LATER,
     refunds=[

@@ -5,11 +5,13 @@ from typing import Any
 
 import msgspec
 
+from msgspec import json
+
 from cartwheel.local.demo_users import PASSWORD, SIGN_UP_CODE
 from cartwheel.local.up import System
 
 from .command_line import cartwheel
-from .shop import Customer, Shop, new_product
+from .shop import Customer, Shelf, Shop, new_product
 
 
 async def test_the_demo_ends_with_a_paid_order_and_its_mail(system: System) -> None:
@@ -98,8 +100,42 @@ async def test_setup_may_be_repeated_while_everything_runs(
     ran, help_ = await asyncio.gather(cartwheel(system, "setup"), cartwheel(system, "--help"))
 
     assert ran.status == 0, ran.errors
-    assert ran.output.count("up to date") == 4
+    assert ran.output.count("up to date") == 5
     assert (await customer.get("/products")).status == 200
     assert help_.status == 0
     for command in ("up", "down", "reset", "setup", "demo", "mail", "users", "admin"):
         assert f" {command} " in help_.output
+
+
+async def test_an_operator_sees_an_order_by_its_number_and_cancels_it(
+    system: System, customer: Customer, shelf: Shelf
+) -> None:
+    order = (await customer.order(await shelf.put_up(name="Tin robot"))).made
+    payment = (await customer.pay(order)).made
+    await customer.sees(order, "PAID")
+    spoken = order["number"].replace("-", " ").lower()
+
+    canceled = await cartwheel(system, "orders", "cancel", spoken, "--reason", "Sold by mistake.")
+    shown = await cartwheel(system, "orders", "show", spoken)
+    in_full = await cartwheel(system, "orders", "show", order["id"], "--json")
+    unknown = await cartwheel(system, "orders", "show", "00000-00000")
+    mistyped = await cartwheel(system, "orders", "show", "robot")
+
+    assert canceled.status == 0, canceled.errors
+    assert canceled.output == f"✓ {order['number']} is CANCELED\n"
+    assert shown.status == 0, shown.errors
+    assert shown.output.startswith(f"{order['number']}: CANCELED\n")
+    for told in (customer.email, "19.99 USD", payment["id"], "Sold by mistake.", "Tin robot"):
+        assert told in shown.output
+    whole = json.decode(in_full.output)
+    assert whole["order"]["id"] == order["id"]
+    assert [each["id"] for each in whole["payments"]] == [payment["id"]]
+    assert {entry["type"] for entry in whole["timeline"]} >= {
+        "order.placed.v1",
+        "payment.captured.v1",
+        "order.paid.v1",
+        "order.canceled.v1",
+    }
+    assert whole["timeline"] == sorted(whole["timeline"], key=lambda entry: entry["at"])
+    assert (unknown.status, unknown.errors) == (1, "✗ There is no order 00000-00000.\n")
+    assert mistyped.status == 2

@@ -229,6 +229,44 @@ def adjust(
         work.show_adjustment(made)
 
 
+orders = typer.Typer(no_args_is_help=True, help="Show and cancel orders.")
+
+_Which = Annotated[
+    str, typer.Argument(metavar="NUMBER|ID", help="The order's number, or its id.", callback=_order)
+]
+
+
+@orders.command("show")
+def show_order(which: _Which, json: _Json = False) -> None:
+    """Show an order, its payments, and all that happened to them: when, by whom and why."""
+    from cartwheel.operations import orders as work
+
+    found = typed.run(work.shown(typed.settings(BusSettings), which), Refusal)
+    if json:
+        work.show_json(found, typed.output())
+    else:
+        work.show_whole(found, typed.output())
+
+
+@orders.command("cancel")
+def cancel_order(
+    which: _Which,
+    reason: Annotated[
+        str,
+        typer.Option(help="Why, in a few words. The customer is told.", callback=_reason),
+    ],
+    json: _Json = False,
+) -> None:
+    """Cancel an order, also a paid one. Captured money is refunded. May be repeated."""
+    from cartwheel.operations import orders as work
+
+    order = typed.run(work.canceled(typed.settings(BusSettings), which, reason=reason), Refusal)
+    if json:
+        work.show_json(order, typed.output())
+    else:
+        typed.say_done(f"{order.number} is {order.status}")
+
+
 admin = typer.Typer(no_args_is_help=True, help="Manage the users' permissions.")
 
 
