@@ -24,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     install_wait_for()
     # Customers sign up by the hundred from one address. What is about limits turns them on.
     os.environ["RATE_LIMITS"] = "off"
+    os.environ["OPERATIONS_MAIL"] = "operations@example.com"
     config.stash[_CONSOLE] = progress.configure(config)
 
 

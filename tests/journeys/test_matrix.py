@@ -37,6 +37,8 @@ class Things:
             "refresh_token": refresh_token,
             "code": "000000",
             "currency": "USD",
+            # On the shelf: what `made` puts up and adds.
+            "expected": 101,
         }
 
     async def made(self) -> dict[str, object]:

@@ -40,7 +40,8 @@ class Resend(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MailView(msgspec.Struct, frozen=True, kw_only=True):
-    """One mail. `reason` is the event that it reports.
+    """One mail. `reason` is the event that it reports. Mail to operations is about no order, and
+    both its fields about one are empty.
 
     `sends` counts the calls to SES. It is above 1 if the process died before it stored that SES
     accepted the mail, if SES was down or failed, or if somebody had the mail sent again

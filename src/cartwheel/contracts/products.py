@@ -581,7 +581,7 @@ class StockAdjusted(Event, frozen=True, kw_only=True):
     adjustment: StockAdjustmentView
 
 
-@event("stock.low.v1")
+@event("stock.low.v1", consumers=("notifications",))
 class StockLow(Event, frozen=True, kw_only=True):
     """The available pieces fell from above `low_stock_at` to it or below.
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from cartwheel.contracts import notifications as contract
+from cartwheel.contracts.products import StockLow
 from cartwheel.kernel import Core, Gather, Service, Wiring, answer, on
 from cartwheel.notifications import mongo
 from cartwheel.notifications.domain import TOLD
@@ -29,7 +30,8 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
         notes=Gather(NOTES_GATHER_SECONDS, core.stop),
     )
     async with open_ses(sender=settings.ses_sender) as ses:
-        tell = telling.tell_customer
+        tell, report = telling.tell_customer, telling.tell_operations
+        to = settings.operations_mail
         yield Wiring(
             answers=[
                 answer(contract.ListMail, mail.list_mail, mails=mails),
@@ -40,7 +42,8 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
                     tell, mails=mails, sender=ses
                 )
                 for kind in TOLD
-            ],
+            ]
+            + [on(StockLow, report, to=to, mails=mails, sender=ses)],
             probe=ses.probe,
         )
 

@@ -21,11 +21,15 @@ from cartwheel.contracts.orders import (
     OrderRejected,
     OrderSnapshot,
 )
+from cartwheel.contracts.products import StockLow
 
 Told = OrderPaid | OrderPaymentFailed | OrderRejected | OrderCanceled | OrderRefunded
 """The events that customers get mail about."""
 
 TOLD: tuple[type[Told], ...] = get_args(Told)
+
+Reported = Told | StockLow
+"""All events that somebody gets mail about: operations get it about low stock."""
 
 _SUBJECTS: dict[type[Told], str] = {
     OrderPaid: "Order {number}: payment received",
@@ -75,6 +79,17 @@ def render(event: Told) -> Mail:
         subject=_SUBJECTS[type(event)].format(number=order.number),
         text=_TEMPLATES.get_template(f"{template}.txt").render(values),
         html=_TEMPLATES.get_template(f"{template}.html").render(values),
+    )
+
+
+def render_for_operations(event: StockLow, *, to: str) -> Mail:
+    """Return the mail that tells operations about `event`."""
+    values = {"event": event}
+    return Mail(
+        to=to,
+        subject=f"Low stock: {event.name}",
+        text=_TEMPLATES.get_template("stock.low.txt").render(values),
+        html=_TEMPLATES.get_template("stock.low.html").render(values),
     )
 
 

@@ -13,6 +13,7 @@ from cartwheel.contracts.notifications import (
     NotificationFailed,
     NotificationSent,
 )
+from cartwheel.contracts.products import StockLow
 from cartwheel.kernel import (
     Batcher,
     Change,
@@ -35,7 +36,7 @@ from cartwheel.kernel.mongodb import (
     to_publish,
     write_all,
 )
-from cartwheel.notifications.domain import Failures, Mail, Told
+from cartwheel.notifications.domain import Failures, Mail, Reported
 from cartwheel.notifications.ports import FailedMail, StillSending
 
 COLLECTIONS = (Collection("mail", outbox=True),)
@@ -88,7 +89,9 @@ class MongoMails:
         self._claims = Batcher(self._claim, gather=claims)
         self._endings = Batcher(self._end, gather=notes)
 
-    async def claim(self, event: CloudEvent[Told], mail: Mail, *, now: Clock) -> Failures | None:
+    async def claim(
+        self, event: CloudEvent[Reported], mail: Mail, *, now: Clock
+    ) -> Failures | None:
         token = new_id("claim")
         sending = {"$eq": ["$status", MailStatus.SENDING.value]}
         dead_lettered = {
@@ -106,8 +109,8 @@ class MongoMails:
         claimed: Document = {
             "to": mail.to,
             "reason": event.type,
-            "order_id": event.data.order.id,
-            "order_number": event.data.order.number,
+            "order_id": _order_id(event),
+            "order_number": "" if isinstance(event.data, StockLow) else event.data.order.number,
             "subject": mail.subject,
             "text": mail.text,
             "status": MailStatus.SENDING.value,
@@ -153,27 +156,33 @@ class MongoMails:
             for place, (event_id, _) in enumerate(claims)
         ]
 
-    async def sent(self, event: CloudEvent[Told], message_id: str, *, now: Clock) -> None:
-        told = NotificationSent(order_id=event.data.order.id, reason=event.type)
+    async def sent(self, event: CloudEvent[Reported], message_id: str, *, now: Clock) -> None:
+        told = NotificationSent(order_id=_order_id(event), reason=event.type)
         state = _sent(message_id, now)
         change = Change.caused_by(event, at=now())
         await self._ended(event.id, MailStatus.SENDING, state, told, change)
 
     async def refused(
-        self, event: CloudEvent[Told], mail: Mail, failure: str, *, now: Clock
+        self, event: CloudEvent[Reported], mail: Mail, failure: str, *, now: Clock
     ) -> None:
         await self._failed(event, mail, failure, {"dead_lettered": False}, now)
 
     async def dead_lettered(
-        self, event: CloudEvent[Told], mail: Mail, failure: str, failures: Failures, *, now: Clock
+        self,
+        event: CloudEvent[Reported],
+        mail: Mail,
+        failure: str,
+        failures: Failures,
+        *,
+        now: Clock,
     ) -> None:
         state = {"dead_lettered": True, **_counted(failures)}
         await self._failed(event, mail, failure, state, now)
 
     async def _failed(
-        self, event: CloudEvent[Told], mail: Mail, failure: str, more: Document, now: Clock
+        self, event: CloudEvent[Reported], mail: Mail, failure: str, more: Document, now: Clock
     ) -> None:
-        told = NotificationFailed(order_id=event.data.order.id, reason=event.type, failure=failure)
+        told = NotificationFailed(order_id=_order_id(event), reason=event.type, failure=failure)
         # Only FAILED mail can be sent again from the database, so only its HTML is kept.
         state = {"status": MailStatus.FAILED, "failure": failure, "html": mail.html, **more}
         change = Change.caused_by(event, at=now())
@@ -210,7 +219,7 @@ class MongoMails:
         written = await write_all(self._mail, endings)
         return [written.faults.get(place) for place in range(len(endings))]
 
-    async def failed(self, event: CloudEvent[Told], failures: Failures) -> None:
+    async def failed(self, event: CloudEvent[Reported], failures: Failures) -> None:
         await self._released(event.id, _counted(failures))
 
     async def release(self, mail_id: str) -> None:
@@ -279,6 +288,11 @@ class MongoMails:
             cursor=request.cursor,
             read=lambda document: from_document(document, MailView),
         )
+
+
+def _order_id(event: CloudEvent[Reported]) -> str:
+    """Return the order that a mail is about; for mail to operations, an empty id."""
+    return "" if isinstance(event.data, StockLow) else event.data.order.id
 
 
 def _literally(values: Document) -> Document:

@@ -7,7 +7,7 @@ import msgspec
 from cartwheel.contracts.notifications import ListMail, MailView
 from cartwheel.kernel import Clock, CloudEvent, Page
 from cartwheel.kernel.errors import RetryLater
-from cartwheel.notifications.domain import Failures, Mail, Told
+from cartwheel.notifications.domain import Failures, Mail, Reported
 
 
 class MailRefused(Exception):
@@ -46,7 +46,9 @@ class Sender(Protocol):
 
 
 class Mails(Protocol):
-    async def claim(self, event: CloudEvent[Told], mail: Mail, *, now: Clock) -> Failures | None:
+    async def claim(
+        self, event: CloudEvent[Reported], mail: Mail, *, now: Clock
+    ) -> Failures | None:
         """Store that `mail` is about to be sent; return None if it was sent or refused already.
 
         If the mail's event was dead-lettered, a replay of the event may claim the mail again.
@@ -56,18 +58,24 @@ class Mails(Protocol):
         """
         ...
 
-    async def sent(self, event: CloudEvent[Told], message_id: str, *, now: Clock) -> None: ...
+    async def sent(self, event: CloudEvent[Reported], message_id: str, *, now: Clock) -> None: ...
 
     async def refused(
-        self, event: CloudEvent[Told], mail: Mail, failure: str, *, now: Clock
+        self, event: CloudEvent[Reported], mail: Mail, failure: str, *, now: Clock
     ) -> None: ...
 
-    async def failed(self, event: CloudEvent[Told], failures: Failures) -> None:
+    async def failed(self, event: CloudEvent[Reported], failures: Failures) -> None:
         """Store the failures, and release the mail so that it can be claimed again at once."""
         ...
 
     async def dead_lettered(
-        self, event: CloudEvent[Told], mail: Mail, failure: str, failures: Failures, *, now: Clock
+        self,
+        event: CloudEvent[Reported],
+        mail: Mail,
+        failure: str,
+        failures: Failures,
+        *,
+        now: Clock,
     ) -> None: ...
 
     async def release(self, mail_id: str) -> None:

@@ -1,8 +1,9 @@
-"""Sending the mail that an order's event calls for."""
+"""Sending the mail that an event calls for."""
 
+from cartwheel.contracts.products import StockLow
 from cartwheel.kernel import Clock, CloudEvent, utc_now
 from cartwheel.kernel.errors import DeadLetter, RetryLater
-from cartwheel.notifications.domain import Told, render
+from cartwheel.notifications.domain import Mail, Reported, Told, render, render_for_operations
 from cartwheel.notifications.ports import MailFailed, MailRefused, Mails, Sender
 
 
@@ -15,7 +16,29 @@ async def tell_customer(
         RetryLater: the sender failed on this mail, which will be tried again.
         DeadLetter: the sender has failed often enough, and the mail is FAILED.
     """
-    mail = render(event.data)
+    await _send(event, render(event.data), mails, sender, now)
+
+
+async def tell_operations(
+    event: CloudEvent[StockLow],
+    *,
+    to: str | None,
+    mails: Mails,
+    sender: Sender,
+    now: Clock = utc_now,
+) -> None:
+    """Send the mail for `event` once, as `tell_customer` does; without an address, send none.
+
+    Raises:
+        RetryLater, DeadLetter: as `tell_customer`.
+    """
+    if to is not None:
+        await _send(event, render_for_operations(event.data, to=to), mails, sender, now)
+
+
+async def _send(
+    event: CloudEvent[Reported], mail: Mail, mails: Mails, sender: Sender, now: Clock
+) -> None:
     failures = await mails.claim(event, mail, now=now)
     if failures is None:
         return

@@ -107,7 +107,8 @@ async def _first_look(world: World, progress: Progress) -> Noticed:
         world.databases.notifications["mail"],
     ):
         async for order_ids in _walk(collection, world, noticed, progress):
-            await _suspect_orders(world, await reading.missing(orders, order_ids))
+            # Mail to operations is about no order.
+            await _suspect_orders(world, await reading.missing(orders, order_ids - {""}))
     async for product, added_up in reading.stocks(world.databases):
         if _check_product(product, added_up):
             spool.suspect(Suspect.PRODUCT, [added_up.product_id])
