@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 import msgspec
-
 from msgspec import json
 
 from cartwheel.local.demo_users import PASSWORD, SIGN_UP_CODE

@@ -14,6 +14,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from cartwheel.gateway.app import create_app
+from cartwheel.gateway.identity import Verifier
 from cartwheel.gateway.possible import Possible, possible
 from cartwheel.gateway.rate_limits import UNLIMITED, RateLimits
 
@@ -78,8 +79,10 @@ class Endpoint(NamedTuple):
 
 
 def endpoints() -> list[Endpoint]:
-    given: Any = dict.fromkeys(("verifier", "users", "bus", "look"))
-    app = create_app(**given, webhook_secret="", limits=RateLimits(None))
+    given: Any = dict.fromkeys(("users", "directory", "bus", "look"))
+    nobody: Any = None
+    verifier = Verifier(nobody, nobody, issuer="", client_id="")
+    app = create_app(**given, verifier=verifier, webhook_secret="", limits=RateLimits(None))
     return sorted(
         Endpoint(path.removeprefix("/api/v1").split("/")[1], path, method, handler)
         for route in app.routes

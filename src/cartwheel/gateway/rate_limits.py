@@ -32,7 +32,7 @@ from pymongo.errors import PyMongoError
 
 from cartwheel.contracts.payments import CardTokenInvalid
 from cartwheel.gateway.clients import subscriber
-from cartwheel.gateway.cognito import WrongCode, WrongCredentials
+from cartwheel.gateway.cognito import WrongCode, WrongCredentials, WrongPassword
 from cartwheel.gateway.windows import SharedWindows, Windows
 from cartwheel.kernel import log
 from cartwheel.kernel.errors import Refusal, Throttled
@@ -82,6 +82,12 @@ LOG_IN = Limit(
     address=limit_of("log-in-address", 100, 5 * MINUTE),
     failures=(WrongCredentials,),
 )
+PASSWORD = Limit(
+    user=limit_of("password", 10, 5 * MINUTE),
+    address=limit_of("password-address", 100, 5 * MINUTE),
+    failures=(WrongPassword,),
+)
+"""The old password, as somebody with a token enters it to set a new one."""
 SIGN_UP = Limit(address=limit_of("sign-up-address", 60, HOUR), failures=None)
 CODE = Limit(
     account=limit_of("code", 10, 5 * MINUTE),

@@ -463,6 +463,8 @@ _STEPS = {
     "begun": "The customer chose how to pay.",
     "captured": "The money was captured.",
     "declined": "No money was captured.",
+    "cancel asked for": "Somebody asked to cancel the payment.",
+    "canceled": "The payment was canceled.",
     "refund due": "The money is to be refunded.",
     "refunded": "The provider has refunded money.",
 }
@@ -478,17 +480,19 @@ def timeline(payment: Payment, told: Sequence[TimelineEntry]) -> list[TimelineEn
     events: defaultdict[datetime, list[TimelineEntry]] = defaultdict(list)
     for each in told:
         events[each.at].append(msgspec.structs.replace(each, text=_EVENTS.get(each.type)))
-    return [
-        entry
-        for step in payment.timeline
-        for entry in events.pop(step.at, None)
-        or [
-            TimelineEntry(
-                type=step.type,
-                at=step.at,
-                by=step.by,
-                text=_STEPS.get(step.type),
-                because_of=step.because_of,
+    entries: list[TimelineEntry] = []
+    for step in payment.timeline:
+        if step.at in events:  # the steps of one change have one time, and its events tell of all
+            entries += events[step.at]
+            events[step.at] = []
+        else:
+            entries.append(
+                TimelineEntry(
+                    type=step.type,
+                    at=step.at,
+                    by=step.by,
+                    text=_STEPS.get(step.type),
+                    because_of=step.because_of,
+                )
             )
-        ]
-    ]
+    return entries

@@ -28,7 +28,14 @@ from cartwheel.gateway.cognito import (
 )
 from cartwheel.gateway.described import described
 from cartwheel.gateway.identity import PUBLIC, Identity, SignedIn
-from cartwheel.gateway.rate_limits import CODE, LOG_IN, MAILED_CODE, SIGN_UP, Attempts
+from cartwheel.gateway.rate_limits import (
+    CODE,
+    LOG_IN,
+    MAILED_CODE,
+    PASSWORD,
+    SIGN_UP,
+    Attempts,
+)
 from cartwheel.kernel.errors import FieldError, Invalid
 
 Users = NamedDependency[SkipValidation[Cognito]]
@@ -344,13 +351,14 @@ async def change_account(data: JSONBody[AccountChanges], identity: SignedIn, use
     ),
 )
 async def change_password(
-    data: JSONBody[ChangedPassword], identity: SignedIn, users: Users
+    data: JSONBody[ChangedPassword], identity: SignedIn, users: Users, attempts: Attempts
 ) -> None:
     """Change your password.
 
     You stay logged in, here and elsewhere.
     """
-    await users.change_password(identity.access_token, old=data.old_password, new=data.password)
+    async with attempts.of(PASSWORD, identity.user_id):
+        await users.change_password(identity.access_token, old=data.old_password, new=data.password)
 
 
 async def _shown(identity: Identity) -> Me:
