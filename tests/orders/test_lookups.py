@@ -9,7 +9,6 @@ import pytest
 
 from cartwheel.contracts.identity import Actor, User
 from cartwheel.contracts.orders import ListOrders, OrderStatus
-from cartwheel.kernel import Page
 from cartwheel.kernel.mongodb import Document
 
 from ..explained import reading_no_more_than
@@ -99,9 +98,9 @@ async def test_every_combination_of_filters_finds_what_matches_and_reads_nothing
 
             first = await history.orders.list(asked)
             more = msgspec.structs.replace(asked, cursor=first.next_cursor)
-            second = await history.orders.list(more) if first.next_cursor else Page(data=[])
+            later = (await history.orders.list(more)).data if first.next_cursor else []
 
-            found = [each.id for each in (*first.data, *second.data)]
+            found = [each.id for each in (*first.data, *later)]
             assert found == expected[: 2 * LIMIT], filters
 
 

@@ -8,7 +8,6 @@ import msgspec
 import pytest
 
 from cartwheel.contracts.payments import ListPayments, Method, PaymentStatus
-from cartwheel.kernel import Page
 from cartwheel.kernel.mongodb import Document
 
 from ..explained import reading_no_more_than
@@ -114,9 +113,9 @@ async def test_every_combination_of_filters_finds_what_matches_and_reads_nothing
 
             first = await history.payments.page(asked)
             more = msgspec.structs.replace(asked, cursor=first.next_cursor)
-            second = await history.payments.page(more) if first.next_cursor else Page(data=[])
+            later = (await history.payments.page(more)).data if first.next_cursor else []
 
-            found = [each.id for each in (*first.data, *second.data)]
+            found = [each.id for each in (*first.data, *later)]
             assert found == expected[: 2 * LIMIT], filters
 
 

@@ -140,8 +140,8 @@ _FIELDS = {
     "Product": {
         "category": "Null if it has none",
         "image_url": "Null if it has none",
-        "low_stock_at": "The stock is low when so few pieces are available; null if it never is, and "
-        "for everybody but administrators",
+        "low_stock_at": "The stock is low when so few pieces are available; null if it never is, "
+        "and for everybody but administrators",
         "version": "Counts changes of the catalogue, not sales; send it in `If-Match`",
     },
     "ProductPage": {"next_cursor": _NEXT},
