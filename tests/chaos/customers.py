@@ -78,9 +78,9 @@ class Buyer:
         await end(self, order)
         if self._random.random() < 0.3:
             await self._insist("GET", f"/orders/{order['id']}")
-        if self._random.random() < 0.1:
+        if not self._older and self._random.random() < 0.1:
             await self._insist("GET", f"{BY_NUMBER}{order['number']}")
-        if self._random.random() < 0.15:
+        if not self._older and self._random.random() < 0.15:
             await self.keep_addresses()
 
     async def pay(self, order: Any) -> None:

@@ -47,9 +47,9 @@ async def other(shop: Shop) -> Customer:
     return await shop.sign_up("Ada Lovelace")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 async def crowd(shop: Shop) -> list[Customer]:
-    """Ten customers."""
+    """Ten new customers, who have no unpaid orders yet."""
     return await asyncio.gather(*(shop.sign_up(f"Number {n}") for n in range(10)))
 
 

@@ -6,11 +6,14 @@ import secrets
 import signal
 import time
 from collections.abc import AsyncGenerator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta
 
 import aiohttp
 import pytest
 
+from cartwheel.kernel import utc_now
+from cartwheel.local.supervisor import Supervisor
 from cartwheel.local.up import System
 
 from ..waiting import eventually
@@ -21,11 +24,20 @@ CASH = {"type": "cash_on_delivery"}
 DEADLINE = 10.0
 
 
+def pids(supervisor: Supervisor) -> dict[str, int]:
+    """Return the process ids of all that run, by name."""
+    found: dict[str, int] = {}
+    for name in supervisor.names:
+        with suppress(ProcessLookupError):
+            found[name] = supervisor.pid(name)
+    return found
+
+
 @asynccontextmanager
 async def without(system: System, name: str) -> AsyncGenerator[None]:
     """Stop a process, and start it again at the end. The others must run all the time."""
     supervisor = system.supervisor
-    before = {other: supervisor.pid(other) for other in supervisor.names if other != name}
+    before = {other: pid for other, pid in pids(supervisor).items() if other != name}
     await supervisor.stop(name)
     try:
         yield
@@ -92,7 +104,7 @@ async def test_while_orders_is_down_cash_is_confirmed_and_the_order_is_paid_late
     product = await shelf.put_up(stock=10)
     order, unpaid = [(await customer.order(product)).made for _ in range(2)]
     pending = (await customer.pay(order, CASH)).made
-    await eventually_waits_without_end(customer, order)
+    await eventually_waits_for_cash(customer, order)
     order_key, payment_key = secrets.token_hex(8), secrets.token_hex(8)
 
     async def the_rest() -> None:
@@ -121,12 +133,12 @@ async def test_while_orders_is_down_cash_is_confirmed_and_the_order_is_paid_late
     await shelf.comes_to(product, available=7, reserved=1, sold=2)
 
 
-async def eventually_waits_without_end(customer: Customer, order: object) -> None:
-    """Wait until orders knows of the cash payment and has removed the deadline."""
+async def eventually_waits_for_cash(customer: Customer, order: object) -> None:
+    """Wait until orders knows of the cash payment and has given it the deadline of cash."""
 
     async def look() -> None:
         found = (await customer.sees(order, "AWAITING_PAYMENT"))["expires_at"]
-        assert found is None
+        assert datetime.fromisoformat(found) > utc_now() + timedelta(days=1)
 
     await eventually(look)
 
@@ -207,7 +219,7 @@ async def test_with_the_broker_away_the_gateway_answers_201_and_loses_the_order(
     product = await shelf.put_up(stock=10)
     paid = (await customer.order(product)).made
     key = secrets.token_hex(8)
-    before = {name: supervisor.pid(name) for name in supervisor.names}
+    before = pids(supervisor)
 
     await supervisor.stop("notifications")
     try:

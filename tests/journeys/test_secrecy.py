@@ -82,12 +82,19 @@ async def every_way_to_pay(
 ) -> AsyncGenerator[Answer]:
     """Pay with good, declined and wrong cards, and while the provider fails."""
 
+    async def pay_order(method: dict[str, Any]) -> Answer:
+        """Pay a new order, and cancel it if it is unpaid: a customer has only so many of those."""
+        order = (await customer.order(product)).made
+        answer = await customer.pay(order, method)
+        await customer.post(f"/orders/{order['id']}/cancel", {})
+        return answer
+
     async def pay(token: str) -> Answer:
-        return await customer.pay((await customer.order(product)).made, by_card(token))
+        return await pay_order(by_card(token))
 
     async def pay_plainly(number: str, **changes: object) -> Answer:
         card = {"number": number, "exp_month": 12, "exp_year": 2034, "cvc": CVC, **changes}
-        return await customer.pay((await customer.order(product)).made, {"type": "card", **card})
+        return await pay_order({"type": "card", **card})
 
     yield await pay(await tokenized(system, AMEX, cvc=CVC))
     for number in (PAYS, DECLINED, SOMEBODYS):

@@ -8,7 +8,7 @@ from .shop import Customer, Shop
 from .strangers import Strange, forged
 
 
-@pytest.mark.parametrize("path", ["/orders", "/payments", "/products", "/auth/me"])
+@pytest.mark.parametrize("path", ["/orders", "/payments", "/addresses", "/auth/me"])
 async def test_without_a_token_every_request_is_refused(shop: Shop, path: str) -> None:
     answer = await shop.call("GET", path)
 

@@ -215,6 +215,7 @@ def listening_at(folder: Path, system: System, host: str, port: int) -> dict[str
         },
         "gateway": {
             **SECRETS,
+            "MONGODB_URI": system.environment["MONGODB_URI"],
             "RABBITMQ_URL": system.environment["RABBITMQ_URL"],
             "COGNITO_USER_POOL_ID": "eu-west-1_pool",
             "COGNITO_CLIENT_ID": "client",

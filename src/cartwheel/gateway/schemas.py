@@ -91,6 +91,7 @@ _DESCRIPTIONS = {
 }
 """For clients, where a type has no docstring, or one for who reads the code."""
 _NEXT = "Send it as `cursor` to get the next page; null on the last page"
+_CAUSE = "The event that caused it: the `event_id` of another entry; null if none did"
 _MINOR_UNITS = "In minor units of the currency: cents of USD, whole yen of JPY"
 _FIELDS = {
     "Account": {"groups": "`admin` for administrators; empty for customers"},
@@ -126,6 +127,7 @@ _FIELDS = {
         "and for cash",
     },
     "PaymentEntry": {
+        "because_of": _CAUSE,
         "by": "Who did it: the id of a user, a provider, or a service",
         "type": "`begun`, `captured`, `declined`, `cancel asked for`, `canceled`, `refund due` or "
         "`refunded`; later versions may add others",
@@ -163,6 +165,10 @@ _FIELDS = {
     },
     "StockAdjustmentPage": {"next_cursor": _NEXT},
     "TimelineEntry": {
+        "because_of": _CAUSE,
+        "event_id": "The event that told of it; null if nobody was told",
+        "text": "In a sentence; null in entries of an older version",
+        "trace_id": "All that one request has caused has the same; null in older entries",
         "by": "Who did it: the id of a user, a service, or `deadline`",
         "note": "The reason, if there is one",
         "type": "The type of an event, such as `order.paid.v1`; later versions may add others",
