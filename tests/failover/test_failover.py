@@ -152,11 +152,12 @@ async def test_nothing_is_accepted_or_charged_on_the_word_of_a_primary_without_i
 
 
 @pytest.fixture
-async def system(members: ReplicaSet, tmp_path: Path) -> AsyncGenerator[System]:
-    """The whole system, on the replica set."""
-    async with running(
-        tmp_path, given={"MONGODB_URI": members.uri, "MAX_OPEN_ORDERS": "0"}
-    ) as started:
+async def system(
+    members: ReplicaSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[System]:
+    """The whole system, on the replica set. A customer may have as many unpaid orders as may be."""
+    monkeypatch.setenv("MAX_OPEN_ORDERS", "0")
+    async with running(tmp_path, given={"MONGODB_URI": members.uri}) as started:
         yield started
 
 

@@ -138,6 +138,12 @@ class Customer:
             items += page["data"]
         return items
 
+    async def cancel_open_orders(self) -> None:
+        """Cancel all that is unpaid: tests share users, and a user has only so many of those."""
+        mine = f"status=AWAITING_PAYMENT&user_id={self.id}"
+        for order in await self.everything(f"/orders?{mine}"):
+            await self.post(f"/orders/{order['id']}/cancel", {})
+
 
 class Shop:
     """`document` is the API's, if every answer is to be checked against it."""

@@ -58,6 +58,7 @@ async def test_every_answer_is_described(
 ) -> None:
     phases = f"{PHASES},coverage" if "EXAMPLES" in os.environ else PHASES
     user = admin if who == "admin" else customer
+    await user.cancel_open_orders()
     async with aiohttp.ClientSession() as http:
         text = await (await http.get(f"{system.url}/api/openapi.json")).text()
     file = tmp_path / "openapi.json"

@@ -80,6 +80,8 @@ class Things:
 
 @pytest.fixture
 async def things(api: Api, admin: Customer, customer: Customer, shelf: Shelf) -> Things:
+    await admin.cancel_open_orders()
+    await customer.cancel_open_orders()
     body = {"email": customer.email, "password": "Cartwheel-Demo-1"}
     tokens = (await customer.shop.call("POST", "/auth/login", body)).found
     return Things(api, admin, customer, shelf, tokens["refresh_token"])

@@ -11,7 +11,7 @@ from cartwheel.kernel.mongodb import Client
 from cartwheel.local import places, ports
 from cartwheel.local.places import MongoDB, OneDatabase
 from cartwheel.local.up import System, running
-from cartwheel.services import DATABASES, SERVICES
+from cartwheel.services import DATABASES, GATEWAY, SERVICES
 
 from ..journeys.command_line import cartwheel, cartwheel_in
 from ..journeys.shop import Shelf, open_shop
@@ -76,9 +76,10 @@ def test_places_name_the_databases_on_each_server() -> None:
 
 
 def test_if_each_database_has_its_own_server_the_shared_one_is_not_a_place() -> None:
-    own = {f"{name.upper()}_MONGODB_URI": f"mongodb://{name}" for name in SERVICES}
+    names = (*SERVICES, GATEWAY)
+    own = {f"{name.upper()}_MONGODB_URI": f"mongodb://{name}" for name in names}
 
-    assert MongoDB(SHARED, "", SERVICES) in places.given({"MONGODB_URI": SHARED, **own})
+    assert MongoDB(SHARED, "", names) in places.given({"MONGODB_URI": SHARED, **own})
     own["OPERATIONS_MONGODB_URI"] = "mongodb://o"
     found = places.given({"MONGODB_URI": SHARED, **own})
     assert [type(place) for place in found] == [OneDatabase] * len(DATABASES)
