@@ -42,8 +42,9 @@ backend gateways
     option httpchk
     http-check send meth GET uri /health/ready
     http-check expect status 200
-    # A gateway that reports unready gets no requests after 1.5 s. It runs on for DRAIN_SECONDS.
-    default-server check inter 1s fastinter 500ms fall 2 rise 1
+    # A gateway that reports unready gets no requests after 2 s. It runs on for DRAIN_SECONDS. One
+    # that is ready gets requests after 0.1 s, so it is there before the next one is stopped.
+    default-server check inter 1s fastinter 1s downinter 100ms fall 2 rise 1
 {servers}
 """
 

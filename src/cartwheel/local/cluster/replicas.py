@@ -17,7 +17,7 @@ _DRAIN_SECONDS = "5"
 def with_drain(given: Mapping[str, str]) -> dict[str, str]:
     """Return `given` with a drain time for the gateways, unless it sets one.
 
-    HAProxy notices within 1.5 s that a gateway is unready.
+    HAProxy notices within 2 s that a gateway is unready.
     """
     return {**given, "DRAIN_SECONDS": given.get("DRAIN_SECONDS") or _DRAIN_SECONDS}
 
