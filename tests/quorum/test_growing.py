@@ -54,7 +54,7 @@ async def test_a_single_node_needs_no_output(lone_shop: Shop) -> None:
     assert ran.status == 0, ran.errors
     assert ran.errors == ""
     assert [line.partition(": ")[0] for line in ran.output.splitlines()] == [
-        "products", "orders", "payments", "notifications"
+        "products", "orders", "payments", "notifications", "gateway"
     ]  # fmt: skip
 
 
