@@ -30,6 +30,16 @@ OfEmail = Annotated[
 ]
 _Moment = Annotated[datetime, Meta(tz=True)]
 
+LONGEST_TIME = 40
+"""Characters of a time in a query: RFC 3339 needs fewer."""
+
+
+def time_parameter(name: str, description: str) -> QueryParameter:
+    """Return a parameter that is a time; `moment` reads it."""
+    return QueryParameter(
+        name=name, max_length=LONGEST_TIME, format="date-time", description=description
+    )
+
 
 def moment(name: str, given: str | None) -> datetime | None:
     """Return the time in a parameter, by RFC 3339.

@@ -21,7 +21,7 @@ from cartwheel.gateway.described import described
 from cartwheel.gateway.etags import ETAG, IfNoneMatch, etag, tagged, version_of
 from cartwheel.gateway.idempotency import CREATED, IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import EmailNotVerified, SignedIn
-from cartwheel.gateway.paging import Cursor, Limit, OfEmail, moment
+from cartwheel.gateway.paging import Cursor, Limit, OfEmail, moment, time_parameter
 from cartwheel.gateway.problems import MEDIA_TYPE, Problem
 from cartwheel.gateway.routes.auth import normal
 from cartwheel.gateway.strict import NewShippingAddress, OrderItem, Price
@@ -50,21 +50,11 @@ WithNumber = Annotated[
 ]
 PlacedAfter = Annotated[
     str | None,
-    QueryParameter(
-        name="placed_after",
-        max_length=40,
-        format="date-time",
-        description="Only orders placed at this time or later",
-    ),
+    time_parameter("placed_after", "Only orders placed at this time or later"),
 ]
 PlacedBefore = Annotated[
     str | None,
-    QueryParameter(
-        name="placed_before",
-        max_length=40,
-        format="date-time",
-        description="Only orders placed before this time",
-    ),
+    time_parameter("placed_before", "Only orders placed before this time"),
 ]
 
 

@@ -17,7 +17,7 @@ from cartwheel.gateway.card import CardDataNotAccepted, Token, refuse_card_data
 from cartwheel.gateway.described import described
 from cartwheel.gateway.idempotency import CREATED, IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import SignedIn, admin
-from cartwheel.gateway.paging import Cursor, Limit, moment
+from cartwheel.gateway.paging import Cursor, Limit, moment, time_parameter
 from cartwheel.gateway.rate_limits import PAYMENT, Attempts
 from cartwheel.gateway.strict import NewShippingAddress
 from cartwheel.kernel import Page, new_id
@@ -40,21 +40,11 @@ WithMethod = Annotated[
 ]
 CreatedAfter = Annotated[
     str | None,
-    QueryParameter(
-        name="created_after",
-        max_length=40,
-        format="date-time",
-        description="Only payments made at this time or later",
-    ),
+    time_parameter("created_after", "Only payments made at this time or later"),
 ]
 CreatedBefore = Annotated[
     str | None,
-    QueryParameter(
-        name="created_before",
-        max_length=40,
-        format="date-time",
-        description="Only payments made before this time",
-    ),
+    time_parameter("created_before", "Only payments made before this time"),
 ]
 WithStatus = Annotated[PaymentStatus | None, QueryParameter(name="status")]
 
