@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import structs
 
-from cartwheel.contracts import notifications, orders, payments, products
+from cartwheel.contracts import addresses, notifications, orders, payments, products
 from cartwheel.contracts.identity import Actor, User
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.timeline import TimelineEntry
@@ -28,7 +28,7 @@ ADDRESS = orders.ShippingAddress(
     zip_code="50674",
     country="DE",
 )
-SAVED_ADDRESS = orders.SavedAddress(id="adr_1", address=ADDRESS, created_at=AT, updated_at=LATER)
+SAVED_ADDRESS = addresses.SavedAddress(id="adr_1", address=ADDRESS, created_at=AT, updated_at=LATER)
 ITEM = products.Item(product_id="prd_1", quantity=3)
 PRODUCT = products.ProductView(
     id="prd_1",
@@ -283,27 +283,30 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
         ],
         [Page(data=[ORDER], next_cursor="b3JkXzE")],
     ),
-    orders.CreateAddress: (
+    addresses.CreateAddress: (
         [
-            orders.CreateAddress(
+            addresses.CreateAddress(
                 request_id="5c0e", body_hash="e3b0", address=ADDRESS, actor=CUSTOMER
             )
         ],
         [Created(made=SAVED_ADDRESS, replayed=True)],
     ),
-    orders.ListAddresses: (
-        [orders.ListAddresses(actor=CUSTOMER)],
+    addresses.ListAddresses: (
+        [addresses.ListAddresses(actor=CUSTOMER)],
         [Page(data=[SAVED_ADDRESS], next_cursor="YWRyXzE")],
     ),
-    orders.GetAddress: (
-        [orders.GetAddress(address_id="adr_1", actor=CUSTOMER)],
+    addresses.GetAddress: (
+        [addresses.GetAddress(address_id="adr_1", actor=CUSTOMER)],
         [SAVED_ADDRESS],
     ),
-    orders.ChangeAddress: (
-        [orders.ChangeAddress(address_id="adr_1", address=ADDRESS, actor=CUSTOMER)],
+    addresses.ChangeAddress: (
+        [addresses.ChangeAddress(address_id="adr_1", address=ADDRESS, actor=CUSTOMER)],
         [SAVED_ADDRESS],
     ),
-    orders.DeleteAddress: ([orders.DeleteAddress(address_id="adr_1", actor=CUSTOMER)], [None]),
+    addresses.DeleteAddress: (
+        [addresses.DeleteAddress(address_id="adr_1", actor=CUSTOMER)],
+        [None],
+    ),
     orders.GetTimeline: (
         [orders.GetTimeline(order_id="ord_1", actor=ACTOR)],
         [
@@ -466,7 +469,11 @@ EVENTS: dict[type[Event], list[Event]] = {
     ],
     orders.OrderRefundDue: [
         orders.OrderRefundDue(
-            order_id="ord_1", payment_id="pay_1", amount=Money(5997, "USD"), reason="too late"
+            order_id="ord_1",
+            payment_id="pay_1",
+            amount=Money(5997, "USD"),
+            reason="too late",
+            refund_id="rfd_2",
         )
     ],
     orders.OrderPaymentUnwanted: [

@@ -11,6 +11,7 @@ that was never released may be deleted and written again.
 """
 
 import os
+import pkgutil
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -20,7 +21,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from cartwheel.contracts import identity
+import cartwheel.contracts
 from cartwheel.kernel import Event, Request
 from cartwheel.kernel.errors import Refusal
 from cartwheel.kernel.operating import wire
@@ -30,7 +31,10 @@ from cartwheel.services import SERVICES, events
 from .examples import EVENTS, REQUESTS
 
 GOLDEN = Path(__file__).parent / "golden"
-MODULES = (identity, *(import_module(f"cartwheel.contracts.{name}") for name in SERVICES))
+MODULES = tuple(
+    import_module(f"cartwheel.contracts.{each.name}")
+    for each in pkgutil.iter_modules(cartwheel.contracts.__path__)
+)
 
 Message = tuple[str, Any, list[Any]]
 """The name of a golden file, the type in it, and examples of that type."""

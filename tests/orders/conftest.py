@@ -36,7 +36,7 @@ from cartwheel.kernel.lowlevel import continue_trace
 from cartwheel.kernel.mongodb import Client, Database, Document, Outboxes
 from cartwheel.kernel.operating import apply_migrations
 from cartwheel.kernel.testing import Answers
-from cartwheel.orders.domain import CASH_DEADLINE, PAYMENT_DEADLINE, Limits
+from cartwheel.orders.domain.order import CASH_DEADLINE, PAYMENT_DEADLINE, Limits
 from cartwheel.orders.handlers import ending, paying, placing, reading
 from cartwheel.orders.mongo import MIGRATIONS, MongoOrders
 from cartwheel.products.handlers import catalogue as catalogue_handlers

@@ -20,8 +20,8 @@ from cartwheel.contracts.payments import (
 )
 from cartwheel.contracts.products import Item, Reservation, ReservedLine, StockShortage
 from cartwheel.kernel import Change, CloudEvent, Event, new_id
-from cartwheel.orders import domain
-from cartwheel.orders.domain import Order
+from cartwheel.orders.domain import order as rules
+from cartwheel.orders.domain.order import Order
 
 Data = TypeVar("Data", bound=Event)
 
@@ -75,7 +75,7 @@ def reservation(request: PlaceOrder) -> Reservation:
 def order(user: User = ZOE, address: ShippingAddress | None = ADDRESS) -> Order:
     """Return a stored order, with no events left to publish."""
     request = place(("prd_1", 2), ("prd_2", 1), user=user, address=address)
-    made = domain.place(request, reservation(request), number=new_id("no"), at=AT)
+    made = rules.place(request, reservation(request), number=new_id("no"), at=AT)
     return msgspec.structs.replace(made, sequence=1, events=(), change=None)
 
 

@@ -6,9 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from cartwheel.contracts.idempotency import IdempotencyKeyReused
-from cartwheel.contracts.identity import Actor
-from cartwheel.contracts.orders import (
+from cartwheel.contracts.addresses import (
     MAX_ADDRESSES,
     AddressNotFound,
     ChangeAddress,
@@ -17,8 +15,12 @@ from cartwheel.contracts.orders import (
     GetAddress,
     ListAddresses,
     SavedAddress,
-    ShippingAddress,
     TooManyAddresses,
+)
+from cartwheel.contracts.idempotency import IdempotencyKeyReused
+from cartwheel.contracts.identity import Actor
+from cartwheel.contracts.orders import (
+    ShippingAddress,
 )
 from cartwheel.kernel import Created
 from cartwheel.kernel.mongodb import Database

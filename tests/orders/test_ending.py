@@ -19,7 +19,7 @@ from cartwheel.contracts.orders import (
     ReasonRequired,
 )
 from cartwheel.kernel.mongodb import Document, Outboxes
-from cartwheel.orders.domain import CASH_DEADLINE, PAYMENT_DEADLINE
+from cartwheel.orders.domain.order import CASH_DEADLINE, PAYMENT_DEADLINE
 from cartwheel.orders.handlers import reading
 from cartwheel.orders.mongo import MongoOrders
 

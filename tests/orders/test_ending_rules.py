@@ -16,8 +16,8 @@ from cartwheel.contracts.orders import (
     OrderStatus,
 )
 from cartwheel.kernel import Change
-from cartwheel.orders import domain
-from cartwheel.orders.domain import CASH_DEADLINE, PAYMENT_DEADLINE, Order
+from cartwheel.orders.domain import order as rules
+from cartwheel.orders.domain.order import CASH_DEADLINE, PAYMENT_DEADLINE, Order
 
 from .examples import (
     AT,
@@ -42,7 +42,7 @@ def at(moment: datetime) -> Change:
 
 
 def paid() -> Order:
-    order_paid = domain.pay(order(), money_captured("pay_1"), CHANGE)
+    order_paid = rules.pay(order(), money_captured("pay_1"), CHANGE)
     return msgspec.structs.replace(order_paid, events=())
 
 
@@ -53,16 +53,16 @@ def shipped(status: FulfillmentStatus) -> Order:
 def rejected() -> Order:
     current = order()
     for payment_id in ("pay_1", "pay_2", "pay_3"):
-        current = domain.payment_declined(current, payment_refused(payment_id), CHANGE)
+        current = rules.payment_declined(current, payment_refused(payment_id), CHANGE)
     return msgspec.structs.replace(current, events=())
 
 
 def cancel(order: Order, *, by_admin: bool = False) -> Order:
-    return domain.cancel(order, CHANGE, reason=WHY, by_admin=by_admin)
+    return rules.cancel(order, CHANGE, reason=WHY, by_admin=by_admin)
 
 
 def cash_begun(order: Order) -> Order:
-    return domain.payment_begun(order, payment_awaited(payment_id="pay_9"), CASH_DEADLINE, CHANGE)
+    return rules.payment_begun(order, payment_awaited(payment_id="pay_9"), CASH_DEADLINE, CHANGE)
 
 
 @pytest.mark.parametrize("by_admin", [False, True])
@@ -112,8 +112,8 @@ def test_a_canceled_order_stays_as_it_is(by_admin: bool) -> None:
 def test_an_order_expires_at_its_deadline_and_not_a_moment_before() -> None:
     waiting = order()
 
-    assert domain.expire(waiting, at(DEADLINE - A_MOMENT)) is waiting
-    expired = domain.expire(waiting, at(DEADLINE))
+    assert rules.expire(waiting, at(DEADLINE - A_MOMENT)) is waiting
+    expired = rules.expire(waiting, at(DEADLINE))
 
     assert expired.status is OrderStatus.CANCELED
     [event] = expired.events
@@ -124,7 +124,7 @@ def test_an_order_expires_at_its_deadline_and_not_a_moment_before() -> None:
 def test_a_deployment_may_set_its_own_deadline() -> None:
     request = place(("prd_1", 2))
 
-    placed = domain.place(
+    placed = rules.place(
         request, reservation(request), number="no", at=AT, pay_within=timedelta(seconds=7)
     )
 
@@ -135,28 +135,28 @@ def test_cash_has_a_deadline_of_its_own() -> None:
     waiting = cash_begun(order())
     deadline = CHANGE.at + CASH_DEADLINE
 
-    assert domain.expire(waiting, at(deadline - A_MOMENT)) is waiting
-    assert domain.expire(waiting, at(deadline)).status is OrderStatus.CANCELED
+    assert rules.expire(waiting, at(deadline - A_MOMENT)) is waiting
+    assert rules.expire(waiting, at(deadline)).status is OrderStatus.CANCELED
 
 
 def test_an_order_that_an_older_version_has_wait_for_ever_gets_a_deadline_once() -> None:
     waiting: Order = msgspec.structs.replace(cash_begun(order()), expires_at=None, cash_until=None)
 
-    dated = domain.with_deadline(waiting, CASH_DEADLINE, at(DEADLINE))
+    dated = rules.with_deadline(waiting, CASH_DEADLINE, at(DEADLINE))
 
-    assert domain.expire(waiting, at(AT + timedelta(days=365))) is waiting
+    assert rules.expire(waiting, at(AT + timedelta(days=365))) is waiting
     assert dated.expires_at == dated.cash_until == DEADLINE + CASH_DEADLINE
-    assert domain.with_deadline(dated, CASH_DEADLINE, at(DEADLINE + A_MOMENT)) is dated
-    assert domain.with_deadline(paid(), CASH_DEADLINE, at(DEADLINE)).expires_at is None
+    assert rules.with_deadline(dated, CASH_DEADLINE, at(DEADLINE + A_MOMENT)) is dated
+    assert rules.with_deadline(paid(), CASH_DEADLINE, at(DEADLINE)).expires_at is None
 
 
 @pytest.mark.parametrize("ended", [paid(), rejected(), cancel(order())], ids=lambda o: o.status)
 def test_an_order_that_has_ended_has_no_deadline(ended: Order) -> None:
-    assert domain.expire(ended, at(AT + timedelta(days=365))) is ended
+    assert rules.expire(ended, at(AT + timedelta(days=365))) is ended
 
 
 def test_a_paid_order_without_stock_is_canceled_and_refunded() -> None:
-    canceled = domain.out_of_stock(paid(), CHANGE)
+    canceled = rules.out_of_stock(paid(), CHANGE)
 
     assert (canceled.status, canceled.refunds_due) == (OrderStatus.CANCELED, ["pay_1"])
     told = canceled.events[0]
@@ -168,15 +168,15 @@ def test_a_paid_order_without_stock_is_canceled_and_refunded() -> None:
     "other", [order(), rejected(), cancel(order())], ids=lambda order: order.status
 )
 def test_a_shortage_does_not_affect_an_unpaid_order(other: Order) -> None:
-    assert domain.out_of_stock(other, CHANGE) is other
+    assert rules.out_of_stock(other, CHANGE) is other
 
 
 def test_a_refund_emits_one_event_per_payment() -> None:
     canceled = cancel(paid(), by_admin=True)
-    done = domain.refunded(canceled, money_returned(), CHANGE)
+    done = rules.refunded(canceled, money_returned(), CHANGE)
 
     assert done.events[-1] == OrderRefunded(order=done.snapshot(), payment_id="pay_1", amount=TOTAL)
-    assert domain.refunded(done, money_returned(), CHANGE) is done
+    assert rules.refunded(done, money_returned(), CHANGE) is done
 
 
 @pytest.mark.parametrize("ended", [rejected(), cancel(order())], ids=lambda order: order.status)
@@ -200,6 +200,6 @@ def test_pending_cash_is_not_unwanted_when_its_event_is_redelivered() -> None:
 
 
 def test_cash_that_paid_the_order_is_not_unwanted_when_its_event_is_late() -> None:
-    paid_in_cash = domain.pay(order(), money_captured("pay_9"), CHANGE)
+    paid_in_cash = rules.pay(order(), money_captured("pay_9"), CHANGE)
 
     assert cash_begun(paid_in_cash) is paid_in_cash

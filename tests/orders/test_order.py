@@ -24,8 +24,8 @@ from cartwheel.contracts.orders import (
 )
 from cartwheel.contracts.payments import Method
 from cartwheel.kernel.errors import Refusal
-from cartwheel.orders import domain
-from cartwheel.orders.domain import CASH_DEADLINE, PAYMENT_DEADLINE, TIME_TO_PAY, Order
+from cartwheel.orders.domain import order as rules
+from cartwheel.orders.domain.order import CASH_DEADLINE, PAYMENT_DEADLINE, TIME_TO_PAY, Order
 
 from .examples import (
     ADDRESS,
@@ -55,31 +55,31 @@ CASH_UNTIL = LATER + CASH_DEADLINE
 def pay(
     payment_id: str = "pay_1", amount: Money = TOTAL, address: ShippingAddress | None = None
 ) -> Step:
-    return lambda order: domain.pay(order, money_captured(payment_id, amount, address), CHANGE)
+    return lambda order: rules.pay(order, money_captured(payment_id, amount, address), CHANGE)
 
 
 def decline(
     payment_id: str, *, counts: bool = True, address: ShippingAddress | None = None
 ) -> Step:
     told = payment_refused(payment_id, counts=counts, address=address)
-    return lambda order: domain.payment_declined(order, told, CHANGE)
+    return lambda order: rules.payment_declined(order, told, CHANGE)
 
 
 def begin(
     method: Method, payment_id: str = "pay_6", address: ShippingAddress | None = None
 ) -> Step:
-    return lambda order: domain.payment_begun(
+    return lambda order: rules.payment_begun(
         order, payment_awaited(method, payment_id, address), CASH_DEADLINE, CHANGE
     )
 
 
 def give_up(payment_id: str = "pay_6", at: datetime = LATER) -> Step:
     told = payment_given_up(payment_id)
-    return lambda order: domain.payment_canceled(order, told, replace(CHANGE, at=at))
+    return lambda order: rules.payment_canceled(order, told, replace(CHANGE, at=at))
 
 
 def cancel(*, by_admin: bool = False) -> Step:
-    return lambda order: domain.cancel(order, CHANGE, reason="Changed my mind.", by_admin=by_admin)
+    return lambda order: rules.cancel(order, CHANGE, reason="Changed my mind.", by_admin=by_admin)
 
 
 def after(*steps: Step, start: Order | None = None) -> Order:
@@ -104,7 +104,7 @@ def test_a_new_order_awaits_its_payment_for_fifteen_minutes() -> None:
     request = place(("prd_1", 2), ("prd_2", 1), address=ADDRESS)
     held = reservation(request)
 
-    placed = domain.place(request, held, number="K7QM3-XWD9A", at=AT)
+    placed = rules.place(request, held, number="K7QM3-XWD9A", at=AT)
 
     assert placed.id == held.order_id
     assert (placed.status, placed.version) == (OrderStatus.AWAITING_PAYMENT, 1)
@@ -118,7 +118,7 @@ def test_a_new_order_awaits_its_payment_for_fifteen_minutes() -> None:
 def test_an_order_costs_its_reserved_lines_at_their_reserved_prices() -> None:
     request = place(("prd_1", 9_999))
 
-    placed = domain.place(request, reservation(request), number="K7QM3-XWD9A", at=AT)
+    placed = rules.place(request, reservation(request), number="K7QM3-XWD9A", at=AT)
 
     assert placed.total == Money(4248, "USD")
     assert [(line.name, line.quantity) for line in placed.lines] == [("Mug", 2), ("Spoon", 1)]
@@ -126,7 +126,7 @@ def test_an_order_costs_its_reserved_lines_at_their_reserved_prices() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 10**6), st.integers(1, 10**12)), min_size=1, max_size=100))
 def test_a_total_is_exact_to_the_last_minor_unit(lines: list[tuple[int, int]]) -> None:
-    total = domain.total_of(
+    total = rules.total_of(
         [
             Line(product_id="prd", name="", quantity=quantity, unit_price=Money(price, "JPY"))
             for quantity, price in lines
@@ -141,7 +141,7 @@ def test_money_of_two_currencies_has_no_total() -> None:
     lines = [Line(product_id="prd", name="", quantity=1, unit_price=price) for price in prices]
 
     with pytest.raises(CurrencyMismatch):
-        domain.total_of(lines)
+        rules.total_of(lines)
 
 
 def test_a_capture_of_the_total_pays_the_order() -> None:
@@ -252,7 +252,7 @@ def test_choosing_cash_again_gives_no_more_time() -> None:
     late = AT + timedelta(days=6)
 
     again = after(begin(CASH, "pay_6"), give_up("pay_6", at=late))
-    again = domain.payment_begun(
+    again = rules.payment_begun(
         again, payment_awaited(CASH, "pay_7"), CASH_DEADLINE, replace(CHANGE, at=late)
     )
 
@@ -300,9 +300,9 @@ EVENTS: dict[str, Step] = {
     "cash given up": give_up(),
     "canceled by its owner": cancel(),
     "canceled by an admin": cancel(by_admin=True),
-    "out of time": lambda order: domain.expire(order, replace(CHANGE, at=AT + PAYMENT_DEADLINE)),
-    "out of stock": lambda order: domain.out_of_stock(order, CHANGE),
-    "refunded": lambda order: domain.refunded(order, money_returned(), CHANGE),
+    "out of time": lambda order: rules.expire(order, replace(CHANGE, at=AT + PAYMENT_DEADLINE)),
+    "out of stock": lambda order: rules.out_of_stock(order, CHANGE),
+    "refunded": lambda order: rules.refunded(order, money_returned(), CHANGE),
 }
 MONEY_TAKEN = {"captured": "pay_1", "captured, another": "pay_7", "captured, another sum": "pay_8"}
 
@@ -415,17 +415,17 @@ def test_paying_needs_an_address() -> None:
     without = order(address=None)
 
     with pytest.raises(AddressRequired) as refused:
-        domain.payable(without, None)
+        rules.payable(without, None)
 
     assert [error.field for error in refused.value.errors] == ["shipping_address"]
-    assert domain.payable(without, ADDRESS).total == TOTAL
-    assert domain.payable(order(), None).total == TOTAL
+    assert rules.payable(without, ADDRESS).total == TOTAL
+    assert rules.payable(order(), None).total == TOTAL
 
 
 def test_a_payable_order_counts_declines_and_not_other_failures() -> None:
     tried = after(decline("pay_1"), decline("pay_2", counts=False), decline("pay_3"))
 
-    payable = domain.payable(tried, None)
+    payable = rules.payable(tried, None)
 
     assert (payable.declines, payable.attempts) == (2, 3)
 
@@ -462,4 +462,4 @@ def test_a_late_decline_does_not_change_the_address(before: str, late: str) -> N
 @pytest.mark.parametrize("end", ENDS)
 def test_an_order_that_has_ended_cannot_be_paid(end: str) -> None:
     with pytest.raises(InvalidTransition):
-        domain.payable(after(*ENDS[end]), ADDRESS)
+        rules.payable(after(*ENDS[end]), ADDRESS)

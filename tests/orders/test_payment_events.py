@@ -21,7 +21,7 @@ from cartwheel.contracts.orders import (
 from cartwheel.contracts.payments import Method, PaymentCaptured
 from cartwheel.kernel import answer_batch
 from cartwheel.kernel.mongodb import Outboxes
-from cartwheel.orders.domain import CASH_DEADLINE
+from cartwheel.orders.domain.order import CASH_DEADLINE
 from cartwheel.orders.handlers import paying
 from cartwheel.orders.mongo import MongoOrders
 

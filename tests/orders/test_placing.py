@@ -20,7 +20,8 @@ from cartwheel.kernel import Answer, Created, Request, new_id
 from cartwheel.kernel.errors import OutcomeUnknown, TimedOut
 from cartwheel.kernel.mongodb import Database, Outboxes
 from cartwheel.kernel.operating import apply_migrations
-from cartwheel.orders import domain, mongo
+from cartwheel.orders import mongo
+from cartwheel.orders.domain import order as rules
 from cartwheel.orders.mongo import MongoOrders
 
 from .conftest import Direct, Orders, Placed, Shelf
@@ -104,15 +105,15 @@ async def test_an_order_that_another_process_has_just_stored_is_the_answer(
             request_id="5c0e", order_id=new_id("ord"), body_hash="hash", items=request.items
         )
     )
-    draft = domain.place(request, reserved, number=new_number(), at=AT)
+    draft = rules.place(request, reserved, number=new_number(), at=AT)
     await orders.orders.add(draft)
-    neighbour = domain.place(
+    neighbour = rules.place(
         place(request_id="another"),
         Reservation(order_id=new_id("ord"), body_hash="hash", lines=reserved.lines),
         number=new_number(),
         at=AT,
     )
-    late = domain.place(request, reserved, number=new_number(), at=AT)
+    late = rules.place(request, reserved, number=new_number(), at=AT)
 
     stored = await asyncio.gather(*(orders.orders.add(order) for order in (neighbour, late)))
 

@@ -17,7 +17,7 @@ from cartwheel.contracts.orders import CancelOrder
 from cartwheel.contracts.payments import CancelPayment, CardToken
 from cartwheel.kernel import Change
 from cartwheel.kernel.errors import Refusal
-from cartwheel.orders import domain as orders
+from cartwheel.orders.domain import order as orders
 from cartwheel.payments import domain as payments
 from cartwheel.products.domain import stock
 from cartwheel.products.domain.stock import Ended, StoredReservation

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cartwheel.orders import domain as orders
+from cartwheel.orders.domain import order as orders
 from cartwheel.payments import domain as payments
 from cartwheel.products.domain import stock
 

@@ -35,7 +35,7 @@ from cartwheel.kernel import Bus, CloudEvent, Created, Page, answer_batch, mongo
 from cartwheel.kernel.mongodb import Client, Database, Document, Outboxes
 from cartwheel.kernel.operating import apply_migrations
 from cartwheel.kernel.testing import until
-from cartwheel.orders.domain import CASH_DEADLINE, Order
+from cartwheel.orders.domain.order import CASH_DEADLINE, Order
 from cartwheel.orders.handlers import paying as orders_paying
 from cartwheel.orders.mongo import MIGRATIONS as ORDERS
 from cartwheel.orders.mongo import MongoOrders

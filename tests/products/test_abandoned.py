@@ -15,8 +15,8 @@ from cartwheel.kernel import Answer, Change, Request, answer, mongodb
 from cartwheel.kernel.errors import TimedOut
 from cartwheel.kernel.mongodb import Client, Database, Document, Outboxes
 from cartwheel.kernel.operating import apply_migrations
-from cartwheel.orders import domain as orders_rules
-from cartwheel.orders.domain import Order
+from cartwheel.orders.domain import order as orders_rules
+from cartwheel.orders.domain.order import Order
 from cartwheel.orders.handlers import reading
 from cartwheel.orders.mongo import MIGRATIONS as ORDERS
 from cartwheel.orders.mongo import MongoOrders

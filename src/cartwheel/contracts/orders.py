@@ -233,83 +233,6 @@ class GetOrderStatuses(Request[list[OrderState]], frozen=True, kw_only=True):
     actor: Actor | None = None
 
 
-MAX_ADDRESSES = 20
-"""How many addresses a user may keep."""
-
-
-class SavedAddress(msgspec.Struct, frozen=True, kw_only=True):
-    """An address that a user keeps, to be sent with later orders. Orders do not refer to it."""
-
-    id: str
-    address: ShippingAddress
-    created_at: datetime
-    updated_at: datetime
-
-
-class AddressNotFound(NotFound):
-    """You keep no address with this id.
-
-    Take the id from the list of your addresses.
-    """
-
-    code = "address_not_found"
-
-
-class TooManyAddresses(Conflict):
-    """You keep 20 addresses already.
-
-    Delete one that you no longer need.
-    """
-
-    code = "too_many_addresses"
-
-
-@request("create_address", service="orders", refusals=(IdempotencyKeyReused, TooManyAddresses))
-class CreateAddress(Request[Created[SavedAddress]], frozen=True, kw_only=True):
-    """Keep an address for the actor.
-
-    Repeatable: `request_id` with the same `body_hash` answers the address made first, as it is now.
-    Refuses with `TooManyAddresses`.
-    """
-
-    request_id: str
-    body_hash: str
-    address: ShippingAddress
-    actor: Actor
-
-
-@request("list_addresses", service="orders", read=True)
-class ListAddresses(Request[Page[SavedAddress]], frozen=True, kw_only=True):
-    """List all addresses that the actor keeps, newest first, on one page."""
-
-    actor: Actor
-
-
-@request("get_address", service="orders", read=True, refusals=(AddressNotFound,))
-class GetAddress(Request[SavedAddress], frozen=True, kw_only=True):
-    """Return one of the actor's addresses, or refuse with `AddressNotFound`."""
-
-    address_id: str
-    actor: Actor
-
-
-@request("change_address", service="orders", refusals=(AddressNotFound,))
-class ChangeAddress(Request[SavedAddress], frozen=True, kw_only=True):
-    """Replace one of the actor's addresses, or refuse with `AddressNotFound`. Repeatable."""
-
-    address_id: str
-    address: ShippingAddress
-    actor: Actor
-
-
-@request("delete_address", service="orders", refusals=(AddressNotFound,))
-class DeleteAddress(Request[None], frozen=True, kw_only=True):
-    """Delete one of the actor's addresses. A repetition refuses with `AddressNotFound`."""
-
-    address_id: str
-    actor: Actor
-
-
 class OrderSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The order at the time of the event, so that consumers need no further request."""
 
@@ -364,12 +287,18 @@ class OrderCanceled(Event, frozen=True, kw_only=True):
 
 @event("order.refund_due.v1", consumers=("payments",))
 class OrderRefundDue(Event, frozen=True, kw_only=True):
-    """Money was captured that the order was not waiting for. Published once per payment."""
+    """The order owes money back. Payments refunds what is left of the payment, `amount` at most.
+
+    `refund_id` is None for the whole capture of a payment: one that the order was not waiting for,
+    or whose order is canceled. This is published once per payment. Otherwise `refund_id` names the
+    refund of a part, and is published once per refund.
+    """
 
     order_id: str
     payment_id: str
     amount: Money
     reason: str
+    refund_id: str | None = None
 
 
 @event("order.payment_unwanted.v1", consumers=("payments",))

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec import structs
 
+from cartwheel.contracts.addresses import SavedAddress
 from cartwheel.contracts.identity import User
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import (
@@ -11,7 +12,6 @@ from cartwheel.contracts.orders import (
     Line,
     OrderStatus,
     OrderView,
-    SavedAddress,
     ShippingAddress,
 )
 from cartwheel.contracts.payments import (

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from cartwheel.contracts import addresses as address_book
 from cartwheel.contracts import orders as contract
 from cartwheel.contracts.payments import (
     PaymentCanceled,
@@ -42,11 +43,11 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
             answer(contract.ListOrders, reading.list_orders, orders=orders),
             answer(contract.GetTimeline, reading.get_timeline, orders=orders),
             answer(contract.GetOrderStatuses, reading.get_order_statuses, orders=orders),
-            answer(contract.CreateAddress, addresses.create_address, addresses=books),
-            answer(contract.ListAddresses, addresses.list_addresses, addresses=books),
-            answer(contract.GetAddress, addresses.get_address, addresses=books),
-            answer(contract.ChangeAddress, addresses.change_address, addresses=books),
-            answer(contract.DeleteAddress, addresses.delete_address, addresses=books),
+            answer(address_book.CreateAddress, addresses.create_address, addresses=books),
+            answer(address_book.ListAddresses, addresses.list_addresses, addresses=books),
+            answer(address_book.GetAddress, addresses.get_address, addresses=books),
+            answer(address_book.ChangeAddress, addresses.change_address, addresses=books),
+            answer(address_book.DeleteAddress, addresses.delete_address, addresses=books),
             answer(contract.CancelOrder, ending.cancel_order, orders=orders),
             answer_batch(contract.GetPayableOrder, paying.get_payable_orders, orders=orders),
         ],

@@ -30,7 +30,8 @@ from cartwheel.kernel.mongodb import (
     page,
     to_document,
 )
-from cartwheel.orders.domain import AddressBook, Order
+from cartwheel.orders.domain.addresses import AddressBook
+from cartwheel.orders.domain.order import Order
 
 Facts = TypeVarTuple("Facts")
 

@@ -6,7 +6,8 @@ from typing import Protocol, TypeVarTuple
 from cartwheel.contracts.orders import ListOrders, OrderView
 from cartwheel.contracts.timeline import TimelineEntry
 from cartwheel.kernel import Change, Created, Items, Page
-from cartwheel.orders.domain import AddressBook, Order
+from cartwheel.orders.domain.addresses import AddressBook
+from cartwheel.orders.domain.order import Order
 
 Facts = TypeVarTuple("Facts")
 

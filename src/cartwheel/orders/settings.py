@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from cartwheel.kernel import ServiceSettings
-from cartwheel.orders.domain import CASH_DEADLINE, PAYMENT_DEADLINE, Limits
+from cartwheel.orders.domain.order import CASH_DEADLINE, PAYMENT_DEADLINE, Limits
 
 _USUAL = Limits()
 

@@ -87,7 +87,7 @@ def charge_what_it_costs_today() -> None:
 
 def wait_for_cash_that_was_given_up() -> None:
     """orders: keep waiting for a payment that was canceled."""
-    domain: Any = import_module("cartwheel.orders.domain")
+    domain: Any = import_module("cartwheel.orders.domain.order")
 
     def same(order: Any, _canceled: Any, _change: Any) -> Any:
         return order
@@ -223,7 +223,7 @@ def charge_whatever_was_there_before() -> None:
 
 def forget_the_payments_address() -> None:
     """orders: ignore the address in the payment's event."""
-    domain: Any = import_module("cartwheel.orders.domain")
+    domain: Any = import_module("cartwheel.orders.domain.order")
 
     def same(_address: Any, order: Any) -> Any:
         return order

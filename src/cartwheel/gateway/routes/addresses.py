@@ -3,8 +3,8 @@
 from litestar import Response, Router, delete, get, post, put
 from litestar.params import FromPath, JSONBody
 
-from cartwheel.contracts import orders as contract
-from cartwheel.contracts.orders import SavedAddress
+from cartwheel.contracts import addresses as contract
+from cartwheel.contracts.addresses import SavedAddress
 from cartwheel.gateway import examples
 from cartwheel.gateway.bus import Bus, handed_on
 from cartwheel.gateway.described import described

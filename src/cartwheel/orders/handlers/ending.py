@@ -6,13 +6,13 @@ from cartwheel.contracts.orders import CancelOrder, OrderView
 from cartwheel.contracts.payments import PaymentRefunded
 from cartwheel.contracts.products import StockShortage
 from cartwheel.kernel import Change, Clock, CloudEvent, for_each, utc_now
-from cartwheel.orders import domain
+from cartwheel.orders.domain import order as rules
 from cartwheel.orders.ports import Orders
 
 
 async def cancel_order(request: CancelOrder, *, orders: Orders, now: Clock = utc_now) -> OrderView:
     by = Change(by=request.actor.user_id, at=now())
-    order = await orders.change(request.order_id, domain.cancel_as_asked, request, by=by)
+    order = await orders.change(request.order_id, rules.cancel_as_asked, request, by=by)
     return order.view()
 
 
@@ -20,7 +20,7 @@ async def expire_orders(*, orders: Orders, now: Clock = utc_now) -> None:
     """Cancel the orders whose payment deadline has passed."""
 
     async def expire(order_id: str) -> None:
-        await orders.change(order_id, domain.expire, by=Change(by="deadline", at=now()))
+        await orders.change(order_id, rules.expire, by=Change(by="deadline", at=now()))
 
     await for_each("expire orders", orders.overdue(), expire, now=now)
 
@@ -32,7 +32,7 @@ async def date_older_orders(
 
     async def date(order_id: str) -> None:
         by = Change(by="deadline", at=now())
-        await orders.change(order_id, domain.with_deadline, cash_within, by=by)
+        await orders.change(order_id, rules.with_deadline, cash_within, by=by)
 
     await for_each("date older orders", orders.undated(), date, now=now)
 
@@ -41,11 +41,11 @@ async def stock_shortage(
     event: CloudEvent[StockShortage], *, orders: Orders, now: Clock = utc_now
 ) -> None:
     by = Change.caused_by(event, at=now())
-    await orders.change(event.data.order_id, domain.out_of_stock, by=by)
+    await orders.change(event.data.order_id, rules.out_of_stock, by=by)
 
 
 async def payment_refunded(
     event: CloudEvent[PaymentRefunded], *, orders: Orders, now: Clock = utc_now
 ) -> None:
     by = Change.caused_by(event, at=now())
-    await orders.change(event.data.order_id, domain.refunded, event.data, by=by)
+    await orders.change(event.data.order_id, rules.refunded, event.data, by=by)

@@ -11,8 +11,8 @@ from cartwheel.contracts.payments import (
 )
 from cartwheel.kernel import Change, Clock, CloudEvent, utc_now
 from cartwheel.kernel.errors import Refusal
-from cartwheel.orders import domain
-from cartwheel.orders.domain import Order
+from cartwheel.orders.domain import order as rules
+from cartwheel.orders.domain.order import Order
 from cartwheel.orders.ports import Orders
 
 
@@ -27,7 +27,7 @@ def _payable(order: Order | None, request: GetPayableOrder) -> PayableOrder | Re
     if order is None or order.user.id != _payer(request):
         return OrderNotFound("There is no such order.")
     try:
-        return domain.payable(order, request.shipping_address)
+        return rules.payable(order, request.shipping_address)
     except Refusal as refusal:
         return refusal
 
@@ -46,25 +46,25 @@ async def payment_pending(
 ) -> None:
     by = Change.caused_by(event, at=now())
     order_id = event.data.order_id
-    await orders.change(order_id, domain.payment_begun, event.data, cash_within, by=by)
+    await orders.change(order_id, rules.payment_begun, event.data, cash_within, by=by)
 
 
 async def payment_canceled(
     event: CloudEvent[PaymentCanceled], *, orders: Orders, now: Clock = utc_now
 ) -> None:
     by = Change.caused_by(event, at=now())
-    await orders.change(event.data.order_id, domain.payment_canceled, event.data, by=by)
+    await orders.change(event.data.order_id, rules.payment_canceled, event.data, by=by)
 
 
 async def payment_captured(
     event: CloudEvent[PaymentCaptured], *, orders: Orders, now: Clock = utc_now
 ) -> None:
     by = Change.caused_by(event, at=now())
-    await orders.change(event.data.order_id, domain.pay, event.data, by=by)
+    await orders.change(event.data.order_id, rules.pay, event.data, by=by)
 
 
 async def payment_declined(
     event: CloudEvent[PaymentDeclined], *, orders: Orders, now: Clock = utc_now
 ) -> None:
     by = Change.caused_by(event, at=now())
-    await orders.change(event.data.order_id, domain.payment_declined, event.data, by=by)
+    await orders.change(event.data.order_id, rules.payment_declined, event.data, by=by)

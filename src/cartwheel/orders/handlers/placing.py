@@ -8,8 +8,8 @@ from cartwheel.contracts.order_number import new_number
 from cartwheel.contracts.orders import OrderView, PlaceOrder
 from cartwheel.contracts.products import ReserveStock
 from cartwheel.kernel import Bus, Clock, Created, new_id, utc_now
-from cartwheel.orders import domain
-from cartwheel.orders.domain import Limits
+from cartwheel.orders.domain import order as rules
+from cartwheel.orders.domain.order import Limits
 from cartwheel.orders.ports import Orders
 
 ACTOR = Actor.service("orders")
@@ -46,6 +46,6 @@ async def place_order(
         raise IdempotencyKeyReused(
             "This Idempotency-Key was used for another order. Send a new key."
         )
-    draft = domain.place(request, reservation, number=new_number(), at=now(), pay_within=pay_within)
+    draft = rules.place(request, reservation, number=new_number(), at=now(), pay_within=pay_within)
     stored = await orders.add(draft)
     return Created(made=stored.made.view(), replayed=stored.replayed)

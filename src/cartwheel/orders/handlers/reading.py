@@ -16,7 +16,7 @@ from cartwheel.contracts.orders import (
 from cartwheel.contracts.timeline import TimelineEntry, sentence
 from cartwheel.kernel import Page
 from cartwheel.kernel.errors import Refusal
-from cartwheel.orders.domain import Order
+from cartwheel.orders.domain.order import Order
 from cartwheel.orders.ports import Orders
 
 

@@ -1,0 +1,1 @@
+"""The rules of orders, and of the addresses that a customer keeps."""
