@@ -27,6 +27,8 @@ NODES_THAT_LEAD = """\
 length(lists:usort([Node || {_, Node} <- [amqqueue:get_pid(Q) || Q <- rabbit_amqqueue:list()]])).
 """
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3)"
+WAITING = "whereis(rabbit_outside_app_process)"
+"""What starts the broker of a paused node again when there is a majority."""
 HAVE_THREE_MEMBERS = """\
 Members = fun(Q) -> length(maps:get(nodes, amqqueue:get_type_state(Q))) end,
 lists:all(fun(Q) -> Members(Q) =:= 3 end, rabbit_amqqueue:list()).
@@ -156,6 +158,23 @@ async def test_a_node_of_rabbitmq_that_is_cut_off_takes_no_clients(nodes: Cluste
 
     await eventually(pauses)
     await nodes.faults.heal("rabbitmq.3")
+    await nodes.healthy()
+
+
+async def test_a_node_that_does_not_end_its_pause_is_restarted(nodes: Cluster) -> None:
+    """RabbitMQ 3.10 may give up waiting for a majority. Its process then stays without a broker."""
+    *killed, paused = brokers.NAMES
+    for name in killed:
+        await nodes.faults.kill(name)
+
+    async def waits() -> None:
+        assert await nodes.brokers.evaluate(paused, f"is_pid({WAITING}).") == "true"
+
+    await eventually(waits)
+    assert await nodes.brokers.evaluate(paused, f"exit({WAITING}, kill).") == "true"
+
+    await asyncio.gather(*map(nodes.faults.heal, killed))
+
     await nodes.healthy()
 
 

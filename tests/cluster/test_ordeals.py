@@ -13,10 +13,13 @@ from .conftest import needs_namespaces
 from .ordeals import Ordeal, check, endured, show
 from .versions import older_version, started_as_before
 
+SETTINGS = {"HOLD_CHECK_AFTER_SECONDS": "20"}
+"""A customer may give up before the order is stored. Its reservation is then soon released."""
+
 
 @pytest.fixture
 async def shop(tmp_path: Path) -> AsyncGenerator[Cluster]:
-    async with cluster(tmp_path / "cluster", given={}) as running:
+    async with cluster(tmp_path / "cluster", given=SETTINGS) as running:
         yield running
 
 

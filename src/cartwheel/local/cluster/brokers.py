@@ -24,7 +24,7 @@ START_SECONDS = 180.0
 """A node that was not the last to stop waits for the others, and three nodes boot at once."""
 
 FINDS_BACK_SECONDS = 20.0
-"""A node that was cut off notices this after up to 7 s, and then restarts."""
+"""A node that was cut off, or has paused, notices its end after up to 7 s, and then restarts."""
 
 _SETTLES_SECONDS = 2.0
 _ANSWER_SECONDS = 3.0
@@ -126,7 +126,7 @@ class Brokers(msgspec.Struct, frozen=True):
         try:
             with suppress(TimeoutError):  # it is frozen
                 async with asyncio.timeout(_ANSWER_SECONDS):
-                    output, _ = await asking.communicate(code.encode())
+                    output, _ = await asking.communicate(f"{code}\n".encode())
         finally:
             if asking.returncode is None:
                 asking.kill()
@@ -157,6 +157,18 @@ class Brokers(msgspec.Struct, frozen=True):
                 await until(settled)
                 return True
         return False
+
+    async def stays_paused(self, name: str) -> bool:
+        """Return whether the node's process answers, but its broker does not start."""
+
+        async def is_up() -> bool:
+            return await self.evaluate(name, "rabbit:is_booted().") != "false"
+
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FINDS_BACK_SECONDS):
+                await until(is_up)
+                return False
+        return True
 
     async def are_healthy(self) -> bool:
         """Return whether each node sees all nodes in the cluster."""

@@ -9,11 +9,12 @@
 |           | the process again                 |                                               |
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
 
-from cartwheel.local.cluster.brokers import Brokers
+from cartwheel.local.cluster.brokers import FINDS_BACK_SECONDS, Brokers
 from cartwheel.local.cluster.network import CannotCutOff, Network
 from cartwheel.local.supervisor import Supervisor
 
@@ -87,7 +88,8 @@ class Faults:
     async def heal(self, name: str) -> None:
         """Heal the process; return when it is up, which may be before it has caught up.
 
-        A RabbitMQ node that does not rejoin its cluster is restarted.
+        A RabbitMQ node that does not rejoin its cluster is restarted, and so is one that waited for
+        this node and does not continue.
 
         Raises:
             CannotStart: the process does not start, and stays down.
@@ -95,7 +97,7 @@ class Faults:
         async with self._changing(name, State.KILLED, State.STOPPED, State.CUT_OFF):
             match self.state(name):
                 case State.KILLED:
-                    await self._supervisor.start(name)
+                    await self._start(name)
                 case State.STOPPED:
                     self._supervisor.thaw(name)
                     await self._find_back(name)
@@ -103,6 +105,30 @@ class Faults:
                     await self._network.connect(name)
                     await self._find_back(name)
             del self._states[name]
+
+    async def _start(self, name: str) -> None:
+        """Start the process. A RabbitMQ node that has paused meanwhile may need help.
+
+        Without a majority, a node pauses. It continues when it sees a majority again, unless it
+        asks a node that is not up far enough. RabbitMQ 3.10 then gives up for good, and the nodes
+        that start may wait for it.
+        """
+        starting = asyncio.create_task(self._supervisor.start(name))
+        try:
+            await asyncio.wait([starting], timeout=FINDS_BACK_SECONDS)
+            if self._brokers and name in self._brokers.nodes:
+                await self._restart_paused(self._brokers)
+            await starting
+        finally:
+            starting.cancel()
+            await asyncio.wait([starting])
+
+    async def _restart_paused(self, brokers: Brokers) -> None:
+        well = [name for name in brokers.nodes if self.state(name) is State.RUNNING]
+        for name in [name for name in well if await brokers.stays_paused(name)]:
+            self._supervisor.console.say(f"{name} does not end its pause: restarting it")
+            with suppress(Refused):  # another node that is being healed restarts it
+                await self.restart(name)
 
     async def _find_back(self, name: str) -> None:
         if self._brokers is None or name not in self._brokers.nodes:
