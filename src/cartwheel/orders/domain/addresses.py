@@ -12,7 +12,7 @@ from cartwheel.contracts.addresses import (
     SavedAddress,
     TooManyAddresses,
 )
-from cartwheel.contracts.idempotency import IdempotencyKeyReused
+from cartwheel.contracts.idempotency import check_repeated
 from cartwheel.contracts.orders import ShippingAddress
 from cartwheel.kernel import Change
 
@@ -70,8 +70,7 @@ def keep_address(
     """
     for each in book.addresses:
         if each.request_id == request.request_id:
-            if each.body_hash != request.body_hash:
-                raise IdempotencyKeyReused("This Idempotency-Key was used for another address.")
+            check_repeated(each.body_hash, request.body_hash, made="address")
             return book
     if len(book.addresses) >= MAX_ADDRESSES:
         raise TooManyAddresses(f"You keep {MAX_ADDRESSES} addresses. Delete one first.")

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from cartwheel.contracts.idempotency import IdempotencyKeyReused
+from cartwheel.contracts.idempotency import check_repeated
 from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.order_number import new_number
 from cartwheel.contracts.orders import OrderView, PlaceOrder
@@ -42,10 +42,7 @@ async def place_order(
             expected_total=request.expected_total,
         )
     )
-    if reservation.body_hash != request.body_hash:
-        raise IdempotencyKeyReused(
-            "This Idempotency-Key was used for another order. Send a new key."
-        )
+    check_repeated(reservation.body_hash, request.body_hash, made="order")
     draft = rules.place(request, reservation, number=new_number(), at=now(), pay_within=pay_within)
     stored = await orders.add(draft)
     return Created(made=stored.made.view(), replayed=stored.replayed)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from cartwheel.contracts.idempotency import IdempotencyKeyReused
+from cartwheel.contracts.idempotency import check_repeated
 from cartwheel.contracts.identity import require_admin, require_service
 from cartwheel.contracts.orders import GetPayableOrder
 from cartwheel.contracts.payments import (
@@ -125,10 +125,7 @@ async def _replay(
     payment: Payment, request: CreatePayment, payments: Payments
 ) -> Created[PaymentView]:
     """Answer with the payment that the same request has made or is still making."""
-    if payment.body_hash != request.body_hash:
-        raise IdempotencyKeyReused(
-            "This Idempotency-Key was used for another payment. Send a new key."
-        )
+    check_repeated(payment.body_hash, request.body_hash, made="payment")
     while _is_running(payment) and time_left(at_most=10.0) > 1.0:
         await asyncio.sleep(_POLL_SECONDS)
         payment = await payments.get(payment.id)

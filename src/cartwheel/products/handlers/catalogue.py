@@ -1,6 +1,6 @@
 """Creating, changing and reading products."""
 
-from cartwheel.contracts.idempotency import IdempotencyKeyReused
+from cartwheel.contracts.idempotency import check_repeated
 from cartwheel.contracts.identity import Actor, require_admin
 from cartwheel.contracts.products import (
     ArchiveProduct,
@@ -29,10 +29,7 @@ async def create_product(
     earlier = await catalogue.add(product)
     if earlier is None:
         return Created(made=product.view())
-    if earlier.body_hash != request.body_hash:
-        raise IdempotencyKeyReused(
-            "This Idempotency-Key was used for another product. Send a new key."
-        )
+    check_repeated(earlier.body_hash, request.body_hash, made="product")
     return Created(made=earlier.view(), replayed=True)
 
 

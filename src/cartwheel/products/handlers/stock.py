@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from cartwheel.contracts.idempotency import IdempotencyKeyReused
+from cartwheel.contracts.idempotency import IdempotencyKeyReused, check_repeated
 from cartwheel.contracts.identity import Actor, require_admin, require_service
 from cartwheel.contracts.orders import (
     GetOrderStatuses,
@@ -57,11 +57,11 @@ def _adjusted(
 ) -> Created[StockAdjustmentView] | Refusal:
     if isinstance(outcome, Refusal):
         return outcome
-    asked = (request.product_id, request.body_hash)
-    if (outcome.product_id, outcome.body_hash) != asked:
-        return IdempotencyKeyReused(
-            "This Idempotency-Key was used for another stock adjustment. Send a new key."
-        )
+    kept = (outcome.product_id, outcome.body_hash)
+    try:
+        check_repeated(kept, (request.product_id, request.body_hash), made="stock adjustment")
+    except IdempotencyKeyReused as reused:
+        return reused
     return Created(made=outcome.view(), replayed=not outcome.events)
 
 
