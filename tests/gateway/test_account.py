@@ -15,6 +15,11 @@ async def test_a_password_is_changed_by_who_knows_the_old_one(real: Gateway) -> 
     )
 
     assert (changed.status, changed.body) == (204, b"")
+    # Whoever has lost that answer learns from a repeat that it was done.
+    again = await real.post(
+        f"{AUTH}/change-password", {"old_password": PASSWORD, "password": NEW}, token
+    )
+    assert (again.status, again.problem["code"]) == (422, "wrong_password")
     assert (await log_in(real, email)).status == 401
     assert (await log_in(real, email, NEW)).status == 200
     # Who changed it stays logged in.

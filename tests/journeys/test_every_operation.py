@@ -9,6 +9,8 @@ from .operations import Api, Got, Operation
 from .shop import ADDRESS, Customer, Shelf
 
 CATALOGUE = {"list_products", "get_product"}
+KEYLESS = {"cancel_order", "confirm_payment"}
+"""They end something, once, and are older than the rule."""
 
 
 @pytest.fixture
@@ -60,6 +62,20 @@ async def test_options_and_405_name_every_method_of_a_path(
         assert refused.status == 405
         expected = sorted(those | ({"HEAD"} if "GET" in those else set()))
         assert (path, methods(options), methods(refused)) == (path, expected, expected)
+
+
+async def test_every_post_with_a_token_takes_an_idempotency_key(
+    api: Api, admin: Customer, operations: list[Operation]
+) -> None:
+    posts = [each for each in operations if each.sent.method == "POST" and not each.public]
+    keyed = [each for each in posts if "Idempotency-Key" in each.sent.headers]
+
+    assert {each.id for each in posts} - {each.id for each in keyed} <= KEYLESS
+    for each in keyed:
+        got = await api.send(
+            replace(each.sent, headers={"Idempotency-Key": "x" * 256}), admin.token
+        )
+        assert got.fields(422, "invalid") == ["Idempotency-Key"]
 
 
 async def test_head_answers_as_get_does_without_a_body(

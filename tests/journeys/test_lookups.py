@@ -59,9 +59,10 @@ async def test_an_archived_product_is_gone_for_all_but_admins_until_it_is_restor
     assert product["id"] in [each["id"] for each in archived]
 
     (await customer.post(f"{path}/restore")).refused(403, "forbidden")
-    restored = await admin.post(f"{path}/restore")
-    assert restored.found["status"] == "ACTIVE"
-    assert restored.headers["ETag"] == '"3"'
+    for _ in range(2):
+        restored = await admin.post(f"{path}/restore", key="restore")
+        assert restored.found["status"] == "ACTIVE"
+        assert restored.headers["ETag"] == '"3"'
     assert (await look(shop, path)).found["id"] == product["id"]
 
 

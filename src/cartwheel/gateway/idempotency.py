@@ -30,6 +30,18 @@ IdempotencyKey = Annotated[
     ),
 ]
 
+UnkeptKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        description="Accepted, but not needed: this operation makes nothing that could keep it. "
+        "Its description says what a repeat answers",
+        min_length=1,
+        max_length=255,
+    ),
+]
+"""Of a POST that makes nothing. A client may send a key with each POST."""
+
 CREATED = {
     "Location": Header(
         description="The path of what was created", example="/api/v1/orders/ord_01a203e602b5"

@@ -27,6 +27,7 @@ from cartwheel.gateway.cognito import (
     WrongPassword,
 )
 from cartwheel.gateway.described import described
+from cartwheel.gateway.idempotency import UnkeptKey
 from cartwheel.gateway.identity import PUBLIC, Identity, SignedIn
 from cartwheel.gateway.rate_limits import (
     CODE,
@@ -351,11 +352,16 @@ async def change_account(data: JSONBody[AccountChanges], identity: SignedIn, use
     ),
 )
 async def change_password(
-    data: JSONBody[ChangedPassword], identity: SignedIn, users: Users, attempts: Attempts
+    data: JSONBody[ChangedPassword],
+    identity: SignedIn,
+    users: Users,
+    attempts: Attempts,
+    key: UnkeptKey = None,
 ) -> None:
     """Change your password.
 
-    You stay logged in, here and elsewhere.
+    You stay logged in, here and elsewhere. If you have lost the answer, and a repeat is refused
+    with 422 `wrong_password`, the password was changed: log in with the new one to make sure.
     """
     async with attempts.of(PASSWORD, identity.user_id):
         await users.change_password(identity.access_token, old=data.old_password, new=data.password)

@@ -19,7 +19,14 @@ from cartwheel.gateway import examples
 from cartwheel.gateway.bus import Bus, handed_on
 from cartwheel.gateway.described import described
 from cartwheel.gateway.etags import ETAG, etag
-from cartwheel.gateway.idempotency import CREATED, IdempotencyKey, body_hash, created, request_id
+from cartwheel.gateway.idempotency import (
+    CREATED,
+    IdempotencyKey,
+    UnkeptKey,
+    body_hash,
+    created,
+    request_id,
+)
 from cartwheel.gateway.identity import VISITED, Identity, SignedIn, Visitor, admin
 from cartwheel.gateway.paging import Cursor, Limit
 from cartwheel.gateway.strict import Price
@@ -266,12 +273,12 @@ async def archive_product(
     ),
 )
 async def restore_product(
-    product_id: FromPath[str], identity: SignedIn, bus: Bus
+    product_id: FromPath[str], identity: SignedIn, bus: Bus, key: UnkeptKey = None
 ) -> Response[ProductView]:
     """Put an archived product back into the catalogue.
 
     For administrators. 409 `product_name_taken`: another product has its name by now; give one of
-    the two another name. May be repeated.
+    the two another name. A repeat changes nothing, and gets the product as it is.
     """
     request = contract.RestoreProduct(product_id=product_id, actor=identity.actor)
     return _tagged(await bus.request(request))

@@ -20,6 +20,7 @@ from cartwheel.gateway.directory import (
     UserNotFound,
     UserView,
 )
+from cartwheel.gateway.idempotency import UnkeptKey
 from cartwheel.gateway.identity import admin
 from cartwheel.gateway.paging import OfEmail
 from cartwheel.gateway.routes.auth import normal
@@ -144,12 +145,14 @@ async def remove_from_group(
         returns="The user, who is disabled.",
     ),
 )
-async def disable_user(user_id: FromPath[str], directory: Users) -> ChangedUser:
+async def disable_user(
+    user_id: FromPath[str], directory: Users, key: UnkeptKey = None
+) -> ChangedUser:
     """Disable a user.
 
     For administrators. The user can neither log in nor refresh a token. Access tokens that they
     have already stay valid until they expire, for up to an hour. The last administrator who can log
-    in stays enabled: 409 `last_admin`. May be repeated.
+    in stays enabled: 409 `last_admin`. A repeat changes nothing, and gets the same answer.
     """
     return ChangedUser(user=await directory.disable(user_id), notice=TOKENS_LIVE_ON)
 
@@ -164,10 +167,12 @@ async def disable_user(user_id: FromPath[str], directory: Users) -> ChangedUser:
         returns="The user, who is enabled.",
     ),
 )
-async def enable_user(user_id: FromPath[str], directory: Users) -> ChangedUser:
+async def enable_user(
+    user_id: FromPath[str], directory: Users, key: UnkeptKey = None
+) -> ChangedUser:
     """Enable a user who was disabled.
 
-    For administrators. May be repeated.
+    For administrators. A repeat changes nothing, and gets the same answer.
     """
     user = await directory.enable(user_id)
     return ChangedUser(user=user, notice="The user can log in again.")
