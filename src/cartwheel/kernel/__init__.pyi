@@ -1,4 +1,5 @@
 from ._bus.consuming import on, on_batch
+from ._bus.dead_letters import DeadLettered, DeadLetters
 from ._bus.rpc_server import answer, answer_batch, answer_together
 from ._core.backoff import backoff
 from ._core.batcher import Batcher, Gather
@@ -21,7 +22,7 @@ from ._core.messages import (
 from ._core.telemetry import log
 from ._core.time_left import time_left
 from ._core.wait_for import install_wait_for
-from ._process.process import Core
+from ._process.process import Core, Job
 from ._process.service import Collection, Service, Wiring, every
 from .settings import ServiceSettings
 
@@ -35,9 +36,12 @@ __all__ = [
     "Collection",
     "Core",
     "Created",
+    "DeadLettered",
+    "DeadLetters",
     "Event",
     "Gather",
     "Items",
+    "Job",
     "Page",
     "Request",
     "Service",

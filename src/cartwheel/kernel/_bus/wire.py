@@ -215,5 +215,10 @@ def read_event(message: Received, kinds: dict[str, type[Event]]) -> CloudEvent[A
         raise Undecodable(str(error)) from error
 
 
+def attribute(headers: Mapping[str, Any], name: str) -> str | None:
+    """Return an event's attribute, as its message has it."""
+    return _optional(headers.get(_PREFIX + name))
+
+
 def _optional(value: object) -> str | None:
     return None if value is None else str(value)

@@ -1,6 +1,6 @@
 """`cartwheel dlq`: list, show, replay and drop dead-lettered events.
 
-dead_letter   one dead letter, and the reason for it
+dead_letter   one dead letter, and all that there is to show of it
 queue         fetching dead letters, and requeuing those that were not acknowledged
 audit         who replayed or dropped what, when and why
 actions       replay and drop, without losing a message
