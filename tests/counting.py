@@ -184,7 +184,7 @@ def _by_the_clock(command: dict[str, Any]) -> bool:
     wanted = command.get("filter", {})
     return (
         name in _CONNECTION
-        or command[name] == "leases"
+        or command[name] in ("leases", "dead_letters")  # the latter: a job
         or "due_at" in wanted  # a job
         or "outbox.id" in wanted  # the relay's sweep
     )

@@ -14,8 +14,9 @@ import msgspec
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from pymongo.asynchronous.collection import AsyncCollection
 
-from cartwheel.kernel import mongodb
+from cartwheel.kernel import mongodb, new_id
 from cartwheel.kernel.operating import topology, wire
+from cartwheel.notifications.app import LOOK_FOR_DEAD_LETTERS_SECONDS
 from cartwheel.operations.dead_letters.queue import as_published
 from cartwheel.payments.handlers.reconciling import UNDECIDED_AFTER
 
@@ -164,6 +165,37 @@ def mail_is_refused(seconds: float) -> Fault:
             raise Harm(7, f"{failed} were refused, and sent again: {resent.errors[-500:]}")
 
     return Fault(f"SES refuses mail to one customer for {seconds:.1f} s", run)
+
+
+def a_dead_letter_waits(service: str) -> Fault:
+    """An event cannot be read, and nobody handles it for a while: operations are told once."""
+
+    async def run(rig: Rig) -> None:
+        poison = new_id("evt")
+        async with (
+            _channel(rig) as channel,
+            mongodb.connect(rig.system.environment["MONGODB_URI"], process="tests") as to,
+        ):
+            unreadable = aio_pika.Message(b"poison", message_id=poison)
+            await channel.default_exchange.publish(unreadable, topology.event_queue(service))
+            await _soon(lambda: _holds(channel, topology.dead_queue(service), least=1))
+            queues, mail = to["notifications"]["dead_letters"], to["notifications"]["mail"]
+
+            async def reported() -> None:
+                assert await queues.count_documents({"_id": service, "reported": True})
+
+            try:
+                await eventually(reported, within=DEAD_WITHIN)
+            except AssertionError:
+                raise Harm(6, f"nobody is told of what is dead-lettered for {service}") from None
+            await asyncio.sleep(2.5 * LOOK_FOR_DEAD_LETTERS_SECONDS)
+            told = await mail.count_documents({"text": {"$regex": poison}})
+        dropped = await cartwheel(rig.system, "dlq", "drop", poison, "--why", "a fault")
+        assert dropped.status == 0, dropped.errors
+        if told > 1:
+            raise Harm(7, f"{told} mails tell of the dead letter {poison}")
+
+    return Fault(f"an event for {service} cannot be read, and is left there", run)
 
 
 async def _soon(check: Callable[[], Awaitable[Result]]) -> Result:

@@ -76,6 +76,7 @@ async def play(plan: Plan, home: Path, console: Console = QUIET) -> Result:
     settings = {
         # All customers come from one address.
         "RATE_LIMITS": "off",
+        "OPERATIONS_MAIL": "operations@example.com",
         "HOLD_CHECK_AFTER_SECONDS": str(HOLD_CHECK_AFTER),
         **BOUNDS,
         **plan.settings,

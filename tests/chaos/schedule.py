@@ -95,6 +95,7 @@ def long(
             dice.choice(SERVICES), dice.uniform(2, 8), full=dice.choice([True, False])
         ),
         bad_neighbours.one_payment_fails(),
+        bad_neighbours.a_dead_letter_waits(dice.choice(SERVICES)),
         bad_neighbours.mail_is_refused(dice.uniform(2, 8)),
         bad_neighbours.most_mail_fails(dice.uniform(30, 45)),
     ]

@@ -49,6 +49,7 @@ BROKEN = {
     "one payment": Broken(3),
     "the payment's address": Broken(1),
     "mail once": Broken(7, [faults.crash("notifications", "ack.before", 5)]),
+    "dead letters once": Broken(7, [bad_neighbours.a_dead_letter_waits("orders")]),
     "redeliveries alone": Broken(6, [bad_neighbours.event_kills_its_reader("notifications")]),
     "refused copies": Broken(5, [bad_neighbours.retries_are_refused("orders", 5, full=False)]),
     "past what fails": Broken(3, [bad_neighbours.one_payment_fails()]),

@@ -450,6 +450,16 @@ EVENTS: dict[type[Event], list[Event]] = {
     products.ProductArchived: [products.ProductArchived(product=PRODUCT)],
     products.StockShortage: [products.StockShortage(order_id="ord_1")],
     products.StockAdjusted: [products.StockAdjusted(adjustment=ADJUSTMENT)],
+    notifications.DeadLettersFound: [
+        notifications.DeadLettersFound(
+            service="orders",
+            count=3,
+            first_id="evt_1",
+            first_type="payment.captured.v1",
+            reason="by zero",
+            since=AT,
+        )
+    ],
     products.StockLow: [
         products.StockLow(product_id="prd_1", sku="MUG-1", name="Mug", available=5, low_stock_at=5)
     ],

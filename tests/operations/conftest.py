@@ -104,11 +104,12 @@ async def copies(client: Client, bought: Bought) -> AsyncGenerator[Databases]:
         "payments": {"order_id": {"$in": bought.orders}},
         "mail": {"order_id": {"$in": bought.orders}},
     }
-    originally = originals.with_outboxes()
-    for name, collection in copied.with_outboxes().items():
-        documents = await originally[name].find(wanted[name]).to_list()
+    originally, to = originals.with_outboxes(), copied.with_outboxes()
+    assert to.keys() - wanted.keys() == {"dead_letters"}, "what is of no order need not be copied"
+    for name, query in wanted.items():
+        documents = await originally[name].find(query).to_list()
         assert documents, name
-        await collection.insert_many(documents)
+        await to[name].insert_many(documents)
     yield copied
     for database in (copied.products, copied.orders, copied.payments, copied.notifications):
         await client.drop_database(database)

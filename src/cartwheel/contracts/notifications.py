@@ -109,4 +109,19 @@ class NotificationFailed(Event, frozen=True, kw_only=True):
     failure: str
 
 
-EVENTS: tuple[type[Event], ...] = (NotificationSent, NotificationFailed)
+@event("dead_letters.found.v1", consumers=("notifications",))
+class DeadLettersFound(Event, frozen=True, kw_only=True):
+    """There are `count` dead letters for `service`, where there were none before.
+
+    The rest is about the first of them; `since` is the time of its dead-lettering, if known.
+    """
+
+    service: str
+    count: int
+    first_id: str
+    first_type: str | None
+    reason: str
+    since: datetime | None
+
+
+EVENTS: tuple[type[Event], ...] = (NotificationSent, NotificationFailed, DeadLettersFound)

@@ -4,11 +4,11 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from cartwheel.contracts import notifications as contract
-from cartwheel.contracts.products import StockLow
-from cartwheel.kernel import Core, Gather, Service, Wiring, answer, on
+from cartwheel.contracts import orders, payments, products
+from cartwheel.kernel import Core, DeadLetters, Gather, Job, Service, Wiring, answer, every, on
 from cartwheel.notifications import mongo
-from cartwheel.notifications.domain import TOLD
-from cartwheel.notifications.handlers import mail, telling
+from cartwheel.notifications.domain import NOTICED, TOLD
+from cartwheel.notifications.handlers import mail, telling, watching
 from cartwheel.notifications.ses import open_ses
 from cartwheel.notifications.settings import Settings
 
@@ -18,6 +18,18 @@ CLAIMS_GATHER_SECONDS = 0.2
 NOTES_GATHER_SECONDS = 0.05
 """How long results are gathered into one write. If the process dies before the result of a sent
 mail is stored, the mail is sent a second time."""
+
+LOOK_FOR_DEAD_LETTERS_SECONDS = 10.0
+
+WATCHED = sorted(
+    {
+        service
+        for owner in (products, orders, payments, contract)
+        for event in owner.EVENTS
+        for service in event.consumers
+    }
+)
+"""The services that consume events. Each has a queue of dead letters."""
 
 
 @asynccontextmanager
@@ -43,9 +55,22 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
                 )
                 for kind in TOLD
             ]
-            + [on(StockLow, report, to=to, mails=mails, sender=ses)],
+            + [on(kind, report, to=to, mails=mails, sender=ses) for kind in NOTICED],
+            jobs=[] if to is None else [_watch_dead_letters(core)],
             probe=ses.probe,
         )
+
+
+def _watch_dead_letters(core: Core) -> Job:
+    letters = DeadLetters()
+    core.connection.add(letters)
+    return every(
+        LOOK_FOR_DEAD_LETTERS_SECONDS,
+        watching.watch_dead_letters,
+        services=WATCHED,
+        letters=letters,
+        queues=mongo.MongoDeadQueues(core.database, core.outboxes),
+    )
 
 
 service = Service(

@@ -1,4 +1,4 @@
-"""The content of mail, and how often it may fail.
+"""The content of mail, how often it may fail, and when dead letters call for one.
 
 Each event has a template in text and one in HTML, under `templates/`.
 """
@@ -13,6 +13,7 @@ import msgspec
 from babel.numbers import format_currency, get_currency_precision
 
 from cartwheel.contracts.money import Money
+from cartwheel.contracts.notifications import DeadLettersFound
 from cartwheel.contracts.orders import (
     OrderCanceled,
     OrderPaid,
@@ -22,14 +23,20 @@ from cartwheel.contracts.orders import (
     OrderSnapshot,
 )
 from cartwheel.contracts.products import StockLow
+from cartwheel.kernel import Change, DeadLettered
 
 Told = OrderPaid | OrderPaymentFailed | OrderRejected | OrderCanceled | OrderRefunded
 """The events that customers get mail about."""
 
 TOLD: tuple[type[Told], ...] = get_args(Told)
 
-Reported = Told | StockLow
-"""All events that somebody gets mail about: operations get it about low stock."""
+Noticed = StockLow | DeadLettersFound
+"""The events that operations get mail about."""
+
+NOTICED: tuple[type[Noticed], ...] = get_args(Noticed)
+
+Reported = Told | Noticed
+"""All events that somebody gets mail about."""
 
 _SUBJECTS: dict[type[Told], str] = {
     OrderPaid: "Order {number}: payment received",
@@ -37,6 +44,10 @@ _SUBJECTS: dict[type[Told], str] = {
     OrderRejected: "Order {number}: rejected after declined payments",
     OrderCanceled: "Order {number}: canceled",
     OrderRefunded: "Order {number}: your money is on its way back",
+}
+_SUBJECTS_FOR_OPERATIONS: dict[type[Noticed], str] = {
+    StockLow: "Low stock: {event.name}",
+    DeadLettersFound: "Dead letters for {event.service}",
 }
 
 
@@ -82,15 +93,69 @@ def render(event: Told) -> Mail:
     )
 
 
-def render_for_operations(event: StockLow, *, to: str) -> Mail:
+def render_for_operations(event: Noticed, *, to: str) -> Mail:
     """Return the mail that tells operations about `event`."""
+    template = event.type.removesuffix(".v1")
     values = {"event": event}
     return Mail(
         to=to,
-        subject=f"Low stock: {event.name}",
-        text=_TEMPLATES.get_template("stock.low.txt").render(values),
-        html=_TEMPLATES.get_template("stock.low.html").render(values),
+        subject=_SUBJECTS_FOR_OPERATIONS[type(event)].format(event=event),
+        text=_TEMPLATES.get_template(f"{template}.txt").render(values),
+        html=_TEMPLATES.get_template(f"{template}.html").render(values),
     )
+
+
+EMPTY_FOR = timedelta(minutes=1)
+"""How long a dead-letter queue must be empty before dead letters in it are news again. `cartwheel
+dlq list` fetches them, so a queue may look empty for a moment."""
+
+
+class DeadQueue(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of the dead-letter queue of the service `id`.
+
+    `reported` means that operations were told about dead letters, and that it has not been empty
+    for long since.
+    """
+
+    id: str
+    reported: bool = False
+    empty_since: datetime | None = None
+    version: int = 0
+    sequence: int = 0
+    events: tuple[DeadLettersFound, ...] = ()
+    change: Change | None = None
+
+
+def looked_at(
+    queue: DeadQueue, count: int, first: DeadLettered | None, change: Change
+) -> DeadQueue:
+    """Return `queue` after a look at it; the same object if nothing is new.
+
+    `first` is needed only if `queue` is not `reported`. Without it, a later look reports.
+    """
+    if count and queue.reported:
+        return queue if queue.empty_since is None else _now(queue, change, empty_since=None)
+    if count and first is not None:
+        found = DeadLettersFound(
+            service=queue.id,
+            count=count,
+            first_id=first.id,
+            first_type=first.type,
+            reason=first.reason,
+            since=first.since,
+        )
+        return _now(queue, change, reported=True, events=(found,))
+    if count or not queue.reported:
+        return queue
+    if queue.empty_since is None:
+        return _now(queue, change, empty_since=change.at)
+    if change.at - queue.empty_since < EMPTY_FOR:
+        return queue
+    return _now(queue, change, reported=False, empty_since=None)
+
+
+def _now(queue: DeadQueue, change: Change, **values: object) -> DeadQueue:
+    return msgspec.structs.replace(queue, version=queue.version + 1, change=change, **values)
 
 
 @lru_cache(maxsize=10_000)

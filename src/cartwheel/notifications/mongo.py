@@ -1,8 +1,12 @@
-"""Mail in MongoDB, database `notifications`: what was sent, to whom, and why."""
+"""Mail in MongoDB, database `notifications`: what was sent, to whom, and why.
 
-from collections.abc import Sequence
+The collection `dead_letters` has a document for each queue of dead letters that there were.
+"""
+
+from collections.abc import Mapping, Sequence
 
 from pymongo import ASCENDING, UpdateOne
+from pymongo.errors import DuplicateKeyError
 
 from cartwheel.contracts.notifications import (
     ListMail,
@@ -13,7 +17,6 @@ from cartwheel.contracts.notifications import (
     NotificationFailed,
     NotificationSent,
 )
-from cartwheel.contracts.products import StockLow
 from cartwheel.kernel import (
     Batcher,
     Change,
@@ -31,15 +34,17 @@ from cartwheel.kernel.mongodb import (
     Document,
     Outboxes,
     from_document,
+    happened,
     index_outbox,
     page,
+    state,
     to_publish,
     write_all,
 )
-from cartwheel.notifications.domain import Failures, Mail, Reported
+from cartwheel.notifications.domain import DeadQueue, Failures, Mail, Noticed, Reported
 from cartwheel.notifications.ports import FailedMail, StillSending
 
-COLLECTIONS = (Collection("mail", outbox=True),)
+COLLECTIONS = (Collection("mail", outbox=True), Collection("dead_letters", outbox=True))
 CLAIM_SECONDS = 30
 """Seconds after which another process may claim a mail that was being sent."""
 
@@ -62,7 +67,11 @@ async def _index_numbers(database: Database) -> None:
     )
 
 
-MIGRATIONS = (_create_indexes, _index_numbers)
+async def _index_dead_letters(database: Database) -> None:
+    await index_outbox(database["dead_letters"])
+
+
+MIGRATIONS = (_create_indexes, _index_numbers, _index_dead_letters)
 
 
 class MongoMails:
@@ -110,7 +119,7 @@ class MongoMails:
             "to": mail.to,
             "reason": event.type,
             "order_id": _order_id(event),
-            "order_number": "" if isinstance(event.data, StockLow) else event.data.order.number,
+            "order_number": _order_number(event),
             "subject": mail.subject,
             "text": mail.text,
             "status": MailStatus.SENDING.value,
@@ -290,9 +299,46 @@ class MongoMails:
         )
 
 
+class MongoDeadQueues:
+    """A queue in which there never were dead letters has no document."""
+
+    def __init__(self, database: Database, outboxes: Outboxes) -> None:
+        self._queues = database["dead_letters"]
+        self._outboxes = outboxes
+
+    async def of(self, services: Sequence[str]) -> Mapping[str, DeadQueue]:
+        found = self._queues.find({"_id": {"$in": list(services)}}, {"outbox": 0})
+        known = {document["_id"]: from_document(document, DeadQueue) async for document in found}
+        return {service: known.get(service) or DeadQueue(id=service) for service in services}
+
+    async def save(self, queue: DeadQueue, /, *, expected: DeadQueue) -> bool:
+        new = happened(queue, source="notifications", change=queue.change)
+        update = UpdateOne(
+            {"_id": queue.id, "version": expected.version},
+            {
+                "$set": {**state(queue), "sequence": new["sequence"]},
+                "$push": {"outbox": {"$each": new["outbox"]}},
+            },
+            upsert=expected.version == 0,
+        )
+        written = await write_all(self._queues, [update])
+        if fault := written.faults.get(0):
+            if isinstance(fault, DuplicateKeyError):  # another replica has made the document
+                return False
+            raise fault
+        if written.matched == 0 and not written.upserted:
+            return False
+        self._outboxes.filled("dead_letters", [queue.id])
+        return True
+
+
 def _order_id(event: CloudEvent[Reported]) -> str:
     """Return the order that a mail is about; for mail to operations, an empty id."""
-    return "" if isinstance(event.data, StockLow) else event.data.order.id
+    return "" if isinstance(event.data, Noticed) else event.data.order.id
+
+
+def _order_number(event: CloudEvent[Reported]) -> str:
+    return "" if isinstance(event.data, Noticed) else event.data.order.number
 
 
 def _literally(values: Document) -> Document:

@@ -1,13 +1,14 @@
 """The ports: what the handlers need from outside."""
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from cartwheel.contracts.notifications import ListMail, MailView
-from cartwheel.kernel import Clock, CloudEvent, Page
+from cartwheel.kernel import Clock, CloudEvent, DeadLettered, Page
 from cartwheel.kernel.errors import RetryLater
-from cartwheel.notifications.domain import Failures, Mail, Reported
+from cartwheel.notifications.domain import DeadQueue, Failures, Mail, Reported
 
 
 class MailRefused(Exception):
@@ -95,3 +96,20 @@ class Mails(Protocol):
     async def not_resent(self, mail_id: str, failure: str) -> None: ...
 
     async def page(self, request: ListMail) -> Page[MailView]: ...
+
+
+class DeadQueues(Protocol):
+    async def of(self, services: Sequence[str]) -> Mapping[str, DeadQueue]:
+        """Return what is known of the dead-letter queue of each service."""
+        ...
+
+    async def save(self, queue: DeadQueue, /, *, expected: DeadQueue) -> bool:
+        """Store `queue` with its events; return False if what is stored is not `expected`."""
+        ...
+
+
+class DeadLetters(Protocol):
+    """The dead letters in RabbitMQ. `kernel.DeadLetters` has the details."""
+
+    async def count(self, service: str) -> int: ...
+    async def first(self, service: str) -> DeadLettered | None: ...

@@ -9,7 +9,8 @@ from cartwheel.kernel import ServiceSettings
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
-    """`operations_mail` is where mail about low stock goes. Without it, there is none."""
+    """`operations_mail` is where mail about low stock and dead letters goes. Without it, there is
+    none."""
 
     ses_sender: str
     operations_mail: (

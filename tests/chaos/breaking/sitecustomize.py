@@ -242,6 +242,21 @@ def mail_whatever_was_mailed() -> None:
     mongo.MongoMails.claim = always
 
 
+def tell_of_dead_letters_at_each_look() -> None:
+    """notifications: do not know that operations were told of a queue's dead letters."""
+    mongo: Any = import_module("cartwheel.notifications.mongo")
+    msgspec: Any = import_module("msgspec")
+    known_of = mongo.MongoDeadQueues.of
+
+    async def forgetful(self: Any, services: Any) -> Any:
+        known = await known_of(self, services)
+        return {
+            name: msgspec.structs.replace(queue, reported=False) for name, queue in known.items()
+        }
+
+    mongo.MongoDeadQueues.of = forgetful
+
+
 def stumble_over_one_customer() -> None:
     """notifications: fail on mails to one customer, as with a bug."""
     handlers: Any = import_module("cartwheel.notifications.handlers.telling")
@@ -422,6 +437,7 @@ BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "redeliveries alone": ("cartwheel", take_redeliveries_together),
     "refused copies": ("cartwheel", forget_refused_copies),
     "past what fails": ("cartwheel", stop_at_what_fails),
+    "dead letters once": ("cartwheel.notifications", tell_of_dead_letters_at_each_look),
     "a mail's own failure": ("cartwheel.notifications", take_each_failure_for_an_outage),
     "addresses": ("cartwheel.orders", store_addresses_over_others),
     "webhooks compared": ("cartwheel.payments", believe_every_webhook),

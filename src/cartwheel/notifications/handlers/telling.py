@@ -1,9 +1,15 @@
 """Sending the mail that an event calls for."""
 
-from cartwheel.contracts.products import StockLow
 from cartwheel.kernel import Clock, CloudEvent, utc_now
 from cartwheel.kernel.errors import DeadLetter, RetryLater
-from cartwheel.notifications.domain import Mail, Reported, Told, render, render_for_operations
+from cartwheel.notifications.domain import (
+    Mail,
+    Noticed,
+    Reported,
+    Told,
+    render,
+    render_for_operations,
+)
 from cartwheel.notifications.ports import MailFailed, MailRefused, Mails, Sender
 
 
@@ -20,7 +26,7 @@ async def tell_customer(
 
 
 async def tell_operations(
-    event: CloudEvent[StockLow],
+    event: CloudEvent[Noticed],
     *,
     to: str | None,
     mails: Mails,
