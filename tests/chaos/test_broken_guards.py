@@ -13,6 +13,7 @@ import pytest
 from . import bad_neighbours, failovers, faults
 from .faults import Fault
 from .round import Plan, play
+from .test_guessing import ALLOWED, guess
 from .test_rolling_restart import failures, roll_out
 
 
@@ -86,6 +87,12 @@ async def test_a_stop_that_drops_running_work_is_detected(tmp_path: Path) -> Non
     result = await roll_out(tmp_path / "system", _broken("finish what is in hand"))
 
     assert failures(result) - {"503"}, str(result)
+
+
+@long
+@pytest.mark.parametrize("guard", ["limits shared", "limits beforehand"])
+async def test_a_broken_rate_limit_is_detected(guard: str, tmp_path: Path) -> None:
+    assert await guess(tmp_path / "system", _broken(guard)) > ALLOWED
 
 
 def _broken(guard: str) -> dict[str, str]:

@@ -105,6 +105,34 @@ def forget_idempotency_keys() -> None:
     idempotency.request_id = another
 
 
+def limit_each_gateway_by_itself() -> None:
+    """gateway: count attempts in memory, where other gateways do not see them."""
+    windows: Any = import_module("cartwheel.gateway.windows")
+    windows.SharedWindows.incr = windows.Windows.incr
+
+
+def count_attempts_that_have_failed() -> None:
+    """gateway: count an attempt when it has failed, so that many at once are all made."""
+    limits: Any = import_module("cartwheel.gateway.rate_limits")
+    attempt = limits.RateLimits.attempt
+
+    @contextlib.asynccontextmanager
+    async def late(self: Any, limit: Any, who: Any, scope: Any) -> AsyncGenerator[Any]:
+        for item, key in limits._keys(limit, who, limits._address(scope)):
+            if await self._shared.get(item.key_for(key)) >= item.amount:
+                scope[limits.WAIT] = 1
+                raise limits.Throttled("Try again later.")
+        try:
+            yield limits.Attempt()
+        except limits.Refusal as refusal:
+            with contextlib.suppress(limits.Throttled):
+                async with attempt(self, limit, who, scope):
+                    raise refusal
+            raise
+
+    limits.RateLimits.attempt = late
+
+
 def acknowledge_before_the_effect() -> None:
     """All services: acknowledge an event before handling it."""
     consuming: Any = import_module("cartwheel.kernel._bus.consuming")
@@ -422,6 +450,8 @@ BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "expected total": ("cartwheel.products", charge_what_it_costs_today),
     "canceled payments": ("cartwheel.orders", wait_for_cash_that_was_given_up),
     "idempotency key": ("cartwheel.gateway", forget_idempotency_keys),
+    "limits shared": ("cartwheel.gateway", limit_each_gateway_by_itself),
+    "limits beforehand": ("cartwheel.gateway", count_attempts_that_have_failed),
     "ack after effect": ("cartwheel", acknowledge_before_the_effect),
     "confirm before clearing": ("cartwheel", clear_the_outbox_before_the_confirm),
     "write before publishing": ("cartwheel.orders", publish_before_the_write),
