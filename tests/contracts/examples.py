@@ -219,7 +219,7 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
         [Page(data=[ADJUSTMENT], next_cursor="YWRqXzE")],
     ),
     products.ExplainStock: (
-        [products.ExplainStock(product_id="prd_1", actor=ACTOR)],
+        [products.ExplainStock(product_id="prd_1", sku="MUG-1", actor=ACTOR)],
         [ACCOUNT],
     ),
     products.RepairStock: (

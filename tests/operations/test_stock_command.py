@@ -71,6 +71,21 @@ async def test_the_same_key_adjusts_once(product: Product) -> None:
     assert (await product.account())["stock"]["available"] == 15
 
 
+async def test_a_product_is_also_named_by_its_sku(product: Product) -> None:
+    sku, product_id = (await product.account())["sku"], product.id
+    product.id = sku
+
+    typed = ("--delta", "5", "--kind", "received", "--reason", "Delivery.")
+    adjusted = await product.stock("adjust", *typed)
+    repaired = await product.stock("repair", "--yes")
+
+    assert (adjusted.status, repaired.status) == (0, 0), adjusted.errors + repaired.errors
+    account = await product.account()
+    assert (account["product_id"], account["stock"]["available"]) == (product_id, 15)
+    product.id = "NO-SUCH-SKU"
+    assert "no such product" in (await product.stock("explain")).errors
+
+
 async def test_a_refusal_is_one_line(product: Product) -> None:
     for arguments in (
         ("adjust", "--delta", "-11", "--kind", "lost", "--reason", "Gone."),

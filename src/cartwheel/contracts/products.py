@@ -519,10 +519,14 @@ class StockAccount(msgspec.Struct, frozen=True, kw_only=True):
 
 @request("explain_stock", service="products", read=True, refusals=(Forbidden, ProductNotFound))
 class ExplainStock(Request[StockAccount], frozen=True, kw_only=True):
-    """Return the account of a product's stock. For admins."""
+    """Return the account of a product's stock. For admins.
+
+    With `sku`, that names the product.
+    """
 
     product_id: str
     actor: Actor
+    sku: str | None = None
 
 
 class StockRepair(msgspec.Struct, frozen=True, kw_only=True):

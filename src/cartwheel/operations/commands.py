@@ -123,7 +123,9 @@ def resend(
 
 stock = typer.Typer(no_args_is_help=True, help="Explain, repair and adjust stock.")
 
-_Product = Annotated[str, typer.Argument(metavar="PRODUCT", help="The product's id (prd_…).")]
+_Product = Annotated[
+    str, typer.Argument(metavar="PRODUCT", help="The product's id (prd_…) or SKU.")
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 

@@ -1,4 +1,7 @@
-"""`cartwheel stock`: what a product's stock adds up to, its repair, and adjustments."""
+"""`cartwheel stock`: what a product's stock adds up to, its repair, and adjustments.
+
+A `product` is named by its id, or by its SKU.
+"""
 
 import hashlib
 import secrets
@@ -23,19 +26,24 @@ from cartwheel.operations.reaching import BusSettings
 _REPAIRED = "cartwheel stock repair: the stock did not agree with its reservations"
 
 
-async def explained(settings: BusSettings, product_id: str) -> StockAccount:
+async def explained(settings: BusSettings, product: str) -> StockAccount:
     """Return the account of the product's stock.
 
     Raises:
         ProductNotFound: there is no such product.
     """
     async with asking.bus(settings) as asks:
-        return await asks.request(ExplainStock(product_id=product_id, actor=asking.operator()))
+        return await asks.request(_explain(product))
+
+
+def _explain(product: str) -> ExplainStock:
+    sku = None if product.startswith("prd_") else product
+    return ExplainStock(product_id="" if sku else product, sku=sku, actor=asking.operator())
 
 
 async def repaired(
     settings: BusSettings,
-    product_id: str,
+    product: str,
     *,
     reason: str | None,
     agreed: Callable[[StockAccount], bool],
@@ -45,19 +53,22 @@ async def repaired(
     Raises:
         ProductNotFound: there is no such product.
     """
-    actor = asking.operator()
     async with asking.bus(settings) as asks:
-        account = await asks.request(ExplainStock(product_id=product_id, actor=actor))
+        account = await asks.request(_explain(product))
         if account.agrees or not agreed(account):
             return StockRepair(before=account, after=account)
         return await asks.request(
-            RepairStock(product_id=product_id, reason=reason or _REPAIRED, actor=actor)
+            RepairStock(
+                product_id=account.product_id,
+                reason=reason or _REPAIRED,
+                actor=asking.operator(),
+            )
         )
 
 
 async def adjusted(
     settings: BusSettings,
-    product_id: str,
+    product: str,
     *,
     kind: AdjustmentKind,
     reason: str,
@@ -72,8 +83,9 @@ async def adjusted(
         Refusal: as `AdjustStock` says.
     """
     actor = asking.operator()
-    values = (product_id, kind, reason, delta, counted, expected)
     async with asking.bus(settings) as asks:
+        product_id = (await asks.request(_explain(product))).product_id
+        values = (product_id, kind, reason, delta, counted, expected)
         answer = await asks.request(
             AdjustStock(
                 request_id=f"{actor.user_id} {key or secrets.token_hex(16)}",

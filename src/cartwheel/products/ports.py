@@ -96,6 +96,14 @@ class Adjustments(Protocol):
         """
         ...
 
+    async def product_with(self, sku: str) -> str:
+        """Return the id of the product with this SKU.
+
+        Raises:
+            ProductNotFound: there is no such product.
+        """
+        ...
+
     async def account(self, product_id: str) -> StockAccount:
         """Return the account of the product's stock, as of one moment.
 

@@ -33,7 +33,10 @@ async def list_adjustments(
 
 async def explain_stock(request: ExplainStock, *, adjustments: Adjustments) -> StockAccount:
     require_admin(request.actor, "see the account of stock")
-    return await adjustments.account(request.product_id)
+    product_id = request.product_id
+    if request.sku is not None:
+        product_id = await adjustments.product_with(request.sku)
+    return await adjustments.account(product_id)
 
 
 async def repair_stock(

@@ -69,6 +69,12 @@ class MongoAdjustments:
             read=lambda document: from_document(document, StockAdjustmentView),
         )
 
+    async def product_with(self, sku: str) -> str:
+        found = await self._products.find_one({"sku": sku}, {"_id": 1})
+        if found is None:
+            raise _not_found()
+        return found["_id"]
+
     async def account(self, product_id: str) -> StockAccount:
         account, _ = await self._account(product_id)
         return account
