@@ -193,10 +193,12 @@ async def _added_up(
     # The server sends the totals sorted. They are merged with the products as all stream in.
     chosen: Document = {} if product_ids is None else {"_id": {"$in": list(product_ids)}}
     products = databases.products["products"].find(chosen, session=session).sort("_id", 1)
+    # All are read in the order of their ids: with `notablescan`, MongoDB refuses anything else.
+    by_id: Document = {"hint": {"_id": 1}} if product_ids is None else {}
     streams = [aiter(products)] + [
         aiter(
             await databases.products[name].aggregate(
-                sums(product_ids), allowDiskUse=True, session=session
+                sums(product_ids), allowDiskUse=True, session=session, **by_id
             )
         )
         for name, sums in (("reservations", _reserved), ("adjustments", _adjusted))
