@@ -15,6 +15,7 @@ from cartwheel.local.console import Console
 from cartwheel.local.up import System, running
 
 from . import progress
+from .databases import Names, Prepared
 from .table_scans import refusing_table_scans, without_table_scans
 
 _CONSOLE = pytest.StashKey[Console]()
@@ -51,6 +52,16 @@ async def system(
 async def client(system: System) -> AsyncGenerator[Client]:
     async with mongodb.connect(system.environment["MONGODB_URI"], process="tests") as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def _names() -> Names:
+    return {}
+
+
+@pytest.fixture
+def prepared(client: Client, _names: Names) -> Prepared:
+    return Prepared(client, _names)
 
 
 @pytest.fixture

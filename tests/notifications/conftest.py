@@ -10,7 +10,6 @@ import pytest
 from cartwheel.contracts.notifications import ListMail, MailView, ResendMail
 from cartwheel.kernel import Clock, CloudEvent, Page
 from cartwheel.kernel.mongodb import Database, Document, Outboxes
-from cartwheel.kernel.operating import apply_migrations
 from cartwheel.local.up import System
 from cartwheel.notifications.domain import Told
 from cartwheel.notifications.handlers import mail as mail_handlers
@@ -19,6 +18,7 @@ from cartwheel.notifications.mongo import MIGRATIONS, MongoMails
 from cartwheel.notifications.ports import Sender
 from cartwheel.notifications.ses import Ses, open_ses
 
+from ..databases import Prepared
 from ..scripted_ses import ScriptedSes, scripted_ses
 from .examples import now
 
@@ -114,8 +114,8 @@ async def ses(system: System) -> AsyncGenerator[Ses]:
 
 
 @pytest.fixture
-async def notifications(database: Database, ses: Ses) -> Notifications:
-    await apply_migrations(database, MIGRATIONS)
+async def notifications(prepared: Prepared, ses: Ses) -> Notifications:
+    database = await prepared(MIGRATIONS)
     outboxes = Outboxes()
     return Notifications(database, MongoMails(database, outboxes), ses, outboxes)
 

@@ -11,7 +11,7 @@ from cartwheel.contracts.notifications import ListMail, MailStatus
 from cartwheel.contracts.order_number import new_number
 from cartwheel.kernel import Gather
 from cartwheel.kernel.errors import Unavailable
-from cartwheel.kernel.mongodb import BadCursor, Database, Outboxes
+from cartwheel.kernel.mongodb import BadCursor, Outboxes
 from cartwheel.local.up import System
 from cartwheel.notifications.domain import Mail, render
 from cartwheel.notifications.mongo import MongoMails
@@ -323,7 +323,7 @@ async def test_an_invalid_cursor_is_refused(notifications: Notifications) -> Non
 
 
 async def test_a_name_cannot_contain_database_operators(
-    notifications: Notifications, database: Database
+    notifications: Notifications,
 ) -> None:
     """Names that look like MongoDB's operators are stored unchanged."""
     event = happened(paid(snapshot(name="$$NOW", email="$to@example.com")))

@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import NamedTuple
 
@@ -30,11 +29,10 @@ from cartwheel.contracts.payments import (
     PaymentRefunded,
 )
 from cartwheel.contracts.products import CreateProduct, ReserveStock, Stock, StockShortage
-from cartwheel.kernel import Answer, CloudEvent, Created, Page, Request, answer_batch, mongodb
+from cartwheel.kernel import Answer, CloudEvent, Created, Page, Request, answer_batch
 from cartwheel.kernel.errors import Outage, Refusal
 from cartwheel.kernel.lowlevel import continue_trace
 from cartwheel.kernel.mongodb import Client, Database, Document, Outboxes
-from cartwheel.kernel.operating import apply_migrations
 from cartwheel.kernel.testing import Answers
 from cartwheel.orders.domain.order import CASH_DEADLINE, PAYMENT_DEADLINE, Limits
 from cartwheel.orders.handlers import ending, paying, placing, reading
@@ -45,6 +43,7 @@ from cartwheel.products.mongo.catalogue import MongoCatalogue
 from cartwheel.products.mongo.reservations import MongoReservations
 from cartwheel.products.mongo.schema import MIGRATIONS as PRODUCTS
 
+from ..databases import Prepared
 from .examples import ADDRESS, DOLLARS, ZOE, now, place
 
 Placed = list[Created[OrderView] | Refusal | Outage]
@@ -182,11 +181,8 @@ class Shelf(NamedTuple):
 
 
 @pytest.fixture
-async def products_database(client: Client, database: Database) -> AsyncGenerator[Database]:
-    beside = mongodb.database(client, f"{database.name}_products")
-    await apply_migrations(beside, PRODUCTS)
-    yield beside
-    await client.drop_database(beside.name)
+async def products_database(prepared: Prepared) -> Database:
+    return await prepared(PRODUCTS)
 
 
 @pytest.fixture
@@ -195,8 +191,8 @@ def shelf(products_database: Database) -> Shelf:
 
 
 @pytest.fixture
-async def orders(client: Client, database: Database, products_database: Database) -> Orders:
-    await apply_migrations(database, MIGRATIONS)
+async def orders(client: Client, prepared: Prepared, products_database: Database) -> Orders:
+    database = await prepared(MIGRATIONS)
     reservations = MongoReservations(client, products_database, Outboxes())
     bus = Direct(
         answer_batch(ReserveStock, stock_handlers.change_stock, reservations=reservations, now=now)

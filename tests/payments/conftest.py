@@ -31,9 +31,8 @@ from cartwheel.contracts.payments import (
     PaymentView,
     ReportVerdict,
 )
-from cartwheel.kernel import Bus, CloudEvent, Created, Page, answer_batch, mongodb
-from cartwheel.kernel.mongodb import Client, Database, Document, Outboxes
-from cartwheel.kernel.operating import apply_migrations
+from cartwheel.kernel import Bus, CloudEvent, Created, Page, answer_batch
+from cartwheel.kernel.mongodb import Database, Document, Outboxes
 from cartwheel.kernel.testing import until
 from cartwheel.orders.domain.order import CASH_DEADLINE, Order
 from cartwheel.orders.handlers import paying as orders_paying
@@ -43,6 +42,7 @@ from cartwheel.payments.handlers import paying, reading, reconciling, refunding
 from cartwheel.payments.mongo import MIGRATIONS, MongoPayments
 from cartwheel.providers.simulator.client import SimulatorCards, open_simulator
 
+from ..databases import Prepared
 from ..orders import examples as orders_examples
 from ..orders.conftest import Direct
 from ..orders.examples import ADDRESS
@@ -187,11 +187,8 @@ async def cards(simulator: Simulator) -> AsyncGenerator[SimulatorCards]:
 
 
 @pytest.fixture
-async def orders_database(client: Client, database: Database) -> AsyncGenerator[Database]:
-    beside = mongodb.database(client, f"{database.name}_orders")
-    await apply_migrations(beside, ORDERS)
-    yield beside
-    await client.drop_database(beside.name)
+async def orders_database(prepared: Prepared) -> Database:
+    return await prepared(ORDERS)
 
 
 @pytest.fixture
@@ -200,8 +197,8 @@ def shop(orders_database: Database, simulator: Simulator) -> Shop:
 
 
 @pytest.fixture
-async def payments(database: Database, cards: SimulatorCards, shop: Shop) -> Payments:
-    await apply_migrations(database, MIGRATIONS)
+async def payments(prepared: Prepared, cards: SimulatorCards, shop: Shop) -> Payments:
+    database = await prepared(MIGRATIONS)
     payable = partial(orders_paying.get_payable_orders, orders=shop.orders)
     bus = Direct(answer_batch(GetPayableOrder, payable))
     return Payments(database, MongoPayments(database, Outboxes()), cards, bus)

@@ -19,7 +19,6 @@ from cartwheel.contracts.products import (
 from cartwheel.kernel import Created, Page
 from cartwheel.kernel.errors import Refusal
 from cartwheel.kernel.mongodb import Client, Database, Document, Outboxes
-from cartwheel.kernel.operating import apply_migrations
 from cartwheel.products.handlers import adjustments as adjustment_handlers
 from cartwheel.products.handlers import catalogue as catalogue_handlers
 from cartwheel.products.handlers import stock as stock_handlers
@@ -28,6 +27,7 @@ from cartwheel.products.mongo.catalogue import MongoCatalogue
 from cartwheel.products.mongo.reservations import MongoReservations
 from cartwheel.products.mongo.schema import MIGRATIONS
 
+from ..databases import Prepared
 from .examples import ADMIN, create, now
 
 
@@ -90,8 +90,8 @@ class Products(NamedTuple):
 
 
 @pytest.fixture
-async def products(client: Client, database: Database) -> Products:
-    await apply_migrations(database, MIGRATIONS)
+async def products(client: Client, prepared: Prepared) -> Products:
+    database = await prepared(MIGRATIONS)
     outboxes = Outboxes()
     return Products(
         database,

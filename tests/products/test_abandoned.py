@@ -1,7 +1,7 @@
 """Abandoned reservations are released. If the order is paid after all, it gets its stock again."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
@@ -11,10 +11,9 @@ import pytest
 from cartwheel.contracts.order_number import new_number
 from cartwheel.contracts.orders import GetOrderStatuses
 from cartwheel.contracts.products import Reservation
-from cartwheel.kernel import Answer, Change, Request, answer, mongodb
+from cartwheel.kernel import Answer, Change, Request, answer
 from cartwheel.kernel.errors import TimedOut
 from cartwheel.kernel.mongodb import Client, Database, Document, Outboxes
-from cartwheel.kernel.operating import apply_migrations
 from cartwheel.orders.domain import order as orders_rules
 from cartwheel.orders.domain.order import Order
 from cartwheel.orders.handlers import reading
@@ -23,6 +22,7 @@ from cartwheel.orders.mongo import MongoOrders
 from cartwheel.products.handlers import stock as stock_handlers
 from cartwheel.products.mongo.reservations import MongoReservations
 
+from ..databases import Prepared
 from ..orders import examples as orders_examples
 from ..orders.conftest import Direct
 from ..profiling import documents_examined
@@ -73,13 +73,11 @@ class OrdersSide(NamedTuple):
 
 
 @pytest.fixture
-async def orders(client: Client, database: Database) -> AsyncGenerator[OrdersSide]:
-    beside = mongodb.database(client, f"{database.name}_orders")
-    await apply_migrations(beside, ORDERS)
+async def orders(prepared: Prepared) -> OrdersSide:
+    beside = await prepared(ORDERS)
     stored = MongoOrders(beside, Outboxes())
     statuses = partial(reading.get_order_statuses, orders=stored)
-    yield OrdersSide(beside, stored, Direct(answer(GetOrderStatuses, statuses)))
-    await client.drop_database(beside.name)
+    return OrdersSide(beside, stored, Direct(answer(GetOrderStatuses, statuses)))
 
 
 async def sweep(products: Products, orders: OrdersSide, at: datetime = LATER) -> None:
