@@ -8,23 +8,26 @@ from contextlib import asynccontextmanager
 
 from cartwheel.local.supervisor import Supervisor
 
+from .erlang import evaluate
+
 _UNTIL_ALARMED = """
+    vm_memory_monitor:set_vm_memory_high_watermark({absolute, 1}),
     Wait = fun(Again) ->
         case rabbit_alarm:get_alarms() of [] -> timer:sleep(50), Again(Again); _ -> ok end
     end,
     Wait(Wait).
 """
+_NO_ALARM = "vm_memory_monitor:set_vm_memory_high_watermark(0.4)."
 
 
 @asynccontextmanager
 async def rabbitmq_full(supervisor: Supervisor) -> AsyncGenerator[None]:
     """Make RabbitMQ accept no messages for as long as the body runs."""
-    await _watermark(supervisor, "absolute", "1")
-    await _control(supervisor, "eval", _UNTIL_ALARMED)
+    await evaluate(supervisor, _UNTIL_ALARMED)
     try:
         yield
     finally:
-        await _watermark(supervisor, "0.4")
+        await evaluate(supervisor, _NO_ALARM)
 
 
 @asynccontextmanager
@@ -52,11 +55,7 @@ async def delivery_limit(supervisor: Supervisor, queue: str, limit: int) -> Asyn
 async def _set(supervisor: Supervisor, **values: int) -> None:
     setting = "application:set_env(rabbit, {}, {})"
     all_of_them = ", ".join(setting.format(*each) for each in values.items())
-    await _control(supervisor, "eval", f"{all_of_them}.")
-
-
-async def _watermark(supervisor: Supervisor, *limit: str) -> None:
-    await _control(supervisor, "set_vm_memory_high_watermark", *limit)
+    await evaluate(supervisor, f"{all_of_them}.")
 
 
 async def _control(supervisor: Supervisor, *arguments: str) -> None:

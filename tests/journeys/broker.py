@@ -1,4 +1,4 @@
-"""RabbitMQ as its operator sees it, with `rabbitmqctl`."""
+"""RabbitMQ as its operator sees it."""
 
 import asyncio
 import os
@@ -6,11 +6,12 @@ import shutil
 from typing import Any
 
 import aio_pika
-import msgspec
 
 from cartwheel.local import instance
 from cartwheel.local.up import System
 from cartwheel.services import SERVICES
+
+from ..erlang import evaluate, read
 
 
 def _unknown() -> str:
@@ -40,19 +41,31 @@ async def rabbitmqctl(system: System, *arguments: str) -> str:
     return output.decode()
 
 
-async def table(system: System, *arguments: str) -> list[dict[str, Any]]:
-    """Return the output of a `list_…` command."""
-    return msgspec.json.decode(await rabbitmqctl(system, *arguments, "--formatter", "json"))
-
-
 async def queues(system: System, *columns: str) -> dict[str, dict[str, Any]]:
-    """Return the queues that `cartwheel setup` declared, by name."""
-    listed = await table(system, "list_queues", "name", *columns)
+    """Return the queues that `cartwheel setup` declared, by name. `columns` are RabbitMQ's."""
+    items = ", ".join(("name", *columns))
+    listed = await _rows(system, "name", f'rabbit_amqqueue:info_all(<<"/">>, [{items}])')
     return {
         queue["name"]: queue
         for queue in listed
         if any(part in SERVICES for part in queue["name"].split("."))
     }
+
+
+async def prefetch_counts(system: System) -> list[tuple[str, int]]:
+    """Return the queue and the prefetch count of each consumer."""
+    listed = await _rows(system, "queue_name", 'rabbit_amqqueue:consumers_all(<<"/">>)')
+    return [(each["queue_name"], each["prefetch_count"]) for each in listed]
+
+
+async def _rows(system: System, name: str, listed: str) -> list[dict[str, Any]]:
+    """Return what `listed` lists. Of the queue in the column `name`, return only its own name."""
+    keep = f"[{name}, prefetch_count, type, durable, messages]"
+    row = (
+        f"maps:update_with({name}, fun(Queue) -> element(4, Queue) end,"
+        f" maps:with({keep}, maps:from_list(Row)))"
+    )
+    return await read(system.supervisor, f"[{row} || Row <- {listed}]")
 
 
 async def left_messages(system: System) -> dict[str, int]:
@@ -77,7 +90,7 @@ class Tap:
         queue = await channel.declare_queue(exclusive=True)
         await queue.bind("amq.rabbitmq.trace", routing_key="#")
         await queue.consume(self._on_message, no_ack=True)
-        await rabbitmqctl(self._system, "trace_on")
+        await evaluate(self._system.supervisor, 'rabbit_trace:start(<<"/">>).')
         return self
 
     async def _on_message(self, message: aio_pika.abc.AbstractIncomingMessage) -> None:
@@ -85,5 +98,5 @@ class Tap:
         self.seen.append((message.routing_key or "", told + message.body))
 
     async def __aexit__(self, *_: object) -> None:
-        await rabbitmqctl(self._system, "trace_off")
+        await evaluate(self._system.supervisor, 'rabbit_trace:stop(<<"/">>).')
         await self._connection.close()

@@ -8,7 +8,7 @@ from cartwheel.local.demo_users import PASSWORD
 from cartwheel.local.up import System
 
 from ..waiting import eventually
-from .broker import left_messages, queues, table
+from .broker import left_messages, prefetch_counts, queues
 from .outside import mailed
 from .shop import DECLINED_CARD, Customer, Shelf, Shop, by_card
 from .strangers import add_nameless_user
@@ -88,7 +88,7 @@ async def test_waiting_messages_vanish_with_a_restart_and_pile_up_in_memory(
     """In the sample, by queues that forget and consumers without a limit."""
     declared, consumers = await asyncio.gather(
         queues(system, "type", "durable"),
-        table(system, "list_consumers", "queue_name", "prefetch_count"),
+        prefetch_counts(system),
     )
 
     of_events = [name for name in declared if not name.startswith("rpc.")]
@@ -96,9 +96,9 @@ async def test_waiting_messages_vanish_with_a_restart_and_pile_up_in_memory(
     assert all("quorum" in declared[name]["type"] for name in of_events)
     assert all(declared[name]["durable"] for name in of_events)
     limits = {
-        each["queue_name"].partition("_")[0]: each["prefetch_count"]  # without a replica's own id
-        for each in consumers
-        if each["queue_name"] in declared or each["queue_name"].startswith("rpc.")
+        name.partition("_")[0]: count  # without a replica's own id
+        for name, count in consumers
+        if name in declared or name.startswith("rpc.")
     }
     assert {"rpc.orders", "rpc.products", "events.orders", "events.notifications"} <= set(limits)
     assert all(0 < limit <= 256 for limit in limits.values())
