@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from cartwheel.local.cluster import replicas
 from cartwheel.local.cluster.running import Cluster, cluster
+from cartwheel.local.dependencies import side_by_side
+from cartwheel.local.processes import PROCESSES, SETUP
+from cartwheel.local.up import run_setup
 
 from ..long_form import long_form
 from .conftest import needs_namespaces
+from .emptying import empty
 from .ordeals import Ordeal, check, endured, show
 from .versions import older_version, started_as_before
 
@@ -17,10 +22,31 @@ SETTINGS = {"HOLD_CHECK_AFTER_SECONDS": "20"}
 """A customer may give up before the order is stored. Its reservation is then soon released."""
 
 
+@pytest.fixture(scope="module")
+async def shared_nodes(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Cluster]:
+    """The nodes, without the processes that use them."""
+    home = tmp_path_factory.mktemp("cluster")
+    async with cluster(home, given={}, processes=(), setup=()) as nodes:
+        yield nodes
+        supervisor = nodes.system.supervisor  # the data is no longer needed
+        await asyncio.gather(*map(supervisor.kill_for_good, supervisor.names))
+
+
 @pytest.fixture
-async def shop(tmp_path: Path) -> AsyncGenerator[Cluster]:
-    async with cluster(tmp_path / "cluster", given=SETTINGS) as running:
-        yield running
+async def nodes(shared_nodes: Cluster) -> AsyncGenerator[Cluster]:
+    """The nodes, healthy and empty."""
+    yield shared_nodes
+    await empty(shared_nodes)
+
+
+@pytest.fixture
+async def shop(nodes: Cluster) -> Cluster:
+    supervisor = nodes.system.supervisor
+    await run_setup(supervisor, SETUP, nodes.environment)
+    environment = {**nodes.environment, **SETTINGS}
+    commands = replicas.commands(supervisor.home, environment, PROCESSES, 2)
+    await side_by_side(map(supervisor.run, commands))
+    return nodes
 
 
 def kill(*names: str, seconds: float = 8.0) -> Ordeal:
@@ -73,15 +99,13 @@ async def test_the_shop_goes_on_when_a_node_of_each_sort_dies_or_freezes(
 
 
 async def test_each_process_is_replaced_by_the_next_version_and_back_without_a_failed_request(
-    tmp_path: Path,
+    nodes: Cluster, tmp_path: Path
 ) -> None:
-    home, older = tmp_path / "cluster", older_version(tmp_path / "older")
-    given = {"DRAIN_SECONDS": "2"}
-    async with cluster(home, given=given, processes=(), setup=()) as nodes:
-        changed = await started_as_before(nodes, home, older)
-        result = await endured(
-            nodes, [changed], tmp_path / "history.jsonl", customers=10, think=0.3, older=True
-        )
+    changed = await started_as_before(nodes, older_version(tmp_path / "older"))
+
+    result = await endured(
+        nodes, [changed], tmp_path / "history.jsonl", customers=10, think=0.3, older=True
+    )
 
     check(result)
     assert not result.failures, str(result)

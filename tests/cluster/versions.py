@@ -2,7 +2,8 @@
 
 import asyncio
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,8 @@ from cartwheel.kernel.settings import each_url
 from cartwheel.local.cluster import replicas
 from cartwheel.local.cluster.running import Cluster
 from cartwheel.local.command import Command
-from cartwheel.local.processes import PROCESSES, SETUP
+from cartwheel.local.dependencies import side_by_side
+from cartwheel.local.processes import GATEWAY, PROCESSES, SETUP
 from cartwheel.local.up import run_setup
 
 from .ordeals import Ordeal
@@ -33,13 +35,17 @@ def older_version(folder: Path) -> Path:
     )
     folder.mkdir()
     subprocess.run(("tar", "-x"), cwd=folder, input=archive.stdout, check=True)  # noqa: S607
+    # Otherwise each of the processes, which start at once, would compile all of it.
+    compiling = (sys.executable, "-m", "compileall", "-q", "src")
+    subprocess.run(compiling, cwd=folder, check=True)  # noqa: S603
     return folder / "src"
 
 
-async def started_as_before(nodes: Cluster, home: Path, older: Path) -> Ordeal:
+async def started_as_before(nodes: Cluster, older: Path) -> Ordeal:
     """Start the previous version on `nodes`; return the ordeal of an upgrade and a downgrade."""
     supervisor = nodes.system.supervisor
-    now = replicas.commands(home, nodes.environment, PROCESSES, 2)
+    environment = {**nodes.environment, "DRAIN_SECONDS": "2"}
+    now = replicas.commands(supervisor.home, environment, PROCESSES, 2)
     replicated = [each for each in now if "." in each.name]
     others = [each for each in now if each not in replicated]
     then = [
@@ -48,20 +54,32 @@ async def started_as_before(nodes: Cluster, home: Path, older: Path) -> Ordeal:
     ]
 
     async def replace(commands: list[Command]) -> None:
-        for command in commands:
-            await supervisor.stop(command.name)
-            await supervisor.run(command)
+        for some in _in_turn(commands):
+            await supervisor.stop(*(each.name for each in some))
+            await side_by_side(map(supervisor.run, some))
 
     async def forwards(_: Cluster) -> None:
-        await run_setup(supervisor, SETUP, nodes.environment)
+        await run_setup(supervisor, SETUP, environment)
         await replace(replicated)
 
     async def back(_: Cluster) -> None:
         await replace(then)
 
-    await run_setup(supervisor, SETUP, _as_of(older, nodes.environment))
+    await run_setup(supervisor, SETUP, _as_of(older, environment))
     await asyncio.gather(*map(supervisor.run, [*others, *then]))
     return Ordeal("the next version, and back", forwards, 3.0, back)
+
+
+def _in_turn(commands: Iterable[Command]) -> list[list[Command]]:
+    """Return what is replaced at once: a replica of each service, then the next, then gateways.
+
+    So while two versions of a service run beside each other, two of each other service do.
+    """
+    turns: dict[str, list[Command]] = {}
+    for command in commands:
+        service, _, number = command.name.partition(".")
+        turns.setdefault(command.name if service == GATEWAY else number, []).append(command)
+    return list(turns.values())
 
 
 def _as_of(older: Path, environment: Mapping[str, str]) -> dict[str, str]:
