@@ -1,44 +1,13 @@
 """RabbitMQ as its operator sees it."""
 
-import asyncio
-import os
-import shutil
 from typing import Any
 
 import aio_pika
 
-from cartwheel.local import instance
 from cartwheel.local.up import System
 from cartwheel.services import SERVICES
 
 from ..erlang import evaluate, read
-
-
-def _unknown() -> str:
-    raise LookupError("not a private node")
-
-
-async def rabbitmqctl(system: System, *arguments: str) -> str:
-    home = system.supervisor.home
-    program = shutil.which("rabbitmqctl", path=f"/usr/lib/rabbitmq/bin:{os.environ['PATH']}")
-    process = await asyncio.create_subprocess_exec(
-        *(program or "rabbitmqctl", "--quiet"),
-        *("--node", f"{instance.remember(home, 'rabbitmq_node', _unknown)}@localhost"),
-        *arguments,
-        env={
-            "PATH": os.environ["PATH"],
-            "LC_ALL": "C.UTF-8",
-            "HOME": str(home / "rabbitmq"),
-            "ERL_EPMD_PORT": instance.remember(home, "epmd_port", _unknown),
-            "RABBITMQ_CONF_ENV_FILE": str(home / "rabbitmq" / "rabbitmq-env.conf"),
-        },
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
-    return output.decode()
 
 
 async def queues(system: System, *columns: str) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,6 @@ from cartwheel.local.command import Command
 from cartwheel.local.console import Console
 from cartwheel.local.processes import Process
 from cartwheel.local.supervisor import Supervisor, supervising
-from cartwheel.local.up import System, running
 
 READY = """
 import os, signal, socket, sys, time
@@ -123,11 +122,3 @@ def given() -> Mapping[str, str]:
 async def supervisor(tmp_path: Path, console: Recorder) -> AsyncGenerator[Supervisor]:
     async with supervising(tmp_path, console) as supervisor:
         yield supervisor
-
-
-@pytest.fixture(scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[System]:
-    """MongoDB, RabbitMQ and the AWS emulator, as `make up` provides them."""
-    home = tmp_path_factory.mktemp("instance")
-    async with running(home, given={}, processes=(), setup=()) as system:
-        yield system

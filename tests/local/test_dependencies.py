@@ -30,6 +30,14 @@ from cartwheel.local.up import System, running
 Document = dict[str, Any]
 
 
+@pytest.fixture(scope="module")
+async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[System]:
+    """MongoDB, RabbitMQ and the AWS emulator, as `make up` provides them."""
+    home = tmp_path_factory.mktemp("instance")
+    async with running(home, given={}, processes=(), setup=()) as system:
+        yield system
+
+
 async def test_mongodb_has_transactions(system: System) -> None:
     async with AsyncMongoClient[Document](system.environment["MONGODB_URI"]) as client:
         async with client.start_session() as session, await session.start_transaction():

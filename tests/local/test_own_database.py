@@ -1,45 +1,52 @@
-"""One service's database is on its own server, and the other dependencies are private.
+"""One service's database is on its own server, and the other databases are on a private one.
 
 Everything works, and a reset finds the database there.
 """
 
-import secrets
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from cartwheel.kernel.mongodb import Client
-from cartwheel.local import places, ports
+from cartwheel.kernel import mongodb
+from cartwheel.local import mongod, places, ports
+from cartwheel.local.console import QUIET
 from cartwheel.local.places import MongoDB, OneDatabase
+from cartwheel.local.supervisor import supervising
 from cartwheel.local.up import System, running
 from cartwheel.services import DATABASES, GATEWAY, SERVICES
 
+from ..beside import beside
 from ..journeys.command_line import cartwheel, cartwheel_in
 from ..journeys.shop import Shelf, open_shop
 
 
-async def test_one_service_may_have_its_own_database_server(
-    tmp_path: Path, system: System, client: Client
-) -> None:
-    name = f"test_{secrets.token_hex(4)}"
-    elsewhere = urlsplit(system.environment["MONGODB_URI"])._replace(path=f"/{name}").geturl()
+async def test_one_service_may_have_its_own_database_server(tmp_path: Path, system: System) -> None:
+    async with (
+        supervising(tmp_path / "elsewhere", QUIET) as supervisor,
+        beside(system, "own") as shared,
+    ):
+        server = (await mongod.provide(supervisor))["MONGODB_URI"]
+        given = {**shared.given, "ORDERS_MONGODB_URI": server.replace("/?", "/sales?")}
+        home = tmp_path / "shop"
+        async with (
+            running(home, given=given) as own,
+            mongodb.connect(server, process="tests") as client,
+        ):
+            async with open_shop(own.url) as shop:
+                customer = await shop.sign_up()
+                product = await Shelf(await shop.admin()).put_up(stock=3)
+                order = (await customer.order(product)).made
+                await customer.pay(order)
+                await customer.sees(order, "PAID")
+            assert await client["sales"]["orders"].find_one({"_id": order["id"]})
+            for command in (("setup",), ("dlq", "audit"), ("verify", "--json")):
+                ran = await cartwheel(own, *command)
+                assert ran.status == 0, ran
+            assert '"orders":1' in ran.output.replace(" ", "")
 
-    async with running(tmp_path, given={"ORDERS_MONGODB_URI": elsewhere}) as own:
-        async with open_shop(own.url) as shop:
-            customer = await shop.sign_up()
-            product = await Shelf(await shop.admin()).put_up(stock=3)
-            order = (await customer.order(product)).made
-            await customer.pay(order)
-            await customer.sees(order, "PAID")
-        assert await client[name]["orders"].find_one({"_id": order["id"]})
-        for command in (("setup",), ("dlq", "audit"), ("verify", "--json")):
-            ran = await cartwheel(own, *command)
-            assert ran.status == 0, ran
-        assert '"orders":1' in ran.output.replace(" ", "")
-
-    ran = await cartwheel_in(tmp_path, "reset", "--yes")
-    assert ran.status == 0, ran
-    assert f"✓ deleted database {name}" in ran.errors
-    assert name not in await client.list_database_names()
+        ran = await cartwheel_in(home, "reset", "--yes")
+        assert ran.status == 0, ran
+        assert "✓ deleted database sales" in ran.errors
+        async with mongodb.connect(server, process="tests") as client:
+            assert "sales" not in await client.list_database_names()
 
 
 async def test_an_error_names_the_variable_of_the_server_at_fault(

@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import aio_pika
 import msgspec
@@ -16,19 +14,18 @@ from aiormq.exceptions import ChannelNotFoundEntity
 from cartwheel.kernel import mongodb
 from cartwheel.kernel.operating import topology
 from cartwheel.local import instance, places
-from cartwheel.local.dependencies import AWS
 from cartwheel.local.places import MongoDB, RabbitMQ
 from cartwheel.local.processes import PROCESSES, SETUP
 from cartwheel.local.supervisor import CannotStart
 from cartwheel.local.up import System, running
 from cartwheel.services import DATABASES, GATEWAY, SERVICES
 
-from ..journeys.broker import rabbitmqctl
+from ..beside import PASSWORD, VirtualHost, beside
 from ..journeys.command_line import Ran, cartwheel, cartwheel_in
 from ..journeys.outside import mailed
 from ..journeys.shop import Shelf, open_shop
+from ..table_scans import verify_reads_all
 
-PASSWORD = "Secret-1"
 QUEUES = [queue for service in SERVICES for queue in topology.queues(service)]
 
 
@@ -36,9 +33,8 @@ class Deployment(msgspec.Struct, frozen=True):
     """A deployment that shares MongoDB and RabbitMQ with others. `given` is its environment."""
 
     home: Path
-    shared: System
     given: dict[str, str]
-    vhost: str
+    host: VirtualHost
 
     @property
     def prefix(self) -> str:
@@ -74,11 +70,6 @@ class Deployment(msgspec.Struct, frozen=True):
                     found.add(name)
         return found
 
-    async def permit(self, configure: str) -> None:
-        """Let its user create and delete queues and exchanges that match `configure`."""
-        permissions = (self.vhost, configure, ".*", ".*")
-        await rabbitmqctl(self.shared, "set_permissions", "--vhost", self.vhost, *permissions)
-
     async def reset(self, *arguments: str, answer: str = "", **changed: str) -> Ran:
         """Run `cartwheel reset` with the deployment's environment, updated with `changed`."""
         return await cartwheel_in(
@@ -100,28 +91,16 @@ class Deployment(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def deployed(shared: System, folder: Path, name: str) -> AsyncGenerator[Deployment]:
+async def deployed(system: System, folder: Path, name: str) -> AsyncGenerator[Deployment]:
     """Yield a deployment with a virtual host and a user of its own."""
-    vhost = f"{name}-{secrets.token_hex(3)}"
-    node = urlsplit(shared.environment["RABBITMQ_URL"]).netloc.rpartition("@")[2]
-    deployment = Deployment(
-        home=folder / name,
-        shared=shared,
-        given={
-            **{name: shared.environment[name] for name in AWS if name in shared.environment},
-            "MONGODB_URI": shared.environment["MONGODB_URI"],
-            "MONGODB_DATABASE_PREFIX": f"{vhost}_",
-            "RABBITMQ_URL": f"amqp://{vhost}:{PASSWORD}@{node}/{vhost}",
+    async with beside(system, name) as shared:
+        given = {
+            **shared.given,
+            "MONGODB_URI": system.environment["MONGODB_URI"],
+            "MONGODB_DATABASE_PREFIX": f"{shared.host.name}_",
             "SIMULATOR_LEDGER": str(folder / f"{name}.sqlite"),
-        },
-        vhost=vhost,
-    )
-    await rabbitmqctl(shared, "add_vhost", vhost)
-    await rabbitmqctl(shared, "add_user", vhost, PASSWORD)
-    await deployment.permit(".*")
-    yield deployment
-    await rabbitmqctl(shared, "delete_vhost", vhost)
-    await rabbitmqctl(shared, "delete_user", vhost)
+        }
+        yield Deployment(folder / name, given, shared.host)
 
 
 @pytest.fixture(scope="module")
@@ -257,10 +236,10 @@ async def test_it_refuses_while_a_service_elsewhere_is_connected_to_its_database
 
 
 async def test_it_reports_failed_deletions_and_may_be_repeated(shop: Deployment) -> None:
-    await shop.permit("^$")
+    await shop.host.permit("^$")
     first = await shop.reset("--yes")
     databases, declared = await shop.databases(), await shop.declared()
-    await shop.permit(".*")
+    await shop.host.permit(".*")
     second = await shop.reset("--yes")
 
     assert first.status == 1
@@ -274,11 +253,9 @@ async def test_it_reports_failed_deletions_and_may_be_repeated(shop: Deployment)
 
 
 async def test_deployments_on_shared_servers_are_separate_and_can_be_reset_alone(
-    system: System, shop: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    system: System, shop: Deployment, tmp_path: Path
 ) -> None:
-    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(variable, system.environment[variable])
-    async with deployed(system, tmp_path, "other") as other:
+    async with verify_reads_all(system), deployed(system, tmp_path, "other") as other:
         async with running(other.home, given=other.given) as theirs:
             async with running(shop.home, given=shop.given) as ours:
                 await _sell(ours)

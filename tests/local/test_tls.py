@@ -1,6 +1,5 @@
 """The shop over TLS, with real servers and certificates from the test's own authority."""
 
-import secrets
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -11,12 +10,12 @@ from cartwheel.kernel.servers import Unusable, check_mongodb, check_rabbitmq
 from cartwheel.kernel.settings import AmqpClient
 from cartwheel.local import mongod, ports
 from cartwheel.local.console import QUIET
-from cartwheel.local.dependencies import AWS
 from cartwheel.local.supervisor import supervising
 from cartwheel.local.up import System, running
 
+from ..beside import PASSWORD, beside
 from ..certificates import make_certificates
-from ..journeys.broker import rabbitmqctl
+from ..erlang import evaluate
 from ..journeys.command_line import cartwheel
 from ..journeys.shop import Shelf, open_shop
 
@@ -55,9 +54,8 @@ async def listen(
         f' {{keyfile, "{files.own}"}}, {{verify, verify_peer}},'
         f" {{fail_if_no_peer_cert, {str(client_certificates).lower()}}}]"
     )
-    await rabbitmqctl(
-        system,
-        "eval",
+    await evaluate(
+        system.supervisor,
         "{ok, _} = application:ensure_all_started(ssl), "
         f'rabbit_networking:start_ssl_listener({{"{host}", {port}}}, {options}, 2).',
     )
@@ -93,25 +91,21 @@ async def mongodb(tmp_path_factory: pytest.TempPathFactory, files: Files) -> Asy
 async def test_a_purchase_over_tls(
     tmp_path: Path, system: System, files: Files, rabbitmq: str, mongodb: str
 ) -> None:
-    vhost = f"tls-{secrets.token_hex(3)}"
-    await rabbitmqctl(system, "add_vhost", vhost)
-    await rabbitmqctl(system, "set_permissions", "--vhost", vhost, "guest", ".*", ".*", ".*")
-    given = {
-        **{name: system.environment[name] for name in AWS if name in system.environment},
-        "RABBITMQ_URL": f"amqps://{USER}@{rabbitmq}/{vhost}?cafile={files.authority}",
-        "MONGODB_URI": f"{mongodb}&tlsCAFile={files.authority}",
-    }
-
-    async with running(tmp_path, given=given) as secure, open_shop(secure.url) as shop:
-        customer = await shop.sign_up()
-        product = await Shelf(await shop.admin()).put_up(stock=3)
-        order = (await customer.order(product)).made
-        await customer.pay(order)
-        await customer.sees(order, "PAID")
-        ran = await cartwheel(secure, "verify")
-        assert ran.status == 0, ran
-
-    await rabbitmqctl(system, "delete_vhost", vhost)
+    async with beside(system, "tls") as shared:
+        vhost = shared.host.name
+        given = {
+            **shared.given,
+            "RABBITMQ_URL": f"amqps://{vhost}:{PASSWORD}@{rabbitmq}/{vhost}?cafile={files.authority}",
+            "MONGODB_URI": f"{mongodb}&tlsCAFile={files.authority}",
+        }
+        async with running(tmp_path, given=given) as secure, open_shop(secure.url) as shop:
+            customer = await shop.sign_up()
+            product = await Shelf(await shop.admin()).put_up(stock=3)
+            order = (await customer.order(product)).made
+            await customer.pay(order)
+            await customer.sees(order, "PAID")
+            ran = await cartwheel(secure, "verify")
+            assert ran.status == 0, ran
 
 
 async def test_a_mongodb_whose_authority_is_unknown_is_refused(files: Files, mongodb: str) -> None:
