@@ -4,14 +4,11 @@ Answered requests are kept. Other requests are done once when they are repeated 
 """
 
 import asyncio
-import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import ClassVar, NamedTuple, TypeVar
 
-import msgspec
 import pytest
 
 from cartwheel.contracts.money import Money
@@ -20,7 +17,6 @@ from cartwheel.contracts.payments import CardToken, CreatePayment, PaymentStatus
 from cartwheel.kernel import Created, answer_batch
 from cartwheel.kernel.mongodb import Client, Outboxes
 from cartwheel.kernel.testing import is_outage
-from cartwheel.local.up import System, running
 from cartwheel.orders.handlers import paying as orders_paying
 from cartwheel.orders.mongo import MIGRATIONS as ORDERS
 from cartwheel.orders.mongo import MongoOrders
@@ -29,13 +25,10 @@ from cartwheel.payments.mongo import MIGRATIONS as PAYMENTS
 from cartwheel.payments.mongo import MongoPayments
 from cartwheel.providers.port import Captured, Charge, Outcome
 
-from ..journeys.outside import ledger
-from ..journeys.shop import DECLINED_CARD, Answer, Customer, Shelf, by_card, open_shop
 from ..orders import examples as order_examples
 from ..orders.conftest import Direct
 from ..payments import examples as payment_examples
 from ..replica_set import ReplicaSet
-from ..waiting import eventually
 from .conftest import new_database
 
 Result = TypeVar("Result")
@@ -149,70 +142,3 @@ async def test_nothing_is_accepted_or_charged_on_the_word_of_a_primary_without_i
     assert {payment.made.status for payment in paid} == {PaymentStatus.PAID}
     stored = await services.orders.get_many([order.id for order in [*unpaid, *new]])
     assert stored.keys() == {order.id for order in [*unpaid, *(order.made for order in placed)]}
-
-
-@pytest.fixture
-async def system(
-    members: ReplicaSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncGenerator[System]:
-    """The whole system, on the replica set. A customer may have as many unpaid orders as may be."""
-    monkeypatch.setenv("MAX_OPEN_ORDERS", "0")
-    async with running(tmp_path, given={"MONGODB_URI": members.uri}) as started:
-        yield started
-
-
-class Attempt(msgspec.Struct, frozen=True):
-    """A request that is repeated with its key until it is done."""
-
-    send: Callable[[str], Awaitable[Answer]]
-    key: str = msgspec.field(default_factory=lambda: secrets.token_hex(8))
-
-    async def once(self) -> Answer:
-        return await self.send(self.key)
-
-    async def until_done(self) -> Answer:
-        async def look() -> Answer:
-            answered = await self.once()
-            assert answered.status == 201, answered.text
-            return answered
-
-        return await eventually(look, within=60)
-
-
-async def test_over_http_a_failover_is_503_or_504_and_every_order_is_charged_once(
-    members: ReplicaSet, system: System
-) -> None:
-    async with open_shop(system.url) as shop:
-        customer = await shop.sign_up()
-        product = await Shelf(await shop.admin()).put_up(stock=1000)
-        orders = [(await customer.order(product)).made for _ in range(COUNT)]
-        # So that the payment is the first write of the requests during the failover.
-        await asyncio.gather(*(address_stored(customer, order) for order in orders))
-        placing = [
-            Attempt(lambda key: customer.order(product, key=key, timeout=30)) for _ in range(COUNT)
-        ]
-        paying_ = [
-            Attempt(lambda key, order=order: customer.pay(order, key=key, timeout=30))
-            for order in orders
-        ]
-
-        async with majority_lost_for_good(members):
-            answers = await asyncio.gather(*(each.once() for each in [*placing, *paying_]))
-        assert {answer.status for answer in answers} <= {503, 504}, [a.text for a in answers]
-        placed = await asyncio.gather(*(each.until_done() for each in placing))
-        paid = await asyncio.gather(*(each.until_done() for each in paying_))
-        await members.healthy()
-
-        assert {payment.made["status"] for payment in paid} == {"PAID"}
-        for order in orders:
-            await customer.sees(order, "PAID")
-        kept = {order["id"] for order in await customer.everything("/orders")}
-        assert kept == {order["id"] for order in [*orders, *(each.made for each in placed)]}
-    charged = [line["payment_id"] for line in await ledger(system) if line["kind"] == "charge"]
-    assert sorted(charged) == sorted(payment.made["id"] for payment in paid)
-
-
-async def address_stored(customer: Customer, order: dict[str, str]) -> None:
-    """Try to pay with a card that is declined."""
-    declined = (await customer.pay(order, by_card(DECLINED_CARD))).made
-    assert declined["status"] == "REJECTED"

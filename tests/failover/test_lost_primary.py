@@ -8,7 +8,6 @@ import itertools
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -16,9 +15,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from cartwheel.kernel._store.primary import WAIT_SECONDS
 from cartwheel.kernel.mongodb import Client, Database
 from cartwheel.kernel.testing import is_outage, until
-from cartwheel.local.up import running
 
-from ..journeys.shop import Answer, Customer, Shelf, open_shop
 from ..replica_set import NAMES, ReplicaSet
 from ..waiting import eventually
 from .conftest import new_database
@@ -198,47 +195,3 @@ async def test_without_a_primary_requests_wait_at_first_and_then_fail_at_once(
         assert error is None, error
 
     await eventually(works_again)
-
-
-async def test_over_http_each_request_fails_at_once_and_the_shop_recovers_by_itself(
-    members: ReplicaSet, tmp_path: Path
-) -> None:
-    async with (
-        running(tmp_path, given={"MONGODB_URI": members.uri}) as system,
-        open_shop(system.url) as shop,
-    ):
-        customer = await shop.sign_up()
-        product = await Shelf(await shop.admin()).put_up(stock=10)
-        order = (await customer.order(product)).made
-
-        async def timed(request: Awaitable[Answer]) -> tuple[float, int]:
-            began = time.monotonic()
-            status = (await request).status
-            return time.monotonic() - began, status
-
-        async with all_back(members):
-            await members.kill(*NAMES)
-            await asyncio.sleep(WAIT_SECONDS + 1)
-            answers = [
-                await timed(request)
-                for request in (
-                    customer.order(product),
-                    customer.get("/orders"),
-                    customer.pay(order),
-                    customer.get("/products"),
-                )
-            ]
-        await eventually(lambda: _bought(customer, product))
-
-    slowest = max(took for took, _ in answers)
-    print(f"slowest answer {slowest:.3f} s")  # noqa: T201
-    assert {status for _, status in answers} == {503}
-    assert slowest < LONGEST_FAILURE_SECONDS * 2
-
-
-async def _bought(customer: Customer, product: object) -> None:
-    placed = await customer.order(product)
-    assert placed.status == 201, placed.text
-    paid = await customer.pay(placed.made)
-    assert paid.status == 201, paid.text
-    await customer.sees(placed.made, "PAID")

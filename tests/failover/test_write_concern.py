@@ -5,7 +5,7 @@ to a result that looks like success. The write may be rolled back later.
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import NamedTuple
@@ -15,8 +15,9 @@ import pytest
 
 from cartwheel.contracts.payments import CardToken
 from cartwheel.contracts.products import ReserveStock
+from cartwheel.kernel import mongodb
 from cartwheel.kernel.errors import Refusal
-from cartwheel.kernel.mongodb import Client, Outboxes
+from cartwheel.kernel.mongodb import Client, Database, Outboxes
 from cartwheel.kernel.testing import is_outage, lease, until
 from cartwheel.notifications import domain as mails
 from cartwheel.notifications.mongo import MIGRATIONS as NOTIFICATIONS
@@ -58,21 +59,42 @@ class Stores(NamedTuple):
     reservations: MongoReservations
     mails: MongoMails
     audit: Audit
-    client: Client
+    operations: Database
     without_majority: Failing
 
 
+class Shared(NamedTuple):
+    """The databases that the tests use one after the other."""
+
+    client: Client
+    orders: Database
+    payments: Database
+    products: Database
+    notifications: Database
+    operations: Database
+
+
+@pytest.fixture(scope="module")
+async def shared(shared_members: ReplicaSet) -> AsyncGenerator[Shared]:
+    await shared_members.healthy()
+    async with mongodb.connect(shared_members.uri, process="tests") as client:
+        steps = (ORDERS, PAYMENTS, PRODUCTS, NOTIFICATIONS, ())
+        yield Shared(client, *[await new_database(client, each) for each in steps])
+
+
 @pytest.fixture
-async def stores(members: ReplicaSet, client: Client) -> Stores:
-    products = await new_database(client, PRODUCTS)
+async def stores(members: ReplicaSet, shared: Shared) -> Stores:
+    for database in shared[1:]:
+        for name in await database.list_collection_names():
+            await database[name].delete_many({})
     return Stores(
-        MongoOrders(await new_database(client, ORDERS), Outboxes()),
-        MongoPayments(await new_database(client, PAYMENTS), Outboxes()),
-        MongoCatalogue(products, Outboxes()),
-        MongoReservations(client, products, Outboxes()),
-        MongoMails(await new_database(client, NOTIFICATIONS), Outboxes()),
-        Audit(await new_database(client, ())),
-        client,
+        MongoOrders(shared.orders, Outboxes()),
+        MongoPayments(shared.payments, Outboxes()),
+        MongoCatalogue(shared.products, Outboxes()),
+        MongoReservations(shared.client, shared.products, Outboxes()),
+        MongoMails(shared.notifications, Outboxes()),
+        Audit(shared.operations),
+        shared.operations,
         # Without a label the driver does not repeat the command, as after its last attempt.
         partial(members.failing, times=1, writeConcernError=NO_MAJORITY, errorLabels=[]),
     )
@@ -161,7 +183,7 @@ async def noting_that_a_mail_was_sent(stores: Stores) -> None:
 
 async def taking_a_lease(stores: Stores) -> None:
     async with stores.without_majority("findAndModify"):
-        await lease.take(await new_database(stores.client, ()), "relay", "somebody")
+        await lease.take(stores.operations, "relay", "somebody")
 
 
 async def beginning_a_line_of_the_audit(stores: Stores) -> None:
