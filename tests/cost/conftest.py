@@ -1,4 +1,4 @@
-"""A whole system, with a counting proxy between each process and its dependencies."""
+"""A whole shop, with a counting proxy between each process and its dependencies."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
@@ -13,6 +13,7 @@ from cartwheel.local.dependencies import side_by_side
 from cartwheel.local.processes import PROCESSES, command
 from cartwheel.local.up import System, running
 
+from ..beside import beside
 from ..counting import Steps
 from ..journeys.shop import Shop, open_shop
 from ..proxy import Watch, proxy_to
@@ -26,8 +27,10 @@ class Counted(msgspec.Struct, frozen=True):
     steps: Steps
 
 
-@pytest.fixture(scope="session")
-async def counted(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Counted]:
+@pytest.fixture(scope="module")
+async def counted(
+    system: System, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[Counted]:
     steps = Steps()
     watched: dict[str, tuple[Callable[[str], Watch], tuple[str, ...]]] = {
         "MONGODB_URI": (steps.of_mongodb, (*SERVICES, "gateway")),
@@ -38,26 +41,29 @@ async def counted(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Co
     }
     async with AsyncExitStack() as stack:
         home: Path = tmp_path_factory.mktemp("counted")
-        system: System = await stack.enter_async_context(running(home, given={}, processes=()))
-        settings = {**system.environment, "RATE_LIMITS": "on"}
+        shared = await stack.enter_async_context(beside(system, "counted"))
+        own: System = await stack.enter_async_context(
+            running(home, given=shared.given, processes=())
+        )
+        settings = {**own.environment, "RATE_LIMITS": "on"}
         environments = {process.name: dict(settings) for process in PROCESSES}
         for variable, (watch, processes) in watched.items():
             for name in processes:
                 _, environments[name][variable] = await stack.enter_async_context(
-                    proxy_to(system.environment[variable], watch(name))
+                    proxy_to(own.environment[variable], watch(name))
                 )
-        simulator, *own = PROCESSES
-        await system.supervisor.run(command(simulator, environments[simulator.name]))
+        simulator, *services = PROCESSES
+        await own.supervisor.run(command(simulator, environments[simulator.name]))
         await side_by_side(
-            system.supervisor.run(command(process, environments[process.name])) for process in own
+            own.supervisor.run(command(process, environments[process.name])) for process in services
         )
-        _, url = await stack.enter_async_context(proxy_to(system.url, steps.of_http("customer")))
+        _, url = await stack.enter_async_context(proxy_to(own.url, steps.of_http("customer")))
         yield Counted(
             shop=await stack.enter_async_context(open_shop(url)),
             client=await stack.enter_async_context(
-                mongodb.connect(system.environment["MONGODB_URI"], process="tests")
+                mongodb.connect(own.environment["MONGODB_URI"], process="tests")
             ),
             steps=steps,
         )
         # Stop them while they still reach their dependencies.
-        await system.supervisor.stop(*(process.name for process in PROCESSES))
+        await own.supervisor.stop(*(process.name for process in PROCESSES))
