@@ -33,7 +33,7 @@ class Shop(msgspec.Struct, frozen=True):
         )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def brokers(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Nodes]:
     """The nodes. `one` is running."""
     async with nodes(tmp_path_factory.mktemp("nodes")) as made:
