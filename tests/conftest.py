@@ -16,6 +16,7 @@ from cartwheel.local.up import System, running
 
 from . import progress
 from .databases import Names, Prepared
+from .order import longest_first
 from .table_scans import refusing_table_scans, without_table_scans
 
 _CONSOLE = pytest.StashKey[Console]()
@@ -27,6 +28,10 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["RATE_LIMITS"] = "off"
     os.environ["OPERATIONS_MAIL"] = "operations@example.com"
     config.stash[_CONSOLE] = progress.configure(config)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = longest_first(items)
 
 
 @pytest.fixture(scope="session", autouse=True)
