@@ -175,9 +175,9 @@ async def test_its_messages_get_golden_files_and_the_service_has_the_shape_of_al
     golden = followed.home / "tests" / "contracts" / "golden"
     there = {path: path.read_bytes() for path in golden.iterdir()}
 
-    made = ("tests/contracts", "tests/pages/test_errors.py")
+    made = ("tests/contracts/test_golden.py", "tests/pages/test_errors.py")
     await does(followed.home, *pytests, *made, environment={"UPDATE_GOLDEN": "1"})
-    await does(followed.home, *pytests, *made, "tests/test_shape.py")
+    await does(followed.home, *pytests, *made, "tests/contracts", "tests/test_shape.py")
 
     changed = {path.name for path in golden.iterdir() if path.read_bytes() != there.get(path)}
     assert changed == {
