@@ -11,6 +11,8 @@ from cartwheel.operations.verify import mails, passes
 from cartwheel.operations.verify.case import Case
 from cartwheel.operations.verify.patience import Patience
 from cartwheel.operations.verify.records import (
+    Dispute,
+    GivenBack,
     Happened,
     LedgerLine,
     Line,
@@ -43,7 +45,7 @@ def order(status: str = "PAID", *happened: str, **changes: Any) -> Order:
         lines=(Line(product_id="prd_1", quantity=2),),
         updated_at=LONG_AGO,
         expires_at=NOW + timedelta(minutes=5) if status == "AWAITING_PAYMENT" else None,
-        paid_by="pay_1" if status == "PAID" else None,
+        paid_by="pay_1" if status in {"PAID", "REFUNDED"} else None,
         sequence=len(events),
         timeline=tuple(Happened(type=event, at=LONG_AGO) for event in events),
     )
@@ -53,6 +55,7 @@ def order(status: str = "PAID", *happened: str, **changes: Any) -> Order:
 _ENDS: dict[str, tuple[str, ...]] = {
     "AWAITING_PAYMENT": (),
     "PAID": ("order.paid.v1",),
+    "REFUNDED": ("order.paid.v1", "order.refunded.v1"),
     "REJECTED": ("order.rejected.v1",),
     "CANCELED": ("order.canceled.v1",),
 }
@@ -76,7 +79,7 @@ def payment(status: str = "PAID", id: str = "pay_1", **changes: Any) -> Payment:
         amount=TOTAL,
         provider="simulator",
         status=status,
-        live=status in {"AWAITING_PAYMENT", "PAID"},
+        live=status in {"AWAITING_PAYMENT", "PAID", "PARTIALLY_REFUNDED"},
         updated_at=LONG_AGO,
         sequence=1,
     )
@@ -106,9 +109,34 @@ def refunded(payment_id: str = "pay_1", amount: int = 1999, id: str = "rfd_1") -
 
 
 def refund(
-    status: str = "SUCCEEDED", amount: int = 1999, id: str = "rfd_1", provider: str | None = None
+    status: str = "SUCCEEDED",
+    amount: int = 1999,
+    id: str = "rfd_1",
+    provider: str | None = None,
+    **more: Any,
 ) -> Refund:
-    return Refund(id=id, amount=Money(amount, "USD"), status=status, provider=provider)
+    given = Refund(id=id, amount=Money(amount, "USD"), status=status, provider=provider)
+    return msgspec.structs.replace(given, **more)
+
+
+def given_back(
+    status: str = "SUCCEEDED", amount: int = 1999, id: str = "rfd_1", payment_id: str = "pay_1"
+) -> GivenBack:
+    """Return a refund as its order counts it."""
+    return GivenBack(id=id, payment_id=payment_id, amount=Money(amount, "USD"), status=status)
+
+
+def came_back(amount: int = 1999, id: str = "rfd_1") -> LedgerLine:
+    """Return the line of a refund that failed."""
+    return charge(amount=amount, id=3, kind="refund_failed", refund_id=id)
+
+
+def dispute(status: str = "NEEDS_RESPONSE", amount: int = 1999, at: datetime = LONG_AGO) -> Dispute:
+    return Dispute(id="dp_1", amount=Money(amount, "USD"), status=status, at=at)
+
+
+def disputed(kind: str = "dispute_opened", amount: int = 1999) -> LedgerLine:
+    return charge(amount=amount, id=4, kind=kind, dispute_id="dp_1")
 
 
 def unpublished(sequence: int, at: datetime = LONG_AGO) -> Unpublished:

@@ -15,7 +15,11 @@ from .papers import (
     NOW,
     PATIENCE,
     TEN_DAYS_AGO,
+    came_back,
     charge,
+    dispute,
+    disputed,
+    given_back,
     mails_about,
     order,
     paid,
@@ -60,16 +64,16 @@ def test_an_order_paid_in_cash_needs_no_ledger() -> None:
 
 def test_a_paid_order_may_be_refunded_in_part() -> None:
     case = paid(
-        order=order(refunded_payments=("pay_1",)),
-        payments=(payment(refunds=(refund(amount=500),)),),
+        order=order(refunds=(given_back(amount=500),)),
+        payments=(payment("PARTIALLY_REFUNDED", refunds=(refund(amount=500),)),),
         ledger=(charge(), refunded(amount=500)),
     )
     assert wrong(case) == []
 
 
 def test_a_late_capture_that_was_refunded_is_no_violation() -> None:
-    late = payment("REJECTED", "pay_2", refunds=(refund(),))
-    ledger = (charge(), charge("pay_2"), refunded("pay_2"))
+    late = payment("REJECTED", "pay_2", refunds=(refund(id="rfd_2"),))
+    ledger = (charge(), charge("pay_2"), refunded("pay_2", id="rfd_2"))
     told_of_it = order(refunded_payments=("pay_2",))
     assert wrong(paid(order=told_of_it, payments=(payment(), late), ledger=ledger)) == []
 
@@ -211,10 +215,11 @@ def test_a_refund_not_made_within_a_day_is_found_with_its_providers_error() -> N
         return closed(payments=(payment(updated_at=at, refunds=refunds, **changes),))
 
     assert wrong(due(NOW - timedelta(hours=23))) == []
-    assert "rfd_1 since 2026-11-12 12:00:00" in the_only(due(TEN_DAYS_AGO)).sentence
     refused = Retry(since=TEN_DAYS_AGO, failures=2881, error="UnexpectedAnswer: 400")
-    sentence = the_only(due(TEN_DAYS_AGO, retry=refused)).sentence
-    assert "after 2881 failures: 'UnexpectedAnswer: 400'" in sentence
+    waiting, kept = money.check(due(TEN_DAYS_AGO, retry=refused), PATIENCE, NOW)
+    assert "rfd_1 since 2026-11-12 12:00:00" in waiting.sentence
+    assert "after 2881 failures: 'UnexpectedAnswer: 400'" in waiting.sentence
+    assert "is CANCELED, but the money of payment pay_1 is kept" in kept.sentence
 
 
 def test_a_pending_refund_excuses_nothing_else_about_its_order() -> None:
@@ -276,3 +281,146 @@ def test_a_payment_still_paid_after_a_full_refund_is_found() -> None:
 def test_money_kept_for_an_order_that_does_not_exist_is_found() -> None:
     case = Case(order_id="ord_1", payments=(payment(),), ledger=(charge(),))
     assert (3, ("ord_1", "pay_1")) in told(wrong(case))
+
+
+def after_shipping(*backs: Any, **changes: object) -> Case:
+    """Return a shipped order of which all was given back in `backs`."""
+    ended = order("REFUNDED", refunds=backs, refunded_payments=("pay_1",))
+    return paid(**{"order": ended, "mails": mails_about(ended), **changes})
+
+
+def test_a_shipped_order_of_which_all_was_given_back_is_no_violation() -> None:
+    back = payment("REFUNDED", refunds=(refund(),))
+    case = after_shipping(given_back(), payments=(back,), ledger=(charge(), refunded()))
+    assert wrong(case) == []
+
+
+def test_a_refunded_order_that_keeps_money_is_found() -> None:
+    back = payment("PARTIALLY_REFUNDED", refunds=(refund(amount=1000),))
+    part = (charge(), refunded(amount=1000))
+    case = after_shipping(given_back(amount=1000), payments=(back,), ledger=part)
+    assert "is REFUNDED, but the money of payment pay_1 is kept" in the_only(case).sentence
+
+
+def test_a_paid_order_may_owe_all_of_its_money() -> None:
+    """A return was received, and its refund is not made yet."""
+    owed = payment(refunds=(refund("PENDING"),))
+    assert wrong(paid(payments=(owed,))) == []
+
+
+def test_a_refund_that_failed_is_not_in_the_ledger() -> None:
+    failed = payment(refunds=(refund("FAILED"),))
+    counted = order(refunds=(given_back("FAILED"),))
+    for ledger in ((charge(), came_back()), (charge(), refunded(), came_back())):
+        assert wrong(paid(order=counted, payments=(failed,), ledger=ledger)) == []
+    made = paid(order=counted, payments=(failed,), ledger=(charge(), refunded()))
+    assert any("as FAILED, but the ledger has it" in each.sentence for each in wrong(made))
+
+
+def test_a_failed_refund_that_payments_has_as_made_is_found() -> None:
+    back = payment("REFUNDED", refunds=(refund(),))
+    ledger = (charge(), refunded(), came_back())
+    case = after_shipping(given_back(), payments=(back,), ledger=ledger)
+    assert "payment pay_1 has refund rfd_1, but the ledger does not" in {
+        each.sentence for each in wrong(case)
+    }
+
+
+def test_refunds_of_more_than_was_captured_are_found() -> None:
+    twice = payment("REFUNDED", refunds=(refund(), refund(amount=1, id="rfd_b")))
+    case = closed(payments=(twice,), ledger=(charge(), refunded(), refunded(amount=1, id="rfd_b")))
+    assert any("refunds 1 more than was captured" in each.sentence for each in wrong(case))
+
+
+def test_money_that_a_canceled_order_cannot_give_back_needs_a_person() -> None:
+    at = NOW - timedelta(days=3)
+    failed = payment(live=False, refunds=(refund("FAILED", at=at),))
+    ledger = (charge(), refunded(), came_back())
+    case = closed(payments=(failed,), ledger=ledger)
+
+    assert money.check(case, PATIENCE, NOW) == []
+    assert money.needing_a_person(case, PATIENCE, NOW) == ["pay_1 for 3 d"]
+
+
+def test_a_late_captures_failed_refund_needs_a_person() -> None:
+    failed = refund("FAILED", id="rfd_2", at=NOW - timedelta(hours=5))
+    late = payment("REJECTED", "pay_2", captured=Money(1999, "USD"), refunds=(failed,))
+    case = paid(payments=(payment(), late), ledger=(charge(), charge("pay_2")))
+
+    assert money.check(case, PATIENCE, NOW) == []
+    assert money.needing_a_person(case, PATIENCE, NOW) == ["pay_2 for 5 h"]
+
+
+def test_a_failed_refund_explains_no_more_than_its_amount() -> None:
+    failed = payment(refunds=(refund("FAILED", amount=500),))
+    case = closed(payments=(failed,))
+    assert "the money of payment pay_1 is kept" in the_only(case).sentence
+
+
+def test_a_failed_refund_of_a_paid_order_needs_nobody() -> None:
+    failed = payment(refunds=(refund("FAILED", at=TEN_DAYS_AGO),))
+    assert money.needing_a_person(paid(payments=(failed,)), PATIENCE, NOW) == []
+
+
+def test_money_paid_back_by_other_means_is_in_no_ledger() -> None:
+    backs = (refund("FAILED"), refund(id="rfd_b", by_other_means=True))
+    case = closed(payments=(payment("REFUNDED", refunds=backs),), ledger=(charge(), came_back()))
+
+    assert money.check(case, PATIENCE, NOW) == []
+    assert money.needing_a_person(case, PATIENCE, NOW) == []
+
+
+def test_a_refund_pending_for_ten_days_excuses_nothing_although_another_is_young() -> None:
+    """The payment has just changed, but that refund is old."""
+    old = refund("PENDING", amount=1000, at=TEN_DAYS_AGO)
+    young = refund("PENDING", amount=999, id="rfd_b", at=NOW)
+    case = closed(payments=(payment(updated_at=NOW, refunds=(old, young)),))
+
+    sentences = [each.sentence for each in money.check(case, PATIENCE, NOW)]
+    assert any("waiting for refund rfd_1 since 2026-11-12" in each for each in sentences)
+    assert any("is CANCELED, but the money of payment pay_1 is kept" in each for each in sentences)
+    assert len(sentences) == 2
+
+
+def test_a_dispute_holds_up_what_a_canceled_order_owes() -> None:
+    open_ = payment(disputes=(dispute(),))
+    case = closed(payments=(open_,), ledger=(charge(), disputed()))
+
+    assert money.check(case, PATIENCE, NOW) == []
+    assert money.needing_a_person(case, PATIENCE, NOW) == ["pay_1 for 1 h"]
+
+
+def test_refunds_and_a_lost_dispute_may_come_to_more_than_the_capture() -> None:
+    both = payment("REFUNDED", refunds=(refund(),), disputes=(dispute("LOST"),))
+    ledger = (charge(), refunded(), disputed(), disputed("dispute_lost"))
+    case = closed(payments=(both,), ledger=ledger)
+
+    assert money.check(case, PATIENCE, NOW) == []
+    assert money.needing_a_person(case, PATIENCE, NOW) == ["pay_1 for 1 h"]
+
+
+def test_a_paid_order_whose_money_a_dispute_took_is_found() -> None:
+    gone = payment(disputes=(dispute("LOST"),))
+    case = paid(payments=(gone,), ledger=(charge(), disputed(), disputed("dispute_lost")))
+    assert "is PAID, but no money is kept" in the_only(case).sentence
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        ((), (disputed(),)),
+        ((dispute(),), (disputed(), disputed("dispute_won"))),
+        ((dispute("WON"),), (disputed(),)),
+        ((dispute(amount=1),), (disputed(),)),
+    ],
+    ids=["unknown", "undecided", "decided", "amount"],
+)
+def test_a_dispute_that_the_ledger_has_otherwise_is_found(here: Any, there: Any) -> None:
+    case = paid(payments=(payment(disputes=here),), ledger=(charge(), *there))
+    assert "has dispute dp_1 as" in the_only(case).sentence
+
+
+def test_a_payment_that_is_paid_again_is_not_live() -> None:
+    """It was REFUNDED, and its refund failed late."""
+    failed = payment(live=False, refunds=(refund("FAILED"),))
+    assert money.check(paid(payments=(failed,)), PATIENCE, NOW) == []

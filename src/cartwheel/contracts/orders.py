@@ -15,10 +15,13 @@ from cartwheel.kernel.errors import BadCursor, Conflict, Forbidden, Invalid, Not
 
 
 class OrderStatus(StrEnum):
+    """REFUNDED is an order of which all was given back after something was shipped."""
+
     AWAITING_PAYMENT = "AWAITING_PAYMENT"
     PAID = "PAID"
     REJECTED = "REJECTED"
     CANCELED = "CANCELED"
+    REFUNDED = "REFUNDED"
 
 
 class FulfillmentStatus(StrEnum):

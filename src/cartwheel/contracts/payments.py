@@ -15,9 +15,12 @@ from cartwheel.kernel.errors import BadCursor, Conflict, Forbidden, Invalid, Not
 
 
 class PaymentStatus(StrEnum):
+    """PARTIALLY_REFUNDED and REFUNDED are PAID payments of which some or all was refunded."""
+
     AWAITING_PAYMENT = "AWAITING_PAYMENT"
     PAID = "PAID"
     REJECTED = "REJECTED"
+    PARTIALLY_REFUNDED = "PARTIALLY_REFUNDED"
     REFUNDED = "REFUNDED"
     CANCELED = "CANCELED"
 
@@ -53,8 +56,15 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RefundStatus(StrEnum):
+    """A refund is PENDING until the provider has confirmed it. It may fail even after that.
+
+    The amount of a FAILED or CANCELED refund can be refunded again.
+    """
+
     PENDING = "PENDING"
     SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True):

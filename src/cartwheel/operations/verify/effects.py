@@ -22,9 +22,14 @@ _RESERVED: dict[str, frozenset[str]] = {
     # sweep waits. When it is paid, its stock is reserved again, or the order is canceled.
     OrderStatus.AWAITING_PAYMENT: frozenset({"HELD", "RELEASED"}),
     OrderStatus.PAID: frozenset({"COMMITTED"}),
+    OrderStatus.REFUNDED: frozenset({"COMMITTED"}),
     OrderStatus.REJECTED: frozenset({"RELEASED"}),
     OrderStatus.CANCELED: frozenset({"RELEASED", "RETURNED"}),
 }
+
+_CAPTURED = frozenset(
+    {PaymentStatus.PAID, PaymentStatus.PARTIALLY_REFUNDED, PaymentStatus.REFUNDED}
+)
 
 
 def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
@@ -107,23 +112,13 @@ def _declines(order: Order, payments: Sequence[Payment]) -> Iterator[Violation]:
 
 
 def _knows_of_money(order: Order, payments: Sequence[Payment]) -> Iterator[Violation]:
-    """An order knows each capture and each refund once."""
+    """An order knows each capture once, and how each refund and each lost dispute ended."""
     for payment in payments:
-        captured = payment.status in {PaymentStatus.PAID, PaymentStatus.REFUNDED}
+        captured = payment.status in _CAPTURED
         if captured and payment.id not in {order.paid_by, *order.refunds_due}:
             sentence = f"order {order.id} does not know that payment {payment.id} was captured"
             yield _wrong(sentence, order.id, payment.id, awaits=("orders",))
-        # The order is not told about money that another provider captured and refunded.
-        refunded = any(
-            refund.status == RefundStatus.SUCCEEDED and refund.provider is None
-            for refund in payment.refunds
-        )
-        if refunded and payment.id not in order.refunded_payments:
-            sentence = f"order {order.id} does not know that payment {payment.id} was refunded"
-            yield _wrong(sentence, order.id, payment.id, awaits=("orders",))
-        if not refunded and payment.id in order.refunded_payments:
-            sentence = f"order {order.id} records a refund of {payment.id} that was not made"
-            yield _wrong(sentence, order.id, payment.id)
+        yield from _counts_refunds(order, payment)
     for what, noted in (
         ("declined", order.declined_payments),
         ("failed", order.failed_payments),
@@ -135,6 +130,28 @@ def _knows_of_money(order: Order, payments: Sequence[Payment]) -> Iterator[Viola
             if count > 1:
                 sentence = f"order {order.id} records {count} times that {payment_id} is {what}"
                 yield _wrong(sentence, order.id, payment_id)
+
+
+def _counts_refunds(order: Order, payment: Payment) -> Iterator[Violation]:
+    # The order is not told about money that another provider captured and refunded.
+    ended = {
+        each.id: "SUCCEEDED" if each.status == RefundStatus.SUCCEEDED else "FAILED"
+        for each in payment.refunds
+        if each.status != RefundStatus.PENDING and each.provider is None
+    }
+    ended |= {each.id: "SUCCEEDED" for each in payment.disputes if each.status == "LOST"}
+    known = {each.id: each.status for each in order.refunds if each.payment_id == payment.id}
+    # An older version counted by payment. It made one refund, whose id is the payment's.
+    first = payment.id.replace("pay_", "rfd_", 1)
+    if payment.id in order.refunded_payments and (first in ended or not known):
+        known.setdefault(first, "SUCCEEDED")
+    for refund_id, status in ended.items():
+        if known.get(refund_id) != status:
+            sentence = f"order {order.id} does not know that {refund_id} of {payment.id} {status}"
+            yield _wrong(sentence, order.id, payment.id, awaits=("orders",))
+    for refund_id in known.keys() - ended.keys():
+        sentence = f"order {order.id} records {refund_id} of {payment.id}, which was not made"
+        yield _wrong(sentence, order.id, payment.id)
 
 
 def _overdue(order: Order, patience: Patience, now: datetime) -> Iterator[Violation]:

@@ -1,7 +1,8 @@
-"""Promises 3 and 4: a paid order keeps one capture of its total; any other order keeps none.
+"""Promises 3 and 4: a paid order keeps some of its one capture; any other order keeps none.
 
-The provider's ledger says what was captured and refunded. For cash, and for a provider whose ledger
-cannot be read, the data of payments is used.
+The provider's ledger says what was captured, refunded and disputed. For cash, for money that was
+paid back by other means, and for a provider whose ledger cannot be read, the data of payments is
+used.
 """
 
 from collections.abc import Iterator
@@ -22,31 +23,53 @@ WITNESSED = "simulator"
 CASH = "cash"
 """The provider of payments in cash on delivery, which may arrive at any time."""
 
-_CAPTURED = frozenset({"PAID", "REFUNDED"})
-_LIVE = frozenset({"AWAITING_PAYMENT", "PAID"})
+_CAPTURED = frozenset({"PAID", "PARTIALLY_REFUNDED", "REFUNDED"})
+_LIVE = frozenset({"AWAITING_PAYMENT", "PAID", "PARTIALLY_REFUNDED"})
+_NOT_MADE = frozenset({"FAILED", "CANCELED"})
+_OPEN = "NEEDS_RESPONSE"
 
 
 class Takings(msgspec.Struct, frozen=True, kw_only=True):
-    """The money of a payment, in minor units: captured, refunded, and due to be refunded."""
+    """The money of a payment, in minor units.
+
+    `pending` is due to be refunded, and was for less than `Patience.stuck_after`. `lost` went back
+    in disputes.
+    """
 
     payment: Payment
     captured: int
     refunded: int
     pending: int
+    lost: int
+
+    @property
+    def held(self) -> int:
+        """What has not gone back."""
+        return self.captured - self.refunded - self.lost
 
     @property
     def kept(self) -> int:
-        return self.captured - self.refunded - self.pending
+        """What has not gone back, and is not about to."""
+        return self.held - self.pending
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Return whether only a person can decide how the kept money goes back."""
+        payment = self.payment
+        failed = sum(each.amount.amount for each in payment.refunds if each.status in _NOT_MADE)
+        disputed = any(each.status == _OPEN for each in payment.disputes)
+        return self.held < 0 or (self.kept > 0 and (disputed or self.kept <= failed))
 
 
 def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
     lines = {payment.id: [] for payment in case.payments} | _by_payment(case.ledger)
-    takings = [_takings(payment, lines[payment.id]) for payment in case.payments]
+    takings = [_takings(payment, lines[payment.id], patience, now) for payment in case.payments]
     wrong: list[Violation] = []
     for each in takings:
         payment = each.payment
         if payment.provider == WITNESSED:
             wrong += _charges(each, lines[payment.id], case)
+            wrong += _disputes(payment, lines[payment.id], case)
         else:
             wrong += _strayed(payment, lines[payment.id], case)
         wrong += _refunds(payment, lines[payment.id], case)
@@ -55,10 +78,39 @@ def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
     return [*wrong, *_of_order(case, takings)]
 
 
+def needing_a_person(case: Case, patience: Patience, now: datetime) -> list[str]:
+    """Return the payments whose money only a person can send back, and since when.
+
+    They are no violations: the provider failed a refund of money that the order does not want, the
+    payment is disputed, or refunds and disputes come to more than the capture.
+    """
+    lines = {payment.id: [] for payment in case.payments} | _by_payment(case.ledger)
+    found: list[str] = []
+    for payment in case.payments:
+        takings = _takings(payment, lines[payment.id], patience, now)
+        wanted = _wants(case.order, payment) and takings.held >= 0
+        if takings.needs_a_person and not wanted:
+            failed = [each.at for each in payment.refunds if each.at and each.status in _NOT_MADE]
+            disputed = [each.at for each in payment.disputes]
+            since = min([*failed, *disputed], default=payment.updated_at)
+            found.append(f"{payment.id} for {_age(now, since)}")
+    return found
+
+
 def unknown_to_payments(line: LedgerLine) -> Violation:
     """Return the violation that the provider moved money for a payment unknown to payments."""
     sentence = f"the provider's ledger has a {line.kind} for the unknown payment {line.payment_id}"
     return Violation(promise=3, sentence=sentence, ids=(line.payment_id,))
+
+
+def _age(now: datetime, since: datetime) -> str:
+    hours = int((now - since).total_seconds() // 3600)
+    return f"{hours // 24} d" if hours >= 48 else f"{hours} h"
+
+
+def _wants(order: Order | None, payment: Payment) -> bool:
+    paid = order is not None and order.status == OrderStatus.PAID
+    return paid and order is not None and order.paid_by == payment.id
 
 
 def _by_payment(ledger: tuple[LedgerLine, ...]) -> dict[str, list[LedgerLine]]:
@@ -68,23 +120,46 @@ def _by_payment(ledger: tuple[LedgerLine, ...]) -> dict[str, list[LedgerLine]]:
     return lines
 
 
-def _takings(payment: Payment, lines: list[LedgerLine]) -> Takings:
+def _takings(
+    payment: Payment, lines: list[LedgerLine], patience: Patience, now: datetime
+) -> Takings:
     own = [each for each in payment.refunds if _maker(each, payment) == payment.provider]
+    by_other_means = [each for each in own if each.by_other_means]
     if payment.provider == WITNESSED:
-        captured, refunded = _moved(lines)
+        captured = _charged(lines)
+        refunded = sum(_made(lines).values()) + _sum_of(by_other_means, "SUCCEEDED")
+        lost = sum(line.amount for line in lines if line.kind == "dispute_lost")
     else:
         taken = payment.status in _CAPTURED or bool(own)
         captured = (payment.captured or payment.amount).amount if taken else 0
-        refunded = sum(each.amount.amount for each in own if each.status == "SUCCEEDED")
+        refunded = _sum_of(own, "SUCCEEDED")
+        lost = sum(each.amount.amount for each in payment.disputes if each.status == "LOST")
+    young = [each for each in own if now - (each.at or payment.updated_at) < patience.stuck_after]
     return Takings(
-        payment=payment, captured=captured, refunded=refunded, pending=_pending(own, lines)
+        payment=payment,
+        captured=captured,
+        refunded=refunded,
+        pending=_pending(young, lines),
+        lost=lost,
     )
 
 
-def _moved(lines: list[LedgerLine]) -> tuple[int, int]:
-    """Return the charged and the refunded amounts in the ledger."""
-    charged = sum(line.amount for line in lines if line.kind == "charge")
-    return charged, sum(line.amount for line in lines if line.kind == "refund")
+def _sum_of(refunds: list[Refund], status: str) -> int:
+    return sum(each.amount.amount for each in refunds if each.status == status)
+
+
+def _charged(lines: list[LedgerLine]) -> int:
+    return sum(line.amount for line in lines if line.kind == "charge")
+
+
+def _made(lines: list[LedgerLine]) -> dict[str | None, int]:
+    """Return the amounts of the refunds in the ledger that did not fail, by id."""
+    failed = {line.refund_id for line in lines if line.kind == "refund_failed"}
+    return {
+        line.refund_id: line.amount
+        for line in lines
+        if line.kind == "refund" and line.refund_id not in failed
+    }
 
 
 def _pending(refunds: list[Refund], lines: list[LedgerLine]) -> int:
@@ -105,19 +180,37 @@ def _charges(takings: Takings, lines: list[LedgerLine], case: Case) -> Iterator[
         yield _wrong(4, case, payment, f"was charged {len(charges)} times")
     for line in charges:
         differs = (line.amount, line.currency) != (payment.amount.amount, payment.amount.currency)
-        if differs and takings.kept > 0:
+        if differs and takings.kept > 0 and not takings.needs_a_person:
             charged = f"{line.amount} {line.currency}"
             yield _wrong(3, case, payment, f"is for {_amount(payment)}, but {charged} was charged")
     if payment.status in _CAPTURED and not charges:
         yield _wrong(3, case, payment, f"is {payment.status}, but the ledger has no charge for it")
 
 
+def _disputes(payment: Payment, lines: list[LedgerLine], case: Case) -> Iterator[Violation]:
+    """A dispute here is as the provider has it: open, won or lost, and of the same amount."""
+    here = {each.id: (each.status, each.amount.amount) for each in payment.disputes}
+    there: dict[str | None, tuple[str, int]] = {}
+    for line in lines:  # in the order in which they were written
+        match line.kind:
+            case "dispute_opened":
+                there[line.dispute_id] = (_OPEN, line.amount)
+            case "dispute_won" | "dispute_lost":
+                there[line.dispute_id] = (line.kind.removeprefix("dispute_").upper(), line.amount)
+            case _:
+                pass
+    for dispute_id in here.keys() | there.keys():
+        ours, theirs = here.get(dispute_id or ""), there.get(dispute_id)
+        if ours != theirs:
+            what = f"has dispute {dispute_id} as {ours}, but the ledger as {theirs}"
+            yield _wrong(3, case, payment, what)
+
+
 def _strayed(payment: Payment, lines: list[LedgerLine], case: Case) -> Iterator[Violation]:
     """A charge for another provider's payment must be refunded."""
-    charged, refunded = _moved(lines)
     foreign = [each for each in payment.refunds if _maker(each, payment) == WITNESSED]
-    kept = charged - refunded - _pending(foreign, lines)
-    if kept > 0:
+    kept = _charged(lines) - sum(_made(lines).values()) - _pending(foreign, lines)
+    if kept > 0 and kept > sum(each.amount.amount for each in foreign if each.status in _NOT_MADE):
         what = (
             f"is by {payment.provider}, but {WITNESSED} charged {kept} for it and keeps the money"
         )
@@ -125,29 +218,39 @@ def _strayed(payment: Payment, lines: list[LedgerLine], case: Case) -> Iterator[
 
 
 def _refunds(payment: Payment, lines: list[LedgerLine], case: Case) -> Iterator[Violation]:
-    refunds = {line.refund_id: line.amount for line in lines if line.kind == "refund"}
+    made = _made(lines)
     known = {refund.id for refund in payment.refunds}
     for refund in payment.refunds:
-        witnessed = refund.status == "SUCCEEDED" and _maker(refund, payment) == WITNESSED
-        if witnessed and refunds.get(refund.id) != refund.amount.amount:
+        if _maker(refund, payment) != WITNESSED or refund.by_other_means:
+            continue
+        if refund.status == "SUCCEEDED" and made.get(refund.id) != refund.amount.amount:
             yield _wrong(3, case, payment, f"has refund {refund.id}, but the ledger does not")
-    for refund_id in refunds.keys() - known:
+        if refund.status in _NOT_MADE and refund.id in made:
+            what = f"has refund {refund.id} as {refund.status}, but the ledger has it"
+            yield _wrong(3, case, payment, what)
+    for refund_id in made.keys() - known:
         yield _wrong(3, case, payment, f"lacks refund {refund_id}, but the ledger has it")
 
 
 def _of_itself(takings: Takings, case: Case) -> Iterator[Violation]:
     payment = takings.payment
-    if takings.kept > 0 and payment.status not in _CAPTURED:
+    if takings.kept > 0 and payment.status not in _CAPTURED and not takings.needs_a_person:
         yield _wrong(3, case, payment, f"was captured, but is {payment.status}")
-    if takings.kept < 0:
-        yield _wrong(3, case, payment, f"refunds {-takings.kept} more than was captured")
-    if payment.status == "REFUNDED" and takings.kept > 0:
-        yield _wrong(3, case, payment, f"is REFUNDED, but {takings.kept} of it is kept")
+    # A dispute may follow a refund, and the two may come to more. Refunds alone may not.
+    left = takings.captured - takings.refunded - takings.pending
+    if left < 0:
+        yield _wrong(3, case, payment, f"refunds {-left} more than was captured")
+    if payment.status == "REFUNDED" and left > 0:
+        yield _wrong(3, case, payment, f"is REFUNDED, but {left} of it is kept")
+    if payment.status == "PARTIALLY_REFUNDED" and not takings.refunded:
+        yield _wrong(3, case, payment, "is PARTIALLY_REFUNDED, but nothing was refunded")
     all_refunded = takings.captured and takings.refunded == takings.captured
-    recorded = all(refund.status == "SUCCEEDED" for refund in payment.refunds)
-    if payment.status == "PAID" and all_refunded and recorded:
-        yield _wrong(3, case, payment, "is PAID, but all of it was refunded")
-    if payment.live != (payment.status in _LIVE):
+    recorded = all(refund.status != "PENDING" for refund in payment.refunds)
+    if payment.status in ("PAID", "PARTIALLY_REFUNDED") and all_refunded and recorded:
+        yield _wrong(3, case, payment, f"is {payment.status}, but all of it was refunded")
+    # A payment that was REFUNDED stays not live if that refund fails late.
+    failed_late = any(refund.status in _NOT_MADE for refund in payment.refunds)
+    if payment.live != (payment.status in _LIVE) and (payment.live or not failed_late):
         live = "live" if payment.live else "not live"
         yield _wrong(4, case, payment, f"is {payment.status}, but {live}")
     if case.order and payment.amount != case.order.total:
@@ -160,7 +263,8 @@ def _unfinished(
 ) -> Iterator[Violation]:
     """A provider needs at most a day (`stuck_after`), and a closed order awaits no cash.
 
-    `updated_at` does not change while a job keeps retrying.
+    `updated_at` does not change while a job keeps retrying. A refund's own age counts, if it is
+    known: another refund of the same payment must not make it look young.
     """
     awaited = payment.status == PaymentStatus.AWAITING_PAYMENT
     order = case.order
@@ -172,13 +276,13 @@ def _unfinished(
             ids=(order.id, payment.id),
             awaits=("orders", "payments"),
         )
-    if now - payment.updated_at < patience.stuck_after:
-        return
-    since = f"since {payment.updated_at:%F %T}{_why(payment)}"
-    if awaited and not in_cash:
+    if awaited and not in_cash and now - payment.updated_at >= patience.stuck_after:
+        since = f"since {payment.updated_at:%F %T}{_why(payment)}"
         yield _wrong(3, case, payment, f"has been waiting for its verdict {since}")
     for refund in payment.refunds:
-        if refund.status == "PENDING":
+        at = refund.at or payment.updated_at
+        if refund.status == "PENDING" and now - at >= patience.stuck_after:
+            since = f"since {at:%F %T}{_why(payment)}"
             yield _wrong(3, case, payment, f"has been waiting for refund {refund.id} {since}")
 
 
@@ -188,7 +292,12 @@ def _why(payment: Payment) -> str:
 
 
 def _of_order(case: Case, takings: list[Takings]) -> Iterator[Violation]:
-    kept = [each.payment for each in takings if each.kept > 0]
+    order = case.order
+    kept = [
+        each.payment
+        for each in takings
+        if each.kept > 0 and (_wants(order, each.payment) or not each.needs_a_person)
+    ]
     live = [each.payment for each in takings if each.payment.live]
     for many, what in ((kept, "keeps the money of"), (live, "has")):
         if len(many) > 1:
@@ -199,12 +308,11 @@ def _of_order(case: Case, takings: list[Takings]) -> Iterator[Violation]:
                 ids=(case.order_id, *(payment.id for payment in many)),
                 awaits=("orders", "payments"),
             )
-    order = case.order
     if order is None:
         for payment in kept:
             yield _wrong(3, case, payment, "is kept for an order that does not exist")
     elif order.status == OrderStatus.PAID:
-        yield from _paid(order, kept)
+        yield from _paid(order, [each.payment for each in takings if each.held > 0], kept)
     else:
         for payment in kept:
             yield Violation(
@@ -216,7 +324,10 @@ def _of_order(case: Case, takings: list[Takings]) -> Iterator[Violation]:
             )
 
 
-def _paid(order: Order, kept: list[Payment]) -> Iterator[Violation]:
+def _paid(order: Order, held: list[Payment], kept: list[Payment]) -> Iterator[Violation]:
+    """Money that is about to be refunded still pays the order, until it is."""
+    if order.paid_by in {payment.id for payment in held}:
+        return
     if not kept:
         yield Violation(
             promise=3,
@@ -224,7 +335,7 @@ def _paid(order: Order, kept: list[Payment]) -> Iterator[Violation]:
             ids=(order.id, *([order.paid_by] if order.paid_by else [])),
             awaits=("orders",),
         )
-    elif order.paid_by not in {payment.id for payment in kept}:
+    else:
         ids = (order.id, *(payment.id for payment in kept))
         sentence = f"order {order.id} is PAID by {order.paid_by}, but keeps the money of {ids[1]}"
         yield Violation(promise=3, sentence=sentence, ids=ids, awaits=("orders", "payments"))

@@ -27,7 +27,8 @@ class Noticed(msgspec.Struct):
 
     perhaps_sent_twice    mails that were handed to SES more than once, apart from resends
     resent                mails that somebody had sent again, and who
-    needing_a_person      items on which a job has failed for a day (`Patience.stuck_after`)
+    needing_a_person      items on which a job has failed for a day (`Patience.stuck_after`), and
+                          payments whose money only a person can send back, with their age
     webhooks_disbelieved  payments that a signed webhook did not match
     """
 

@@ -99,7 +99,7 @@ async def _first_look(world: World, progress: Progress) -> Noticed:
     noticed = Noticed()
     orders = world.databases.orders["orders"]
     async for order_ids in _walk(orders, world, noticed, progress):
-        await _suspect_orders(world, order_ids)
+        await _suspect_orders(world, noticed, order_ids)
     # Documents whose order does not exist.
     for collection in (
         world.databases.products["reservations"],
@@ -108,7 +108,8 @@ async def _first_look(world: World, progress: Progress) -> Noticed:
     ):
         async for order_ids in _walk(collection, world, noticed, progress):
             # Mail to operations is about no order.
-            await _suspect_orders(world, await reading.missing(orders, order_ids - {""}))
+            lost = await reading.missing(orders, order_ids - {""})
+            await _suspect_orders(world, noticed, lost)
     async for product, added_up in reading.stocks(world.databases):
         if _check_product(product, added_up):
             spool.suspect(Suspect.PRODUCT, [added_up.product_id])
@@ -139,13 +140,15 @@ async def _walk(
         progress(collection.name, len(batch))
 
 
-async def _suspect_orders(world: World, order_ids: set[str]) -> None:
+async def _suspect_orders(world: World, noticed: Noticed, order_ids: set[str]) -> None:
     if not order_ids:
         return
     now = utc_now()
     for case in await reading.cases(world.databases, world.spool, sorted(order_ids)):
         if check(case, world.patience, now):
             world.spool.suspect(Suspect.ORDER, [case.order_id])
+        for payment in money.needing_a_person(case, world.patience, now):
+            noticed.needing_a_person.add(payment)
 
 
 async def _orders_again(world: World, busy: frozenset[str], excused: Excused, tell: Tell) -> None:

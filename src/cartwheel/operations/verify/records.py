@@ -77,7 +77,18 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class GivenBack(msgspec.Struct, frozen=True, kw_only=True):
+    """A refund, or a lost dispute, as its order counts it."""
+
+    id: str
+    payment_id: str
+    amount: Money
+    status: str
+
+
 class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """An order. Older versions counted refunds by payment, in `refunded_payments`."""
+
     id: str
     status: str
     total: Money
@@ -91,6 +102,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     cash_until: datetime | None = None
     refunds_due: tuple[str, ...] = ()
     refunded_payments: tuple[str, ...] = ()
+    refunds: tuple[GivenBack, ...] = ()
     paid_by: str | None = None
     sequence: int = 0
     timeline: tuple[Happened, ...] = ()
@@ -98,12 +110,25 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
-    """A refund. `provider` makes it, if it is not the payment's own provider."""
+    """A refund. `provider` makes it, if it is not the payment's own provider.
+
+    `at` is when it was decided. Older refunds lack it. Money that was paid `by_other_means` is in
+    nobody's ledger.
+    """
 
     id: str
     amount: Money
     status: str
     provider: str | None = None
+    at: datetime | None = None
+    by_other_means: bool = False
+
+
+class Dispute(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    amount: Money
+    status: str
+    at: datetime
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +149,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     captured: Money | None = None
     failure: Failure | None = None
     refunds: tuple[Refund, ...] = ()
+    disputes: tuple[Dispute, ...] = ()
     retry: Retry | None = None
     sequence: int = 0
     outbox: tuple[Unpublished, ...] = ()
@@ -178,7 +204,11 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the provider's ledger: a `charge`, `decline`, `cancellation` or `refund`."""
+    """A line of the provider's ledger.
+
+    Its kind is `charge`, `decline`, `cancellation`, `refund` or `refund_failed`, or
+    `dispute_opened`, `dispute_won` or `dispute_lost`.
+    """
 
     id: int
     at: datetime
@@ -187,6 +217,7 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
     amount: int = 0
     currency: str = ""
     refund_id: str | None = None
+    dispute_id: str | None = None
 
 
 def read(document: Document, kind: type[Kind]) -> Kind:

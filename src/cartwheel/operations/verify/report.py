@@ -13,8 +13,8 @@ from cartwheel.operations.verify.violation import Violation
 
 PROMISES: Mapping[int, str] = {
     2: "never oversold",
-    3: "an order is PAID if and only if one capture of its total is kept; others are refunded",
-    4: "at most one capture is kept per order",
+    3: "an order is PAID if and only if some of its one capture is kept; the rest is refunded",
+    4: "an order keeps at most one capture",
     5: "every event is published and applied once in effect",
     6: "no event disappears",
     7: "one mail per event that calls for one",
