@@ -14,9 +14,27 @@ from cartwheel.kernel import log
 from cartwheel.simulator import ledger
 from cartwheel.simulator.cards import recognise
 from cartwheel.simulator.errors import ApiError, BadRequest, Forbidden, Unauthorized
-from cartwheel.simulator.faults import Fault, Faults, Step, answered, webhook_delivery
+from cartwheel.simulator.faults import (
+    Fault,
+    FaultKind,
+    Faults,
+    Late,
+    Step,
+    answered,
+    webhook_delivery,
+)
 from cartwheel.simulator.group_commit import GroupCommit
-from cartwheel.simulator.objects import Entries, Id, NewIntent, NewPaymentMethod, NewRefund
+from cartwheel.simulator.objects import (
+    Decision,
+    Entries,
+    Id,
+    NewDispute,
+    NewIntent,
+    NewPaymentMethod,
+    NewRefund,
+    Refund,
+    Why,
+)
 from cartwheel.simulator.outbox import NOT_AT_ALL, ONCE, Delivery
 from cartwheel.simulator.webhooks import Webhooks
 
@@ -40,6 +58,16 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     webhooks: Webhooks | None
     api_key: str
     publishable_key: str
+    late: Late = msgspec.field(default_factory=Late)
+
+    @property
+    def delivery(self) -> Delivery:
+        """How the webhooks of refunds and disputes are sent."""
+        return ONCE if self.webhooks else NOT_AT_ALL
+
+    def wake(self) -> None:
+        if self.webhooks:
+            self.webhooks.wake()
 
 
 PAYMENT_METHODS = "/v1/payment_methods"
@@ -70,6 +98,9 @@ def make_app(dependencies: Dependencies) -> web.Application:
             web.get("/v1/payments/{id}", get_payment),
             web.post("/v1/payments/{id}/cancel", cancel_payment),
             web.post("/v1/refunds", create_refund),
+            web.post("/v1/refunds/{id}/fail", fail_refund),
+            web.post("/v1/disputes", open_dispute),
+            web.post("/v1/disputes/{id}/close", close_dispute),
             web.get("/v1/ledger", read_ledger),
             web.post("/v1/faults", add_fault),
             web.get("/v1/faults", list_faults),
@@ -178,11 +209,55 @@ async def cancel_payment(request: web.Request) -> web.Response:
 async def create_refund(request: web.Request) -> web.Response:
     dependencies = request.app[DEPENDENCIES]
     new = _decode(await request.read(), NewRefund)
+    fault = dependencies.faults.take(Step.REFUND, new.payment_id)
+    kind = fault.kind if fault else None
 
     async def refund() -> web.Response:
-        return _answer(await dependencies.ledger.do(partial(ledger.refund, new=new, at=_now())))
+        fails = Why() if kind is FaultKind.REFUND_FAILS else None
+        work = partial(ledger.refund, new=new, at=_now(), fails=fails)
+        made = await dependencies.ledger.do(work)
+        if fault and kind is FaultKind.REFUND_FAILS_LATE:
+            dependencies.late.start(fault.seconds, partial(_fail, dependencies, made.id, Why()))
+        return _answer(made)
 
-    return await answered(dependencies.faults.take(Step.REFUND, new.payment_id), request, refund)
+    return await answered(fault, request, refund)
+
+
+async def fail_refund(request: web.Request) -> web.Response:
+    why = _decode(await request.read() or b"{}", Why)
+    return _answer(await _fail(request.app[DEPENDENCIES], _path_id(request), why))
+
+
+async def _fail(dependencies: Dependencies, refund_id: str, why: Why) -> Refund:
+    webhook = dependencies.delivery
+    work = partial(ledger.fail_refund, refund_id=refund_id, why=why, at=_now(), webhook=webhook)
+    failed = await dependencies.ledger.do(work)
+    dependencies.wake()
+    return failed
+
+
+async def open_dispute(request: web.Request) -> web.Response:
+    dependencies = request.app[DEPENDENCIES]
+    new = _decode(await request.read(), NewDispute)
+    work = partial(ledger.open_dispute, new=new, at=_now(), webhook=dependencies.delivery)
+    dispute = await dependencies.ledger.do(work)
+    dependencies.wake()
+    return _answer(dispute, status=201)
+
+
+async def close_dispute(request: web.Request) -> web.Response:
+    dependencies = request.app[DEPENDENCIES]
+    decision = _decode(await request.read(), Decision)
+    work = partial(
+        ledger.close_dispute,
+        dispute_id=_path_id(request),
+        decision=decision,
+        at=_now(),
+        webhook=dependencies.delivery,
+    )
+    dispute = await dependencies.ledger.do(work)
+    dependencies.wake()
+    return _answer(dispute)
 
 
 async def read_ledger(request: web.Request) -> web.Response:

@@ -50,8 +50,13 @@ class FaultKind(StrEnum):
     """Send the webhook after a newer one, or after `seconds` if there is none."""
     WEBHOOK_NEVER = "webhook_never"
     """Send no webhook."""
+    REFUND_FAILS = "refund_fails"
+    """Answer that the refund failed. No money moves."""
+    REFUND_FAILS_LATE = "refund_fails_late"
+    """Refund, answer so, and let the refund fail `seconds` later."""
 
 
+_OF_REFUNDS = (FaultKind.REFUND_FAILS, FaultKind.REFUND_FAILS_LATE)
 _OF_WEBHOOKS = frozenset(kind for kind in FaultKind if kind.startswith("webhook_"))
 
 
@@ -70,6 +75,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.kind in _OF_WEBHOOKS and self.on is not Step.CONFIRM:
             raise ValueError(f"{self.kind} goes with a confirmation only")
+        if self.kind in _OF_REFUNDS and self.on is not Step.REFUND:
+            raise ValueError(f"{self.kind} goes with a refund only")
 
 
 class Faults:
@@ -94,6 +101,22 @@ class Faults:
                     self.pending[place] = msgspec.structs.replace(fault, count=fault.count - 1)
                 return fault
         return None
+
+
+class Late:
+    """What happens some time after a fault. A restart of the simulator forgets it."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+
+    def start(self, seconds: float, do: Callable[[], Awaitable[object]]) -> None:
+        async def later() -> None:
+            await asyncio.sleep(seconds)
+            await do()
+
+        task = asyncio.create_task(later())
+        self._running.add(task)  # the loop itself keeps no reference
+        task.add_done_callback(self._running.discard)
 
 
 def webhook_delivery(fault: Fault | None) -> Delivery:

@@ -1,8 +1,8 @@
-"""The ledger: one immutable line for every charge, decline, cancellation and refund.
+"""The ledger: one immutable line for everything that happens to money.
 
-A payment's state is not stored; it is derived from its lines. Each function runs inside
-`GroupCommit.do`. The constraints in `schema` guarantee that a payment has one verdict and that
-no line is ever lost.
+The state of a payment, a refund or a dispute is not stored; it is derived from its lines. Each
+function runs inside `GroupCommit.do`. The constraints in `schema` guarantee that a payment has one
+verdict and that no line is ever lost.
 """
 
 import secrets
@@ -18,14 +18,18 @@ from cartwheel.simulator.cards import Failure, KnownCard, failure, ready_made
 from cartwheel.simulator.errors import BadRequest, Contradiction, Missing
 from cartwheel.simulator.objects import (
     Card,
+    Decision,
+    Dispute,
     Entry,
     Intent,
     Kind,
+    NewDispute,
     NewIntent,
     NewRefund,
     PaymentMethod,
     Refund,
     Status,
+    Why,
 )
 
 _STATUS = {
@@ -41,7 +45,8 @@ _INTENT_BY = {
     "id": _INTENT + " WHERE intents.id = ?",
     "payment_id": _INTENT + " WHERE payment_id = ?",
 }
-_VERDICT = "SELECT kind, code, message FROM entries WHERE payment_id = ? AND kind <> 'refund'"
+_IS_VERDICT = "kind IN ('charge', 'decline', 'cancellation')"
+_VERDICT = f"SELECT kind, code, message FROM entries WHERE payment_id = ? AND {_IS_VERDICT}"  # noqa: S608 (constants)
 
 
 def save_card(db: sqlite3.Connection, card: KnownCard, at: datetime) -> PaymentMethod:
@@ -135,7 +140,7 @@ def confirm(
     status = Status.FAILED if refusal else Status.SUCCEEDED
     intent = msgspec.structs.replace(intent, status=status, failure=refusal)
     _write(db, Kind.DECLINE if refusal else Kind.CHARGE, intent, at)
-    outbox.announce(db, intent, webhook, at.timestamp())
+    outbox.announce_verdict(db, intent, webhook, at.timestamp())
     return intent
 
 
@@ -156,50 +161,129 @@ def cancel(
     if intent.status is Status.REQUIRES_CONFIRMATION:
         intent = msgspec.structs.replace(intent, status=Status.CANCELED)
         _write(db, Kind.CANCELLATION, intent, at)
-        outbox.announce(db, intent, webhook, at.timestamp())
+        outbox.announce_verdict(db, intent, webhook, at.timestamp())
     return intent
 
 
-def refund(db: sqlite3.Connection, new: NewRefund, at: datetime) -> Refund:
-    """Refund money. May be repeated: `refund_id` is the idempotency key.
+def refund(db: sqlite3.Connection, new: NewRefund, at: datetime, fails: Why | None) -> Refund:
+    """Refund money, or refuse to if it `fails`. `refund_id` is the idempotency key.
 
     Raises:
         Contradiction: `refund_id` was sent with another body, nothing was captured, or the amount
             is more than what is left of the capture.
     """
-    known = db.execute(
-        "SELECT payment_id, amount, currency FROM entries WHERE refund_id = ?", (new.refund_id,)
-    ).fetchone()
+    known = _find_refund(db, new.refund_id)
     if known:
-        if known[:2] != (new.payment_id, new.amount):
+        if (known.payment_id, known.amount) != (new.payment_id, new.amount):
             raise Contradiction("idempotency_error", "This refund id was used with another body.")
-        return _refund(new, known[2])
-    captured = db.execute(
-        "SELECT amount, currency FROM entries WHERE payment_id = ? AND kind <> 'refund'"
-        " AND kind = 'charge'",
-        (new.payment_id,),
-    ).fetchone()
-    if not captured:
-        raise Contradiction("payment_not_captured", "Nothing was captured.", "payment_id")
+        return known
+    captured, currency = _captured(db, new.payment_id)
     (returned,) = db.execute(
-        "SELECT coalesce(sum(amount), 0) FROM entries WHERE payment_id = ? AND kind = 'refund'",
+        "SELECT coalesce(sum(amount), 0) FROM entries AS made WHERE payment_id = ?"
+        " AND kind = 'refund' AND NOT EXISTS (SELECT 1 FROM entries WHERE about = made.refund_id)",
         (new.payment_id,),
     ).fetchone()
-    if returned + new.amount > captured[0]:
+    if returned + new.amount > captured:
         raise Contradiction(
             "amount_too_large", "The refund is more than what is left of the capture.", "amount"
         )
+    made = Refund(
+        id=new.refund_id,
+        payment_id=new.payment_id,
+        amount=new.amount,
+        currency=currency,
+        status="succeeded",
+    )
+    if fails:
+        return _fail(db, made, fails, at)
     db.execute(
         "INSERT INTO entries (at, kind, payment_id, amount, currency, refund_id)"
         " VALUES (?, ?, ?, ?, ?, ?)",
-        (at.isoformat(), Kind.REFUND, new.payment_id, new.amount, captured[1], new.refund_id),
+        (at.isoformat(), Kind.REFUND, new.payment_id, new.amount, currency, new.refund_id),
     )
-    return _refund(new, captured[1])
+    return made
+
+
+def fail_refund(
+    db: sqlite3.Connection, refund_id: str, why: Why, at: datetime, webhook: outbox.Delivery
+) -> Refund:
+    """Let a refund that was made fail: the money comes back. May be repeated.
+
+    Raises:
+        Missing: there is no such refund.
+    """
+    made = _find_refund(db, refund_id)
+    if made is None:
+        raise Missing("refund")
+    if made.status == "failed":
+        return made
+    failed = _fail(db, made, why, at)
+    body = msgspec.to_builtins(failed) | {"refund_id": refund_id}
+    outbox.announce(db, "refund.failed", body, webhook, at.timestamp())
+    return failed
+
+
+def open_dispute(
+    db: sqlite3.Connection, new: NewDispute, at: datetime, webhook: outbox.Delivery
+) -> Dispute:
+    """Open a dispute. It may be about more than is left: refunds are not looked at.
+
+    Raises:
+        Contradiction: nothing was captured, or less than the amount.
+    """
+    captured, currency = _captured(db, new.payment_id)
+    amount = new.amount or captured
+    if amount > captured:
+        raise Contradiction("amount_too_large", "Less than that was captured.", "amount")
+    dispute = Dispute(
+        id=new_id("dp"),
+        payment_id=new.payment_id,
+        amount=amount,
+        currency=currency,
+        reason=new.reason,
+    )
+    _note_dispute(db, Kind.DISPUTE_OPENED, "charge.dispute.created", dispute, at, webhook)
+    return dispute
+
+
+def close_dispute(
+    db: sqlite3.Connection,
+    dispute_id: str,
+    decision: Decision,
+    at: datetime,
+    webhook: outbox.Delivery,
+) -> Dispute:
+    """Decide a dispute. A repeat returns the first decision.
+
+    Raises:
+        Missing: there is no such dispute.
+    """
+    rows = db.execute(
+        "SELECT kind, payment_id, amount, currency, code FROM entries WHERE about = ? ORDER BY id",
+        (dispute_id,),
+    ).fetchall()
+    if not rows or rows[0][0] != Kind.DISPUTE_OPENED:
+        raise Missing("dispute")
+    _, payment_id, amount, currency, reason = rows[0]
+    decided = {Kind.DISPUTE_WON: "won", Kind.DISPUTE_LOST: "lost"}
+    status = decided[Kind(rows[1][0])] if len(rows) > 1 else decision.status
+    dispute = Dispute(
+        id=dispute_id,
+        payment_id=payment_id,
+        amount=amount,
+        currency=currency,
+        reason=reason,
+        status="won" if status == "won" else "lost",
+    )
+    if len(rows) == 1:
+        kind = Kind.DISPUTE_WON if dispute.status == "won" else Kind.DISPUTE_LOST
+        _note_dispute(db, kind, "charge.dispute.closed", dispute, at, webhook)
+    return dispute
 
 
 def entries(db: sqlite3.Connection, after: int, limit: int) -> list[Entry]:
     rows = db.execute(
-        "SELECT id, at, kind, payment_id, amount, currency, refund_id, code, message"
+        "SELECT id, at, kind, payment_id, amount, currency, refund_id, code, message, about"
         " FROM entries WHERE id > ? ORDER BY id LIMIT ?",
         (after, limit),
     )
@@ -211,8 +295,9 @@ def entries(db: sqlite3.Connection, after: int, limit: int) -> list[Entry]:
             payment_id=row[3],
             amount=row[4],
             currency=row[5],
-            refund_id=row[6],
-            failure=Failure(row[7], row[8]) if row[7] else None,
+            refund_id=row[9] if row[2] == Kind.REFUND_FAILED else row[6],
+            dispute_id=row[9] if row[2].startswith("dispute_") else None,
+            failure=Failure(row[7], row[8]) if row[8] else None,
         )
         for row in rows
     ]
@@ -274,8 +359,81 @@ def _announced(new: NewIntent) -> tuple[str, int, str, str, bool]:
     return new.payment_id, new.amount, new.currency, new.token, new.confirm
 
 
-def _refund(new: NewRefund, currency: str) -> Refund:
-    return Refund(id=new.refund_id, payment_id=new.payment_id, amount=new.amount, currency=currency)
+def _captured(db: sqlite3.Connection, payment_id: str) -> tuple[int, str]:
+    row = db.execute(
+        f"SELECT amount, currency FROM entries WHERE payment_id = ? AND {_IS_VERDICT}"  # noqa: S608 (constants)
+        " AND kind = 'charge'",
+        (payment_id,),
+    ).fetchone()
+    if not row:
+        raise Contradiction("payment_not_captured", "Nothing was captured.", "payment_id")
+    return row[0], row[1]
+
+
+def _find_refund(db: sqlite3.Connection, refund_id: str) -> Refund | None:
+    rows = db.execute(
+        "SELECT kind, payment_id, amount, currency, code, message FROM entries"
+        " WHERE refund_id = ? UNION ALL"
+        " SELECT kind, payment_id, amount, currency, code, message FROM entries"
+        " WHERE about = ? AND kind = 'refund_failed'",
+        (refund_id, refund_id),
+    ).fetchall()
+    if not rows:
+        return None
+    kind, payment_id, amount, currency, code, message = rows[-1]
+    failed = kind == Kind.REFUND_FAILED
+    return Refund(
+        id=refund_id,
+        payment_id=payment_id,
+        amount=amount,
+        currency=currency,
+        status="failed" if failed else "succeeded",
+        failure=Failure(code, message) if failed else None,
+    )
+
+
+def _fail(db: sqlite3.Connection, made: Refund, why: Why, at: datetime) -> Refund:
+    db.execute(
+        "INSERT INTO entries (at, kind, payment_id, amount, currency, code, message, about)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            at.isoformat(),
+            Kind.REFUND_FAILED,
+            made.payment_id,
+            made.amount,
+            made.currency,
+            why.code,
+            why.message,
+            made.id,
+        ),
+    )
+    failure = Failure(why.code, why.message)
+    return msgspec.structs.replace(made, status="failed", failure=failure)
+
+
+def _note_dispute(
+    db: sqlite3.Connection,
+    kind: Kind,
+    event: str,
+    dispute: Dispute,
+    at: datetime,
+    webhook: outbox.Delivery,
+) -> None:
+    db.execute(
+        "INSERT INTO entries (at, kind, payment_id, amount, currency, code, about)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            at.isoformat(),
+            kind,
+            dispute.payment_id,
+            dispute.amount,
+            dispute.currency,
+            dispute.reason,
+            dispute.id,
+        ),
+    )
+    body = msgspec.to_builtins(dispute) | {"dispute_id": dispute.id}
+    outbox.announce(db, event, body, webhook, at.timestamp())
 
 
 def _read(

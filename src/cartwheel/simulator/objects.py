@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -77,12 +77,43 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     failure: Failure | None = None
 
 
-class Refund(msgspec.Struct, frozen=True, kw_only=True):
+class Refund(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A refund: `succeeded`, or `failed` with a `failure`, at once or later."""
+
     id: str
     payment_id: str
     amount: int
     currency: str
-    status: str = "succeeded"
+    status: Literal["succeeded", "failed"]
+    failure: Failure | None = None
+
+
+class Why(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a refund fails; in the words of Stripe's `failure_reason`."""
+
+    code: Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,50}$")] = "lost_or_stolen_card"
+    message: Annotated[str, msgspec.Meta(max_length=200)] = "The card was lost or stolen."
+
+
+class NewDispute(msgspec.Struct, frozen=True, kw_only=True):
+    """A dispute to open. Without an `amount`, it is about all that was captured."""
+
+    payment_id: Id
+    amount: Amount | None = None
+    reason: Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,50}$")] = "fraudulent"
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    status: Literal["won", "lost"]
+
+
+class Dispute(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    payment_id: str
+    amount: int
+    currency: str
+    reason: str
+    status: Literal["needs_response", "won", "lost"] = "needs_response"
 
 
 class Kind(StrEnum):
@@ -92,6 +123,10 @@ class Kind(StrEnum):
     DECLINE = "decline"
     CANCELLATION = "cancellation"
     REFUND = "refund"
+    REFUND_FAILED = "refund_failed"
+    DISPUTE_OPENED = "dispute_opened"
+    DISPUTE_WON = "dispute_won"
+    DISPUTE_LOST = "dispute_lost"
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -104,6 +139,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     amount: int | None = None
     currency: str | None = None
     refund_id: str | None = None
+    dispute_id: str | None = None
     failure: Failure | None = None
 
 

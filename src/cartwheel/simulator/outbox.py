@@ -1,4 +1,4 @@
-"""Webhooks to be delivered, stored in the same commit as the verdict that they report.
+"""Webhooks to be delivered, stored in the same commit as what they report.
 
 Times are Unix seconds. A row is deleted when its webhook is delivered. After the last attempt, the
 row stays, without a due time.
@@ -54,16 +54,22 @@ class Pending(msgspec.Struct, frozen=True):
     attempts: int
 
 
-def announce(db: sqlite3.Connection, intent: Intent, delivery: Delivery, now: float) -> None:
-    """Store the webhook for `intent`'s verdict. All copies of it have the same event id."""
+def announce_verdict(
+    db: sqlite3.Connection, intent: Intent, delivery: Delivery, now: float
+) -> None:
+    """Store the webhook for `intent`'s verdict."""
+    body = msgspec.to_builtins(intent) | {"payment_intent": intent.id}
+    announce(db, TYPES[intent.status], body, delivery, now)
+
+
+def announce(
+    db: sqlite3.Connection, event: str, body: dict[str, object], delivery: Delivery, now: float
+) -> None:
+    """Store a webhook of the type `event`. All copies of it have the same event id."""
     if not delivery.copies:
         return
-    event = msgspec.to_builtins(intent) | {
-        "id": new_id("evt"),
-        "type": TYPES[intent.status],
-        "payment_intent": intent.id,
-    }
-    row = (msgspec.json.encode(event), now, now + delivery.delay, delivery.held)
+    told = body | {"id": new_id("evt"), "type": event}
+    row = (msgspec.json.encode(told), now, now + delivery.delay, delivery.held)
     db.executemany(
         "INSERT INTO webhooks (body, created_at, due_at, held) VALUES (?, ?, ?, ?)",
         [row] * delivery.copies,

@@ -51,5 +51,17 @@ _CONFIRM = "ALTER TABLE intents ADD COLUMN confirm INTEGER;"
 # The payment that has used up the payment method. Ready-made methods are never used up.
 _USED_BY = "ALTER TABLE tokens ADD COLUMN used_by TEXT;"
 
-MIGRATIONS = (_TABLES, _CONFIRM, _USED_BY)
+# The refund that failed, or the dispute. A refund fails once, and a dispute is opened and decided
+# once. Only charges, declines and cancellations are verdicts.
+_ABOUT = """
+ALTER TABLE entries ADD COLUMN about TEXT;
+DROP INDEX one_verdict;
+CREATE UNIQUE INDEX one_verdict ON entries (payment_id)
+    WHERE kind IN ('charge', 'decline', 'cancellation');
+CREATE UNIQUE INDEX once ON entries (about, CASE kind WHEN 'dispute_opened' THEN 0 ELSE 1 END)
+    WHERE about IS NOT NULL;
+CREATE INDEX of_payment ON entries (payment_id) WHERE about IS NOT NULL;
+"""
+
+MIGRATIONS = (_TABLES, _CONFIRM, _USED_BY, _ABOUT)
 """Only append to this list: a ledger file outlives the code that created it."""
