@@ -87,6 +87,7 @@ ORDER = orders.OrderView(
     version=2,
     created_at=AT,
     updated_at=LATER,
+    refunded=Money(1999, "USD"),
 )
 SNAPSHOT = orders.OrderSnapshot(
     id="ord_1", number="K7QM3-XWD9A", user=USER, lines=[LINE], total=Money(5997, "USD")
@@ -114,6 +115,26 @@ PAYMENT = payments.PaymentView(
             reason="late capture",
             status=payments.RefundStatus.SUCCEEDED,
             provider="simulator",
+        ),
+        payments.Refund(
+            id="rfd_2",
+            amount=Money(1999, "USD"),
+            reason="one came broken",
+            status=payments.RefundStatus.FAILED,
+            provider="simulator",
+            failure=payments.Failure(code="account_closed", message="The account was closed."),
+            at=LATER,
+            by_other_means=True,
+        ),
+    ],
+    disputes=[
+        payments.Dispute(
+            id="dp_1",
+            amount=Money(1999, "USD"),
+            status=payments.DisputeStatus.LOST,
+            reason="fraudulent",
+            at=LATER,
+            closed_at=LATER,
         )
     ],
 )
@@ -336,6 +357,16 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
         [orders.CancelOrder(order_id="ord_1", actor=ACTOR, reason="Changed my mind.")],
         [ORDER],
     ),
+    orders.GetPriceOfPieces: (
+        [
+            orders.GetPriceOfPieces(
+                order_id="ord_1",
+                pieces=[orders.Pieces(product_id="prd_1", quantity=1)],
+                actor=ACTOR,
+            )
+        ],
+        [Money(1999, "USD")],
+    ),
     orders.GetOrderStatuses: (
         [orders.GetOrderStatuses(order_ids=["ord_1", "ord_2"], actor=SERVICE)],
         [[orders.OrderState(order_id="ord_1", status=orders.OrderStatus.CANCELED)]],
@@ -368,6 +399,60 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
     payments.CancelPayment: (
         [payments.CancelPayment(request_id="5c0e", payment_id="pay_1", actor=ACTOR)],
         [structs.replace(PAYMENT, status=payments.PaymentStatus.CANCELED)],
+    ),
+    payments.CreateRefund: (
+        [
+            payments.CreateRefund(
+                request_id="5c0e",
+                body_hash="9f86",
+                payment_id="pay_1",
+                reason="one came broken",
+                amount=Money(1999, "USD"),
+                lines=[orders.Pieces(product_id="prd_1", quantity=1)],
+                by_other_means=True,
+                actor=ACTOR,
+            )
+        ],
+        [Created(made=PAYMENT.refunds[1], replayed=True)],
+    ),
+    payments.GetRefund: (
+        [payments.GetRefund(payment_id="pay_1", refund_id="rfd_2", actor=ACTOR)],
+        [PAYMENT.refunds[1]],
+    ),
+    payments.ReportRefund: (
+        [
+            payments.ReportRefund(
+                provider="simulator",
+                payment_id="pay_1",
+                refund_id="rfd_2",
+                amount=Money(1999, "USD"),
+                failure=FAILURE,
+                actor=ACTOR,
+            )
+        ],
+        [None],
+    ),
+    payments.ReportDispute: (
+        [
+            payments.ReportDispute(
+                provider="simulator",
+                payment_id="pay_1",
+                dispute_id="dp_1",
+                amount=Money(1999, "USD"),
+                status=payments.DisputeStatus.NEEDS_RESPONSE,
+                reason="fraudulent",
+                actor=ACTOR,
+            )
+        ],
+        [None],
+    ),
+    payments.ListDisputed: (
+        [
+            payments.ListDisputed(
+                limit=20, cursor="cGF5XzE", status=payments.DisputeStatus.WON, actor=ACTOR
+            )
+        ],
+        [Page(data=[PAYMENT], next_cursor="cGF5XzE")],
     ),
     payments.ReportVerdict: (
         [
@@ -520,6 +605,33 @@ EVENTS: dict[type[Event], list[Event]] = {
         )
     ],
     payments.PaymentCanceled: [payments.PaymentCanceled(payment_id="pay_1", order_id="ord_1")],
+    payments.PaymentRefundFailed: [
+        payments.PaymentRefundFailed(
+            payment_id="pay_1",
+            order_id="ord_1",
+            refund_id="rfd_1",
+            amount=Money(5997, "USD"),
+            failure=FAILURE,
+        )
+    ],
+    payments.PaymentDisputeOpened: [
+        payments.PaymentDisputeOpened(
+            payment_id="pay_1",
+            order_id="ord_1",
+            dispute_id="dp_1",
+            amount=Money(1999, "USD"),
+            reason="fraudulent",
+        )
+    ],
+    payments.PaymentDisputeClosed: [
+        payments.PaymentDisputeClosed(
+            payment_id="pay_1",
+            order_id="ord_1",
+            dispute_id="dp_1",
+            amount=Money(1999, "USD"),
+            won=True,
+        )
+    ],
     payments.PaymentRefunded: [
         payments.PaymentRefunded(
             payment_id="pay_1", order_id="ord_1", refund_id="rfd_1", amount=Money(5997, "USD")

@@ -130,6 +130,6 @@ def test_an_operation_describes_what_it_asks_and_refuses(handler: HTTPRouteHandl
     found = raised_by(handler.fn)
 
     said = description_of(handler)
-    assert ({said.asks} if said.asks else set()) == found.requests
+    assert set(said.asks) == found.requests
     described = {each.code for each in possible(handler)}
     assert {kind.code for kind in found.refusals} <= described

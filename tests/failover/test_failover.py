@@ -23,7 +23,7 @@ from cartwheel.orders.mongo import MongoOrders
 from cartwheel.payments.handlers import paying
 from cartwheel.payments.mongo import MIGRATIONS as PAYMENTS
 from cartwheel.payments.mongo import MongoPayments
-from cartwheel.providers.port import Captured, Charge, Outcome
+from cartwheel.providers.port import Captured, Charge, Outcome, RefundOutcome
 
 from ..orders import examples as order_examples
 from ..orders.conftest import Direct
@@ -92,7 +92,7 @@ class RecordingCards:
     async def look_up(self, payment_id: str) -> Outcome | None:
         raise NotImplementedError
 
-    async def refund(self, payment_id: str, refund_id: str, amount: Money) -> None:
+    async def refund(self, payment_id: str, refund_id: str, amount: Money) -> RefundOutcome:
         raise NotImplementedError
 
 

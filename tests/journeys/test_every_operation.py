@@ -21,6 +21,8 @@ async def operations(
     product = await shelf.put_up()
     order = (await admin.order(product)).made
     payment = (await admin.pay(order)).made
+    cent = {"reason": "A test.", "amount": {"amount": 1, "currency": "USD"}}
+    refund = (await admin.post(f"/payments/{payment['id']}/refunds", cent)).made
     adjusted = (await shelf.adjust(product, 1)).made
     address = (await admin.post("/addresses", ADDRESS)).made
     known = {
@@ -28,6 +30,7 @@ async def operations(
         "product_id": product["id"],
         "order_id": order["id"],
         "payment_id": payment["id"],
+        "refund_id": refund["id"],
         "address_id": address["id"],
         "user_id": customer.id,
     }

@@ -3,7 +3,9 @@
 import asyncio
 import secrets
 
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.notifications import ListMail
+from cartwheel.contracts.payments import PaymentDisputeClosed, PaymentDisputeOpened
 from cartwheel.contracts.products import StockLow
 from cartwheel.kernel import CloudEvent
 from cartwheel.notifications.domain import render_for_operations
@@ -23,6 +25,37 @@ def test_the_mail_names_product_pieces_and_threshold() -> None:
         assert told in mail.text
     assert "Tin &lt;robot&gt;" in mail.html
     assert "<robot>" not in mail.html
+
+
+def test_the_mails_about_a_dispute_name_amount_payment_and_order() -> None:
+    opened = PaymentDisputeOpened(
+        payment_id="pay_1",
+        order_id="ord_1",
+        dispute_id="dp_1",
+        amount=Money(1999, "USD"),
+        reason="<fraudulent>",
+    )
+    closed = PaymentDisputeClosed(
+        payment_id="pay_1",
+        order_id="ord_1",
+        dispute_id="dp_1",
+        amount=Money(1999, "USD"),
+        won=False,
+    )
+
+    mails = [
+        render_for_operations(event, to="operations@example.com") for event in (opened, closed)
+    ]
+
+    assert [mail.subject for mail in mails] == [
+        "Payment pay_1 is disputed",
+        "Payment pay_1: a dispute was decided",
+    ]
+    for mail in mails:
+        for told in ("$19.99", "pay_1", "ord_1", "dp_1"):
+            assert told in mail.text
+            assert told in mail.html
+    assert "<fraudulent>" not in mails[0].html
 
 
 async def test_operations_get_one_mail_however_often_the_event_comes(

@@ -15,8 +15,10 @@ from cartwheel.contracts.payments import (
     PaymentCanceled,
     PaymentCaptured,
     PaymentDeclined,
+    PaymentDisputeClosed,
     PaymentPending,
     PaymentRefunded,
+    PaymentRefundFailed,
 )
 from cartwheel.contracts.products import Item, Reservation, ReservedLine, StockShortage
 from cartwheel.kernel import Change, CloudEvent, Event, new_id
@@ -113,9 +115,29 @@ def payment_given_up(payment_id: str = "pay_6") -> PaymentCanceled:
     return PaymentCanceled(payment_id=payment_id, order_id="ord_1")
 
 
-def money_returned(payment_id: str = "pay_1", amount: Money = TOTAL) -> PaymentRefunded:
+def money_returned(
+    payment_id: str = "pay_1", amount: Money = TOTAL, refund_id: str = "rfd_1"
+) -> PaymentRefunded:
     return PaymentRefunded(
-        payment_id=payment_id, order_id="ord_1", refund_id="rfd_1", amount=amount
+        payment_id=payment_id, order_id="ord_1", refund_id=refund_id, amount=amount
+    )
+
+
+def money_came_back(
+    payment_id: str = "pay_1", amount: Money = TOTAL, refund_id: str = "rfd_1"
+) -> PaymentRefundFailed:
+    return PaymentRefundFailed(
+        payment_id=payment_id,
+        order_id="ord_1",
+        refund_id=refund_id,
+        amount=amount,
+        failure=Failure(code="account_closed", message="The account was closed."),
+    )
+
+
+def dispute_decided(*, won: bool = False, amount: Money = TOTAL) -> PaymentDisputeClosed:
+    return PaymentDisputeClosed(
+        payment_id="pay_1", order_id="ord_1", dispute_id="dp_1", amount=amount, won=won
     )
 
 

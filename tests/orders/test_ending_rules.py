@@ -171,7 +171,7 @@ def test_a_shortage_does_not_affect_an_unpaid_order(other: Order) -> None:
     assert rules.out_of_stock(other, CHANGE) is other
 
 
-def test_a_refund_emits_one_event_per_payment() -> None:
+def test_a_refund_emits_one_event() -> None:
     canceled = cancel(paid(), by_admin=True)
     done = rules.refunded(canceled, money_returned(), CHANGE)
 

@@ -36,6 +36,7 @@ from .examples import (
     LATER,
     TOTAL,
     ZOE,
+    money_came_back,
     money_captured,
     money_returned,
     order,
@@ -303,6 +304,7 @@ EVENTS: dict[str, Step] = {
     "out of time": lambda order: rules.expire(order, replace(CHANGE, at=AT + PAYMENT_DEADLINE)),
     "out of stock": lambda order: rules.out_of_stock(order, CHANGE),
     "refunded": lambda order: rules.refunded(order, money_returned(), CHANGE),
+    "refund failed": lambda order: rules.refund_failed(order, money_came_back(), CHANGE),
 }
 MONEY_TAKEN = {"captured": "pay_1", "captured, another": "pay_7", "captured, another sum": "pay_8"}
 
@@ -358,6 +360,7 @@ ALLOWED = {
     OrderStatus.PAID: {OrderStatus.PAID, OrderStatus.CANCELED},
     OrderStatus.REJECTED: {OrderStatus.REJECTED},
     OrderStatus.CANCELED: {OrderStatus.CANCELED},
+    OrderStatus.REFUNDED: {OrderStatus.REFUNDED},
 }
 
 
@@ -388,7 +391,10 @@ def test_a_paid_order_keeps_one_capture_and_every_other_is_refunded_once(
     kept = {ended.paid_by} if ended.status is OrderStatus.PAID else set[str | None]()
     given_back = [event.payment_id for event in ended.events if isinstance(event, OrderRefundDue)]
     assert kept <= taken
-    assert sorted(given_back) == sorted(taken - kept)
+    assert len(set(given_back)) == len(given_back)
+    # If all of it is refunded, the order is canceled, and owes nothing more.
+    refunded = {"pay_1"} if "refunded" in history and ended.paid_by == "pay_1" else set[str]()
+    assert taken - kept - refunded <= set(given_back) <= taken - kept
     assert ended.refunds_due == given_back
     assert len([event for event in ended.events if isinstance(event, OrderPaid)]) == (
         ended.paid_by is not None

@@ -13,15 +13,27 @@ import msgspec
 
 from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.money import Money
-from cartwheel.contracts.orders import CancelOrder
-from cartwheel.contracts.payments import CancelPayment, CardToken
+from cartwheel.contracts.orders import (
+    CancelOrder,
+    Fulfillment,
+    FulfillmentStatus,
+    OrderStatus,
+)
+from cartwheel.contracts.payments import CancelPayment, CardToken, DisputeStatus, RefundStatus
 from cartwheel.kernel import Change
 from cartwheel.kernel.errors import Refusal
 from cartwheel.orders.domain import order as orders
 from cartwheel.payments import domain as payments
 from cartwheel.products.domain import stock
 from cartwheel.products.domain.stock import Ended, StoredReservation
-from cartwheel.providers.port import Captured, Declined, Outcome, Voided
+from cartwheel.providers.port import (
+    REFUNDED,
+    Captured,
+    Declined,
+    Outcome,
+    RefundOutcome,
+    Voided,
+)
 
 from ..orders import examples as of_orders
 from ..payments import examples as of_payments
@@ -159,6 +171,13 @@ def _canceled(order: orders.Order, actor: Actor) -> orders.Order:
     return orders.cancel_as_asked(order, request, of_orders.CHANGE)
 
 
+def _shipped(order: orders.Order) -> orders.Order:
+    if order.status is not OrderStatus.PAID:
+        return order
+    shipped = Fulfillment(status=FulfillmentStatus.SHIPPED)
+    return msgspec.structs.replace(order, fulfillment=shipped)
+
+
 ORDER: Machine[orders.Order] = Machine(
     name="an order",
     first={"placed": of_orders.order()},
@@ -199,12 +218,31 @@ ORDER: Machine[orders.Order] = Machine(
         Move("deadline passes", lambda order: orders.expire(order, _AFTER_THE_DEADLINE)),
         Move("goods are gone", lambda order: orders.out_of_stock(order, of_orders.CHANGE)),
         Move(
-            "refunded",
+            "all refunded",
             lambda order: orders.refunded(order, of_orders.money_returned(), of_orders.CHANGE),
         ),
+        Move(
+            "refund failed",
+            lambda order: orders.refund_failed(
+                order, of_orders.money_came_back(), of_orders.CHANGE
+            ),
+        ),
+        Move(
+            "dispute lost",
+            lambda order: orders.dispute_closed(
+                order, of_orders.dispute_decided(), of_orders.CHANGE
+            ),
+        ),
+        Move("shipped", _shipped),
     ),
     without_history=lambda order: msgspec.structs.replace(order, version=0, events=(), change=None),
-    places={"AWAITING_PAYMENT": (0, 0), "PAID": (1, 0), "REJECTED": (0, 1), "CANCELED": (1, 1)},
+    places={
+        "AWAITING_PAYMENT": (0, 0),
+        "PAID": (1, 0),
+        "REFUNDED": (2, 0),
+        "REJECTED": (0, 1),
+        "CANCELED": (1, 1),
+    },
 )
 
 
@@ -224,8 +262,38 @@ def _given_up(payment: payments.Payment) -> payments.Payment:
 
 def _refunded(payment: payments.Payment) -> payments.Payment:
     for refund in payment.refunds:
-        payment = payments.refund_done(payment, refund.id, of_payments.CHANGE)
+        payment = payments.refund_ended(payment, refund.id, REFUNDED, of_payments.CHANGE)
     return payment
+
+
+def _refund_failed(payment: payments.Payment) -> payments.Payment:
+    failed = RefundOutcome(RefundStatus.FAILED, of_payments.CLOSED)
+    for refund in payment.refunds:
+        payment = payments.refund_ended(payment, refund.id, failed, of_payments.CHANGE)
+    return payment
+
+
+def _told_of_failure(payment: payments.Payment) -> payments.Payment:
+    for refund in payment.refunds:
+        report = of_payments.failed_refund(payment.id, refund.id, refund.amount)
+        payment = payments.refund_failed_as_told(payment, report, of_payments.CHANGE)
+    return payment
+
+
+def _refund_asked_for(payment: payments.Payment) -> payments.Payment:
+    request = of_payments.refunding(request_id="r")
+    return payments.refund_as_asked(payment, request, None, of_payments.CHANGE)
+
+
+def _disputed(payment: payments.Payment, status: DisputeStatus) -> payments.Payment:
+    report = of_payments.disputed(payment.id, status, _OTHER_SUM)
+    return payments.dispute_reported(payment, report, of_payments.CHANGE)
+
+
+def _part_due(payment: payments.Payment) -> payments.Payment:
+    if payments.left(payment).amount < of_payments.TOTAL.amount:
+        return payment
+    return payments.refund_owed(payment, "rfd_part", _OTHER_SUM, "returned", of_payments.CHANGE)
 
 
 PAYMENT: Machine[payments.Payment] = Machine(
@@ -255,11 +323,17 @@ PAYMENT: Machine[payments.Payment] = Machine(
         ),
         Move(
             "refund due",
-            lambda payment: payments.refund_due(
-                payment, of_payments.TOTAL, "canceled", of_payments.CHANGE
+            lambda payment: payments.refund_owed(
+                payment, None, of_payments.TOTAL, "canceled", of_payments.CHANGE
             ),
         ),
+        Move("refund of a part due", _part_due),
+        Move("refund asked for", _refund_asked_for),
         Move("refunded", _refunded),
+        Move("refund failed", _refund_failed),
+        Move("refund failed", _told_of_failure),
+        Move("disputed", lambda payment: _disputed(payment, DisputeStatus.NEEDS_RESPONSE)),
+        Move("dispute lost", lambda payment: _disputed(payment, DisputeStatus.LOST)),
     ),
     without_history=lambda payment: msgspec.structs.replace(
         payment, version=0, timeline=[], events=(), change=None
@@ -270,6 +344,7 @@ PAYMENT: Machine[payments.Payment] = Machine(
         "REFUNDED": (2, 0),
         "REJECTED": (0, 1),
         "CANCELED": (1, 1),
+        "PARTIALLY_REFUNDED": (2, 1),
     },
 )
 

@@ -13,6 +13,7 @@ import pytest
 from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.orders import (
     GetPayableOrder,
+    GetPriceOfPieces,
     OrderCanceled,
     OrderPaymentUnwanted,
     OrderRefundDue,
@@ -23,19 +24,24 @@ from cartwheel.contracts.payments import (
     CardToken,
     ConfirmPayment,
     CreatePayment,
+    CreateRefund,
     ListPayments,
     PaymentCanceled,
     PaymentCaptured,
     PaymentDeclined,
     PaymentPending,
     PaymentView,
+    Refund,
+    ReportDispute,
+    ReportRefund,
     ReportVerdict,
 )
-from cartwheel.kernel import Bus, CloudEvent, Created, Page, answer_batch
+from cartwheel.kernel import Bus, CloudEvent, Created, Page, answer, answer_batch
 from cartwheel.kernel.mongodb import Database, Document, Outboxes
 from cartwheel.kernel.testing import until
 from cartwheel.orders.domain.order import CASH_DEADLINE, Order
 from cartwheel.orders.handlers import paying as orders_paying
+from cartwheel.orders.handlers import reading as orders_reading
 from cartwheel.orders.mongo import MIGRATIONS as ORDERS
 from cartwheel.orders.mongo import MongoOrders
 from cartwheel.payments.handlers import paying, reading, reconciling, refunding
@@ -101,6 +107,15 @@ class Payments(NamedTuple):
 
     async def refund_due(self, event: CloudEvent[OrderRefundDue]) -> None:
         await refunding.order_refund_due(event, payments=self.payments, now=now)
+
+    async def refund(self, request: CreateRefund) -> Created[Refund]:
+        return await refunding.create_refund(request, payments=self.payments, bus=self.bus, now=now)
+
+    async def report_refund(self, request: ReportRefund) -> None:
+        await refunding.report_refund(request, payments=self.payments, now=now)
+
+    async def report_dispute(self, request: ReportDispute) -> None:
+        await refunding.report_dispute(request, payments=self.payments, now=now)
 
     async def carry_out_refunds(self, clock: Callable[[], datetime] = now) -> None:
         await refunding.carry_out_refunds(payments=self.payments, cards=self.cards, now=clock)
@@ -200,7 +215,8 @@ def shop(orders_database: Database, simulator: Simulator) -> Shop:
 async def payments(prepared: Prepared, cards: SimulatorCards, shop: Shop) -> Payments:
     database = await prepared(MIGRATIONS)
     payable = partial(orders_paying.get_payable_orders, orders=shop.orders)
-    bus = Direct(answer_batch(GetPayableOrder, payable))
+    prices = partial(orders_reading.get_price_of_pieces, orders=shop.orders)
+    bus = Direct(answer_batch(GetPayableOrder, payable), answer(GetPriceOfPieces, prices))
     return Payments(database, MongoPayments(database, Outboxes()), cards, bus)
 
 

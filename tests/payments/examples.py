@@ -1,7 +1,7 @@
 """Examples of payments, requests and orders."""
 
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -22,9 +22,13 @@ from cartwheel.contracts.payments import (
     CardToken,
     CashOnDelivery,
     CreatePayment,
+    CreateRefund,
+    DisputeStatus,
     Failure,
     Method,
     PaymentView,
+    ReportDispute,
+    ReportRefund,
     ReportVerdict,
 )
 from cartwheel.kernel import Change, CloudEvent, Event, new_id
@@ -38,6 +42,8 @@ LATER = AT + timedelta(minutes=1)
 ZOE = Actor(user_id="user-zoe")
 EVE = Actor(user_id="user-eve")
 ADMIN = Actor(user_id="user-ada", admin=True)
+GATEWAY = Actor.service("gateway")
+CLOSED = Failure(code="account_closed", message="The account was closed.")
 CHANGE = Change(by="simulator", at=LATER)
 TOTAL = Money(4248, "USD")
 VISA = CardSummary(brand="visa", last4="4242")
@@ -127,9 +133,73 @@ def canceled(order_id: str) -> CloudEvent[OrderCanceled]:
     return happened(OrderCanceled(order=order, reason="No more.", was_paid=False), order_id)
 
 
-def refund_due(order_id: str, payment_id: str, amount: Money = TOTAL) -> CloudEvent[OrderRefundDue]:
-    due = OrderRefundDue(order_id=order_id, payment_id=payment_id, amount=amount, reason="too late")
+def refund_due(
+    order_id: str, payment_id: str, amount: Money = TOTAL, refund_id: str | None = None
+) -> CloudEvent[OrderRefundDue]:
+    due = OrderRefundDue(
+        order_id=order_id,
+        payment_id=payment_id,
+        amount=amount,
+        reason="too late",
+        refund_id=refund_id,
+    )
     return happened(due, order_id, 3)
+
+
+def refunding(
+    payment_id: str = "pay_1",
+    amount: Money | None = None,
+    *,
+    request_id: str | None = None,
+    body_hash: str = "hash",
+    actor: Actor = ADMIN,
+    **more: Any,
+) -> CreateRefund:
+    """Return an admin's request to refund `amount`, or all that is left."""
+    return CreateRefund(
+        request_id=request_id or str(uuid4()),
+        body_hash=body_hash,
+        payment_id=payment_id,
+        reason="One came broken.",
+        amount=amount,
+        actor=actor,
+        **more,
+    )
+
+
+def failed_refund(
+    payment_id: str, refund_id: str, amount: Money, /, **otherwise: Any
+) -> ReportRefund:
+    """Return the report in the simulator's webhook about a refund, changed by `otherwise`."""
+    report = ReportRefund(
+        provider="simulator",
+        payment_id=payment_id,
+        refund_id=refund_id,
+        amount=amount,
+        failure=CLOSED,
+        actor=GATEWAY,
+    )
+    return msgspec.structs.replace(report, **otherwise)
+
+
+def disputed(
+    payment_id: str,
+    status: DisputeStatus = DisputeStatus.NEEDS_RESPONSE,
+    amount: Money = TOTAL,
+    /,
+    **otherwise: Any,
+) -> ReportDispute:
+    """Return the report in the simulator's webhook about a dispute, changed by `otherwise`."""
+    report = ReportDispute(
+        provider="simulator",
+        payment_id=payment_id,
+        dispute_id="dp_1",
+        amount=amount,
+        status=status,
+        reason="fraudulent",
+        actor=GATEWAY,
+    )
+    return msgspec.structs.replace(report, **otherwise)
 
 
 def unwanted(order_id: str, payment_id: str) -> CloudEvent[OrderPaymentUnwanted]:

@@ -18,14 +18,13 @@ from cartwheel.contracts.payments import (
     PaymentPending,
     PaymentRefunded,
     PaymentStatus,
-    Refund,
     RefundStatus,
     read_card,
 )
 from cartwheel.kernel import Change
 from cartwheel.payments import domain
-from cartwheel.payments.domain import Payment
-from cartwheel.providers.port import Captured, Declined, Outcome, Verdict, Voided
+from cartwheel.payments.domain import Payment, Refund, settling
+from cartwheel.providers.port import REFUNDED, Captured, Declined, Outcome, Verdict, Voided
 
 from ..orders.examples import ADDRESS, BONN
 from .examples import AT, CASH, CHANGE, LATER, TOTAL, VISA, create, payment
@@ -44,12 +43,17 @@ def settle(payment: Payment, *verdicts: Verdict) -> Payment:
     return payment
 
 
-def refund_due(payment: Payment, amount: Money = TOTAL) -> Payment:
-    return domain.refund_due(payment, amount, "too late", CHANGE)
+def refund_due(payment: Payment) -> Payment:
+    return domain.refund_owed(payment, None, TOTAL, "too late", CHANGE)
 
 
 def refund_done(payment: Payment) -> Payment:
-    return domain.refund_done(payment, "rfd_1", CHANGE)
+    return domain.refund_ended(payment, "rfd_1", REFUNDED, CHANGE)
+
+
+def whole(amount: Money, reason: str) -> Refund:
+    """Return the refund of all that was captured."""
+    return Refund(id="rfd_1", amount=amount, reason=reason, at=LATER)
 
 
 def test_a_payment_is_for_the_orders_total() -> None:
@@ -113,7 +117,7 @@ def test_a_providers_card_details_are_cut_to_what_may_be_shown() -> None:
 
     assert settled.card is not None
     assert settled.card.last4 == "4242"
-    assert len(settled.card.brand) <= domain.LONGEST_BRAND
+    assert len(settled.card.brand) <= settling.LONGEST_BRAND
     assert "\x1b" not in settled.card.brand
 
 
@@ -225,11 +229,7 @@ def test_another_amount_does_not_pay_and_is_refunded(captured: Money) -> None:
     assert (rejected.status, rejected.live) == (PaymentStatus.REJECTED, False)
     assert (rejected.failure, rejected.attempt) == (domain.AMOUNT_MISMATCH, None)
     assert rejected.captured == captured
-    assert rejected.refunds == [
-        Refund(
-            id="rfd_1", amount=captured, reason="The captured amount differs from the payment's."
-        )
-    ]
+    assert rejected.refunds == [whole(captured, "The captured amount differs from the payment's.")]
     assert [event.type for event in rejected.events] == ["payment.declined.v1"]
     assert settle(rejected, Captured(captured), CAPTURED, SORRY, Voided()) is rejected
 
@@ -253,8 +253,8 @@ def test_a_providers_reason_becomes_one_short_line() -> None:
     assert failure is not None
     assert failure.code.startswith("no [2J")
     assert failure.message.startswith("Sorry Bcc: all@example.com Sorry")
-    assert len(failure.code) <= domain.LONGEST_CODE
-    assert len(failure.message) <= domain.LONGEST_MESSAGE
+    assert len(failure.code) <= settling.LONGEST_CODE
+    assert len(failure.message) <= settling.LONGEST_MESSAGE
 
 
 def test_a_voided_payment_uses_no_attempt() -> None:
@@ -300,7 +300,7 @@ def test_money_captured_after_a_rejection_is_refunded_in_full(no: Verdict) -> No
     late = settle(rejected, CAPTURED)
 
     assert (late.status, late.live) == (PaymentStatus.REJECTED, False)
-    assert late.refunds == [Refund(id="rfd_1", amount=TOTAL, reason=LATE)]
+    assert late.refunds == [whole(TOTAL, LATE)]
     assert late.version == rejected.version + 1
     assert settle(late, CAPTURED) is late
 
@@ -308,7 +308,7 @@ def test_money_captured_after_a_rejection_is_refunded_in_full(no: Verdict) -> No
 def test_a_payment_is_refunded_once_whoever_asks() -> None:
     due = refund_due(settle(payment(CARD), CAPTURED))
 
-    assert due.refunds == [Refund(id="rfd_1", amount=TOTAL, reason="too late")]
+    assert due.refunds == [whole(TOTAL, "too late")]
     assert refund_due(due) is due
     assert refund_due(settle(payment(CARD), SORRY, CAPTURED)).refunds[0].reason == LATE
 
@@ -325,14 +325,6 @@ def test_a_payment_whose_money_was_refunded_is_refunded() -> None:
     )
     assert refund_done(done) is done
     assert settle(done, CAPTURED, SORRY, Voided()) is done
-
-
-def test_a_partly_refunded_payment_is_still_paid() -> None:
-    due = refund_due(settle(payment(CARD), CAPTURED), Money(1, "USD"))
-
-    done = refund_done(due)
-
-    assert (done.status, done.live, done.attempt) == (PaymentStatus.PAID, True, 1)
 
 
 def test_a_rejected_payment_stays_rejected_after_its_refund() -> None:

@@ -27,7 +27,7 @@ from ..logs import logged_by
 from ..proxy import proxy_to
 from ..simulator.conftest import API_KEY
 from .conftest import DECLINED, GOOD, Payments, Shop
-from .examples import ADMIN, TOTAL, VISA, create, refund_due, reported
+from .examples import ADMIN, AT, TOTAL, VISA, create, refund_due, reported
 
 NO = Failure(code="card_declined", message="Your card was declined.")
 OTHER_SUM = Money(1, "USD")
@@ -362,6 +362,7 @@ async def test_a_providers_capture_for_a_cash_payment_is_refunded_and_pays_nothi
         amount=amount,
         reason="It was captured by simulator, not by cash.",
         provider="simulator",
+        at=AT,
     )
     assert noted.refunds == [back]
     assert await shop.charges(pending) == ["charge", "refund"]

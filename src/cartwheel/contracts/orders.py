@@ -64,7 +64,11 @@ class Fulfillment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderView(msgspec.Struct, frozen=True, kw_only=True):
-    """An order as clients see it. An unpaid order is canceled at `expires_at`."""
+    """An order as clients see it. An unpaid order is canceled at `expires_at`.
+
+    `refunded` is what went back of the payment that paid it, in refunds and lost disputes. An older
+    version does not tell.
+    """
 
     id: str
     number: str
@@ -80,6 +84,7 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     created_at: datetime
     updated_at: datetime
+    refunded: Money | None = None
 
 
 class OrderNotFound(NotFound):
@@ -223,6 +228,39 @@ class CancelOrder(Request[OrderView], frozen=True, kw_only=True):
     reason: str | None = None
 
 
+class LineRefused(Invalid):
+    """The order has no such line, or fewer pieces in it.
+
+    Read the order: its `lines` say which products and how many pieces it has.
+    """
+
+    code = "line_refused"
+
+
+class Pieces(msgspec.Struct, frozen=True, kw_only=True):
+    """Some pieces of one of an order's lines."""
+
+    product_id: str
+    quantity: int
+
+
+@request(
+    "get_price_of_pieces",
+    service="orders",
+    read=True,
+    refusals=(Forbidden, OrderNotFound, LineRefused),
+)
+class GetPriceOfPieces(Request[Money], frozen=True, kw_only=True):
+    """Get what some of an order's pieces cost, at its own prices and without its adjustments.
+
+    For services: payments refunds pieces, and only orders knows what they cost.
+    """
+
+    order_id: str
+    pieces: list[Pieces]
+    actor: Actor
+
+
 class OrderState(msgspec.Struct, frozen=True, kw_only=True):
     order_id: str
     status: OrderStatus
@@ -318,7 +356,7 @@ class OrderPaymentUnwanted(Event, frozen=True, kw_only=True):
 
 @event("order.refunded.v1", consumers=("notifications",))
 class OrderRefunded(Event, frozen=True, kw_only=True):
-    """One of the order's payments was refunded."""
+    """Money that was paid for the order was refunded: `amount`, in one refund."""
 
     order: OrderSnapshot
     payment_id: str

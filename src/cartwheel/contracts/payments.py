@@ -2,13 +2,20 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
+from cartwheel.contracts import text
 from cartwheel.contracts.idempotency import IdempotencyKeyReused
 from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.money import Money
-from cartwheel.contracts.orders import GetPayableOrder, ShippingAddress
+from cartwheel.contracts.orders import (
+    GetPayableOrder,
+    GetPriceOfPieces,
+    Pieces,
+    ShippingAddress,
+)
 from cartwheel.contracts.timeline import TimelineEntry
 from cartwheel.kernel import Created, Event, Page, Request, event, request
 from cartwheel.kernel.errors import BadCursor, Conflict, Forbidden, Invalid, NotFound
@@ -23,6 +30,12 @@ class PaymentStatus(StrEnum):
     PARTIALLY_REFUNDED = "PARTIALLY_REFUNDED"
     REFUNDED = "REFUNDED"
     CANCELED = "CANCELED"
+
+
+MOST_REFUNDS = 100
+"""An administrator makes no more refunds of one payment. What an order owes is refunded anyway."""
+
+RefundReason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=text.LINE)]
 
 
 class Method(StrEnum):
@@ -68,9 +81,11 @@ class RefundStatus(StrEnum):
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
-    """A refund. It is PENDING until the provider has confirmed it.
+    """A refund.
 
-    `provider` names the provider that captured the money, if it is not the payment's own.
+    `provider` names the provider that captured the money, if it is not the payment's own. `at` is
+    when it was decided; refunds of an older version lack it. Money that was paid back
+    `by_other_means`, such as a bank transfer, did not go through the provider.
     """
 
     id: str
@@ -78,6 +93,29 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     status: RefundStatus = RefundStatus.PENDING
     provider: str | None = None
+    failure: Failure | None = None
+    at: datetime | None = None
+    by_other_means: bool = False
+
+
+class DisputeStatus(StrEnum):
+    NEEDS_RESPONSE = "NEEDS_RESPONSE"
+    WON = "WON"
+    LOST = "LOST"
+
+
+class Dispute(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer's bank takes back the money of a payment, until the dispute is WON or for good.
+
+    `id`, `amount` and `reason` are the provider's. The amount may be more than is left.
+    """
+
+    id: str
+    amount: Money
+    status: DisputeStatus
+    reason: str
+    at: datetime
+    closed_at: datetime | None = None
 
 
 class PaymentEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +142,7 @@ class PaymentView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     refunds: list[Refund] = msgspec.field(default_factory=list[Refund])
+    disputes: list[Dispute] = msgspec.field(default_factory=list[Dispute])
 
 
 class PaymentNotFound(NotFound):
@@ -150,6 +189,62 @@ class NotCancelable(Conflict):
     """
 
     code = "payment_not_cancelable"
+
+
+class RefundNotFound(NotFound):
+    """The payment has no such refund.
+
+    List the payment's refunds by reading the payment.
+    """
+
+    code = "refund_not_found"
+
+
+class RefundExceedsCapture(Conflict):
+    """Less is left of the captured money than is to be refunded. Nothing is refunded.
+
+    `left` is what can be refunded at most: what was captured, less all refunds that did not fail,
+    and less disputes that are open or lost.
+    """
+
+    code = "refund_exceeds_capture"
+
+
+class PaymentNotCaptured(Conflict):
+    """No money was captured for the payment, so there is nothing to refund.
+
+    Read the payment: its `status` says how it ended. One that is awaited can be canceled.
+    """
+
+    code = "payment_not_captured"
+
+
+class PaymentDisputed(Conflict):
+    """The customer's bank disputes the payment. Nothing is refunded until that is decided.
+
+    Answer the dispute at the provider. Then read the payment's `disputes`, and try again.
+    """
+
+    code = "payment_disputed"
+
+
+class TooManyRefunds(Conflict):
+    """The payment has as many refunds as a payment may have.
+
+    Cancel the order to refund all that is left.
+    """
+
+    code = "too_many_refunds"
+
+
+class RefundInvalid(Invalid):
+    """What is to be refunded is not clear: the amount has another currency than the payment, or
+    there are both an amount and lines.
+
+    Send one of the two, or neither to refund all that is left.
+    """
+
+    code = "refund_invalid"
 
 
 class CashNotAccepted(Invalid):
@@ -248,6 +343,90 @@ class ReportVerdict(Request[None], frozen=True, kw_only=True):
     actor: Actor | None = None
 
 
+@request(
+    "create_refund",
+    service="payments",
+    refusals=(
+        Forbidden,
+        IdempotencyKeyReused,
+        PaymentNotFound,
+        PaymentNotCaptured,
+        PaymentDisputed,
+        RefundExceedsCapture,
+        RefundInvalid,
+        TooManyRefunds,
+        *GetPriceOfPieces.refusals,
+    ),
+)
+class CreateRefund(Request[Created[Refund]], frozen=True, kw_only=True):
+    """Refund money of a payment: `amount`, what the `lines` cost, or all that is left. For admins.
+
+    The refund is stored, and made at the provider a moment later. With `by_other_means` it is
+    recorded as done: somebody has paid the money back in another way, as after a refund that the
+    provider cannot make. Repeatable: the same `request_id` and `body_hash` return the first refund.
+    """
+
+    request_id: str
+    body_hash: str
+    payment_id: str
+    reason: RefundReason
+    actor: Actor
+    amount: Money | None = None
+    lines: list[Pieces] = msgspec.field(default_factory=list[Pieces])
+    by_other_means: bool = False
+
+
+@request("get_refund", service="payments", read=True, refusals=(PaymentNotFound, RefundNotFound))
+class GetRefund(Request[Refund], frozen=True, kw_only=True):
+    """Get a refund of a payment. Somebody else's is `PaymentNotFound`, except for an admin."""
+
+    payment_id: str
+    refund_id: str
+    actor: Actor
+
+
+@request("report_refund", service="payments", refusals=(Forbidden, PaymentNotFound))
+class ReportRefund(Request[None], frozen=True, kw_only=True):
+    """Report that a refund failed, from a webhook with a valid signature. Repeatable.
+
+    The report is trusted only if the payment has that refund, of that amount.
+    """
+
+    provider: str
+    payment_id: str
+    refund_id: str
+    failure: Failure
+    actor: Actor
+    amount: Money | None = None
+
+
+@request("report_dispute", service="payments", refusals=(Forbidden, PaymentNotFound))
+class ReportDispute(Request[None], frozen=True, kw_only=True):
+    """Report that a dispute was opened or closed, from a webhook with a valid signature.
+
+    Repeatable, and in any order: a closed dispute stays closed. The report is trusted only if it
+    names the payment's provider and currency.
+    """
+
+    provider: str
+    payment_id: str
+    dispute_id: str
+    status: DisputeStatus
+    reason: str
+    actor: Actor
+    amount: Money | None = None
+
+
+@request("list_disputed", service="payments", read=True, refusals=(BadCursor, Forbidden))
+class ListDisputed(Request[Page[PaymentView]], frozen=True, kw_only=True):
+    """List the payments that have a dispute, or one with `status`, newest first. For admins."""
+
+    limit: int
+    actor: Actor
+    cursor: str | None = None
+    status: DisputeStatus | None = None
+
+
 @request("get_payment", service="payments", read=True, refusals=(PaymentNotFound,))
 class GetPayment(Request[PaymentView], frozen=True, kw_only=True):
     """Get a payment. Somebody else's payment is `PaymentNotFound`, except for an admin."""
@@ -341,10 +520,49 @@ class PaymentRefunded(Event, frozen=True, kw_only=True):
     amount: Money
 
 
+@event("payment.refund_failed.v1", consumers=("orders",))
+class PaymentRefundFailed(Event, frozen=True, kw_only=True):
+    """The provider could not refund money, or it came back. Its amount can be refunded again.
+
+    This may follow `PaymentRefunded` of the same refund, days later.
+    """
+
+    payment_id: str
+    order_id: str
+    refund_id: str
+    amount: Money
+    failure: Failure
+
+
+@event("payment.dispute_opened.v1", consumers=("notifications",))
+class PaymentDisputeOpened(Event, frozen=True, kw_only=True):
+    """The customer's bank disputes a payment, and has taken its amount back for now."""
+
+    payment_id: str
+    order_id: str
+    dispute_id: str
+    amount: Money
+    reason: str
+
+
+@event("payment.dispute_closed.v1", consumers=("orders", "notifications"))
+class PaymentDisputeClosed(Event, frozen=True, kw_only=True):
+    """A dispute was decided. If it is not `won`, its amount is gone for good."""
+
+    payment_id: str
+    order_id: str
+    dispute_id: str
+    amount: Money
+    won: bool
+
+
 EVENTS: tuple[type[Event], ...] = (
     PaymentPending,
     PaymentCaptured,
     PaymentDeclined,
     PaymentCanceled,
     PaymentRefunded,
+    PaymentRefundFailed,
+    PaymentDisputeOpened,
+    PaymentDisputeClosed,
 )

@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Generator
 from contextlib import contextmanager
 
+import msgspec
+
 from cartwheel.contracts.payments import PaymentStatus, PaymentView, ReportVerdict
 from cartwheel.kernel import Created
 
@@ -87,7 +89,7 @@ class Captures:
             await asyncio.wait([ended], timeout=self._patience)
         self._forget_old()
         _, known = self._answered.get(report.payment_id, (None, None))
-        if report != known:
+        if msgspec.structs.replace(report, actor=None) != known:
             return False
         del self._answered[report.payment_id]
         return True

@@ -29,7 +29,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 class Described(msgspec.Struct, frozen=True, kw_only=True):
     """See `described`."""
 
-    asks: type[Request[Any]] | None = None
+    asks: tuple[type[Request[Any]], ...] = ()
     refuses: tuple[type[Refusal | Outage], ...] = ()
     body: object = None
     body_type: Any = None
@@ -43,7 +43,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
 
 def described(
     *,
-    asks: type[Request[Any]] | None = None,
+    asks: type[Request[Any]] | tuple[type[Request[Any]], ...] = (),
     refuses: tuple[type[Refusal | Outage], ...] = (),
     body: object = None,
     body_type: Any = None,
@@ -57,7 +57,7 @@ def described(
     """Return a route's `opt`.
 
     Args:
-        asks: the request that the route sends to a service.
+        asks: the request that the route sends to a service, or those of which it sends one.
         refuses: what the route itself may refuse, beyond what holds for every route.
         body: an example of the request's body, as the type that the route takes.
         body_type: the body's type, where the handler takes the bytes.
@@ -70,7 +70,7 @@ def described(
     """
     return {
         _DESCRIBED: Described(
-            asks=asks,
+            asks=asks if isinstance(asks, tuple) else (asks,),
             refuses=refuses,
             body=body,
             body_type=body_type,

@@ -20,6 +20,8 @@ from cartwheel.contracts.payments import (
     PaymentEntry,
     PaymentStatus,
     PaymentView,
+    Refund,
+    RefundStatus,
 )
 from cartwheel.contracts.products import (
     AdjustmentKind,
@@ -42,6 +44,7 @@ ORDER_ID = "ord_01a203e602b5703283b24de369ecfb26"
 CARD_TOKEN = "pm_card_visa"  # noqa: S105 of a test card
 PAYMENT_ID = "pay_01a203e602eb775e9213dbdb908500fe"
 ADJUSTMENT_ID = "adj_01a203e602d37b14a8f6c6d1e5b0a921"
+REFUND_ID = "rfd_01a203e6031d7b56a1e0c3f4d2b79c58"
 ADDRESS_ID = "adr_01a203e6029a7b1c8f2d4e6a80b1c3d5"
 ORDER_NUMBER = "PB6G1-EF32P"
 IDS = {
@@ -49,6 +52,7 @@ IDS = {
     "order_id": ORDER_ID,
     "payment_id": PAYMENT_ID,
     "adjustment_id": ADJUSTMENT_ID,
+    "refund_id": REFUND_ID,
     "address_id": ADDRESS_ID,
 }
 """By the names of parameters."""
@@ -138,6 +142,7 @@ ORDER = OrderView(
     version=1,
     created_at=_ORDERED_AT,
     updated_at=_ORDERED_AT,
+    refunded=Money(0, "USD"),
 )
 
 _CAPTURED = "evt_01a203e602ff7a3f9c41d2f5b8e07d13"
@@ -191,6 +196,15 @@ PAYMENT = PaymentView(
     created_at=_PAID_AT,
     updated_at=_PAID_AT,
 )
+
+REFUND = Refund(
+    id=REFUND_ID,
+    amount=_PRICE,
+    reason="One top came broken.",
+    status=RefundStatus.PENDING,
+    at=_CONFIRMED_AT,
+)
+REFUND_AMOUNT = Price(_PRICE.amount, _PRICE.currency)
 
 CASH_PAYMENT = structs.replace(
     PAYMENT,

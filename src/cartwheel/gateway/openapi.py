@@ -22,7 +22,7 @@ from litestar.routes import HTTPRoute
 from litestar.types import Method
 
 from cartwheel.contracts.orders import OrderView
-from cartwheel.contracts.payments import PaymentView
+from cartwheel.contracts.payments import PaymentView, Refund
 from cartwheel.contracts.products import ProductView, StockAdjustmentView
 from cartwheel.gateway import examples
 from cartwheel.gateway.described import Described, Header, description_of
@@ -102,6 +102,7 @@ _EXAMPLES = {
 _ID_OF = {
     ProductView: "product_id",
     StockAdjustmentView: "adjustment_id",
+    Refund: "refund_id",
     OrderView: "order_id",
     PaymentView: "payment_id",
 }
@@ -111,6 +112,7 @@ _PARAMETERS = {
     "order_id": "The id of the order",
     "payment_id": "The id of the payment",
     "adjustment_id": "The id of the stock adjustment",
+    "refund_id": "The id of the refund",
     "address_id": "The id of the address",
     "group": "The name of the group",
     "user_id": "The id of the user",

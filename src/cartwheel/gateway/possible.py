@@ -114,8 +114,8 @@ def _kinds(handler: HTTPRouteHandler) -> Iterator[type[Refusal | Outage]]:
         yield from (MalformedJson, BodyTooLarge)
     if handler.parsed_data_field:
         yield UnsupportedMediaType
-    if said.asks:
-        yield from (*said.asks.refusals, Unavailable, TimedOut)
+    for request in said.asks:
+        yield from (*request.refusals, Unavailable, TimedOut)
     yield from said.refuses
 
 

@@ -51,6 +51,13 @@ _DESCRIPTIONS = {
     "NewPayment": "How to pay an order, in full. The shipping address is needed if the order has "
     "none.",
     "NewProduct": "A product to be added.",
+    "Dispute": "The customer's bank takes back the money of a payment. While a dispute is open, "
+    "nothing is refunded.",
+    "DisputeStatus": "Open until the provider has decided. A lost dispute is money gone for good.",
+    "LessIsLeft": "Less is left of the captured money than is to be refunded. `left` is what is "
+    "left.",
+    "NewRefund": "Either `amount`, or `lines` at the order's unit prices, or neither for all that "
+    "is left. With `by_other_means`, the money was paid back in another way, and is only recorded.",
     "NewShippingAddress": "Where to send the goods.",
     "NewStockAdjustment": "Either `delta`, the pieces to add or with a minus to take away, or "
     "`counted`, the pieces on hand: available, reserved, or sold and not shipped. With `expected`, "
@@ -59,12 +66,14 @@ _DESCRIPTIONS = {
     "OrderItem": "A product, and how many pieces of it.",
     "OrderPage": "A page of orders.",
     "OrderStatus": "Awaiting payment until it is paid. Rejected after too many declined payments. "
-    "Canceled by the customer, an administrator or the payment deadline.",
+    "Canceled by the customer, an administrator or the payment deadline, or because all was "
+    "refunded. Refunded if all was given back after something was shipped.",
     "Payment": "A payment of an order, with what happened to it and its refunds.",
     "PaymentMethod": "How the payment is made.",
     "PaymentPage": "A page of payments.",
     "PaymentStatus": "Awaiting payment until there is a verdict, or the cash is confirmed. "
-    "Canceled if the customer, an administrator or the order's cancellation gave it up before.",
+    "Canceled if the customer, an administrator or the order's cancellation gave it up before. "
+    "Refunded, or partially so, after it was paid.",
     "PriceChanged": "The order would not cost what was expected. `total` is what it costs now.",
     "Price": "A price in the currency's minor units: 1999 and USD are $19.99.",
     "Product": "A product of the catalogue.",
@@ -74,7 +83,9 @@ _DESCRIPTIONS = {
     "Ready": "The gateway is ready for requests.",
     "RefreshToken": "A refresh token, as the log-in answered it.",
     "Refund": "Money that goes back to the customer.",
-    "RefundStatus": "Pending until the provider has confirmed the refund.",
+    "RefundLine": "Some pieces of one of the order's lines.",
+    "RefundStatus": "Pending until the provider has confirmed the refund. It may fail even after "
+    "that; its amount can then be refunded again.",
     "SavedAddress": "An address that you keep. Send it with an order as its shipping address.",
     "SavedAddressPage": "All addresses that you keep.",
     "ShippingAddress": "Where the goods are sent.",
@@ -111,6 +122,8 @@ _FIELDS = {
         "confirmed; null once it is paid or closed",
         "number": "Short, for people to read out",
         "payment_attempts": "How many payments were declined; the third decline rejects the order",
+        "refunded": "What went back of the payment, in refunds and lost disputes; null in answers "
+        "of an older version",
         "shipping_address": "Null until a payment brings one",
         "version": "Counts the changes of the order",
     },
@@ -129,8 +142,9 @@ _FIELDS = {
     "PaymentEntry": {
         "because_of": _CAUSE,
         "by": "Who did it: the id of a user, a provider, or a service",
-        "type": "`begun`, `captured`, `declined`, `cancel asked for`, `canceled`, `refund due` or "
-        "`refunded`; later versions may add others",
+        "type": "`begun`, `captured`, `declined`, `cancel asked for`, `canceled`, `refund due`, "
+        "`refund owed`, `refunded`, `refund failed`, `disputed` or `dispute closed`; later "
+        "versions may add others",
     },
     "PaymentFailure": {
         "code": "For programs: the provider's, such as `card_declined`, or `amount_mismatch`, "
@@ -147,7 +161,21 @@ _FIELDS = {
         "version": "Counts changes of the catalogue, not sales; send it in `If-Match`",
     },
     "ProductPage": {"next_cursor": _NEXT},
+    "Dispute": {
+        "at": "When the provider reported it",
+        "closed_at": "Null while it is open",
+        "id": "The provider's",
+        "reason": "The provider's, such as `fraudulent`",
+    },
+    "NewRefund": {
+        "amount": "Null for the price of `lines`, or for all that is left",
+        "reason": "For the customer",
+    },
     "Refund": {
+        "at": "When it was decided; null in refunds of an older version",
+        "by_other_means": "Whether the money was paid back in another way than through the "
+        "provider",
+        "failure": "Why the provider has not made it; null unless it failed or was canceled",
         "provider": "Who captured the money; null if it is the payment's own provider",
         "reason": "For the customer",
     },

@@ -24,6 +24,13 @@ class OrderItem(products.Item, frozen=True, kw_only=True, forbid_unknown_fields=
     """So many pieces of a product."""
 
 
+class RefundLine(orders.Pieces, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """So many pieces of one of the order's lines."""
+
+    product_id: Annotated[str, Meta(min_length=1, max_length=100)]
+    quantity: products.Quantity
+
+
 class NewShippingAddress(
     orders.ShippingAddress, frozen=True, kw_only=True, forbid_unknown_fields=True
 ):

@@ -22,6 +22,7 @@ from cartwheel.contracts.orders import (
     OrderRejected,
     OrderSnapshot,
 )
+from cartwheel.contracts.payments import PaymentDisputeClosed, PaymentDisputeOpened
 from cartwheel.contracts.products import StockLow
 from cartwheel.kernel import Change, DeadLettered
 
@@ -30,7 +31,7 @@ Told = OrderPaid | OrderPaymentFailed | OrderRejected | OrderCanceled | OrderRef
 
 TOLD: tuple[type[Told], ...] = get_args(Told)
 
-Noticed = StockLow | DeadLettersFound
+Noticed = StockLow | DeadLettersFound | PaymentDisputeOpened | PaymentDisputeClosed
 """The events that operations get mail about."""
 
 NOTICED: tuple[type[Noticed], ...] = get_args(Noticed)
@@ -48,6 +49,8 @@ _SUBJECTS: dict[type[Told], str] = {
 _SUBJECTS_FOR_OPERATIONS: dict[type[Noticed], str] = {
     StockLow: "Low stock: {event.name}",
     DeadLettersFound: "Dead letters for {event.service}",
+    PaymentDisputeOpened: "Payment {event.payment_id} is disputed",
+    PaymentDisputeClosed: "Payment {event.payment_id}: a dispute was decided",
 }
 
 

@@ -10,8 +10,10 @@ from cartwheel.contracts.payments import (
     PaymentCanceled,
     PaymentCaptured,
     PaymentDeclined,
+    PaymentDisputeClosed,
     PaymentPending,
     PaymentRefunded,
+    PaymentRefundFailed,
 )
 from cartwheel.contracts.products import StockShortage
 from cartwheel.kernel import Core, Service, Wiring, answer, answer_batch, every, on
@@ -42,6 +44,7 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
             answer_batch(contract.GetOrder, reading.get_orders, orders=orders),
             answer(contract.ListOrders, reading.list_orders, orders=orders),
             answer(contract.GetTimeline, reading.get_timeline, orders=orders),
+            answer(contract.GetPriceOfPieces, reading.get_price_of_pieces, orders=orders),
             answer(contract.GetOrderStatuses, reading.get_order_statuses, orders=orders),
             answer(address_book.CreateAddress, addresses.create_address, addresses=books),
             answer(address_book.ListAddresses, addresses.list_addresses, addresses=books),
@@ -57,6 +60,8 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
             on(PaymentDeclined, paying.payment_declined, orders=orders),
             on(PaymentCanceled, paying.payment_canceled, orders=orders),
             on(PaymentRefunded, ending.payment_refunded, orders=orders),
+            on(PaymentRefundFailed, ending.payment_refund_failed, orders=orders),
+            on(PaymentDisputeClosed, ending.payment_dispute_closed, orders=orders),
             on(StockShortage, ending.stock_shortage, orders=orders),
         ],
         jobs=[

@@ -7,6 +7,8 @@ import msgspec
 from pymongo import ASCENDING
 
 from cartwheel.contracts.payments import (
+    DisputeStatus,
+    ListDisputed,
     ListPayments,
     Method,
     PaymentNotFound,
@@ -88,7 +90,22 @@ async def _index_lookups(database: Database) -> None:
     await payments.create_index([("user_id", ASCENDING), *by_method], name="of_user_by_method")
 
 
-MIGRATIONS = (_create_indexes, _number_attempts, _index_refunds, _index_due, _index_lookups)
+async def _index_disputes(database: Database) -> None:
+    await database["payments"].create_index(
+        [("disputes.status", ASCENDING), ("_id", ASCENDING)],
+        name="disputed",
+        partialFilterExpression={"disputes.status": {"$exists": True}},
+    )
+
+
+MIGRATIONS = (
+    _create_indexes,
+    _number_attempts,
+    _index_refunds,
+    _index_due,
+    _index_lookups,
+    _index_disputes,
+)
 
 
 class MongoPayments(Aggregates[Payment]):
@@ -127,6 +144,17 @@ class MongoPayments(Aggregates[Payment]):
         return await page(
             self.collection,
             _found_by(request),
+            limit=request.limit,
+            cursor=request.cursor,
+            read=lambda document: from_document(document, PaymentView),
+        )
+
+    async def disputed(self, request: ListDisputed) -> Page[PaymentView]:
+        chosen = list(DisputeStatus) if request.status is None else [request.status]
+        return await page(
+            self.collection,
+            # `$exists` makes the partial index fit.
+            {"disputes.status": {"$in": chosen, "$exists": True}},
             limit=request.limit,
             cursor=request.cursor,
             read=lambda document: from_document(document, PaymentView),

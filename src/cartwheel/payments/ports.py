@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol, TypeVarTuple
 
-from cartwheel.contracts.payments import ListPayments, PaymentView
+from cartwheel.contracts.payments import ListDisputed, ListPayments, PaymentView
 from cartwheel.contracts.timeline import TimelineEntry
 from cartwheel.kernel import Change, Items, Page
 from cartwheel.payments.domain import Payment
@@ -58,6 +58,8 @@ class Payments(Protocol):
         ...
 
     async def page(self, request: ListPayments) -> Page[PaymentView]: ...
+
+    async def disputed(self, request: ListDisputed) -> Page[PaymentView]: ...
 
     async def awaited(self, order_id: str) -> list[Payment]:
         """Return the order's payments that have no verdict yet."""

@@ -5,7 +5,7 @@ from typing import ClassVar, Protocol
 import msgspec
 
 from cartwheel.contracts.money import Money
-from cartwheel.contracts.payments import CardSummary
+from cartwheel.contracts.payments import CardSummary, Failure, RefundStatus
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +47,16 @@ class Outcome(msgspec.Struct, frozen=True):
     card: CardSummary | None = None
 
 
+class RefundOutcome(msgspec.Struct, frozen=True):
+    """How far a refund is at its provider. `failure` says why it was not made."""
+
+    status: RefundStatus
+    failure: Failure | None = None
+
+
+REFUNDED = RefundOutcome(RefundStatus.SUCCEEDED)
+
+
 class TokenRefused(Exception):
     """The provider does not know the token, or it was used before. Nothing was charged."""
 
@@ -83,6 +93,9 @@ class CardProvider(Protocol):
         """
         ...
 
-    async def refund(self, payment_id: str, refund_id: str, amount: Money) -> None:
-        """Refund `amount` of a captured charge, once per `refund_id`."""
+    async def refund(self, payment_id: str, refund_id: str, amount: Money) -> RefundOutcome:
+        """Refund `amount` of a captured charge, once per `refund_id`; return how far it is.
+
+        A repeat answers how far it is now. A refund that was made may fail later.
+        """
         ...

@@ -6,13 +6,12 @@ what is told with the payment, and asks the provider where the two differ.
 
 from typing import Any
 
-import msgspec
 from litestar import Request, Router, post
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from cartwheel.contracts.identity import Actor
-from cartwheel.contracts.payments import ReportVerdict
+from cartwheel.contracts.payments import ReportDispute, ReportRefund, ReportVerdict
 from cartwheel.gateway.bodies import UNREADABLE, refusal_of
 from cartwheel.gateway.bus import Bus
 from cartwheel.gateway.captures import Captures
@@ -34,7 +33,7 @@ WebhookSecret = NamedDependency[SkipValidation[str]]
         **PUBLIC,
         UNLIMITED: True,
         **described(
-            asks=ReportVerdict,
+            asks=(ReportVerdict, ReportRefund, ReportDispute),
             refuses=(Unauthenticated, simulator.BadSignature),
             body=simulator.EXAMPLE,
             body_type=simulator.SHAPE,
@@ -48,17 +47,20 @@ async def simulator_reported(
 ) -> None:
     """Take a webhook of the payment simulator.
 
-    It must be signed. It may be repeated, late or out of order. A webhook that does not tell how a
-    payment ended changes nothing.
+    It must be signed. It may be repeated, late or out of order. It tells how a payment ended, that
+    a refund failed, or that a dispute was opened or closed. Any other changes nothing.
     """
     body = await request.body()
     try:
-        report = simulator.read(body, request.headers, secret=webhook_secret, now=utc_now())
+        report = simulator.read(
+            body, request.headers, secret=webhook_secret, actor=ACTOR, now=utc_now()
+        )
     except UNREADABLE as error:
         raise refusal_of(error, simulator.SHAPE) from None
     captures: Captures = request.app.state.captures
-    if report is not None and not await captures.repeats(report):
-        await bus.request(msgspec.structs.replace(report, actor=ACTOR))
+    if report is None or (isinstance(report, ReportVerdict) and await captures.repeats(report)):
+        return
+    await bus.request(report)
 
 
 router = Router("/webhooks", route_handlers=[simulator_reported], tags=["webhooks"])

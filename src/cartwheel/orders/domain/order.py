@@ -1,13 +1,15 @@
 """The rules of an order. Pure: values in, a new order or a refusal out.
 
-    (new) ──► AWAITING_PAYMENT ──captured──► PAID ──admin, or out of stock──► CANCELED
-                    ├──third decline──► REJECTED
+    (new) ──► AWAITING_PAYMENT ──captured──► PAID ──admin, out of stock, or all refunded──► CANCELED
+                    ├──third decline──► REJECTED └──all refunded after shipping──► REFUNDED
                     └──owner, admin, deadline──► CANCELED
 
 A transition that has already happened changes nothing, because events may be redelivered. Money
-captured for an order that is not waiting for it is refunded, once per payment.
+captured for an order that is not waiting for it is refunded, once per payment. Refunds are counted
+by their ids. If the refund of a REFUNDED order comes back, the order is PAID again.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -23,6 +25,7 @@ from cartwheel.contracts.orders import (
     FulfillmentStatus,
     InvalidTransition,
     Line,
+    LineRefused,
     OrderCanceled,
     OrderNotFound,
     OrderPaid,
@@ -36,6 +39,7 @@ from cartwheel.contracts.orders import (
     OrderStatus,
     OrderView,
     PayableOrder,
+    Pieces,
     PlaceOrder,
     ReasonRequired,
     ShippingAddress,
@@ -45,8 +49,11 @@ from cartwheel.contracts.payments import (
     PaymentCanceled,
     PaymentCaptured,
     PaymentDeclined,
+    PaymentDisputeClosed,
     PaymentPending,
     PaymentRefunded,
+    PaymentRefundFailed,
+    RefundStatus,
 )
 from cartwheel.contracts.products import Reservation
 from cartwheel.kernel import Change, Event
@@ -77,12 +84,24 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     pieces_per_order: int = 2_000
 
 
+class GivenBack(msgspec.Struct, frozen=True, kw_only=True):
+    """A refund of one of the order's payments, or a dispute that the shop has lost."""
+
+    id: str
+    payment_id: str
+    amount: Money
+    status: RefundStatus
+
+
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """An order. Its `events`, and the `change` that made them, are not stored yet.
 
     Each of `declined_payments` used up an attempt. `failed_payments` never reached an issuer.
     `begun_payments` were left waiting, as a payment in cash is; `canceled_payments` were given up
     while they waited.
+
+    `refunds` are counted by id. `refunded_payments` has the same payments by their own id: older
+    versions count by that, and made one refund of each, with an id from the payment's.
 
     `expires_at` is one of two deadlines: `pay_by`, which the order was placed with, or `cash_until`
     while cash is waited for. Orders of an older version have neither.
@@ -103,6 +122,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     paid_by: str | None
     refunds_due: list[str] = msgspec.field(default_factory=list[str])
     refunded_payments: list[str] = msgspec.field(default_factory=list[str])
+    refunds: list[GivenBack] = msgspec.field(default_factory=list[GivenBack])
     expires_at: datetime | None
     version: int
     created_at: datetime
@@ -132,7 +152,22 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             version=self.version,
             created_at=self.created_at,
             updated_at=self.updated_at,
+            refunded=self.given_back,
         )
+
+    @property
+    def given_back(self) -> Money:
+        """What went back of the payment that paid the order: refunds, and lost disputes."""
+        back = Money(0, self.total.currency)
+        for each in self.refunds:
+            if each.payment_id == self.paid_by and each.status is RefundStatus.SUCCEEDED:
+                back += each.amount
+        return back
+
+    @property
+    def is_shipped(self) -> bool:
+        """Return whether anything of the order was shipped."""
+        return self.fulfillment.status is not FulfillmentStatus.UNFULFILLED
 
     @property
     def awaited_payments(self) -> set[str]:
@@ -303,7 +338,8 @@ def pay(order: Order, captured: PaymentCaptured, change: Change) -> Order:
         expires_at=None,
     )
     event = OrderPaid(order=order.snapshot(), payment_id=payment_id)
-    return _changed(paid, event, change=change)
+    # Its refunds may be known before it is.
+    return _all_given_back(_changed(paid, event, change=change), change)
 
 
 def payment_declined(order: Order, declined: PaymentDeclined, change: Change) -> Order:
@@ -363,14 +399,12 @@ def cancel(order: Order, change: Change, *, reason: str, by_admin: bool = False)
     """
     if order.status is OrderStatus.CANCELED:
         return order
-    shipped = order.fulfillment.status is not FulfillmentStatus.UNFULFILLED
     paid = order.status is OrderStatus.PAID
-    if order.status is OrderStatus.REJECTED or (paid and (shipped or not by_admin)):
-        state = "shipped" if shipped else order.status
+    ended = order.status in (OrderStatus.REJECTED, OrderStatus.REFUNDED)
+    if ended or (paid and (order.is_shipped or not by_admin)):
+        state = "shipped" if paid and order.is_shipped else order.status
         raise InvalidTransition(f"The order is {state} and cannot be canceled.")
-    canceled = msgspec.structs.replace(order, status=OrderStatus.CANCELED, expires_at=None)
-    event = OrderCanceled(order=order.snapshot(), reason=reason, was_paid=paid)
-    canceled = _changed(canceled, event, change=change)
+    canceled = _canceled(order, reason, change)
     if order.paid_by is None:
         return canceled
     return _with_refund_due(canceled, order.paid_by, order.total, reason, change=change)
@@ -393,13 +427,95 @@ def out_of_stock(order: Order, change: Change) -> Order:
 
 
 def refunded(order: Order, refund: PaymentRefunded, change: Change) -> Order:
-    """Return `order` with one of its payments recorded as refunded."""
-    payment_id = refund.payment_id
-    if payment_id in order.refunded_payments:
+    """Return `order` with a refund counted, once, and its customer told.
+
+    If that was all of the money, a shipped order is REFUNDED, and another one CANCELED.
+    """
+    payment_id, refund_id = refund.payment_id, refund.refund_id
+    by_older_version = payment_id in order.refunded_payments and not any(
+        each.payment_id == payment_id for each in order.refunds
+    )
+    if by_older_version and refund_id == payment_id.replace("pay_", "rfd_", 1):
         return order
+    if any(each.id == refund_id for each in order.refunds):
+        return order
+    order = _with_given_back(order, payment_id, refund_id, refund.amount, RefundStatus.SUCCEEDED)
+    if payment_id not in order.refunded_payments:
+        noted = [*order.refunded_payments, payment_id]
+        order = msgspec.structs.replace(order, refunded_payments=noted)
     event = OrderRefunded(order=order.snapshot(), payment_id=payment_id, amount=refund.amount)
-    order = msgspec.structs.replace(order, refunded_payments=[*order.refunded_payments, payment_id])
-    return _changed(order, event, change=change)
+    return _all_given_back(_changed(order, event, change=change), change)
+
+
+def refund_failed(order: Order, refund: PaymentRefundFailed, change: Change) -> Order:
+    """Return `order` without a refund that failed; it may have been counted, or may be later.
+
+    An order that was REFUNDED is PAID again. A CANCELED one stays so: its money is due, and
+    `cartwheel verify` says that it needs a person.
+    """
+    known = next((each for each in order.refunds if each.id == refund.refund_id), None)
+    if known is not None and known.status is RefundStatus.FAILED:
+        return order
+    order = _with_given_back(
+        order, refund.payment_id, refund.refund_id, refund.amount, RefundStatus.FAILED
+    )
+    if order.status is OrderStatus.REFUNDED and order.given_back.amount < order.total.amount:
+        order = msgspec.structs.replace(order, status=OrderStatus.PAID)
+    return _changed(order, change=change)
+
+
+def dispute_closed(order: Order, dispute: PaymentDisputeClosed, change: Change) -> Order:
+    """Return `order` with the money of a lost dispute counted as given back."""
+    if dispute.won or any(each.id == dispute.dispute_id for each in order.refunds):
+        return order
+    order = _with_given_back(
+        order, dispute.payment_id, dispute.dispute_id, dispute.amount, RefundStatus.SUCCEEDED
+    )
+    return _all_given_back(_changed(order, change=change), change)
+
+
+def price_of(order: Order, pieces: Sequence[Pieces]) -> Money:
+    """Return what `pieces` of the order's lines cost, without its adjustments.
+
+    Raises:
+        LineRefused: the order has no such line, or fewer pieces.
+    """
+    lines = {line.product_id: line for line in order.lines}
+    asked: Counter[str] = Counter()
+    price = Money(0, order.total.currency)
+    for place, each in enumerate(pieces):
+        asked[each.product_id] += each.quantity
+        line = lines.get(each.product_id)
+        if line is None or asked[each.product_id] > line.quantity:
+            field = f"lines[{place}]"
+            detail = f"`{field}` must be one of the order's lines, with no more pieces than it has."
+            raise LineRefused(detail, errors=[FieldError(field, detail)])
+        price += line.unit_price * each.quantity
+    return price
+
+
+def _with_given_back(
+    order: Order, payment_id: str, back_id: str, amount: Money, status: RefundStatus
+) -> Order:
+    back = GivenBack(id=back_id, payment_id=payment_id, amount=amount, status=status)
+    others = [each for each in order.refunds if each.id != back_id]
+    return msgspec.structs.replace(order, refunds=[*others, back])
+
+
+def _all_given_back(order: Order, change: Change) -> Order:
+    """Return a PAID `order` as REFUNDED or CANCELED if all of its money went back."""
+    if order.status is not OrderStatus.PAID or order.given_back.amount < order.total.amount:
+        return order
+    if order.is_shipped:
+        return msgspec.structs.replace(order, status=OrderStatus.REFUNDED)
+    return _canceled(order, "All of its money was refunded.", change)
+
+
+def _canceled(order: Order, reason: str, change: Change) -> Order:
+    canceled = msgspec.structs.replace(order, status=OrderStatus.CANCELED, expires_at=None)
+    was_paid = order.status is OrderStatus.PAID
+    event = OrderCanceled(order=order.snapshot(), reason=reason, was_paid=was_paid)
+    return _changed(canceled, event, change=change)
 
 
 def _sent_to(address: ShippingAddress | None, order: Order) -> Order:

@@ -3,7 +3,11 @@
 from datetime import timedelta
 
 from cartwheel.contracts.orders import CancelOrder, OrderView
-from cartwheel.contracts.payments import PaymentRefunded
+from cartwheel.contracts.payments import (
+    PaymentDisputeClosed,
+    PaymentRefunded,
+    PaymentRefundFailed,
+)
 from cartwheel.contracts.products import StockShortage
 from cartwheel.kernel import Change, Clock, CloudEvent, for_each, utc_now
 from cartwheel.orders.domain import order as rules
@@ -49,3 +53,17 @@ async def payment_refunded(
 ) -> None:
     by = Change.caused_by(event, at=now())
     await orders.change(event.data.order_id, rules.refunded, event.data, by=by)
+
+
+async def payment_refund_failed(
+    event: CloudEvent[PaymentRefundFailed], *, orders: Orders, now: Clock = utc_now
+) -> None:
+    by = Change.caused_by(event, at=now())
+    await orders.change(event.data.order_id, rules.refund_failed, event.data, by=by)
+
+
+async def payment_dispute_closed(
+    event: CloudEvent[PaymentDisputeClosed], *, orders: Orders, now: Clock = utc_now
+) -> None:
+    by = Change.caused_by(event, at=now())
+    await orders.change(event.data.order_id, rules.dispute_closed, event.data, by=by)

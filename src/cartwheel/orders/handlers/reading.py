@@ -3,10 +3,12 @@
 import msgspec
 
 from cartwheel.contracts.identity import require_service, whose
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import (
     EVENTS,
     GetOrder,
     GetOrderStatuses,
+    GetPriceOfPieces,
     GetTimeline,
     ListOrders,
     OrderNotFound,
@@ -16,6 +18,7 @@ from cartwheel.contracts.orders import (
 from cartwheel.contracts.timeline import TimelineEntry, sentence
 from cartwheel.kernel import Page
 from cartwheel.kernel.errors import Refusal
+from cartwheel.orders.domain import order as rules
 from cartwheel.orders.domain.order import Order
 from cartwheel.orders.ports import Orders
 
@@ -50,6 +53,11 @@ _TEXTS = {event.type: sentence(event) for event in EVENTS}
 
 def _may_see(order: Order, request: GetOrder | GetTimeline) -> bool:
     return request.actor.admin or request.actor.user_id == order.user.id
+
+
+async def get_price_of_pieces(request: GetPriceOfPieces, *, orders: Orders) -> Money:
+    require_service(request.actor, "ask for the price of pieces")
+    return rules.price_of(await orders.get(request.order_id), request.pieces)
 
 
 async def get_order_statuses(request: GetOrderStatuses, *, orders: Orders) -> list[OrderState]:

@@ -2,13 +2,17 @@
 
 import msgspec
 
-from cartwheel.contracts.identity import whose
+from cartwheel.contracts.identity import require_admin, whose
 from cartwheel.contracts.payments import (
     GetPayment,
     GetPaymentTimeline,
+    GetRefund,
+    ListDisputed,
     ListPayments,
     PaymentNotFound,
     PaymentView,
+    Refund,
+    RefundNotFound,
 )
 from cartwheel.contracts.timeline import TimelineEntry
 from cartwheel.kernel import Page
@@ -27,7 +31,22 @@ async def get_timeline(request: GetPaymentTimeline, *, payments: Payments) -> li
     return domain.timeline(payment, told)
 
 
-async def _visible(request: GetPayment | GetPaymentTimeline, payments: Payments) -> Payment:
+async def get_refund(request: GetRefund, *, payments: Payments) -> Refund:
+    payment = await _visible(request, payments)
+    for refund in payment.refunds:
+        if refund.id == request.refund_id:
+            return refund.view()
+    raise RefundNotFound("The payment has no such refund.")
+
+
+async def list_disputed(request: ListDisputed, *, payments: Payments) -> Page[PaymentView]:
+    require_admin(request.actor, "list disputes")
+    return await payments.disputed(request)
+
+
+async def _visible(
+    request: GetPayment | GetPaymentTimeline | GetRefund, payments: Payments
+) -> Payment:
     payment = await payments.get(request.payment_id)
     if not request.actor.admin and payment.user_id != request.actor.user_id:
         raise PaymentNotFound("There is no such payment.")

@@ -1,12 +1,29 @@
 """Ending payments that their order does not want, and refunding money."""
 
-from cartwheel.contracts.orders import OrderCanceled, OrderPaymentUnwanted, OrderRefundDue
-from cartwheel.contracts.payments import Method, Refund, RefundStatus
-from cartwheel.kernel import Change, Clock, CloudEvent, for_each, utc_now
+from cartwheel.contracts import payments as contract
+from cartwheel.contracts.identity import Actor, require_admin, require_service
+from cartwheel.contracts.orders import (
+    GetPriceOfPieces,
+    OrderCanceled,
+    OrderPaymentUnwanted,
+    OrderRefundDue,
+)
+from cartwheel.contracts.payments import (
+    CreateRefund,
+    Method,
+    RefundInvalid,
+    RefundStatus,
+    ReportDispute,
+    ReportRefund,
+)
+from cartwheel.kernel import Bus, Change, Clock, CloudEvent, Created, for_each, log, utc_now
+from cartwheel.kernel.errors import FieldError
 from cartwheel.payments import domain
-from cartwheel.payments.domain import Payment
+from cartwheel.payments.domain import Payment, Refund
 from cartwheel.payments.ports import Payments
-from cartwheel.providers.port import CardProvider
+from cartwheel.providers.port import REFUNDED, CardProvider
+
+ACTOR = Actor.service("payments")
 
 
 async def order_canceled(
@@ -34,7 +51,71 @@ async def order_refund_due(
 ) -> None:
     """Store that a refund is due. `carry_out_refunds` makes it, even after a long outage."""
     due, by = event.data, Change.caused_by(event, at=now())
-    await payments.change(due.payment_id, domain.refund_due, due.amount, due.reason, by=by)
+    await payments.change(
+        due.payment_id, domain.refund_owed, due.refund_id, due.amount, due.reason, by=by
+    )
+
+
+async def create_refund(
+    request: CreateRefund, *, payments: Payments, bus: Bus, now: Clock = utc_now
+) -> Created[contract.Refund]:
+    """Store a refund, which `carry_out_refunds` makes.
+
+    Orders knows what its lines cost, so it is asked. That price never changes, so a repeat of the
+    request refunds the same.
+    """
+    require_admin(request.actor, "refund payments")
+    price = None
+    if request.lines:
+        if request.amount is not None:
+            detail = "`lines` must not be sent together with `amount`."
+            raise RefundInvalid(detail, errors=[FieldError("lines", detail)])
+        payment = await payments.get(request.payment_id)
+        price = await bus.request(
+            GetPriceOfPieces(order_id=payment.order_id, pieces=request.lines, actor=ACTOR)
+        )
+    by = Change(by=request.actor.user_id, at=now())
+    payment = await payments.change(
+        request.payment_id, domain.refund_as_asked, request, price, by=by
+    )
+    refund_id = domain.id_of(request)
+    made = next(each for each in payment.refunds if each.id == refund_id)
+    return Created(made=made.view(), replayed=payment.change is None)
+
+
+async def report_refund(request: ReportRefund, *, payments: Payments, now: Clock = utc_now) -> None:
+    """Record that a refund failed, perhaps days after it was made.
+
+    A report that does not match the payment changes nothing.
+    """
+    require_service(request.actor, "report how a refund ended")
+    by = Change(by=request.provider, at=now())
+    payment = await payments.change(
+        request.payment_id, domain.refund_failed_as_told, request, by=by
+    )
+    if not domain.tells_of_a_refund(payment, request):
+        await _disbelieve(payment, request.provider, payments)
+
+
+async def report_dispute(
+    request: ReportDispute, *, payments: Payments, now: Clock = utc_now
+) -> None:
+    """Record a dispute. A report that does not match the payment changes nothing."""
+    require_service(request.actor, "report a dispute")
+    by = Change(by=request.provider, at=now())
+    payment = await payments.change(request.payment_id, domain.dispute_reported, request, by=by)
+    if not domain.tells_of(payment, request):
+        await _disbelieve(payment, request.provider, payments)
+
+
+async def _disbelieve(payment: Payment, provider: str, payments: Payments) -> None:
+    log.warning(
+        "a webhook does not match its payment",
+        payment_id=payment.id,
+        order_id=payment.order_id,
+        provider=provider,
+    )
+    await payments.disbelieved(payment.id)
 
 
 async def carry_out_refunds(
@@ -63,7 +144,14 @@ async def carry_out_refunds(
 async def _refund(
     payment: Payment, refund: Refund, payments: Payments, cards: CardProvider, now: Clock
 ) -> None:
+    outcome = REFUNDED
     if payment.method is Method.CARD or refund.provider:
-        await cards.refund(payment.id, refund.id, refund.amount)
+        outcome = await cards.refund(payment.id, refund.id, refund.amount)
+    if outcome.status is RefundStatus.PENDING:
+        raise NotMadeYet(f"{cards.name} has not made {refund.id} yet")
     by = Change(by=refund.provider or payment.provider, at=now())
-    await payments.change(payment.id, domain.refund_done, refund.id, by=by)
+    await payments.change(payment.id, domain.refund_ended, refund.id, outcome, by=by)
+
+
+class NotMadeYet(Exception):
+    """The provider has taken a refund, and will make it later. The job asks again."""

@@ -8,20 +8,26 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
+from cartwheel.contracts import text
 from cartwheel.contracts.money import MAX_AMOUNT, Currency, Money
-from cartwheel.contracts.payments import read_card
+from cartwheel.contracts.payments import Failure, RefundStatus, read_card
 from cartwheel.kernel import http_client
 from cartwheel.kernel.http_client import UnexpectedAnswer
 from cartwheel.providers.port import (
+    REFUNDED,
     Captured,
     Charge,
     Declined,
     Outcome,
+    RefundOutcome,
     TokenRefused,
     Voided,
 )
 
 ANSWER_WITHIN_SECONDS = 5.0
+
+LONGEST_CODE, LONGEST_MESSAGE = 64, 300
+"""How many characters of the reason of a failed refund are handed on."""
 
 
 _UNKNOWN = "resource_missing"
@@ -74,9 +80,10 @@ class SimulatorCards:
             raise
         return None if intent.status == "requires_confirmation" else _outcome(intent)
 
-    async def refund(self, payment_id: str, refund_id: str, amount: Money) -> None:
+    async def refund(self, payment_id: str, refund_id: str, amount: Money) -> RefundOutcome:
         refund = {"payment_id": payment_id, "refund_id": refund_id, "amount": amount.amount}
-        await self._ask("POST", "/v1/refunds", refund, refund_id)
+        answer = await self._ask("POST", "/v1/refunds", refund, refund_id)
+        return _refund_outcome(answer)
 
     async def _ask(
         self,
@@ -146,6 +153,25 @@ def _outcome(intent: _Intent) -> Outcome:
             return Outcome(Voided(), intent.id, card)
         case _:
             raise UnexpectedAnswer(f"simulator gave no verdict but {intent.status!r}")
+
+
+def _refund_outcome(refund: _Intent) -> RefundOutcome:
+    match refund:
+        case _Intent(status="succeeded"):
+            return REFUNDED
+        case _Intent(status="pending"):
+            return RefundOutcome(RefundStatus.PENDING)
+        case _Intent(status="failed" | "canceled" as status):
+            why = refund.failure or _Failure(f"refund_{status}", "The refund was not made.")
+            return RefundOutcome(
+                RefundStatus(status.upper()),
+                Failure(
+                    code=text.one_line(why.code, longest=LONGEST_CODE),
+                    message=text.one_line(why.message, longest=LONGEST_MESSAGE),
+                ),
+            )
+        case _:
+            raise UnexpectedAnswer(f"simulator answered to a refund: {refund.status!r}")
 
 
 def _error(body: bytes) -> _Error:

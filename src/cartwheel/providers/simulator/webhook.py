@@ -4,19 +4,27 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
+from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.money import Money
-from cartwheel.contracts.payments import Failure, Method, ReportVerdict, read_card
+from cartwheel.contracts.payments import (
+    DisputeStatus,
+    Failure,
+    Method,
+    ReportDispute,
+    ReportRefund,
+    ReportVerdict,
+    read_card,
+)
 from cartwheel.kernel.errors import Unauthenticated
 
 TOLERANCE_SECONDS = 300.0
 
 _SUCCEEDED = "payment_intent.succeeded"
 _FAILED = "payment_intent.payment_failed"
-_CANCELED = "payment_intent.canceled"
 
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
@@ -25,16 +33,11 @@ class _Webhook(msgspec.Struct, frozen=True):
     type: str
 
 
-class _Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """How a payment ended, as the simulator reports it. Other fields are ignored."""
-
+class _Told(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     payment_id: _Id
-    payment_intent: _Id | None = None
     amount: object = None
     currency: object = None
-    failure: Failure | None = None
-    card: object = None
 
     def money(self) -> Money | None:
         """Return the amount; None, which no payment matches, if it is missing or not valid."""
@@ -42,6 +45,25 @@ class _Verdict(msgspec.Struct, frozen=True, kw_only=True):
             return msgspec.convert({"amount": self.amount, "currency": self.currency}, Money)
         except msgspec.ValidationError:
             return None
+
+
+class _Verdict(_Told, frozen=True, kw_only=True):
+    """How a payment ended, as the simulator reports it. Other fields are ignored."""
+
+    payment_intent: _Id | None = None
+    failure: Failure | None = None
+    card: object = None
+
+
+class _FailedRefund(_Told, frozen=True, kw_only=True):
+    refund_id: _Id
+    failure: Failure | None = None
+
+
+class _Dispute(_Told, frozen=True, kw_only=True):
+    dispute_id: _Id
+    status: Literal["needs_response", "won", "lost"]
+    reason: str = ""
 
 
 SHAPE = _Verdict
@@ -58,6 +80,10 @@ EXAMPLE = _Verdict(
 
 _webhooks = msgspec.json.Decoder(_Webhook)
 _verdicts = msgspec.json.Decoder(_Verdict)
+_failed_refunds = msgspec.json.Decoder(_FailedRefund)
+_disputes = msgspec.json.Decoder(_Dispute)
+
+Report = ReportVerdict | ReportRefund | ReportDispute
 
 
 class BadSignature(Unauthenticated):
@@ -70,9 +96,9 @@ class BadSignature(Unauthenticated):
 
 
 def read(
-    body: bytes, headers: Mapping[str, str], *, secret: str, now: datetime
-) -> ReportVerdict | None:
-    """Return the outcome that a webhook of the simulator reports; None if it reports another event.
+    body: bytes, headers: Mapping[str, str], *, secret: str, actor: Actor, now: datetime
+) -> Report | None:
+    """Return what a webhook of the simulator reports; None if Cartwheel needs no such event.
 
     Raises:
         Unauthenticated: the webhook is not signed.
@@ -83,9 +109,20 @@ def read(
     if signature is None:
         raise Unauthenticated("Send the Simulator-Signature header.")
     verify_signature(secret, signature, body, now=now)
-    if _webhooks.decode(body).type not in (_SUCCEEDED, _FAILED, _CANCELED):
-        return None
-    told = _verdicts.decode(body)
+    match _webhooks.decode(body).type:
+        case (
+            "payment_intent.succeeded" | "payment_intent.payment_failed" | "payment_intent.canceled"
+        ):
+            return _verdict(_verdicts.decode(body), actor)
+        case "refund.failed":
+            return _failed_refund(_failed_refunds.decode(body), actor)
+        case "charge.dispute.created" | "charge.dispute.closed":
+            return _dispute(_disputes.decode(body), actor)
+        case _:
+            return None
+
+
+def _verdict(told: _Verdict, actor: Actor) -> ReportVerdict:
     return ReportVerdict(
         provider="simulator",
         payment_id=told.payment_id,
@@ -95,6 +132,31 @@ def read(
         method=Method.CARD,
         amount=told.money(),
         card=read_card(told.card),
+        actor=actor,
+    )
+
+
+def _failed_refund(told: _FailedRefund, actor: Actor) -> ReportRefund:
+    failure = told.failure or Failure(code="refund_failed", message="The money came back.")
+    return ReportRefund(
+        provider="simulator",
+        payment_id=told.payment_id,
+        refund_id=told.refund_id,
+        amount=told.money(),
+        failure=failure,
+        actor=actor,
+    )
+
+
+def _dispute(told: _Dispute, actor: Actor) -> ReportDispute:
+    return ReportDispute(
+        provider="simulator",
+        payment_id=told.payment_id,
+        dispute_id=told.dispute_id,
+        amount=told.money(),
+        status=DisputeStatus(told.status.upper()),
+        reason=told.reason,
+        actor=actor,
     )
 
 

@@ -1,25 +1,21 @@
-"""The rules of a payment. Pure: values in, a new payment or a refusal out.
+"""How a payment begins, and the verdicts that end it.
 
     (new) ──► AWAITING_PAYMENT ──captured, or an admin has the cash──► PAID ──► REFUNDED
                     ├──declined, voided, or another amount captured──► REJECTED
                     └──given up by its payer, an admin, or its order──► CANCELED
 
 A payment becomes PAID only when its own provider captures exactly its amount. Any other captured
-money, and money captured for a REJECTED or CANCELED payment, is stored together with its refund. A
-refund's id is derived from the payment's id, so it happens once, whoever asks for it.
+money, and money captured for a REJECTED or CANCELED payment, is stored together with its refund.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 
 from cartwheel.contracts import text
-from cartwheel.contracts.money import Money
-from cartwheel.contracts.orders import InvalidTransition, PayableOrder, ShippingAddress
+from cartwheel.contracts.orders import InvalidTransition, PayableOrder
 from cartwheel.contracts.payments import (
-    EVENTS,
     CancelPayment,
     CardSummary,
     CardToken,
@@ -32,19 +28,15 @@ from cartwheel.contracts.payments import (
     PaymentCanceled,
     PaymentCaptured,
     PaymentDeclined,
-    PaymentEntry,
     PaymentInProgress,
     PaymentNotFound,
     PaymentPending,
-    PaymentRefunded,
     PaymentStatus,
-    PaymentView,
-    Refund,
-    RefundStatus,
     ReportVerdict,
 )
-from cartwheel.contracts.timeline import TimelineEntry, sentence
 from cartwheel.kernel import Change, Event
+from cartwheel.payments.domain.payment import Payment, changed
+from cartwheel.payments.domain.refunds import money_of_another_provider, refund_all
 from cartwheel.providers.port import Captured, Declined, Outcome, Verdict, Voided
 
 LONGEST_CODE, LONGEST_MESSAGE = 64, 300
@@ -65,62 +57,6 @@ TOKEN_REFUSED = Failure(
     code=CardTokenInvalid.code,
     message="The card token is unknown or was used before. Nothing was charged. Send a new token.",
 )
-
-
-class Payment(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment. An order has at most one `live` payment: one that is awaited or paid.
-
-    `attempt` counts the order's attempts. A voided, canceled or refunded payment has none.
-    `cancel_request` is the request that asked to cancel it. A card's provider decides after that.
-    `card` comes from the provider, with the verdict.
-    `captured` is the amount that the provider took. Payments stored before this field lack it.
-    `shipping_address` came with the payment. Each of its events takes the address to the order.
-    `events`, and the `change` that made them, are not stored yet.
-    """
-
-    id: str
-    request_id: str
-    body_hash: str
-    order_id: str
-    user_id: str
-    amount: Money
-    method: Method
-    provider: str
-    provider_reference: str | None
-    card: CardSummary | None
-    status: PaymentStatus
-    live: bool
-    attempt: int | None
-    failure: Failure | None
-    timeline: list[PaymentEntry]
-    refunds: list[Refund] = msgspec.field(default_factory=list[Refund])
-    captured: Money | None = None
-    shipping_address: ShippingAddress | None = None
-    cancel_request: str | None = None
-    version: int
-    created_at: datetime
-    updated_at: datetime
-    sequence: int = 0
-    events: tuple[Event, ...] = ()
-    change: Change | None = None
-
-    def view(self) -> PaymentView:
-        return PaymentView(
-            id=self.id,
-            order_id=self.order_id,
-            user_id=self.user_id,
-            amount=self.amount,
-            method=self.method,
-            provider=self.provider,
-            provider_reference=self.provider_reference,
-            card=self.card,
-            status=self.status,
-            failure=self.failure,
-            timeline=self.timeline,
-            refunds=self.refunds,
-            created_at=self.created_at,
-            updated_at=self.updated_at,
-        )
 
 
 def begin(
@@ -166,7 +102,7 @@ def begin(
         shipping_address=request.shipping_address,
     )
     events = () if by_card else (pending,)
-    return _changed(payment, "begun", *events, change=Change(by=request.actor.user_id, at=at))
+    return changed(payment, "begun", *events, change=Change(by=request.actor.user_id, at=at))
 
 
 def after_declines(
@@ -210,10 +146,12 @@ def settle(payment: Payment, outcome: Outcome, change: Change) -> Payment:
     )
     given_up = payment.status in (PaymentStatus.REJECTED, PaymentStatus.CANCELED)
     if given_up and isinstance(outcome.verdict, Captured):
-        money = outcome.verdict.amount
+        if payment.captured is not None:
+            return payment
+        taken = msgspec.structs.replace(told, captured=outcome.verdict.amount)
         ended = payment.status.lower()
-        due = refund_due(told, money, f"It was captured after the payment was {ended}.", change)
-        return payment if due is told else msgspec.structs.replace(due, captured=money)
+        due = refund_all(taken, f"It was captured after the payment was {ended}.", change)
+        return payment if due is taken else due
     if payment.status is not PaymentStatus.AWAITING_PAYMENT:
         return payment
     payment = told
@@ -226,13 +164,11 @@ def settle(payment: Payment, outcome: Outcome, change: Change) -> Payment:
                 amount=money,
                 shipping_address=payment.shipping_address,
             )
-            return _changed(paid, "captured", event, change=change)
+            return changed(paid, "captured", event, change=change)
         case Captured(amount=money):
             payment = msgspec.structs.replace(payment, captured=money)
             rejected = _rejected(payment, AMOUNT_MISMATCH, counts=False, change=change)
-            return refund_due(
-                rejected, money, "The captured amount differs from the payment's.", change
-            )
+            return refund_all(rejected, "The captured amount differs from the payment's.", change)
         case Declined(code=code, message=message):
             # A provider's text is shown in mail and logs, so control characters are removed.
             why = Failure(
@@ -273,7 +209,7 @@ def settle_by_provider(payment: Payment, outcome: Outcome, change: Change) -> Pa
     if not isinstance(outcome.verdict, Captured):
         return payment
     reason = f"It was captured by {change.by}, not by {payment.provider}."
-    return refund_due(payment, outcome.verdict.amount, reason, change, provider=change.by)
+    return money_of_another_provider(payment, outcome.verdict.amount, reason, change)
 
 
 def settle_as_told(payment: Payment, report: ReportVerdict, change: Change) -> Payment:
@@ -322,7 +258,7 @@ def cancel_as_asked(payment: Payment, request: CancelPayment, change: Change) ->
     asked = msgspec.structs.replace(payment, cancel_request=request.request_id)
     if payment.method is Method.CASH_ON_DELIVERY:
         return _canceled(asked, change)
-    return _changed(asked, "cancel asked for", change=change)
+    return changed(asked, "cancel asked for", change=change)
 
 
 def differing(payment: Payment, report: ReportVerdict) -> list[str]:
@@ -340,59 +276,6 @@ def differing(payment: Payment, report: ReportVerdict) -> list[str]:
         "reference": payment.provider_reference in (None, report.reference),
     }
     return [name for name, agrees in same.items() if not agrees]
-
-
-def refund_due(
-    payment: Payment, amount: Money, reason: str, change: Change, *, provider: str | None = None
-) -> Payment:
-    """Return `payment` with a refund due; unchanged if it has that refund already.
-
-    Money captured by a `provider` other than the payment's own gets a separate refund.
-    """
-    refund_id = payment.id.replace("pay_", "rfd_", 1) + (f"-{provider}" if provider else "")
-    if any(refund.id == refund_id for refund in payment.refunds):
-        return payment
-    refund = Refund(id=refund_id, amount=amount, reason=reason, provider=provider)
-    due = msgspec.structs.replace(payment, refunds=[*payment.refunds, refund])
-    return _changed(due, "refund due", change=change)
-
-
-def refund_done(payment: Payment, refund_id: str, change: Change) -> Payment:
-    """Return `payment` with the refund done, as REFUNDED if all of its money was refunded.
-
-    An event tells the order, unless the money was never part of this payment.
-    """
-    refund = next(refund for refund in payment.refunds if refund.id == refund_id)
-    if refund.status is RefundStatus.SUCCEEDED:
-        return payment
-    done = msgspec.structs.replace(refund, status=RefundStatus.SUCCEEDED)
-    refunds = [done if each.id == refund_id else each for each in payment.refunds]
-    returned = sum(
-        each.amount.amount
-        for each in refunds
-        if each.status is RefundStatus.SUCCEEDED and each.provider is None
-    )
-    whole = payment.status is PaymentStatus.PAID and returned >= payment.amount.amount
-    refunded = msgspec.structs.replace(
-        payment,
-        refunds=refunds,
-        status=PaymentStatus.REFUNDED if whole else payment.status,
-        live=payment.live and not whole,
-        attempt=None if whole else payment.attempt,
-    )
-    event = PaymentRefunded(
-        payment_id=payment.id,
-        order_id=payment.order_id,
-        refund_id=refund_id,
-        amount=refund.amount,
-    )
-    events = () if refund.provider else (event,)
-    # A job makes the refund, but its cause is the event that asked for it.
-    dues = [entry for entry in payment.timeline if entry.type == "refund due"]
-    place = payment.refunds.index(refund)
-    cause = dues[place].because_of if place < len(dues) else None
-    caused = msgspec.structs.replace(change, event_id=cause)
-    return _changed(refunded, "refunded", *events, change=caused)
 
 
 def confirm_cash(payment: Payment, change: Change) -> Payment:
@@ -424,7 +307,7 @@ def _canceled(payment: Payment, change: Change, *, why: Failure | None = None) -
         payment, status=PaymentStatus.CANCELED, live=False, attempt=None, failure=why
     )
     event = PaymentCanceled(payment_id=payment.id, order_id=payment.order_id)
-    return _changed(canceled, "canceled", event, change=change)
+    return changed(canceled, "canceled", event, change=change)
 
 
 def _without_money(
@@ -437,7 +320,7 @@ def _without_money(
         attempt=payment.attempt if counts else None,
         failure=failure,
     )
-    return _changed(rejected, "declined", *events, change=change)
+    return changed(rejected, "declined", *events, change=change)
 
 
 def _shown(card: CardSummary) -> CardSummary:
@@ -445,54 +328,3 @@ def _shown(card: CardSummary) -> CardSummary:
         brand=text.one_line(card.brand, longest=LONGEST_BRAND),
         last4=text.one_line(card.last4, longest=LAST_DIGITS),
     )
-
-
-def _changed(payment: Payment, what: str, *events: Event, change: Change) -> Payment:
-    entry = PaymentEntry(type=what, at=change.at, by=change.by, because_of=change.event_id)
-    return msgspec.structs.replace(
-        payment,
-        timeline=[*payment.timeline, entry],
-        version=payment.version + 1,
-        updated_at=change.at,
-        events=(*payment.events, *events),
-        change=change,
-    )
-
-
-_STEPS = {
-    "begun": "The customer chose how to pay.",
-    "captured": "The money was captured.",
-    "declined": "No money was captured.",
-    "cancel asked for": "Somebody asked to cancel the payment.",
-    "canceled": "The payment was canceled.",
-    "refund due": "The money is to be refunded.",
-    "refunded": "The provider has refunded money.",
-}
-"""What has happened to a payment, where no event tells of it."""
-_EVENTS = {event.type: sentence(event) for event in EVENTS}
-
-
-def timeline(payment: Payment, told: Sequence[TimelineEntry]) -> list[TimelineEntry]:
-    """Return all that happened to `payment`: what events `told`, and the steps without events.
-
-    Payments stored before their events were kept have steps only.
-    """
-    events: defaultdict[datetime, list[TimelineEntry]] = defaultdict(list)
-    for each in told:
-        events[each.at].append(msgspec.structs.replace(each, text=_EVENTS.get(each.type)))
-    entries: list[TimelineEntry] = []
-    for step in payment.timeline:
-        if step.at in events:  # the steps of one change have one time, and its events tell of all
-            entries += events[step.at]
-            events[step.at] = []
-        else:
-            entries.append(
-                TimelineEntry(
-                    type=step.type,
-                    at=step.at,
-                    by=step.by,
-                    text=_STEPS.get(step.type),
-                    because_of=step.because_of,
-                )
-            )
-    return entries

@@ -1,0 +1,61 @@
+"""The rules of a payment. Pure: values in, a new payment or a refusal out."""
+
+from cartwheel.payments.domain.disputes import dispute_reported, tells_of
+from cartwheel.payments.domain.payment import Owed, Payment, Refund, timeline
+from cartwheel.payments.domain.refunds import (
+    id_of,
+    is_disputed,
+    left,
+    refund_as_asked,
+    refund_ended,
+    refund_failed_as_told,
+    refund_owed,
+    tells_of_a_refund,
+)
+from cartwheel.payments.domain.settling import (
+    AMOUNT_MISMATCH,
+    PROCESSING_ERROR,
+    TOKEN_REFUSED,
+    after_declines,
+    begin,
+    cancel_as_asked,
+    confirm_cash,
+    differing,
+    expect_no_cash,
+    refuse_token,
+    settle,
+    settle_as_told,
+    settle_by_provider,
+    was_token_refused,
+)
+
+__all__ = [
+    "AMOUNT_MISMATCH",
+    "PROCESSING_ERROR",
+    "TOKEN_REFUSED",
+    "Owed",
+    "Payment",
+    "Refund",
+    "after_declines",
+    "begin",
+    "cancel_as_asked",
+    "confirm_cash",
+    "differing",
+    "dispute_reported",
+    "expect_no_cash",
+    "id_of",
+    "is_disputed",
+    "left",
+    "refund_as_asked",
+    "refund_ended",
+    "refund_failed_as_told",
+    "refund_owed",
+    "refuse_token",
+    "settle",
+    "settle_as_told",
+    "settle_by_provider",
+    "tells_of",
+    "tells_of_a_refund",
+    "timeline",
+    "was_token_refused",
+]
