@@ -110,6 +110,42 @@ class Buyer:
         if self._admin is not None:
             await self._admin.cancel_sale(order)
 
+    async def get_some_back(self, order: Any) -> None:
+        """Pay, and have an administrator refund some of it, again and again, perhaps at once."""
+        payment = await self._pay(order, by_card())
+        if payment is None or self._admin is None:
+            return
+        for _ in range(self._random.choice([1, 1, 2])):
+            await self._admin.refund(payment, self._refund(payment, order))
+        if self._random.random() < 0.4:
+            part = {
+                "amount": {**payment["amount"], "amount": payment["amount"]["amount"] * 6 // 10}
+            }
+            await asyncio.gather(*(self._admin.refund(payment, part) for _ in range(2)))
+        if self._random.random() < 0.3:
+            rest = self._admin.refund(payment, {})
+            await asyncio.gather(rest, self._admin.cancel_sale(order))
+
+    def _refund(self, payment: Any, order: Any) -> dict[str, Any]:
+        if self._random.random() < 0.5:
+            line = self._random.choice(order["lines"])
+            return {"lines": [{"product_id": line["product_id"], "quantity": 1}]}
+        percent = self._random.choice([1, 10, 40])
+        amount = max(payment["amount"]["amount"] * percent // 100, 1)
+        return {"amount": {**payment["amount"], "amount": amount}}
+
+    async def refund(self, payment: Any, what: dict[str, Any]) -> None:
+        """As an administrator, refund `what` of somebody's payment."""
+        path, key = f"/payments/{payment['id']}/refunds", f"{self.name}-{secrets.token_hex(6)}"
+        body = {"reason": "a broken piece", **what}
+        answered = await self._insist("POST", path, body, key=key)
+        if answered is None or answered.status != 201:
+            return
+        if self._random.random() < 0.2:
+            await self._insist("POST", path, body, key=key)
+        if self._random.random() < 0.1:
+            await self.reuse(key, path, {**body, "reason": "another one"})
+
     async def forget(self, order: Any) -> None:
         """Do nothing more about the order, until there are too many of them."""
         self._forgotten.append(order)
@@ -324,7 +360,7 @@ class Buyer:
 
 
 _ENDINGS = {
-    Buyer.pay: 38,
+    Buyer.pay: 30,
     Buyer.pay_with_another_card: 13,
     Buyer.be_declined: 6,
     Buyer.pay_cash: 9,
@@ -334,6 +370,7 @@ _ENDINGS = {
     Buyer.forget: 5,
     Buyer.change_from_cash: 6,
     Buyer.pay_and_give_up_at_once: 4,
+    Buyer.get_some_back: 8,
 }
 """How often each is chosen, out of a hundred times."""
 _OLDER = [*_ENDINGS][:8]

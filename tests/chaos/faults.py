@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import aio_pika
 import aiohttp
@@ -259,6 +260,30 @@ def provider(count: int, seconds: float) -> Fault:
     return Fault(f"the provider fails in every way, {count} times each, {seconds:.0f} s", run)
 
 
+def money_comes_back(count: int, seconds: float) -> Fault:
+    """Some refunds fail at once, and some after they were made; customers' banks dispute payments.
+
+    Every second dispute is decided, and the others stay open.
+    """
+
+    async def run(rig: Rig) -> None:
+        with contextlib.suppress(aiohttp.ClientError):
+            await spoil(rig, kind="refund_fails", on="refund", count=count)
+            await spoil(rig, kind="refund_fails_late", on="refund", count=count, seconds=1)
+            await asyncio.sleep(seconds)
+            lines = await _simulator(rig, "GET", path="/v1/ledger?limit=1000")
+            charged = [line["payment_id"] for line in lines["data"] if line["kind"] == "charge"]
+            for number, payment_id in enumerate(charged[-count:]):
+                new = {"payment_id": payment_id, "amount": 100}
+                dispute = await _simulator(rig, "POST", new, path="/v1/disputes")
+                if number % 2 == 0:
+                    decision = {"status": "won" if number % 4 == 0 else "lost"}
+                    path = f"/v1/disputes/{dispute['id']}/close"
+                    await _simulator(rig, "POST", decision, path=path)
+
+    return Fault(f"{count} refunds fail, {count} come back, {count} payments are disputed", run)
+
+
 def stop_and_continue(name: str, seconds: float) -> Fault:
     """SIGSTOP: the connections stay open, but nothing is answered."""
 
@@ -413,11 +438,14 @@ async def behave(rig: Rig) -> None:
     await _simulator(rig, "DELETE")
 
 
-async def _simulator(rig: Rig, method: str, content: object = None) -> None:
+async def _simulator(
+    rig: Rig, method: str, content: object = None, *, path: str = "/v1/faults"
+) -> Any:
     environment = rig.system.environment
     headers = {"Authorization": f"Bearer {environment['SIMULATOR_API_KEY']}"}
     async with (
         aiohttp.ClientSession(environment["SIMULATOR_URL"], headers=headers) as http,
-        http.request(method, "/v1/faults", json=content) as response,
+        http.request(method, path, json=content, raise_for_status=True) as response,
     ):
-        response.raise_for_status()
+        answer = await response.read()
+        return msgspec.json.decode(answer) if answer else None

@@ -29,6 +29,9 @@ _EXPECTED_REFUSALS = (
     "too_many_pieces",
     "price_changed",
     "payment_not_cancelable",
+    "payment_not_captured",
+    "payment_disputed",
+    "refund_exceeds_capture",
     "too_many_addresses",
     "address_not_found",  # a deletion whose answer was lost, repeated
 )
@@ -41,6 +44,9 @@ class Violation(msgspec.Struct, frozen=True):
     what: str
     order_id: str | None = None
 
+
+REFUNDING = "/refunds"
+"""The end of the paths where payments are refunded."""
 
 ADJUSTING = "/stock-adjustments"
 """The end of the paths where stock is adjusted."""
@@ -65,10 +71,10 @@ def accepted_orders_are_kept(evidence: Evidence) -> Iterator[Violation]:
 
 def accepted_payments_are_kept(evidence: Evidence) -> Iterator[Violation]:
     """1: a payment that was answered exists, and its verdict stands."""
+    paid = ("PAID", "PARTIALLY_REFUNDED", "REFUNDED")  # a refund may come back
     after = {
-        "AWAITING_PAYMENT": ("AWAITING_PAYMENT", "PAID", "REFUNDED", "REJECTED", "CANCELED"),
-        "PAID": ("PAID", "REFUNDED"),
-        "REFUNDED": ("REFUNDED",),
+        "AWAITING_PAYMENT": ("AWAITING_PAYMENT", *paid, "REJECTED", "CANCELED"),
+        **dict.fromkeys(paid, paid),
         "REJECTED": ("REJECTED",),
         "CANCELED": ("CANCELED",),
     }
@@ -167,6 +173,24 @@ def accepted_adjustments_are_kept(evidence: Evidence) -> Iterator[Violation]:
         yield Violation(1, what)
 
 
+def accepted_refunds_are_kept(evidence: Evidence) -> Iterator[Violation]:
+    """1: a 201 says what is stored, once for each key, and no refund is one that nobody wants."""
+    made: dict[tuple[str, str | None], set[str]] = defaultdict(set)
+    for call in evidence.calls:
+        if call.method != "POST" or not call.path.endswith(REFUNDING) or call.status != 201:
+            continue
+        said = call.answer
+        made[call.path, call.key].add(said["id"])
+        payment = evidence.payments[call.path.split("/")[2]]
+        stored = {each["id"]: each for each in payment["refunds"]}.get(said["id"])
+        if stored is None or stored["amount"] != said["amount"]:
+            what = f"refund {said['id']} was accepted, and is {stored}"
+            yield Violation(1, what, payment["order_id"])
+    for (_, key), ids in made.items():
+        if len(ids) > 1:
+            yield Violation(1, f"key {key} made {len(ids)} refunds")
+
+
 def a_key_is_one_request_of_one_user(evidence: Evidence) -> Iterator[Violation]:
     """1: a key always stands for the same order or payment of its user, never of another."""
     first: dict[tuple[str, str, str | None], Call] = {}
@@ -199,7 +223,7 @@ def cash_is_paid_when_it_was_confirmed(evidence: Evidence) -> Iterator[Violation
         call.path.split("/")[2] for call in evidence.calls if call.path.endswith("/confirm")
     }
     for payment_id, payment in evidence.payments.items():
-        paid = payment["status"] in ("PAID", "REFUNDED")
+        paid = payment["status"] in ("PAID", "PARTIALLY_REFUNDED", "REFUNDED")
         if payment["method"] == "cash_on_delivery" and paid and payment_id not in confirmed:
             yield Violation(8, f"nobody confirmed the cash of {payment_id}", payment["order_id"])
 
@@ -304,6 +328,7 @@ CHECKS: tuple[Check, ...] = (
     what_was_accepted_is_found,
     one_order_per_key,
     accepted_adjustments_are_kept,
+    accepted_refunds_are_kept,
     a_key_is_one_request_of_one_user,
     addresses_are_kept_and_orders_found,
     cash_is_paid_when_it_was_confirmed,

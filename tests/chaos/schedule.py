@@ -43,6 +43,7 @@ def short(dice: random.Random) -> list[Fault]:
     dice.shuffle(rest)
     return [
         faults.provider(2, 3),
+        faults.money_comes_back(2, 2),
         *first,
         *rest,
     ]
@@ -89,6 +90,7 @@ def long(
     drawn += [sorts[number % len(sorts)]() for number in range(OTHERS)]
     drawn += [faults.provider(dice.randint(1, 8), dice.uniform(1, 20)) for _ in range(2)]
     drawn += [
+        faults.money_comes_back(dice.randint(2, 5), dice.uniform(2, 8)),
         faults.webhooks_lie(dice.uniform(2, 8)),
         bad_neighbours.event_kills_its_reader(dice.choice(SERVICES)),
         bad_neighbours.retries_are_refused(

@@ -388,11 +388,34 @@ def take_each_failure_for_an_outage() -> None:
 def believe_every_webhook() -> None:
     """payments: trust every webhook without comparing it with the payment."""
     domain: Any = import_module("cartwheel.payments.domain")
+    settling: Any = import_module("cartwheel.payments.domain.settling")
 
     def same(_payment: Any, _report: Any) -> list[str]:
         return []
 
-    domain.differing = same
+    domain.differing = settling.differing = same
+
+
+def refund_whatever_is_asked_for() -> None:
+    """payments: take all that was captured for what is left of it."""
+    refunds: Any = import_module("cartwheel.payments.domain.refunds")
+
+    def all_of_it(payment: Any) -> Any:
+        return refunds.captured(payment) or payment.amount
+
+    refunds.left = all_of_it
+
+
+def count_refunds_by_payment() -> None:
+    """orders: count one refund of a payment, and take the next ones for repeats."""
+    rules: Any = import_module("cartwheel.orders.domain.order")
+    refunded = rules.refunded
+
+    def once(order: Any, refund: Any, change: Any) -> Any:
+        known = refund.payment_id in order.refunded_payments
+        return order if known else refunded(order, refund, change)
+
+    rules.refunded = once
 
 
 def store_addresses_over_others() -> None:
@@ -471,6 +494,8 @@ BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "a mail's own failure": ("cartwheel.notifications", take_each_failure_for_an_outage),
     "addresses": ("cartwheel.orders", store_addresses_over_others),
     "webhooks compared": ("cartwheel.payments", believe_every_webhook),
+    "what is left": ("cartwheel.payments", refund_whatever_is_asked_for),
+    "refunds by id": ("cartwheel.orders", count_refunds_by_payment),
     "one customer": ("cartwheel.notifications", stumble_over_one_customer),
 }
 
