@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from cartwheel.contracts.identity import User
+from cartwheel.contracts.identity import Actor, User
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import (
     AddressRequired,
@@ -40,6 +40,7 @@ from cartwheel.contracts.orders import (
     ReasonRequired,
     ShippingAddress,
 )
+from cartwheel.contracts.parcels import CallOff
 from cartwheel.contracts.payments import (
     Method,
     PaymentCanceled,
@@ -51,6 +52,7 @@ from cartwheel.contracts.payments import (
 from cartwheel.contracts.products import Reservation
 from cartwheel.kernel import Change, Event
 from cartwheel.kernel.errors import FieldError
+from cartwheel.orders.domain.parcels import Return, Shipment
 
 PAYMENT_DEADLINE = timedelta(minutes=15)
 """How long an order waits for its payment, unless the deployment sets another time."""
@@ -85,7 +87,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     while they waited.
 
     `expires_at` is one of two deadlines: `pay_by`, which the order was placed with, or `cash_until`
-    while cash is waited for. Orders of an older version have neither.
+    while cash is waited for. Orders of an older version have neither. An order that is shipped has
+    no deadline.
+
+    `fulfillment` is derived from `shipments`, `called_off` and `returns`, oldest first.
     """
 
     id: str
@@ -112,6 +117,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     canceled_payments: list[str] = msgspec.field(default_factory=list[str])
     pay_by: datetime | None = None
     cash_until: datetime | None = None
+    shipments: list[Shipment] = msgspec.field(default_factory=list[Shipment])
+    called_off: list[CallOff] = msgspec.field(default_factory=list[CallOff])
+    returns: list[Return] = msgspec.field(default_factory=list[Return])
     sequence: int = 0
     events: tuple[Event, ...] = ()
     change: Change | None = None
@@ -132,7 +140,18 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             version=self.version,
             created_at=self.created_at,
             updated_at=self.updated_at,
+            shipments=[each.view() for each in self.shipments],
+            called_off=self.called_off,
+            returns=[each.view() for each in self.returns],
         )
+
+    def may_be_seen_by(self, actor: Actor) -> bool:
+        return actor.admin or actor.user_id == self.user.id
+
+    @property
+    def is_shipped(self) -> bool:
+        """Return whether goods of the order have left, and have not come back undelivered."""
+        return self.fulfillment.status is not FulfillmentStatus.UNFULFILLED
 
     @property
     def awaited_payments(self) -> set[str]:
@@ -246,7 +265,7 @@ def payment_begun(
         cash_until = order.cash_until or change.at + cash_within
         waiting = msgspec.structs.replace(
             _sent_to(begun.shipping_address, order),
-            expires_at=cash_until,
+            expires_at=None if order.is_shipped else cash_until,
             cash_until=cash_until,
             pay_by=order.pay_by or order.expires_at,
         )
@@ -268,7 +287,7 @@ def payment_canceled(order: Order, canceled: PaymentCanceled, change: Change) ->
         return order
     waited = bool(order.awaited_payments)
     order = msgspec.structs.replace(order, canceled_payments=[*order.canceled_payments, payment_id])
-    if waited and not order.awaited_payments:
+    if waited and not order.awaited_payments and not order.is_shipped:
         soon = change.at + TIME_TO_PAY
         order = msgspec.structs.replace(order, expires_at=max(order.pay_by or soon, soon))
     return _changed(order, change=change)
@@ -276,7 +295,8 @@ def payment_canceled(order: Order, canceled: PaymentCanceled, change: Change) ->
 
 def with_deadline(order: Order, cash_within: timedelta, change: Change) -> Order:
     """Return an `order` that an older version has wait for cash forever, with a deadline."""
-    if order.status is not OrderStatus.AWAITING_PAYMENT or order.expires_at is not None:
+    waits = order.status is OrderStatus.AWAITING_PAYMENT and not order.is_shipped
+    if not waits or order.expires_at is not None:
         return order
     until = change.at + cash_within
     dated = msgspec.structs.replace(order, expires_at=until, cash_until=until)
@@ -342,6 +362,17 @@ def cancel_as_asked(order: Order, request: CancelOrder, change: Change) -> Order
         ReasonRequired: an admin gives no reason.
         InvalidTransition: the order can no longer be canceled.
     """
+    reason = reason_of(order, request)
+    return cancel(order, change, reason=reason, by_admin=request.actor.admin)
+
+
+def reason_of(order: Order, request: CancelOrder) -> str:
+    """Return why `order` is to be canceled.
+
+    Raises:
+        OrderNotFound: the actor is neither its owner nor an admin.
+        ReasonRequired: an admin gives no reason.
+    """
     actor = request.actor
     owner = order.user.id == actor.user_id
     if not owner and not actor.admin:
@@ -351,8 +382,7 @@ def cancel_as_asked(order: Order, request: CancelOrder, change: Change) -> Order
     if as_admin and not request.reason:
         detail = "`reason` is required: say why the order is canceled."
         raise ReasonRequired(detail, errors=[FieldError("reason", detail)])
-    reason = request.reason or "Canceled by the customer."
-    return cancel(order, change, reason=reason, by_admin=actor.admin)
+    return request.reason or "Canceled by the customer."
 
 
 def cancel(order: Order, change: Change, *, reason: str, by_admin: bool = False) -> Order:
@@ -363,9 +393,9 @@ def cancel(order: Order, change: Change, *, reason: str, by_admin: bool = False)
     """
     if order.status is OrderStatus.CANCELED:
         return order
-    shipped = order.fulfillment.status is not FulfillmentStatus.UNFULFILLED
+    shipped = order.is_shipped
     paid = order.status is OrderStatus.PAID
-    if order.status is OrderStatus.REJECTED or (paid and (shipped or not by_admin)):
+    if order.status is OrderStatus.REJECTED or shipped or (paid and not by_admin):
         state = "shipped" if shipped else order.status
         raise InvalidTransition(f"The order is {state} and cannot be canceled.")
     canceled = msgspec.structs.replace(order, status=OrderStatus.CANCELED, expires_at=None)
@@ -386,8 +416,11 @@ def expire(order: Order, change: Change) -> Order:
 
 
 def out_of_stock(order: Order, change: Change) -> Order:
-    """Return a paid `order` as CANCELED; an order in any other status needs no stock."""
-    if order.status is not OrderStatus.PAID:
+    """Return a paid `order` as CANCELED; an order in any other status needs no stock.
+
+    What is shipped was there after all.
+    """
+    if order.status is not OrderStatus.PAID or order.is_shipped:
         return order
     return cancel(order, change, reason="The goods are sold out.", by_admin=True)
 
