@@ -22,6 +22,7 @@ from litestar.routes import HTTPRoute
 from litestar.types import Method
 
 from cartwheel.contracts.orders import OrderView
+from cartwheel.contracts.parcels import ReturnView, ShipmentView
 from cartwheel.contracts.payments import PaymentView
 from cartwheel.contracts.products import ProductView, StockAdjustmentView
 from cartwheel.gateway import examples
@@ -104,6 +105,8 @@ _ID_OF = {
     StockAdjustmentView: "adjustment_id",
     OrderView: "order_id",
     PaymentView: "payment_id",
+    ShipmentView: "shipment_id",
+    ReturnView: "return_id",
 }
 """The parameter that is the `id` of such an answer."""
 _PARAMETERS = {
@@ -112,6 +115,8 @@ _PARAMETERS = {
     "payment_id": "The id of the payment",
     "adjustment_id": "The id of the stock adjustment",
     "address_id": "The id of the address",
+    "shipment_id": "The id of the parcel",
+    "return_id": "The id of the return",
     "group": "The name of the group",
     "user_id": "The id of the user",
     "status": "Only those with this status",

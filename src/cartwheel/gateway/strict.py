@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from cartwheel.contracts import money, orders, products, text
+from cartwheel.contracts import fulfilment, money, orders, products, text
 
 _Long = Annotated[str, Meta(min_length=1, max_length=200, pattern=text.LINE)]
 _Short = Annotated[str, Meta(min_length=1, max_length=20, pattern=text.LINE)]
@@ -22,6 +22,10 @@ class Price(money.Money, frozen=True, forbid_unknown_fields=True):
 
 class OrderItem(products.Item, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """So many pieces of a product."""
+
+
+class ArrivedPieces(fulfilment.Received, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The pieces of a product that arrived: those to sell again, and those to write off."""
 
 
 class NewShippingAddress(
