@@ -14,6 +14,7 @@ try:
     from cartwheel.local import commands as local
     from cartwheel.local.cluster.commands import cluster
     from cartwheel.operations import commands as operations
+    from cartwheel.operations import goods_commands as goods
     from cartwheel.operations.dead_letters.commands import dlq
     from cartwheel.operations.verify.command import verify
 except KeyboardInterrupt:  # imports take a moment: a Ctrl-C must not print a stack trace
@@ -57,6 +58,8 @@ app.command()(operations.demo)
 app.command()(verify)
 app.add_typer(operations.mail, name="mail")
 app.add_typer(operations.orders, name="orders")
+app.add_typer(goods.ship, name="ship")
+app.add_typer(goods.returns, name="returns")
 app.add_typer(operations.stock, name="stock")
 app.add_typer(operations.users, name="users")
 app.add_typer(operations.admin, name="admin")
