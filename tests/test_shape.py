@@ -20,6 +20,9 @@ FILES = {"app", "settings", "ports", "handlers", "domain", "mongo"}
 OTHER_TECHNOLOGY = {"notifications": {"ses"}}
 """Adapters other than `mongo`, named by their technology."""
 
+OTHER_CONTRACTS = {"orders": ("fulfilment",)}
+"""Modules of contracts beside the one that has the service's name."""
+
 every_service = pytest.mark.parametrize("name", SERVICES)
 
 
@@ -54,7 +57,10 @@ def test_a_service_is_declared_under_the_name_that_is_listed(name: str) -> None:
 
     assert service.name == name
     assert service.settings is import_module(f"cartwheel.{name}.settings").Settings
-    assert service.events == import_module(f"cartwheel.contracts.{name}").EVENTS
+    contracts = (name, *OTHER_CONTRACTS.get(name, ()))
+    assert service.events == tuple(
+        event for each in contracts for event in import_module(f"cartwheel.contracts.{each}").EVENTS
+    )
 
 
 @every_service

@@ -14,6 +14,7 @@ try:
     from cartwheel.local import commands as local
     from cartwheel.local.cluster.commands import cluster
     from cartwheel.operations import commands as operations
+    from cartwheel.operations import goods_commands as goods
     from cartwheel.operations import refund_commands
     from cartwheel.operations.dead_letters.commands import dlq
     from cartwheel.operations.verify.command import verify
@@ -60,6 +61,8 @@ app.add_typer(operations.mail, name="mail")
 app.add_typer(operations.orders, name="orders")
 app.command()(refund_commands.refund)
 app.command()(refund_commands.disputes)
+app.add_typer(goods.ship, name="ship")
+app.add_typer(goods.returns, name="returns")
 app.add_typer(operations.stock, name="stock")
 app.add_typer(operations.users, name="users")
 app.add_typer(operations.admin, name="admin")

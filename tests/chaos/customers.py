@@ -146,6 +146,109 @@ class Buyer:
         if self._random.random() < 0.1:
             await self.reuse(key, path, {**body, "reason": "another one"})
 
+    async def pay_and_get_parcels(self, order: Any) -> None:
+        """Get the order in one parcel or two, and perhaps return a piece of it."""
+        await self.pay(order)
+        if self._admin is None:
+            return
+        parcels = _parcels(order["lines"], 2 if self._random.random() < 0.5 else 1)
+        for lines in parcels:
+            parcel = await self._admin.ship(order, lines)
+            if parcel is not None:
+                await self._admin.report(order, parcel, "delivered")
+        if _pieces(order["lines"]) > 1 and self._random.random() < 0.6:
+            await self._return(order, [{**parcels[0][0], "quantity": 1}])
+
+    async def pay_and_be_called_off(self, order: Any) -> None:
+        """Get a part of the order; the shop calls off the rest."""
+        await self.pay(order)
+        parcels = _parcels(order["lines"], 2)
+        if self._admin is not None and await self._admin.ship(order, parcels[0]) is not None:
+            await self._admin.cancel_sale(order)
+
+    async def be_shipped_and_canceled_at_once(self, order: Any) -> None:
+        await self.pay(order)
+        if self._admin is not None:
+            lines = _parcels(order["lines"], 1)[0]
+            await asyncio.gather(self._admin.ship(order, lines), self._admin.cancel_sale(order))
+
+    async def pay_at_the_door(self, order: Any) -> None:
+        """Have the order sent, and pay when it comes, refuse it, or try to give it up before."""
+        payment = await self._pay(order, {"type": "cash_on_delivery"})
+        if payment is None or self._admin is None:
+            return
+        lines = _parcels(order["lines"], 1)[0]
+        doing = [self._admin.ship(order, lines)]
+        if self._random.random() < 0.3:
+            doing.append(self._give_up(payment))
+        parcel, *_ = await asyncio.gather(*doing)
+        if parcel is None:
+            return
+        if self._random.random() < 0.4:
+            await self._admin.report(order, parcel, "delivery-failed", reason="refused")
+        else:
+            await self._admin.report(order, parcel, "delivered")
+            await self._admin.confirm_cash(payment)
+
+    async def ship(self, order: Any, lines: list[Any]) -> Any | None:
+        """As an administrator, ship these lines as soon as the order is paid."""
+        path, key = f"/orders/{order['id']}/shipments", f"{self.name}-{secrets.token_hex(6)}"
+        answered = await self._insist("POST", path, {"lines": lines}, key=key)
+        for _ in range(_LOOKS):
+            if answered is None or answered.code != "not_paid":
+                break
+            seen = await self._insist("GET", f"/orders/{order['id']}")
+            if seen is None or seen.answer["status"] in ("CANCELED", "REJECTED"):
+                break
+            await asyncio.sleep(PAUSE)
+            answered = await self._insist("POST", path, {"lines": lines}, key=key)
+        if answered is None or answered.status != 201:
+            return None
+        if self._random.random() < 0.2:
+            await self._insist("POST", path, {"lines": lines}, key=key)
+        if self._random.random() < 0.1:
+            await self.reuse(key, path, {"lines": lines, "carrier": "another one"})
+        return answered.answer
+
+    async def report(self, order: Any, parcel: Any, what: str, **body: str) -> None:
+        """As an administrator, say what became of a parcel, sometimes twice."""
+        path = f"/orders/{order['id']}/shipments/{parcel['id']}/{what}"
+        key = f"{self.name}-{secrets.token_hex(6)}"
+        for _ in range(2 if self._random.random() < 0.2 else 1):
+            await self._insist("POST", path, body or None, key=key)
+
+    async def _return(self, order: Any, lines: list[Any]) -> None:
+        path, key = f"/orders/{order['id']}/returns", f"{self.name}-{secrets.token_hex(6)}"
+        body = {"lines": lines, "reason": "it wobbles"}
+        asked = await self._insist("POST", path, body, key=key)
+        if asked is None or asked.status != 201 or self._admin is None:
+            return
+        if self._random.random() < 0.2:
+            await self._insist("POST", path, body, key=key)
+        await self._admin.take_back(order, asked.answer)
+
+    async def take_back(self, order: Any, returned: Any) -> None:
+        """As an administrator, accept a return and receive its pieces, at two desks at once."""
+        path = f"/orders/{order['id']}/returns/{returned['id']}"
+        await self._insist("POST", f"{path}/accept", key=f"{self.name}-{secrets.token_hex(6)}")
+        where = self._random.choice(["restocked", "written_off"])
+        lines = [
+            {"product_id": line["product_id"], where: line["quantity"]}
+            for line in returned["lines"]
+        ]
+        desks = 2 if self._random.random() < 0.3 else 1
+        await asyncio.gather(
+            *(
+                self._insist(
+                    "POST",
+                    f"{path}/receive",
+                    {"lines": lines},
+                    key=f"{self.name}-{secrets.token_hex(6)}",
+                )
+                for _ in range(desks)
+            )
+        )
+
     async def forget(self, order: Any) -> None:
         """Do nothing more about the order, until there are too many of them."""
         self._forgotten.append(order)
@@ -359,9 +462,28 @@ class Buyer:
         return call
 
 
+_LOOKS = 60
+"""How often an administrator looks whether an order is paid."""
+
+
+def _pieces(lines: list[Any]) -> int:
+    return sum(line["quantity"] for line in lines)
+
+
+def _parcels(lines: list[Any], most: int) -> list[list[Any]]:
+    """Return what is in each parcel of an order with these lines, `most` parcels at most."""
+    whole = [{"product_id": each["product_id"], "quantity": each["quantity"]} for each in lines]
+    if most == 1 or _pieces(lines) == 1:
+        return [whole]
+    first, *others = whole
+    if not others:
+        return [[{**first, "quantity": 1}], [{**first, "quantity": first["quantity"] - 1}]]
+    return [[first], others]
+
+
 _ENDINGS = {
-    Buyer.pay: 30,
-    Buyer.pay_with_another_card: 13,
+    Buyer.pay: 20,
+    Buyer.pay_with_another_card: 9,
     Buyer.be_declined: 6,
     Buyer.pay_cash: 9,
     Buyer.cancel: 7,
@@ -371,6 +493,10 @@ _ENDINGS = {
     Buyer.change_from_cash: 6,
     Buyer.pay_and_give_up_at_once: 4,
     Buyer.get_some_back: 8,
+    Buyer.pay_and_get_parcels: 6,
+    Buyer.pay_and_be_called_off: 2,
+    Buyer.be_shipped_and_canceled_at_once: 3,
+    Buyer.pay_at_the_door: 3,
 }
 """How often each is chosen, out of a hundred times."""
 _OLDER = [*_ENDINGS][:8]

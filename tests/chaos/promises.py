@@ -33,6 +33,10 @@ _EXPECTED_REFUSALS = (
     "payment_disputed",
     "refund_exceeds_capture",
     "too_many_addresses",
+    "not_paid",
+    "nothing_left_to_ship",
+    "nothing_to_return",
+    "order_shipped",
     "address_not_found",  # a deletion whose answer was lost, repeated
 )
 
@@ -113,13 +117,40 @@ def goods_go_where_the_payment_said(evidence: Evidence) -> Iterator[Violation]:
 
 
 def cancellations_are_kept(evidence: Evidence) -> Iterator[Violation]:
-    """1: an order that was answered as canceled is canceled."""
+    """1: an order that was answered as canceled is canceled; or a rest of it is called off."""
     for call in evidence.calls:
         if not _cancels(call, "orders") or call.status != 200:
             continue
         order = evidence.orders.get(call.answer["id"])
-        if order is None or order["status"] != "CANCELED":
+        called_off = [each["id"] for each in call.answer.get("called_off", [])]
+        if called_off and order is not None:
+            if [each["id"] for each in order["called_off"]] != called_off:
+                what = "a rest was answered as called off, but is not"
+                yield Violation(1, what, call.answer["id"])
+        elif order is None or order["status"] != "CANCELED":
             yield Violation(1, "an order was answered as canceled, but is not", call.answer["id"])
+
+
+def parcels_and_returns_are_kept(evidence: Evidence) -> Iterator[Violation]:
+    """1: a parcel or return that was answered is in its order, once for each key."""
+    made: dict[tuple[str, str, str | None], set[str]] = defaultdict(set)
+    for call in evidence.calls:
+        what = call.path.rpartition("/")[2]
+        if what not in ("shipments", "returns") or call.status != 201:
+            continue
+        said, order_id = call.answer, call.path.split("/")[2]
+        made[call.who, call.path, call.key].add(said["id"])
+        order: Document = evidence.orders.get(order_id) or {what: []}
+        kept = next((each for each in order[what] if each["id"] == said["id"]), None)
+        if kept is None:
+            yield Violation(1, f"{said['id']} was accepted, but is gone", order_id)
+        elif [line["quantity"] for line in kept["lines"]] != [
+            line["quantity"] for line in said["lines"]
+        ]:
+            yield Violation(1, f"{said['id']} has other lines than were answered", order_id)
+    for (_, path, key), ids in made.items():
+        if len(ids) > 1:
+            yield Violation(1, f"key {key} made {len(ids)} {path}", path.split("/")[2])
 
 
 def what_was_accepted_is_found(evidence: Evidence) -> Iterator[Violation]:
@@ -325,6 +356,7 @@ CHECKS: tuple[Check, ...] = (
     accepted_payments_are_kept,
     goods_go_where_the_payment_said,
     cancellations_are_kept,
+    parcels_and_returns_are_kept,
     what_was_accepted_is_found,
     one_order_per_key,
     accepted_adjustments_are_kept,

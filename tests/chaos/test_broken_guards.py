@@ -33,6 +33,8 @@ BROKEN = {
     "pieces": Broken(11),
     "expected total": Broken(12),
     "canceled payments": Broken(5),
+    "ship or cancel": Broken(13),
+    "restock once": Broken(13, [faults.disorder("products", 20)]),
     "idempotency key": Broken(1),
     "whose key": Broken(1),
     "ack after effect": Broken(6, [faults.crash("notifications", "ack.after", 5)]),

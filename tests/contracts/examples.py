@@ -5,7 +5,15 @@ from typing import Any
 
 from msgspec import structs
 
-from cartwheel.contracts import addresses, notifications, orders, payments, products
+from cartwheel.contracts import (
+    addresses,
+    fulfilment,
+    notifications,
+    orders,
+    parcels,
+    payments,
+    products,
+)
 from cartwheel.contracts.identity import Actor, User
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.timeline import TimelineEntry
@@ -69,6 +77,37 @@ ACCOUNT = products.StockAccount(
     stock=products.Stock(available=7, reserved=3, sold=2, unshipped=1),
     by_reservations=products.Stock(available=7, reserved=3, sold=2, unshipped=1),
 )
+PIECES = parcels.Pieces(product_id="prd_1", quantity=2)
+SHIPMENT = parcels.ShipmentView(
+    id="shp_1",
+    lines=[PIECES],
+    status=parcels.ShipmentStatus.DELIVERED,
+    shipped_at=AT,
+    carrier="DHL",
+    tracking="00340434161094042557",
+    delivered_at=LATER,
+    failed_at=LATER,
+)
+CALL_OFF = parcels.CallOff(
+    id="cof_1",
+    lines=[PIECES],
+    reason="Out of print.",
+    refund_id="rfd_1",
+    amount=Money(3998, "USD"),
+    at=LATER,
+)
+RETURN = parcels.ReturnView(
+    id="ret_1",
+    lines=[parcels.ReturnedLine(product_id="prd_1", quantity=2, restocked=1, written_off=1)],
+    reason="It wobbles.",
+    status=parcels.ReturnStatus.RECEIVED,
+    requested_at=AT,
+    note="Send it back.",
+    decided_at=LATER,
+    received_at=LATER,
+    refund_id="rfd_2",
+    amount=Money(3998, "USD"),
+)
 LINE = orders.Line(product_id="prd_1", name="Mug", quantity=3, unit_price=PRICE)
 ORDER = orders.OrderView(
     id="ord_1",
@@ -88,6 +127,9 @@ ORDER = orders.OrderView(
     created_at=AT,
     updated_at=LATER,
     refunded=Money(1999, "USD"),
+    shipments=[SHIPMENT],
+    called_off=[CALL_OFF],
+    returns=[RETURN],
 )
 SNAPSHOT = orders.OrderSnapshot(
     id="ord_1", number="K7QM3-XWD9A", user=USER, lines=[LINE], total=Money(5997, "USD")
@@ -371,6 +413,101 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
         [orders.GetOrderStatuses(order_ids=["ord_1", "ord_2"], actor=SERVICE)],
         [[orders.OrderState(order_id="ord_1", status=orders.OrderStatus.CANCELED)]],
     ),
+    fulfilment.ShipOrder: (
+        [
+            fulfilment.ShipOrder(
+                request_id="8c2e",
+                body_hash="b94d",
+                order_id="ord_1",
+                lines=[PIECES],
+                carrier="DHL",
+                tracking="00340434161094042557",
+                actor=ACTOR,
+            )
+        ],
+        [Created(made=SHIPMENT, replayed=True)],
+    ),
+    fulfilment.GetShipment: (
+        [fulfilment.GetShipment(order_id="ord_1", shipment_id="shp_1", actor=ACTOR)],
+        [SHIPMENT],
+    ),
+    fulfilment.ReportDelivered: (
+        [
+            fulfilment.ReportDelivered(
+                request_id="8c2e",
+                body_hash="b94d",
+                order_id="ord_1",
+                shipment_id="shp_1",
+                actor=ACTOR,
+            )
+        ],
+        [SHIPMENT],
+    ),
+    fulfilment.ReportDeliveryFailed: (
+        [
+            fulfilment.ReportDeliveryFailed(
+                request_id="8c2e",
+                body_hash="b94d",
+                order_id="ord_1",
+                shipment_id="shp_1",
+                reason="Nobody was there.",
+                actor=ACTOR,
+            )
+        ],
+        [SHIPMENT],
+    ),
+    fulfilment.RequestReturn: (
+        [
+            fulfilment.RequestReturn(
+                request_id="8c2e",
+                body_hash="b94d",
+                order_id="ord_1",
+                lines=[PIECES],
+                reason="It wobbles.",
+                actor=CUSTOMER,
+            )
+        ],
+        [Created(made=RETURN, replayed=True)],
+    ),
+    fulfilment.GetReturn: (
+        [fulfilment.GetReturn(order_id="ord_1", return_id="ret_1", actor=CUSTOMER)],
+        [RETURN],
+    ),
+    fulfilment.DecideReturn: (
+        [
+            fulfilment.DecideReturn(
+                request_id="8c2e",
+                body_hash="b94d",
+                order_id="ord_1",
+                return_id="ret_1",
+                accepted=True,
+                note="Send it back.",
+                actor=ACTOR,
+            )
+        ],
+        [RETURN],
+    ),
+    fulfilment.ReceiveReturn: (
+        [
+            fulfilment.ReceiveReturn(
+                request_id="8c2e",
+                body_hash="b94d",
+                order_id="ord_1",
+                return_id="ret_1",
+                lines=[fulfilment.Received(product_id="prd_1", restocked=1, written_off=1)],
+                actor=ACTOR,
+            )
+        ],
+        [RETURN],
+    ),
+    fulfilment.GiveUpCash: (
+        [
+            fulfilment.GiveUpCash(
+                order_id="ord_1", payment_id="pay_1", canceled_by="8d3f", actor=SERVICE
+            )
+        ],
+        [None],
+    ),
     payments.CreatePayment: (
         [
             payments.CreatePayment(
@@ -548,6 +685,20 @@ EVENTS: dict[type[Event], list[Event]] = {
     products.StockLow: [
         products.StockLow(product_id="prd_1", sku="MUG-1", name="Mug", available=5, low_stock_at=5)
     ],
+    fulfilment.ParcelShipped: [fulfilment.ParcelShipped(order=SNAPSHOT, shipment=SHIPMENT)],
+    fulfilment.ParcelDelivered: [fulfilment.ParcelDelivered(order=SNAPSHOT, shipment=SHIPMENT)],
+    fulfilment.DeliveryFailed: [
+        fulfilment.DeliveryFailed(order=SNAPSHOT, shipment=SHIPMENT, reason="Nobody was there.")
+    ],
+    fulfilment.PiecesCalledOff: [
+        fulfilment.PiecesCalledOff(order=SNAPSHOT, called_off=CALL_OFF, reason="Out of print.")
+    ],
+    fulfilment.ReturnRequested: [
+        fulfilment.ReturnRequested(order=SNAPSHOT, returned=RETURN, reason="It wobbles.")
+    ],
+    fulfilment.ReturnAccepted: [fulfilment.ReturnAccepted(order=SNAPSHOT, returned=RETURN)],
+    fulfilment.ReturnDeclined: [fulfilment.ReturnDeclined(order=SNAPSHOT, returned=RETURN)],
+    fulfilment.ReturnReceived: [fulfilment.ReturnReceived(order=SNAPSHOT, returned=RETURN)],
     orders.OrderPlaced: [orders.OrderPlaced(order=SNAPSHOT)],
     orders.OrderPaid: [orders.OrderPaid(order=SNAPSHOT, payment_id="pay_1")],
     orders.OrderPaymentFailed: [

@@ -1,6 +1,7 @@
 """Rules that hold for every operation in the OpenAPI document."""
 
 import secrets
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -13,22 +14,35 @@ KEYLESS = {"cancel_order", "confirm_payment"}
 """They end something, once, and are older than the rule."""
 
 
+async def bought_and_returned(admin: Customer, product: Any) -> dict[str, str]:
+    """Return the ids of an order, and of its parcel and return. A part of it is not shipped."""
+    order = (await admin.order(product, 2)).made
+    await admin.pay(order)
+    await admin.sees(order, "PAID")
+    path = f"/orders/{order['id']}"
+    lines = {"lines": [{"product_id": product["id"], "quantity": 1}]}
+    parcel = (await admin.post(f"{path}/shipments", lines)).made
+    await admin.post(f"{path}/shipments/{parcel['id']}/delivered")
+    returned = (await admin.post(f"{path}/returns", {**lines, "reason": "It wobbles."})).made
+    return {"order_id": order["id"], "shipment_id": parcel["id"], "return_id": returned["id"]}
+
+
 @pytest.fixture
 async def operations(
     api: Api, admin: Customer, customer: Customer, shelf: Shelf
 ) -> list[Operation]:
     """All operations, with ids of existing resources."""
     product = await shelf.put_up()
-    order = (await admin.order(product)).made
-    payment = (await admin.pay(order)).made
+    payment = (await admin.pay((await admin.order(product)).made)).made
     cent = {"reason": "A test.", "amount": {"amount": 1, "currency": "USD"}}
     refund = (await admin.post(f"/payments/{payment['id']}/refunds", cent)).made
+    goods = await bought_and_returned(admin, product)
     adjusted = (await shelf.adjust(product, 1)).made
     address = (await admin.post("/addresses", ADDRESS)).made
     known = {
         "adjustment_id": adjusted["id"],
         "product_id": product["id"],
-        "order_id": order["id"],
+        **goods,
         "payment_id": payment["id"],
         "refund_id": refund["id"],
         "address_id": address["id"],

@@ -1,6 +1,7 @@
 """Who may call which operation, for every operation of the API's description."""
 
 import secrets
+from typing import Any
 
 import pytest
 from msgspec import json
@@ -20,6 +21,20 @@ DENIED = {
 }
 DONE_ALL_THE_SAME = {"email_taken", "already_confirmed", "wrong_code", "wrong_password"}
 """Refusals that say that the operation was tried: a code that was mailed is not known here."""
+
+
+OF_GOODS = {
+    "ship_order",
+    "get_shipment",
+    "report_delivered",
+    "report_delivery_failed",
+    "request_return",
+    "get_return",
+    "accept_return",
+    "decline_return",
+    "receive_return",
+}
+"""Operations on a paid order's goods."""
 
 
 class Things:
@@ -42,13 +57,14 @@ class Things:
             "expected": 101,
         }
 
-    async def made(self) -> dict[str, object]:
+    async def made(self, operation_id: str) -> dict[str, object]:
         product = await self._shelf.put_up(stock=100)
         order = (await self._customer.order(product)).made
         cash = (await self._customer.order(product)).made
         payment = (await self._customer.pay(cash, {"type": "cash_on_delivery"})).made
         adjusted = {"delta": 1, "kind": "received", "reason": "Found."}
         path = f"/products/{product['id']}/stock-adjustments"
+        goods = await self._goods(operation_id, product)
         adjustment = (await self._admin.post(path, adjusted)).made
         ids = {
             "product_id": product["id"],
@@ -57,7 +73,33 @@ class Things:
             "order_id": order["id"],
             "payment_id": payment["id"],
         }
-        return {**self._known, **ids, **self.new()}
+        return {**self._known, **ids, **goods, **self.new()}
+
+    async def _goods(self, operation_id: str, product: Any) -> dict[str, object]:
+        """Return the ids of a paid order of two, and of the parcel and the return that the
+        operation needs. What is sent is about one piece."""
+        if operation_id not in OF_GOODS:
+            return {}
+        order = (await self._customer.order(product, 2)).made
+        await self._customer.pay(order)
+        await self._customer.sees(order, "PAID")
+        known: dict[str, object] = {"order_id": order["id"], "quantity": 1}
+        if operation_id == "ship_order":
+            return known
+        lines = [{"product_id": product["id"], "quantity": 1}]
+        path = f"/orders/{order['id']}"
+        parcel = (await self._admin.post(f"{path}/shipments", {"lines": lines})).made
+        known["shipment_id"] = parcel["id"]
+        if operation_id in ("get_shipment", "report_delivered", "report_delivery_failed"):
+            return known
+        await self._admin.post(f"{path}/shipments/{parcel['id']}/delivered")
+        if operation_id == "request_return":
+            return known
+        asked = {"lines": lines, "reason": "It wobbles."}
+        returned = (await self._customer.post(f"{path}/returns", asked)).made
+        if operation_id == "receive_return":
+            await self._admin.post(f"{path}/returns/{returned['id']}/accept")
+        return {**known, "return_id": returned["id"]}
 
     def new(self) -> dict[str, object]:
         """What no two requests may have in common."""
@@ -118,7 +160,7 @@ async def test_an_operation_is_for_those_whom_the_matrix_names(
     found: list[Outcome] = []
     for who in (None, other, customer, admin):
         # What one has done, an order canceled say, would be in the next one's way.
-        known = await things.made()
+        known = await things.made(operation_id)
         found.append(outcome(await things.send(operation_id, known, who.token if who else "")))
 
     nobody, of_other, of_customer, of_admin = found

@@ -4,6 +4,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from cartwheel.contracts.fulfilment import ParcelDelivered, ParcelShipped, ReturnAccepted
 from cartwheel.contracts.identity import User
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import (
@@ -14,6 +15,14 @@ from cartwheel.contracts.orders import (
     OrderRefunded,
     OrderRejected,
     OrderSnapshot,
+)
+from cartwheel.contracts.parcels import (
+    Pieces,
+    ReturnedLine,
+    ReturnStatus,
+    ReturnView,
+    ShipmentStatus,
+    ShipmentView,
 )
 from cartwheel.kernel import CloudEvent, Event, new_id
 
@@ -67,6 +76,38 @@ def canceled(
 
 def refunded(order: OrderSnapshot) -> OrderRefunded:
     return OrderRefunded(order=order, payment_id="pay_1", amount=Money(1050, order.total.currency))
+
+
+def parcel(carrier: str | None = "DHL", tracking: str | None = "00340434") -> ShipmentView:
+    """One of the mugs."""
+    return ShipmentView(
+        id="shp_1",
+        lines=[Pieces(product_id="prd_1", quantity=1)],
+        status=ShipmentStatus.SHIPPED,
+        shipped_at=AT,
+        carrier=carrier,
+        tracking=tracking,
+    )
+
+
+def shipped(order: OrderSnapshot, shipment: ShipmentView | None = None) -> ParcelShipped:
+    return ParcelShipped(order=order, shipment=shipment or parcel())
+
+
+def delivered(order: OrderSnapshot) -> ParcelDelivered:
+    return ParcelDelivered(order=order, shipment=parcel())
+
+
+def return_accepted(order: OrderSnapshot, note: str | None = "To Wharf Road 3.") -> ReturnAccepted:
+    returned = ReturnView(
+        id="ret_1",
+        lines=[ReturnedLine(product_id="prd_2", quantity=1)],
+        reason="It wobbles.",
+        status=ReturnStatus.ACCEPTED,
+        requested_at=AT,
+        note=note,
+    )
+    return ReturnAccepted(order=order, returned=returned)
 
 
 def happened(data: Data, order_id: str = "ord_1", sequence: int = 2) -> CloudEvent[Data]:

@@ -10,7 +10,18 @@ from cartwheel.contracts.orders import OrderSnapshot
 from cartwheel.notifications.domain import Mail, Told, render
 from cartwheel.payments.domain import AMOUNT_MISMATCH
 
-from .examples import canceled, failed, paid, refunded, rejected, snapshot
+from .examples import (
+    canceled,
+    delivered,
+    failed,
+    paid,
+    parcel,
+    refunded,
+    rejected,
+    return_accepted,
+    shipped,
+    snapshot,
+)
 
 
 def every_mail(order: OrderSnapshot) -> list[Mail]:
@@ -20,6 +31,9 @@ def every_mail(order: OrderSnapshot) -> list[Mail]:
         rejected(order),
         canceled(order),
         refunded(order),
+        shipped(order),
+        delivered(order),
+        return_accepted(order),
     ]
     return [render(event) for event in events]
 
@@ -45,7 +59,7 @@ def test_every_mail_has_name_number_lines_and_total(kind: str) -> None:
 
 def test_each_event_has_its_own_text() -> None:
     order = snapshot()
-    happy, sorry, closed, canceled, returned = every_mail(order)
+    happy, sorry, closed, canceled, returned, sent, arrived, accepted = every_mail(order)
 
     assert "received your payment" in happy.text
     assert "Your card was declined." in sorry.text
@@ -53,7 +67,10 @@ def test_each_event_has_its_own_text() -> None:
     assert "the order is closed" in closed.text
     assert "was canceled: It was not paid in time." in canceled.text
     assert "on its way back to you" in returned.text
-    assert len({mail.subject for mail in every_mail(order)}) == 5
+    assert "is on its way to you" in sent.text
+    assert "was delivered" in arrived.text
+    assert "You may return these pieces." in accepted.text
+    assert len({mail.subject for mail in every_mail(order)}) == 8
 
 
 def test_the_last_attempt_is_one_attempt() -> None:
@@ -93,6 +110,30 @@ def test_the_mail_about_a_refund_names_its_amount(kind: str) -> None:
     mail = render(refunded(snapshot()))
 
     assert "$10.50 that you paid" in getattr(mail, kind)
+
+
+@pytest.mark.parametrize("kind", ["text", "html"])
+def test_the_mail_about_a_parcel_says_what_is_in_it_and_who_carries_it(kind: str) -> None:
+    order = snapshot()
+    sent = getattr(render(shipped(order)), kind)
+    untracked = getattr(render(shipped(order, parcel(carrier=None, tracking=None))), kind)
+
+    times = "x" if kind == "text" else "×"  # noqa: RUF001 a multiplication sign is meant
+    assert f"1 {times} Mug" in sent
+    for told in ("Carrier: DHL", "Parcel number: 00340434"):
+        assert told in sent
+        assert told.partition(":")[0] not in untracked
+
+
+@pytest.mark.parametrize("kind", ["text", "html"])
+def test_the_mail_about_a_return_says_what_may_come_back_and_where(kind: str) -> None:
+    order = snapshot()
+    accepted = getattr(render(return_accepted(order)), kind)
+
+    times = "x" if kind == "text" else "×"  # noqa: RUF001 a multiplication sign is meant
+    assert f"1 {times} Spoon" in accepted
+    assert "To Wharf Road 3." in accepted
+    assert "None" not in getattr(render(return_accepted(order, note=None)), kind)
 
 
 def test_a_reason_is_text_and_never_markup() -> None:

@@ -164,18 +164,6 @@ async def test_an_admin_must_give_a_reason_for_an_own_paid_order_too(
     assert (await orders.cancel(paid.id, owner_and_admin, WHY)).status is OrderStatus.CANCELED
 
 
-@pytest.mark.parametrize("status", ["SHIPPED", "DELIVERED"])
-async def test_a_shipped_order_stays_paid(orders: Orders, paid: OrderView, status: str) -> None:
-    await orders.database["orders"].update_one(
-        {"_id": paid.id}, {"$set": {"fulfillment.status": status}}
-    )
-
-    with pytest.raises(InvalidTransition):
-        await orders.cancel(paid.id, ADMIN, WHY)
-
-    assert (await orders.view(paid.id)).status is OrderStatus.PAID
-
-
 async def test_a_rejected_order_cannot_be_canceled(orders: Orders, order: OrderView) -> None:
     for payment_id in ("pay_1", "pay_2", "pay_3"):
         await orders.declined(declined(order.id, payment_id))

@@ -22,10 +22,18 @@ from cartwheel.contracts.orders import (
 from cartwheel.contracts.payments import CancelPayment, CardToken, DisputeStatus, RefundStatus
 from cartwheel.kernel import Change
 from cartwheel.kernel.errors import Refusal
+from cartwheel.orders.domain import fulfilment
 from cartwheel.orders.domain import order as orders
 from cartwheel.payments import domain as payments
 from cartwheel.products.domain import stock
-from cartwheel.products.domain.stock import Ended, StoredReservation
+from cartwheel.products.domain.stock import (
+    CalledOff,
+    Ended,
+    Gone,
+    Moved,
+    Restocked,
+    StoredReservation,
+)
 from cartwheel.providers.port import (
     REFUNDED,
     Captured,
@@ -36,6 +44,7 @@ from cartwheel.providers.port import (
 )
 
 from ..orders import examples as of_orders
+from ..orders.goods import MUGS, SPOON, to_fail, to_ship
 from ..payments import examples as of_payments
 from ..products import examples as of_products
 from .drawing import Point, arrow, box, dot, drawing, words
@@ -178,6 +187,14 @@ def _shipped(order: orders.Order) -> orders.Order:
     return msgspec.structs.replace(order, fulfillment=shipped)
 
 
+def _refused_at_the_door(order: orders.Order) -> orders.Order:
+    """Ship the whole order and have it come back. Only with cash awaited, it is shipped unpaid."""
+    if order.status is not OrderStatus.AWAITING_PAYMENT:
+        return order
+    sent = fulfilment.ship(order, to_ship(MUGS, SPOON), "shp_1", of_orders.CHANGE)
+    return fulfilment.fail_delivery(sent, to_fail(), of_orders.CHANGE)
+
+
 ORDER: Machine[orders.Order] = Machine(
     name="an order",
     first={"placed": of_orders.order()},
@@ -216,6 +233,7 @@ ORDER: Machine[orders.Order] = Machine(
         Move("customer cancels", lambda order: _canceled(order, _ZOE)),
         Move("administrator cancels", lambda order: _canceled(order, _ADMIN)),
         Move("deadline passes", lambda order: orders.expire(order, _AFTER_THE_DEADLINE)),
+        Move("refused at the door", _refused_at_the_door),
         Move("goods are gone", lambda order: orders.out_of_stock(order, of_orders.CHANGE)),
         Move(
             "all refunded",
@@ -235,7 +253,9 @@ ORDER: Machine[orders.Order] = Machine(
         ),
         Move("shipped", _shipped),
     ),
-    without_history=lambda order: msgspec.structs.replace(order, version=0, events=(), change=None),
+    without_history=lambda order: msgspec.structs.replace(
+        order, version=0, shipments=[], events=(), change=None
+    ),
     places={
         "AWAITING_PAYMENT": (0, 0),
         "PAID": (1, 0),
@@ -368,6 +388,20 @@ def _ended(says: str, ended: Ended, *, free: int = 0) -> Move[StoredReservation]
     )
 
 
+def _moved(says: str, moved: Moved) -> Move[StoredReservation]:
+    return Move(
+        says,
+        lambda reservation: stock.fulfil(
+            reservation,
+            moved,
+            order_sequence=reservation.order_sequence + 1,
+            products=of_products.goods(of_products.product(stock=2)),
+        ),
+    )
+
+
+_TWO = {"prd_1": 2}
+
 RESERVATION: Machine[StoredReservation] = Machine(
     name="a reservation",
     first={"stock reserved": _reserved()},
@@ -375,11 +409,19 @@ RESERVATION: Machine[StoredReservation] = Machine(
         _ended("order paid", Ended.PAID, free=2),
         _ended("order paid", Ended.PAID),
         _ended("order closed", Ended.CLOSED),
+        _moved("order shipped", Gone(id="shp_1", pieces=_TWO)),
+        _moved("parcel came back", Gone(id="shp_1", pieces=_TWO, undone=True)),
+        _moved("called off", CalledOff(id="cof_1", pieces=_TWO)),
+        _moved("restocked", Restocked(id="ret_1", pieces=_TWO)),
         Move("abandoned", stock.release_abandoned),
     ),
     # Whether an event of the order was applied decides; how many were does not.
     without_history=lambda reservation: msgspec.structs.replace(
-        reservation, order_sequence=min(reservation.order_sequence, 1), events=()
+        reservation,
+        order_sequence=min(reservation.order_sequence, 1),
+        lines=[],
+        counted=[],
+        events=(),
     ),
     places={"HELD": (0, 0), "COMMITTED": (1, 0), "RETURNED": (2, 0), "RELEASED": (0, 1)},
 )

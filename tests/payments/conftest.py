@@ -10,6 +10,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
+from cartwheel.contracts.fulfilment import GiveUpCash
 from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.orders import (
     GetPayableOrder,
@@ -36,12 +37,23 @@ from cartwheel.contracts.payments import (
     ReportRefund,
     ReportVerdict,
 )
-from cartwheel.kernel import Bus, CloudEvent, Created, Page, answer, answer_batch
+from cartwheel.kernel import (
+    Bus,
+    Change,
+    CloudEvent,
+    Created,
+    Page,
+    answer,
+    answer_batch,
+    new_id,
+)
 from cartwheel.kernel.mongodb import Database, Document, Outboxes
 from cartwheel.kernel.testing import until
+from cartwheel.orders.domain import fulfilment
 from cartwheel.orders.domain.order import CASH_DEADLINE, Order
 from cartwheel.orders.handlers import paying as orders_paying
 from cartwheel.orders.handlers import reading as orders_reading
+from cartwheel.orders.handlers import shipping as orders_shipping
 from cartwheel.orders.mongo import MIGRATIONS as ORDERS
 from cartwheel.orders.mongo import MongoOrders
 from cartwheel.payments.handlers import paying, reading, reconciling, refunding
@@ -52,6 +64,7 @@ from ..databases import Prepared
 from ..orders import examples as orders_examples
 from ..orders.conftest import Direct
 from ..orders.examples import ADDRESS
+from ..orders.goods import to_ship
 from ..simulator.conftest import API_KEY, Simulator
 from .examples import later, now
 
@@ -86,7 +99,7 @@ class Payments(NamedTuple):
             request_id=request_id or str(uuid4()), payment_id=payment_id, actor=actor
         )
         return await paying.cancel_payment(
-            request, payments=self.payments, cards=self.cards, now=now
+            request, payments=self.payments, cards=self.cards, bus=self.bus, now=now
         )
 
     async def confirm(self, payment_id: str, actor: Actor) -> PaymentView:
@@ -153,6 +166,14 @@ class Shop(NamedTuple):
         order = await self.orders.add(orders_examples.order(user, address))
         return order.made.id
 
+    async def ships(self, order_id: str) -> Order:
+        """Ship the whole order."""
+        order = await self.orders.get(order_id)
+        lines = [(line.product_id, line.quantity) for line in order.lines]
+        by = Change(by="an admin", at=now())
+        request = to_ship(*lines, order_id=order_id)
+        return await self.orders.change(order_id, fulfilment.ship, request, new_id("shp"), by=by)
+
     async def hears(self, told: Document) -> Order:
         """Deliver a payment's events to orders; return the resulting order."""
         hear = {
@@ -215,8 +236,11 @@ def shop(orders_database: Database, simulator: Simulator) -> Shop:
 async def payments(prepared: Prepared, cards: SimulatorCards, shop: Shop) -> Payments:
     database = await prepared(MIGRATIONS)
     payable = partial(orders_paying.get_payable_orders, orders=shop.orders)
-    prices = partial(orders_reading.get_price_of_pieces, orders=shop.orders)
-    bus = Direct(answer_batch(GetPayableOrder, payable), answer(GetPriceOfPieces, prices))
+    bus = Direct(
+        answer_batch(GetPayableOrder, payable),
+        answer(GetPriceOfPieces, orders_reading.get_price_of_pieces, orders=shop.orders),
+        answer(GiveUpCash, orders_shipping.give_up_cash, orders=shop.orders),
+    )
     return Payments(database, MongoPayments(database, Outboxes()), cards, bus)
 
 

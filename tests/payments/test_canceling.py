@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from cartwheel.contracts.fulfilment import NotPaid, OrderShipped
 from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.payments import (
     CashNotAccepted,
@@ -14,8 +15,10 @@ from cartwheel.contracts.payments import (
     PaymentStatus,
     PaymentView,
 )
-from cartwheel.kernel.errors import OutcomeUnknown
+from cartwheel.kernel import Answer, Request
+from cartwheel.kernel.errors import OutcomeUnknown, Unavailable
 from cartwheel.kernel.mongodb import Outboxes
+from cartwheel.orders.domain.order import Order
 from cartwheel.payments.mongo import MongoPayments
 
 from ..orders.examples import AT as PLACED_AT
@@ -23,6 +26,13 @@ from .conftest import Payments, Shop
 from .examples import ADMIN, EVE, ZOE, create, reported
 
 CANCELED = ["payment.pending.v1", "payment.canceled.v1"]
+
+
+class Away:
+    """A bus on which no service answers."""
+
+    async def request(self, request: Request[Answer]) -> Answer:
+        raise Unavailable("No replica answers.")
 
 
 @pytest.fixture
@@ -103,6 +113,52 @@ async def test_a_canceled_payment_cannot_be_confirmed(
 
     with pytest.raises(NotConfirmable):
         await payments.confirm(cash.id, ADMIN)
+
+
+async def test_cash_is_awaited_at_the_door_once_its_order_is_shipped(
+    payments: Payments, shop: Shop, cash: PaymentView
+) -> None:
+    await shop.hears(await payments.document(cash.id))
+    await shop.ships(cash.order_id)
+
+    for actor in (ZOE, ADMIN):
+        with pytest.raises(OrderShipped):
+            await payments.cancel(cash.id, actor)
+
+    assert await payments.of(cash.order_id) == [cash]
+    confirmed = await payments.confirm(cash.id, ADMIN)
+    assert confirmed.status is PaymentStatus.PAID
+
+
+async def test_while_orders_is_away_cash_is_not_canceled(
+    payments: Payments, shop: Shop, cash: PaymentView
+) -> None:
+    alone = payments._replace(bus=Away())
+
+    with pytest.raises(Unavailable):
+        await alone.cancel(cash.id, ZOE)
+
+    assert await payments.of(cash.order_id) == [cash]
+    canceled = await payments.cancel(cash.id, ZOE)
+    assert canceled.status is PaymentStatus.CANCELED
+
+
+async def test_an_order_is_shipped_or_its_cash_is_given_up_and_never_both(
+    payments: Payments, shop: Shop
+) -> None:
+    for _ in range(20):
+        cash = (await payments.create(create(await shop.order()))).made
+        await shop.hears(await payments.document(cash.id))
+
+        shipped, canceled = await asyncio.gather(
+            shop.ships(cash.order_id), payments.cancel(cash.id, ZOE), return_exceptions=True
+        )
+
+        if isinstance(canceled, PaymentView):
+            assert isinstance(shipped, NotPaid)
+        else:
+            assert isinstance(canceled, OrderShipped)
+            assert isinstance(shipped, Order)
 
 
 async def test_cash_that_is_confirmed_and_canceled_at_once_ends_one_way(

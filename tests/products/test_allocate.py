@@ -14,7 +14,6 @@ from cartwheel.contracts.products import (
     OrderTooLarge,
     PriceChanged,
     ProductStatus,
-    ReservedLine,
     ReserveStock,
     TooManyOpenOrders,
     TooManyPieces,
@@ -22,7 +21,12 @@ from cartwheel.contracts.products import (
 )
 from cartwheel.kernel.errors import FieldError, Refusal
 from cartwheel.products.domain.catalogue import Product
-from cartwheel.products.domain.stock import ReservationStatus, StoredReservation, allocate
+from cartwheel.products.domain.stock import (
+    ReservationStatus,
+    StoredLine,
+    StoredReservation,
+    allocate,
+)
 
 from ..garbage import fewer_cycles_than
 from .examples import AT, DOLLARS, goods, product, reserve
@@ -137,7 +141,7 @@ def test_a_line_keeps_the_current_name_and_price() -> None:
     [outcome] = decide([mug], reserve(("prd_1", 2)))
 
     assert held(outcome).lines == [
-        ReservedLine(product_id="prd_1", name=mug.name, quantity=2, unit_price=DOLLARS)
+        StoredLine(product_id="prd_1", name=mug.name, quantity=2, unit_price=DOLLARS)
     ]
 
 

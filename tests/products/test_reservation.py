@@ -1,5 +1,6 @@
 """How a reservation ends, in whatever order its order's events arrive."""
 
+from collections import Counter
 from itertools import permutations
 from random import Random
 from typing import Literal
@@ -76,11 +77,12 @@ class Shop:
                 sequence, ended = each
                 there = left(prd_1=self.pieces["available"])
                 self.reservation = settle(before, ended, order_sequence=sequence, products=there)
-            for where, sign in stock_moves(before, self.reservation).items():
+            moves = stock_moves(before, self.reservation).get("prd_1", Counter[str]())
+            for where, number in moves.items():
                 if where == "unshipped":
-                    self.unshipped += sign * PIECES
+                    self.unshipped += number
                 else:
-                    self.pieces[where] += sign * PIECES
+                    self.pieces[where] += number
             assert min(self.pieces.values()) >= 0
             assert sum(self.pieces.values()) + self.others == 10
             assert self.unshipped == self.pieces["sold"]

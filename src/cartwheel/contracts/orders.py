@@ -8,6 +8,7 @@ import msgspec
 from cartwheel.contracts.idempotency import IdempotencyKeyReused
 from cartwheel.contracts.identity import Actor, User
 from cartwheel.contracts.money import Money
+from cartwheel.contracts.parcels import CallOff, Pieces, ReturnView, ShipmentView
 from cartwheel.contracts.products import Item, ReserveStock
 from cartwheel.contracts.timeline import TimelineEntry
 from cartwheel.kernel import Created, Event, Page, Request, event, request
@@ -25,9 +26,16 @@ class OrderStatus(StrEnum):
 
 
 class FulfillmentStatus(StrEnum):
+    """How far the goods have come, apart from those that were called off.
+
+    PARTIAL: some are shipped. SHIPPED and DELIVERED: all are. RETURNED: all have come back.
+    """
+
     UNFULFILLED = "UNFULFILLED"
+    PARTIAL = "PARTIAL"
     SHIPPED = "SHIPPED"
     DELIVERED = "DELIVERED"
+    RETURNED = "RETURNED"
 
 
 class ShippingAddress(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +76,8 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
 
     `refunded` is what went back of the payment that paid it, in refunds and lost disputes. An older
     version does not tell.
+
+    `shipments`, `called_off` and `returns` say what becomes of its goods, oldest first.
     """
 
     id: str
@@ -85,6 +95,9 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     refunded: Money | None = None
+    shipments: list[ShipmentView] = msgspec.field(default_factory=list[ShipmentView])
+    called_off: list[CallOff] = msgspec.field(default_factory=list[CallOff])
+    returns: list[ReturnView] = msgspec.field(default_factory=list[ReturnView])
 
 
 class OrderNotFound(NotFound):
@@ -220,7 +233,11 @@ class CancelOrder(Request[OrderView], frozen=True, kw_only=True):
     """Cancel an order. Its owner may cancel it while it awaits payment; an admin, with a reason,
     also when it is paid.
 
-    Repeatable: a canceled order stays unchanged. Captured money is refunded.
+    If a part of a paid order is shipped, only the rest is called off: the order stays PAID, and
+    the price of that rest is refunded.
+
+    Repeatable: a canceled order stays unchanged, and so does one whose rest was called off.
+    Captured money is refunded.
     """
 
     order_id: str
@@ -235,13 +252,6 @@ class LineRefused(Invalid):
     """
 
     code = "line_refused"
-
-
-class Pieces(msgspec.Struct, frozen=True, kw_only=True):
-    """Some pieces of one of an order's lines."""
-
-    product_id: str
-    quantity: int
 
 
 @request(

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from cartwheel.contracts import text
+from cartwheel.contracts.fulfilment import GiveUpCash
 from cartwheel.contracts.idempotency import IdempotencyKeyReused
 from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.money import Money
@@ -310,13 +311,19 @@ class ConfirmPayment(Request[PaymentView], frozen=True, kw_only=True):
     actor: Actor
 
 
-@request("cancel_payment", service="payments", refusals=(PaymentNotFound, NotCancelable))
+@request(
+    "cancel_payment",
+    service="payments",
+    refusals=(PaymentNotFound, NotCancelable, *GiveUpCash.refusals),
+)
 class CancelPayment(Request[PaymentView], frozen=True, kw_only=True):
     """Give up a payment that is awaited: its payer may, and an admin.
 
     The answer is how it has ended: a charge that its provider has made by then is PAID all the
-    same. Repeatable: a canceled payment is answered, and so is the one that this `request_id` was
-    to cancel, however it ended.
+    same. The order decides about cash, which is awaited at the door once the order is shipped.
+
+    Repeatable: a canceled payment is answered, and so is the one that this `request_id` was to
+    cancel, however it ended.
     """
 
     request_id: str

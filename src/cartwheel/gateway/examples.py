@@ -14,6 +14,14 @@ from cartwheel.contracts.orders import (
     OrderView,
     ShippingAddress,
 )
+from cartwheel.contracts.parcels import (
+    Pieces,
+    ReturnedLine,
+    ReturnStatus,
+    ReturnView,
+    ShipmentStatus,
+    ShipmentView,
+)
 from cartwheel.contracts.payments import (
     CardSummary,
     Method,
@@ -46,6 +54,8 @@ PAYMENT_ID = "pay_01a203e602eb775e9213dbdb908500fe"
 ADJUSTMENT_ID = "adj_01a203e602d37b14a8f6c6d1e5b0a921"
 REFUND_ID = "rfd_01a203e6031d7b56a1e0c3f4d2b79c58"
 ADDRESS_ID = "adr_01a203e6029a7b1c8f2d4e6a80b1c3d5"
+SHIPMENT_ID = "shp_01a203e603107c2f9e4b6a8d0c1f2e37"
+RETURN_ID = "ret_01a203e603217d3a8f5c7b9e1d203f48"
 ORDER_NUMBER = "PB6G1-EF32P"
 IDS = {
     "product_id": PRODUCT_ID,
@@ -54,6 +64,8 @@ IDS = {
     "adjustment_id": ADJUSTMENT_ID,
     "refund_id": REFUND_ID,
     "address_id": ADDRESS_ID,
+    "shipment_id": SHIPMENT_ID,
+    "return_id": RETURN_ID,
 }
 """By the names of parameters."""
 IDEMPOTENCY_KEY = "4c6f1d2e-3b8a-4f0e-9d57-1a2b3c4d5e6f"
@@ -64,6 +76,9 @@ REFRESH_TOKEN = "eyJjdHkiOiJKV1QiLCJlbmMiOiJBMjU2R0NNIn0.aZ3k"  # noqa: S105 cut
 _ORDERED_AT = datetime(2026, 11, 30, 9, 30, tzinfo=UTC)
 _PAID_AT = _ORDERED_AT + timedelta(minutes=2)
 _CONFIRMED_AT = _PAID_AT + timedelta(days=2)
+_SHIPPED_AT = _PAID_AT + timedelta(hours=3)
+_DELIVERED_AT = _SHIPPED_AT + timedelta(days=2)
+_RETURN_ASKED_AT = _DELIVERED_AT + timedelta(days=5)
 _ADMIN_ID = "0b6f3c1e-8a54-4d0b-9f6e-2d7c5a1b9e44"
 _PRICE = Money(1999, "USD")
 _TOTAL = Money(3998, "USD")
@@ -143,6 +158,44 @@ ORDER = OrderView(
     created_at=_ORDERED_AT,
     updated_at=_ORDERED_AT,
     refunded=Money(0, "USD"),
+)
+
+SHIPMENT = ShipmentView(
+    id=SHIPMENT_ID,
+    lines=[Pieces(product_id=PRODUCT_ID, quantity=2)],
+    status=ShipmentStatus.SHIPPED,
+    shipped_at=_SHIPPED_AT,
+    carrier="DHL",
+    tracking="00340434161094042557",
+)
+DELIVERED = structs.replace(SHIPMENT, status=ShipmentStatus.DELIVERED, delivered_at=_DELIVERED_AT)
+FAILED = structs.replace(SHIPMENT, status=ShipmentStatus.FAILED, failed_at=_DELIVERED_AT)
+RETURN = ReturnView(
+    id=RETURN_ID,
+    lines=[ReturnedLine(product_id=PRODUCT_ID, quantity=1)],
+    reason="It wobbles.",
+    status=ReturnStatus.REQUESTED,
+    requested_at=_RETURN_ASKED_AT,
+)
+ACCEPTED_RETURN = structs.replace(
+    RETURN,
+    status=ReturnStatus.ACCEPTED,
+    note="Send it to Wharf Road 3, London.",
+    decided_at=_RETURN_ASKED_AT + timedelta(hours=2),
+)
+DECLINED_RETURN = structs.replace(
+    RETURN,
+    status=ReturnStatus.DECLINED,
+    note="It was used for a year.",
+    decided_at=_RETURN_ASKED_AT + timedelta(hours=2),
+)
+RECEIVED_RETURN = structs.replace(
+    ACCEPTED_RETURN,
+    lines=[ReturnedLine(product_id=PRODUCT_ID, quantity=1, restocked=1)],
+    status=ReturnStatus.RECEIVED,
+    received_at=_RETURN_ASKED_AT + timedelta(days=3),
+    refund_id=RETURN_ID.replace("ret_", "rfd_"),
+    amount=_PRICE,
 )
 
 _CAPTURED = "evt_01a203e602ff7a3f9c41d2f5b8e07d13"

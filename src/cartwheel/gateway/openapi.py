@@ -22,6 +22,7 @@ from litestar.routes import HTTPRoute
 from litestar.types import Method
 
 from cartwheel.contracts.orders import OrderView
+from cartwheel.contracts.parcels import ReturnView, ShipmentView
 from cartwheel.contracts.payments import PaymentView, Refund
 from cartwheel.contracts.products import ProductView, StockAdjustmentView
 from cartwheel.gateway import examples
@@ -105,6 +106,8 @@ _ID_OF = {
     Refund: "refund_id",
     OrderView: "order_id",
     PaymentView: "payment_id",
+    ShipmentView: "shipment_id",
+    ReturnView: "return_id",
 }
 """The parameter that is the `id` of such an answer."""
 _PARAMETERS = {
@@ -114,6 +117,8 @@ _PARAMETERS = {
     "adjustment_id": "The id of the stock adjustment",
     "refund_id": "The id of the refund",
     "address_id": "The id of the address",
+    "shipment_id": "The id of the parcel",
+    "return_id": "The id of the return",
     "group": "The name of the group",
     "user_id": "The id of the user",
     "status": "Only those with this status",

@@ -25,9 +25,15 @@ _DESCRIPTIONS = {
     "Account": "The user that the access token belongs to. Administrators have the group `admin`.",
     "AccountChanges": "Your new name.",
     "Adjustment": "What changes the total beside the lines: shipping, tax or a discount.",
+    "AcceptedReturn": "A note for the customer, such as where to send the pieces.",
     "AdjustmentKind": "Why the number of pieces on the shelf changes, other than by a sale.",
+    "ArrivedPieces": "The pieces of a product that arrived: those to sell again, and those to "
+    "write off.",
+    "Arrival": "What has arrived of a return, line by line. Lines that are left out have not "
+    "arrived.",
     "ByCard": "Pay by card, which is charged at once. The token stands for the card; a card's "
     "number or CVC is refused.",
+    "CallOff": "Pieces of a partly shipped order that are never shipped. Their price is refunded.",
     "Cancellation": "Why the order is canceled. An administrator must say so to cancel another "
     "user's order, or a paid one.",
     "ChangedPassword": "Your password until now, and the new one.",
@@ -35,11 +41,15 @@ _DESCRIPTIONS = {
     "CardSummary": "What is known of the card.",
     "CashOnDelivery": "Pay in cash on delivery. An administrator confirms the payment.",
     "Confirmation": "An email address, and the code that was mailed to it.",
+    "SomePieces": "So many pieces of one of the order's lines.",
+    "DeclinedReturn": "Why the return is declined.",
     "EmailAddress": "The email address of an account.",
+    "FailedDelivery": "Why a parcel came back.",
     "FieldError": "A field or parameter at fault. `field` is a path such as `items[0].quantity`, "
     "and empty if it is the whole body.",
     "Fulfillment": "How far the delivery of the order has come.",
-    "FulfillmentStatus": "Whether the order is shipped or delivered.",
+    "FulfillmentStatus": "Partial while some pieces are shipped and others are not. Shipped and "
+    "delivered once all are. Returned once all have come back.",
     "Health": "The process is alive.",
     "ListedUser": "A user. `status` is Cognito's: `CONFIRMED` once the mail address is confirmed.",
     "ListedUserPage": "A page of users.",
@@ -58,6 +68,8 @@ _DESCRIPTIONS = {
     "left.",
     "NewRefund": "Either `amount`, or `lines` at the order's unit prices, or neither for all that "
     "is left. With `by_other_means`, the money was paid back in another way, and is only recorded.",
+    "NewReturn": "The pieces to return, and why.",
+    "NewShipment": "The pieces in a parcel, and who carries it.",
     "NewShippingAddress": "Where to send the goods.",
     "NewStockAdjustment": "Either `delta`, the pieces to add or with a minus to take away, or "
     "`counted`, the pieces on hand: available, reserved, or sold and not shipped. With `expected`, "
@@ -75,6 +87,7 @@ _DESCRIPTIONS = {
     "Canceled if the customer, an administrator or the order's cancellation gave it up before. "
     "Refunded, or partially so, after it was paid.",
     "PriceChanged": "The order would not cost what was expected. `total` is what it costs now.",
+    "Pieces": "So many pieces of a product of the order.",
     "Price": "A price in the currency's minor units: 1999 and USD are $19.99.",
     "Product": "A product of the catalogue.",
     "ProductChanges": "The fields to change; the others stay as they are.",
@@ -83,11 +96,15 @@ _DESCRIPTIONS = {
     "Ready": "The gateway is ready for requests.",
     "RefreshToken": "A refresh token, as the log-in answered it.",
     "Refund": "Money that goes back to the customer.",
-    "RefundLine": "Some pieces of one of the order's lines.",
     "RefundStatus": "Pending until the provider has confirmed the refund. It may fail even after "
     "that; its amount can then be refunded again.",
+    "Return": "Pieces that the customer returns, and what becomes of them.",
+    "ReturnStatus": "Requested until it is decided. Received once its pieces have arrived.",
+    "ReturnedLine": "The pieces of a product that are returned, and how many of them arrived.",
     "SavedAddress": "An address that you keep. Send it with an order as its shipping address.",
     "SavedAddressPage": "All addresses that you keep.",
+    "Shipment": "A parcel with pieces of an order.",
+    "ShipmentStatus": "Shipped until it is delivered. Failed if it came back undelivered.",
     "ShippingAddress": "Where the goods are sent.",
     "SignUp": "A new account.",
     "SignedUp": "The new account. Confirm its email address with the code that was mailed to it.",
@@ -106,6 +123,7 @@ _CAUSE = "The event that caused it: the `event_id` of another entry; null if non
 _MINOR_UNITS = "In minor units of the currency: cents of USD, whole yen of JPY"
 _FIELDS = {
     "Account": {"groups": "`admin` for administrators; empty for customers"},
+    "CallOff": {"refund_id": "The refund that pays for it"},
     "FieldError": {
         "field": "A path such as `items[0].quantity`; empty if it is the whole body",
     },
@@ -118,12 +136,15 @@ _FIELDS = {
     },
     "NewShippingAddress": {"country": "Code of ISO 3166-1"},
     "Order": {
+        "called_off": "What is never shipped of a partly shipped order, oldest first",
         "expires_at": "The order is canceled if it is not paid by then, or its cash is not "
-        "confirmed; null once it is paid or closed",
+        "confirmed; null once it is paid, shipped or closed",
         "number": "Short, for people to read out",
         "payment_attempts": "How many payments were declined; the third decline rejects the order",
         "refunded": "What went back of the payment, in refunds and lost disputes; null in answers "
         "of an older version",
+        "returns": "Oldest first",
+        "shipments": "Its parcels, oldest first",
         "shipping_address": "Null until a payment brings one",
         "version": "Counts the changes of the order",
     },
@@ -171,6 +192,18 @@ _FIELDS = {
         "amount": "Null for the price of `lines`, or for all that is left",
         "reason": "For the customer",
     },
+    "Return": {
+        "amount": "What is paid back; null until the pieces have arrived, and if nothing is",
+        "decided_at": "Null until it is accepted or declined",
+        "note": "What the shop says about it; null if nothing",
+        "received_at": "Null until its pieces have arrived",
+        "refund_id": "The refund that pays back `amount`; null if there is none",
+    },
+    "ReturnedLine": {
+        "quantity": "The pieces that are to be returned",
+        "restocked": "The pieces that arrived and can be sold again",
+        "written_off": "The pieces that arrived and cannot be sold again",
+    },
     "Refund": {
         "at": "When it was decided; null in refunds of an older version",
         "by_other_means": "Whether the money was paid back in another way than through the "
@@ -180,6 +213,12 @@ _FIELDS = {
         "reason": "For the customer",
     },
     "SavedAddressPage": {"next_cursor": "Always null: there is only one page"},
+    "Shipment": {
+        "carrier": "Who carries it; null if that was not recorded",
+        "delivered_at": "Null until it has arrived",
+        "failed_at": "Null unless it came back undelivered",
+        "tracking": "The carrier's number of the parcel; null if it has none",
+    },
     "ShippingAddress": {"country": "Code of ISO 3166-1; null if none was given"},
     "Stock": {
         "available": "Free to be ordered",

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from cartwheel.contracts import money, orders, products, text
+from cartwheel.contracts import fulfilment, money, orders, parcels, products, text
 
 _Long = Annotated[str, Meta(min_length=1, max_length=200, pattern=text.LINE)]
 _Short = Annotated[str, Meta(min_length=1, max_length=20, pattern=text.LINE)]
@@ -24,11 +24,15 @@ class OrderItem(products.Item, frozen=True, kw_only=True, forbid_unknown_fields=
     """So many pieces of a product."""
 
 
-class RefundLine(orders.Pieces, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SomePieces(parcels.Pieces, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """So many pieces of one of the order's lines."""
 
     product_id: Annotated[str, Meta(min_length=1, max_length=100)]
     quantity: products.Quantity
+
+
+class ArrivedPieces(fulfilment.Received, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The pieces of a product that arrived: those to sell again, and those to write off."""
 
 
 class NewShippingAddress(

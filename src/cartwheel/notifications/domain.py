@@ -12,6 +12,7 @@ import jinja2
 import msgspec
 from babel.numbers import format_currency, get_currency_precision
 
+from cartwheel.contracts.fulfilment import ParcelDelivered, ParcelShipped, ReturnAccepted
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.notifications import DeadLettersFound
 from cartwheel.contracts.orders import (
@@ -26,7 +27,16 @@ from cartwheel.contracts.payments import PaymentDisputeClosed, PaymentDisputeOpe
 from cartwheel.contracts.products import StockLow
 from cartwheel.kernel import Change, DeadLettered
 
-Told = OrderPaid | OrderPaymentFailed | OrderRejected | OrderCanceled | OrderRefunded
+Told = (
+    OrderPaid
+    | OrderPaymentFailed
+    | OrderRejected
+    | OrderCanceled
+    | OrderRefunded
+    | ParcelShipped
+    | ParcelDelivered
+    | ReturnAccepted
+)
 """The events that customers get mail about."""
 
 TOLD: tuple[type[Told], ...] = get_args(Told)
@@ -45,6 +55,9 @@ _SUBJECTS: dict[type[Told], str] = {
     OrderRejected: "Order {number}: rejected after declined payments",
     OrderCanceled: "Order {number}: canceled",
     OrderRefunded: "Order {number}: your money is on its way back",
+    ParcelShipped: "Order {number}: a parcel is on its way",
+    ParcelDelivered: "Order {number}: a parcel was delivered",
+    ReturnAccepted: "Order {number}: return accepted",
 }
 _SUBJECTS_FOR_OPERATIONS: dict[type[Noticed], str] = {
     StockLow: "Low stock: {event.name}",
@@ -87,7 +100,8 @@ def render(event: Told) -> Mail:
     """Return the mail that tells the customer about `event`."""
     order: OrderSnapshot = event.order
     template = event.type.removesuffix(".v1")
-    values = {"order": order, "event": event}
+    names = {line.product_id: line.name for line in order.lines}
+    values = {"order": order, "event": event, "names": names}
     return Mail(
         to=order.user.email,
         subject=_SUBJECTS[type(event)].format(number=order.number),

@@ -65,7 +65,7 @@ def demo(
 mail = typer.Typer(help="List the mail that was sent, and send failed mail again.")
 
 
-def _order(given: str | None) -> str | None:
+def order_name(given: str | None) -> str | None:
     """Return the order's number in its normal form, or the order's id."""
     if given is None or given.startswith("ord_"):
         return given
@@ -82,7 +82,7 @@ def list_(
     context: typer.Context,
     order: Annotated[
         str | None,
-        typer.Option(metavar="NUMBER|ID", help="Only mail about this order.", callback=_order),
+        typer.Option(metavar="NUMBER|ID", help="Only mail about this order.", callback=order_name),
     ] = None,
     to: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Only mail to this address.")
@@ -126,17 +126,17 @@ stock = typer.Typer(no_args_is_help=True, help="Explain, repair and adjust stock
 _Product = Annotated[
     str, typer.Argument(metavar="PRODUCT", help="The product's id (prd_…) or SKU.")
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
-def _reason(given: str | None) -> str | None:
+def sentence(given: str | None) -> str | None:
     if given is not None and one_line(given, longest=500) != given:
         raise typer.BadParameter("one line of text is needed, of at most 500 characters")
     return given
 
 
 @stock.command()
-def explain(product: _Product, json: _Json = False) -> None:
+def explain(product: _Product, json: Json = False) -> None:
     """Show what a product's stock adds up to, line by line.
 
     Ends with status 1 if something does not agree.
@@ -157,10 +157,10 @@ def explain(product: _Product, json: _Json = False) -> None:
 def repair(
     product: _Product,
     reason: Annotated[
-        str | None, typer.Option(help="Why; it is kept with the correction.", callback=_reason)
+        str | None, typer.Option(help="Why; it is kept with the correction.", callback=sentence)
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Repair without asking.")] = False,
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Set reserved and sold to what the reservations say, and record the difference.
 
@@ -189,7 +189,9 @@ def repair(
 def adjust(
     product: _Product,
     kind: Annotated[AdjustmentKind, typer.Option(help="What has happened.")],
-    reason: Annotated[str, typer.Option(help="Why, in a few words. It is kept.", callback=_reason)],
+    reason: Annotated[
+        str, typer.Option(help="Why, in a few words. It is kept.", callback=sentence)
+    ],
     delta: Annotated[
         int | None, typer.Option(help="The pieces to add, or with a minus to take away.")
     ] = None,
@@ -204,7 +206,7 @@ def adjust(
         str | None,
         typer.Option(help="The same key and values adjust once, however often they are sent."),
     ] = None,
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Change a product's stock by --delta, or so that --counted pieces are on hand."""
     if (delta is None) == (counted is None):
@@ -233,13 +235,14 @@ def adjust(
 
 orders = typer.Typer(no_args_is_help=True, help="Show and cancel orders.")
 
-_Which = Annotated[
-    str, typer.Argument(metavar="NUMBER|ID", help="The order's number, or its id.", callback=_order)
+Which = Annotated[
+    str,
+    typer.Argument(metavar="NUMBER|ID", help="The order's number, or its id.", callback=order_name),
 ]
 
 
 @orders.command("show")
-def show_order(which: _Which, json: _Json = False) -> None:
+def show_order(which: Which, json: Json = False) -> None:
     """Show an order, its payments, and all that happened to them: when, by whom and why."""
     from cartwheel.operations import orders as work
 
@@ -252,12 +255,12 @@ def show_order(which: _Which, json: _Json = False) -> None:
 
 @orders.command("cancel")
 def cancel_order(
-    which: _Which,
+    which: Which,
     reason: Annotated[
         str,
-        typer.Option(help="Why, in a few words. The customer is told.", callback=_reason),
+        typer.Option(help="Why, in a few words. The customer is told.", callback=sentence),
     ],
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Cancel an order, also a paid one. Captured money is refunded. May be repeated."""
     from cartwheel.operations import orders as work

@@ -54,7 +54,7 @@ async def shown(settings: BusSettings, which: str) -> Whole:
     """
     actor = asking.operator()
     async with asking.bus(settings) as asks:
-        order = await _found(asks, which)
+        order = await found(asks, which)
         page = await asks.request(ListPayments(limit=MOST_PAYMENTS, order_id=order.id, actor=actor))
         entries = await asks.request(GetTimeline(order_id=order.id, actor=actor))
         for payment in page.data:
@@ -70,13 +70,18 @@ async def canceled(settings: BusSettings, which: str, *, reason: str) -> OrderVi
         InvalidTransition: it has ended already.
     """
     async with asking.bus(settings) as asks:
-        order = await _found(asks, which)
+        order = await found(asks, which)
         return await asks.request(
             CancelOrder(order_id=order.id, reason=reason, actor=asking.operator())
         )
 
 
-async def _found(asks: RpcClient, which: str) -> OrderView:
+async def found(asks: RpcClient, which: str) -> OrderView:
+    """Return the order with this number or id.
+
+    Raises:
+        OrderNotFound: there is none.
+    """
     actor = asking.operator()
     number = read_number(which)
     if number is None:
@@ -105,6 +110,11 @@ def _about(whole: Whole) -> str:
         f"customer  {order.user.name} <{order.user.email}>",
         f"total     {_amount(order.total)}",
         *(f"line      {line.quantity} of {line.name} ({line.product_id})" for line in order.lines),
+        *(
+            f"parcel    {each.id}: {each.status}" + (f", {each.tracking}" if each.tracking else "")
+            for each in order.shipments
+        ),
+        *(f"return    {each.id}: {each.status}, {each.reason}" for each in order.returns),
         *(
             f"payment   {each.id}: {each.status}, {each.method}"
             + (f", {each.failure.code}" if each.failure else "")

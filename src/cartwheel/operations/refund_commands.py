@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cartwheel.contracts.orders import Pieces
+from cartwheel.contracts.parcels import Pieces
 from cartwheel.contracts.payments import DisputeStatus
 from cartwheel.contracts.text import one_line
 from cartwheel.kernel.errors import Refusal

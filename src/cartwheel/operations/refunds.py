@@ -10,7 +10,7 @@ from babel.numbers import get_currency_precision
 from rich.console import Console
 
 from cartwheel.contracts.money import Money
-from cartwheel.contracts.orders import Pieces
+from cartwheel.contracts.parcels import Pieces
 from cartwheel.contracts.payments import (
     CreateRefund,
     Dispute,

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from cartwheel.contracts import addresses as address_book
+from cartwheel.contracts import fulfilment
 from cartwheel.contracts import orders as contract
 from cartwheel.contracts.payments import (
     PaymentCanceled,
@@ -18,7 +19,15 @@ from cartwheel.contracts.payments import (
 from cartwheel.contracts.products import StockShortage
 from cartwheel.kernel import Core, Service, Wiring, answer, answer_batch, every, on
 from cartwheel.orders import mongo
-from cartwheel.orders.handlers import addresses, ending, paying, placing, reading
+from cartwheel.orders.handlers import (
+    addresses,
+    ending,
+    paying,
+    placing,
+    reading,
+    returning,
+    shipping,
+)
 from cartwheel.orders.settings import Settings
 
 LOOK_FOR_OVERDUE_SECONDS = 2.0
@@ -53,6 +62,20 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
             answer(address_book.DeleteAddress, addresses.delete_address, addresses=books),
             answer(contract.CancelOrder, ending.cancel_order, orders=orders),
             answer_batch(contract.GetPayableOrder, paying.get_payable_orders, orders=orders),
+            answer(fulfilment.ShipOrder, shipping.ship_order, orders=orders),
+            answer(fulfilment.GetShipment, shipping.get_shipment, orders=orders),
+            answer(fulfilment.ReportDelivered, shipping.report_delivered, orders=orders),
+            answer(fulfilment.ReportDeliveryFailed, shipping.report_delivery_failed, orders=orders),
+            answer(fulfilment.GiveUpCash, shipping.give_up_cash, orders=orders),
+            answer(
+                fulfilment.RequestReturn,
+                returning.request_return,
+                orders=orders,
+                window=timedelta(days=settings.return_window_days),
+            ),
+            answer(fulfilment.GetReturn, returning.get_return, orders=orders),
+            answer(fulfilment.DecideReturn, returning.decide_return, orders=orders),
+            answer(fulfilment.ReceiveReturn, returning.receive_return, orders=orders),
         ],
         on=[
             on(PaymentPending, paying.payment_pending, orders=orders, cash_within=cash_within),
@@ -79,7 +102,7 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
 service = Service(
     name="orders",
     settings=Settings,
-    events=contract.EVENTS,
+    events=contract.EVENTS + fulfilment.EVENTS,
     collections=mongo.COLLECTIONS,
     migrations=mongo.MIGRATIONS,
     wire=wire,

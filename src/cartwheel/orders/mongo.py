@@ -8,6 +8,7 @@ from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
 from cartwheel.contracts.orders import (
+    FulfillmentStatus,
     ListOrders,
     OrderNotFound,
     OrderStatus,
@@ -126,7 +127,12 @@ class MongoOrders(Aggregates[Order]):
 
     def undated(self) -> DueItems:
         return DueItems(
-            self.collection, {"status": OrderStatus.AWAITING_PAYMENT, "expires_at": None}
+            self.collection,
+            {
+                "status": OrderStatus.AWAITING_PAYMENT,
+                "expires_at": None,
+                "fulfillment.status": FulfillmentStatus.UNFULFILLED,
+            },
         )
 
     async def timeline(self, order_id: str) -> list[TimelineEntry]:

@@ -47,7 +47,7 @@ class Orders(Protocol):
         ...
 
     def undated(self) -> Items:
-        """Return the unpaid orders that have no deadline."""
+        """Return the unpaid orders that have no deadline, and of which nothing is shipped."""
         ...
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from cartwheel.kernel import ServiceSettings
+from cartwheel.orders.domain.fulfilment import RETURN_WINDOW
 from cartwheel.orders.domain.order import CASH_DEADLINE, PAYMENT_DEADLINE, Limits
 
 _USUAL = Limits()
@@ -12,6 +13,8 @@ _USUAL = Limits()
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
     """An order waits `payment_deadline_seconds` for its payment, and `cash_deadline_days` for cash.
+
+    Its pieces can be returned within `return_window_days` of their delivery.
 
     `max_open_orders`, `max_pieces_per_line` and `max_pieces_per_order` are `domain.Limits`.
     """
@@ -21,6 +24,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     max_open_orders: Annotated[int, Meta(ge=0, le=1_000_000)] = _USUAL.open_orders
     max_pieces_per_line: Annotated[int, Meta(ge=1, le=1_000_000)] = _USUAL.pieces_per_line
     max_pieces_per_order: Annotated[int, Meta(ge=1, le=1_000_000)] = _USUAL.pieces_per_order
+    return_window_days: Annotated[int, Meta(ge=1, le=3_650)] = RETURN_WINDOW.days
 
     @property
     def limits(self) -> Limits:

@@ -31,7 +31,11 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
                 ),
                 answer(contract.ConfirmPayment, paying.confirm_payment, payments=payments),
                 answer(
-                    contract.CancelPayment, paying.cancel_payment, payments=payments, cards=cards
+                    contract.CancelPayment,
+                    paying.cancel_payment,
+                    payments=payments,
+                    cards=cards,
+                    bus=core.bus,
                 ),
                 answer(
                     contract.ReportVerdict, paying.report_verdict, payments=payments, cards=cards

@@ -5,6 +5,12 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from cartwheel.contracts import products as contract
+from cartwheel.contracts.fulfilment import (
+    DeliveryFailed,
+    ParcelShipped,
+    PiecesCalledOff,
+    ReturnReceived,
+)
 from cartwheel.contracts.orders import OrderCanceled, OrderPaid, OrderRejected
 from cartwheel.kernel import (
     Core,
@@ -59,6 +65,10 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
             on_batch(OrderPaid, stock.commit_stock, gather, reservations=reservations),
             on_batch(OrderRejected, stock.release_stock, reservations=reservations),
             on_batch(OrderCanceled, stock.release_stock, reservations=reservations),
+            on_batch(ParcelShipped, stock.fulfil, reservations=reservations),
+            on_batch(DeliveryFailed, stock.fulfil, reservations=reservations),
+            on_batch(PiecesCalledOff, stock.fulfil, reservations=reservations),
+            on_batch(ReturnReceived, stock.fulfil, reservations=reservations),
         ],
         jobs=[
             every(

@@ -17,7 +17,7 @@ from cartwheel.kernel import Change, Clock, Items, Page
 from cartwheel.kernel.errors import Refusal
 from cartwheel.products.domain.adjustments import Adjustment, Repair
 from cartwheel.products.domain.catalogue import Product
-from cartwheel.products.domain.stock import Ended, StoredReservation
+from cartwheel.products.domain.stock import Ended, Moved, StoredReservation
 
 Facts = TypeVarTuple("Facts")
 
@@ -62,6 +62,16 @@ class Reservations(Protocol):
 
     async def settle(self, changes: Sequence[tuple[str, Ended, int]], *, now: Clock) -> None:
         """Apply all `changes` (order id, how it ended, order sequence) with `stock.settle`.
+
+        All are applied in one transaction.
+
+        Raises:
+            LookupError: an order has no reservation.
+        """
+        ...
+
+    async def fulfil(self, changes: Sequence[tuple[str, Moved, int]], *, now: Clock) -> None:
+        """Apply all `changes` (order id, what has moved, order sequence) with `stock.fulfil`.
 
         All are applied in one transaction.
 

@@ -95,6 +95,31 @@ def wait_for_cash_that_was_given_up() -> None:
     domain.payment_canceled = same
 
 
+def cancel_what_is_shipped() -> None:
+    """orders: cancel an order without looking at its parcels, as it was before they left."""
+    rules: Any = import_module("cartwheel.orders.domain.order")
+
+    def never(_order: Any) -> bool:
+        return False
+
+    rules.Order.is_shipped = property(never)
+
+
+def restock_each_time() -> None:
+    """products: count a return whenever it is heard of."""
+    rules: Any = import_module("cartwheel.products.domain.stock")
+    msgspec: Any = import_module("msgspec")
+    count = rules.count
+
+    def forgetful(reservation: Any, moved: Any) -> Any:
+        known = [each for each in reservation.counted if each != moved.id]
+        if isinstance(moved, rules.Restocked):
+            reservation = msgspec.structs.replace(reservation, counted=known)
+        return count(reservation, moved)
+
+    rules.count = forgetful
+
+
 def forget_idempotency_keys() -> None:
     """gateway: treat every request as a new one."""
     idempotency: Any = import_module("cartwheel.gateway.idempotency")
@@ -472,6 +497,8 @@ BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "pieces": ("cartwheel.products", let_anybody_take_all),
     "expected total": ("cartwheel.products", charge_what_it_costs_today),
     "canceled payments": ("cartwheel.orders", wait_for_cash_that_was_given_up),
+    "ship or cancel": ("cartwheel.orders", cancel_what_is_shipped),
+    "restock once": ("cartwheel.products", restock_each_time),
     "idempotency key": ("cartwheel.gateway", forget_idempotency_keys),
     "limits shared": ("cartwheel.gateway", limit_each_gateway_by_itself),
     "limits beforehand": ("cartwheel.gateway", count_attempts_that_have_failed),

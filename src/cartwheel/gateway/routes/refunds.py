@@ -17,7 +17,7 @@ from cartwheel.gateway.described import described
 from cartwheel.gateway.idempotency import CREATED, IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import SignedIn, admin
 from cartwheel.gateway.problems import MEDIA_TYPE, Problem
-from cartwheel.gateway.strict import Price, RefundLine
+from cartwheel.gateway.strict import Price, SomePieces
 
 MOST_LINES = 100
 
@@ -30,7 +30,7 @@ class NewRefund(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     reason: contract.RefundReason
     amount: Price | None = None
-    lines: Annotated[list[RefundLine], Meta(max_length=MOST_LINES)] = []
+    lines: Annotated[list[SomePieces], Meta(max_length=MOST_LINES)] = []
     by_other_means: bool = False
 
 

@@ -7,6 +7,7 @@ stock       promise 2: pure checks, documents in, violations out
 money       promises 3 and 4
 effects     promise 5
 mails       promises 6 and 7
+goods       promise 13
 reading     documents from the databases, in batches
 ledger      the provider's ledger
 spool       the run's notes, on disk

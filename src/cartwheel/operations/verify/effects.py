@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from cartwheel.contracts.orders import OrderStatus
 from cartwheel.contracts.payments import PaymentStatus, RefundStatus
+from cartwheel.operations.verify import goods
 from cartwheel.operations.verify.case import Case
 from cartwheel.operations.verify.money import CASH
 from cartwheel.operations.verify.patience import Patience
@@ -178,7 +179,10 @@ def _waits_for_cash(order: Order, payments: Sequence[Payment]) -> Iterator[Viola
 
 
 def _agrees(order: Order, reservation: Reservation) -> Iterator[Violation]:
-    if reservation.status not in _RESERVED.get(order.status, frozenset()):
+    expected = _RESERVED.get(order.status, frozenset[str]())
+    if order.status == OrderStatus.AWAITING_PAYMENT and goods.shipped(order):
+        expected = frozenset({"COMMITTED"})  # its cash is paid at the door
+    if reservation.status not in expected:
         sentence = f"order {order.id} is {order.status}, but its reservation {reservation.status}"
         yield _wrong(sentence, order.id, awaits=("products", "orders"))
     if reservation.order_sequence > order.sequence:

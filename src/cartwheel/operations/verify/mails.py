@@ -7,13 +7,17 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 
+from cartwheel.contracts import fulfilment, orders
 from cartwheel.contracts.notifications import MailStatus
-from cartwheel.contracts.orders import EVENTS
 from cartwheel.operations.verify.case import Case
 from cartwheel.operations.verify.patience import Patience
 from cartwheel.operations.verify.violation import Violation
 
-DESERVING = frozenset(event.type for event in EVENTS if "notifications" in event.consumers)
+DESERVING = frozenset(
+    event.type
+    for event in (*orders.EVENTS, *fulfilment.EVENTS)
+    if "notifications" in event.consumers
+)
 """The events that customers get mail about."""
 
 

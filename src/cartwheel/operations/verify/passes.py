@@ -15,7 +15,16 @@ import msgspec
 
 from cartwheel.kernel import utc_now
 from cartwheel.kernel.mongodb import UNPUBLISHED
-from cartwheel.operations.verify import effects, ledger, mails, money, reading, records, stock
+from cartwheel.operations.verify import (
+    effects,
+    goods,
+    ledger,
+    mails,
+    money,
+    reading,
+    records,
+    stock,
+)
 from cartwheel.operations.verify.case import Case, in_flight, stuck
 from cartwheel.operations.verify.ledger import LedgerSettings
 from cartwheel.operations.verify.noticed import Noticed
@@ -83,6 +92,7 @@ def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
     return [
         *money.check(case, patience, now),
         *effects.check(case, patience, now),
+        *goods.check(case, patience, now),
         *mails.check(case, patience, now),
     ]
 

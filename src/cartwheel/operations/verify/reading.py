@@ -226,9 +226,14 @@ async def _added_up(
 
 
 def _reserved(product_ids: Sequence[str] | None) -> list[Document]:
-    def pieces(*conditions: Document) -> Document:
-        return {"$sum": {"$cond": [{"$and": [*conditions]}, "$lines.quantity", 0]}}
+    def pieces(number: object, *conditions: Document) -> Document:
+        return {"$sum": {"$cond": [{"$and": [*conditions]}, number, 0]}}
 
+    def less(*gone: str) -> Document:
+        numbers = ({"$ifNull": [f"$lines.{name}", 0]} for name in gone)
+        return {"$subtract": ["$lines.quantity", {"$add": [*numbers]}]}
+
+    sold, on_shelf = less("called_off", "restocked"), less("called_off", "shipped")
     committed = {"$eq": ["$status", "COMMITTED"]}
     marked_unshipped = {"$eq": ["$unshipped", True]}
     chosen: Document = (
@@ -242,10 +247,10 @@ def _reserved(product_ids: Sequence[str] | None) -> list[Document]:
         {
             "$group": {
                 "_id": "$lines.product_id",
-                "held": pieces({"$eq": ["$status", "HELD"]}),
-                "committed": pieces(committed),
-                "unshipped": pieces(committed, marked_unshipped),
-                "marked_unshipped": pieces(marked_unshipped),
+                "held": pieces("$lines.quantity", {"$eq": ["$status", "HELD"]}),
+                "committed": pieces(sold, committed),
+                "unshipped": pieces(on_shelf, committed, marked_unshipped),
+                "marked_unshipped": pieces(on_shelf, marked_unshipped),
             }
         },
         {"$sort": {"_id": 1}},

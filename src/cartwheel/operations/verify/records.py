@@ -29,8 +29,13 @@ class Unpublished(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of an order, a parcel or a reservation. Only reservations have the other counts."""
+
     product_id: str
     quantity: int
+    shipped: int = 0
+    called_off: int = 0
+    restocked: int = 0
 
 
 class Stock(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +75,34 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     outbox: tuple[Unpublished, ...] = ()
 
 
+class Shipment(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    status: str
+    lines: tuple[Line, ...]
+
+
+class CallOff(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    lines: tuple[Line, ...]
+
+
+class ReturnedLine(msgspec.Struct, frozen=True, kw_only=True):
+    product_id: str
+    quantity: int
+    restocked: int = 0
+    written_off: int = 0
+
+
+class Return(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    status: str
+    lines: tuple[ReturnedLine, ...]
+
+
+class Fulfillment(msgspec.Struct, frozen=True, kw_only=True):
+    status: str = "UNFULFILLED"
+
+
 class Happened(msgspec.Struct, frozen=True, kw_only=True):
     """An entry of a timeline."""
 
@@ -104,6 +137,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     refunded_payments: tuple[str, ...] = ()
     refunds: tuple[GivenBack, ...] = ()
     paid_by: str | None = None
+    fulfillment: Fulfillment = Fulfillment()
+    shipments: tuple[Shipment, ...] = ()
+    called_off: tuple[CallOff, ...] = ()
+    returns: tuple[Return, ...] = ()
     sequence: int = 0
     timeline: tuple[Happened, ...] = ()
     outbox: tuple[Unpublished, ...] = ()

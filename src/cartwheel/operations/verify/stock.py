@@ -27,10 +27,11 @@ def shared_slot(shared: SharedSlot) -> Violation:
 class AddedUp(msgspec.Struct, frozen=True, kw_only=True):
     """The totals of a product's reservations and adjustments.
 
-    `unshipped` counts the pieces of sold orders that are marked as unshipped. `marked_unshipped`
-    counts those of all orders with the mark: a process of an older version returns pieces and
-    leaves the mark. `inconsistent` lists adjustments whose levels do not differ by their delta,
-    and `untold` those that were stored without their event.
+    `committed` leaves out what was called off and what came back to the shelf. `unshipped` counts
+    the pieces of sold orders that are marked as unshipped, without those that have left.
+    `marked_unshipped` counts those of all orders with the mark: a process of an older version
+    returns pieces and leaves the mark. `inconsistent` lists adjustments whose levels do not differ
+    by their delta, and `untold` those that were stored without their event.
     """
 
     product_id: str

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from cartwheel.contracts.identity import User
+from cartwheel.contracts.identity import Actor, User
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import (
     AddressRequired,
@@ -39,11 +39,11 @@ from cartwheel.contracts.orders import (
     OrderStatus,
     OrderView,
     PayableOrder,
-    Pieces,
     PlaceOrder,
     ReasonRequired,
     ShippingAddress,
 )
+from cartwheel.contracts.parcels import CallOff, Pieces
 from cartwheel.contracts.payments import (
     Method,
     PaymentCanceled,
@@ -58,6 +58,7 @@ from cartwheel.contracts.payments import (
 from cartwheel.contracts.products import Reservation
 from cartwheel.kernel import Change, Event
 from cartwheel.kernel.errors import FieldError
+from cartwheel.orders.domain.parcels import Return, Shipment
 
 PAYMENT_DEADLINE = timedelta(minutes=15)
 """How long an order waits for its payment, unless the deployment sets another time."""
@@ -104,7 +105,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     versions count by that, and made one refund of each, with an id from the payment's.
 
     `expires_at` is one of two deadlines: `pay_by`, which the order was placed with, or `cash_until`
-    while cash is waited for. Orders of an older version have neither.
+    while cash is waited for. Orders of an older version have neither. An order that is shipped has
+    no deadline.
+
+    `fulfillment` is derived from `shipments`, `called_off` and `returns`, oldest first.
     """
 
     id: str
@@ -132,6 +136,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     canceled_payments: list[str] = msgspec.field(default_factory=list[str])
     pay_by: datetime | None = None
     cash_until: datetime | None = None
+    shipments: list[Shipment] = msgspec.field(default_factory=list[Shipment])
+    called_off: list[CallOff] = msgspec.field(default_factory=list[CallOff])
+    returns: list[Return] = msgspec.field(default_factory=list[Return])
     sequence: int = 0
     events: tuple[Event, ...] = ()
     change: Change | None = None
@@ -153,7 +160,18 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             created_at=self.created_at,
             updated_at=self.updated_at,
             refunded=self.given_back,
+            shipments=[each.view() for each in self.shipments],
+            called_off=self.called_off,
+            returns=[each.view() for each in self.returns],
         )
+
+    def may_be_seen_by(self, actor: Actor) -> bool:
+        return actor.admin or actor.user_id == self.user.id
+
+    @property
+    def is_shipped(self) -> bool:
+        """Return whether goods of the order have left, and have not come back undelivered."""
+        return self.fulfillment.status is not FulfillmentStatus.UNFULFILLED
 
     @property
     def given_back(self) -> Money:
@@ -163,11 +181,6 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             if each.payment_id == self.paid_by and each.status is RefundStatus.SUCCEEDED:
                 back += each.amount
         return back
-
-    @property
-    def is_shipped(self) -> bool:
-        """Return whether anything of the order was shipped."""
-        return self.fulfillment.status is not FulfillmentStatus.UNFULFILLED
 
     @property
     def awaited_payments(self) -> set[str]:
@@ -281,7 +294,7 @@ def payment_begun(
         cash_until = order.cash_until or change.at + cash_within
         waiting = msgspec.structs.replace(
             _sent_to(begun.shipping_address, order),
-            expires_at=cash_until,
+            expires_at=None if order.is_shipped else cash_until,
             cash_until=cash_until,
             pay_by=order.pay_by or order.expires_at,
         )
@@ -303,7 +316,7 @@ def payment_canceled(order: Order, canceled: PaymentCanceled, change: Change) ->
         return order
     waited = bool(order.awaited_payments)
     order = msgspec.structs.replace(order, canceled_payments=[*order.canceled_payments, payment_id])
-    if waited and not order.awaited_payments:
+    if waited and not order.awaited_payments and not order.is_shipped:
         soon = change.at + TIME_TO_PAY
         order = msgspec.structs.replace(order, expires_at=max(order.pay_by or soon, soon))
     return _changed(order, change=change)
@@ -311,7 +324,8 @@ def payment_canceled(order: Order, canceled: PaymentCanceled, change: Change) ->
 
 def with_deadline(order: Order, cash_within: timedelta, change: Change) -> Order:
     """Return an `order` that an older version has wait for cash forever, with a deadline."""
-    if order.status is not OrderStatus.AWAITING_PAYMENT or order.expires_at is not None:
+    waits = order.status is OrderStatus.AWAITING_PAYMENT and not order.is_shipped
+    if not waits or order.expires_at is not None:
         return order
     until = change.at + cash_within
     dated = msgspec.structs.replace(order, expires_at=until, cash_until=until)
@@ -378,6 +392,17 @@ def cancel_as_asked(order: Order, request: CancelOrder, change: Change) -> Order
         ReasonRequired: an admin gives no reason.
         InvalidTransition: the order can no longer be canceled.
     """
+    reason = reason_of(order, request)
+    return cancel(order, change, reason=reason, by_admin=request.actor.admin)
+
+
+def reason_of(order: Order, request: CancelOrder) -> str:
+    """Return why `order` is to be canceled.
+
+    Raises:
+        OrderNotFound: the actor is neither its owner nor an admin.
+        ReasonRequired: an admin gives no reason.
+    """
     actor = request.actor
     owner = order.user.id == actor.user_id
     if not owner and not actor.admin:
@@ -387,8 +412,7 @@ def cancel_as_asked(order: Order, request: CancelOrder, change: Change) -> Order
     if as_admin and not request.reason:
         detail = "`reason` is required: say why the order is canceled."
         raise ReasonRequired(detail, errors=[FieldError("reason", detail)])
-    reason = request.reason or "Canceled by the customer."
-    return cancel(order, change, reason=reason, by_admin=actor.admin)
+    return request.reason or "Canceled by the customer."
 
 
 def cancel(order: Order, change: Change, *, reason: str, by_admin: bool = False) -> Order:
@@ -401,8 +425,8 @@ def cancel(order: Order, change: Change, *, reason: str, by_admin: bool = False)
         return order
     paid = order.status is OrderStatus.PAID
     ended = order.status in (OrderStatus.REJECTED, OrderStatus.REFUNDED)
-    if ended or (paid and (order.is_shipped or not by_admin)):
-        state = "shipped" if paid and order.is_shipped else order.status
+    if ended or order.is_shipped or (paid and not by_admin):
+        state = "shipped" if order.is_shipped and not ended else order.status
         raise InvalidTransition(f"The order is {state} and cannot be canceled.")
     canceled = _canceled(order, reason, change)
     if order.paid_by is None:
@@ -420,8 +444,11 @@ def expire(order: Order, change: Change) -> Order:
 
 
 def out_of_stock(order: Order, change: Change) -> Order:
-    """Return a paid `order` as CANCELED; an order in any other status needs no stock."""
-    if order.status is not OrderStatus.PAID:
+    """Return a paid `order` as CANCELED; an order in any other status needs no stock.
+
+    What is shipped was there after all.
+    """
+    if order.status is not OrderStatus.PAID or order.is_shipped:
         return order
     return cancel(order, change, reason="The goods are sold out.", by_admin=True)
 

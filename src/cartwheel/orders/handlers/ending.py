@@ -9,14 +9,18 @@ from cartwheel.contracts.payments import (
     PaymentRefundFailed,
 )
 from cartwheel.contracts.products import StockShortage
-from cartwheel.kernel import Change, Clock, CloudEvent, for_each, utc_now
+from cartwheel.kernel import Change, Clock, CloudEvent, for_each, new_id, utc_now
+from cartwheel.orders.domain import fulfilment
 from cartwheel.orders.domain import order as rules
 from cartwheel.orders.ports import Orders
 
 
 async def cancel_order(request: CancelOrder, *, orders: Orders, now: Clock = utc_now) -> OrderView:
+    """Cancel the order, or call off what of it is not shipped yet."""
     by = Change(by=request.actor.user_id, at=now())
-    order = await orders.change(request.order_id, rules.cancel_as_asked, request, by=by)
+    order = await orders.change(
+        request.order_id, fulfilment.cancel_or_call_off, request, new_id("cof"), by=by
+    )
     return order.view()
 
 

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from cartwheel.contracts import fulfilment
 from cartwheel.contracts.identity import require_service, whose
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import (
@@ -19,7 +20,6 @@ from cartwheel.contracts.timeline import TimelineEntry, sentence
 from cartwheel.kernel import Page
 from cartwheel.kernel.errors import Refusal
 from cartwheel.orders.domain import order as rules
-from cartwheel.orders.domain.order import Order
 from cartwheel.orders.ports import Orders
 
 
@@ -27,7 +27,7 @@ async def get_orders(requests: list[GetOrder], *, orders: Orders) -> list[OrderV
     found = await orders.get_many([request.order_id for request in requests])
     return [
         order.view()
-        if (order := found.get(request.order_id)) and _may_see(order, request)
+        if (order := found.get(request.order_id)) and order.may_be_seen_by(request.actor)
         else OrderNotFound("There is no such order.")
         for request in requests
     ]
@@ -40,7 +40,7 @@ async def list_orders(request: ListOrders, *, orders: Orders) -> Page[OrderView]
 
 async def get_timeline(request: GetTimeline, *, orders: Orders) -> list[TimelineEntry]:
     order = await orders.get(request.order_id)
-    if not _may_see(order, request):
+    if not order.may_be_seen_by(request.actor):
         raise OrderNotFound("There is no such order.")
     return [
         msgspec.structs.replace(entry, text=_TEXTS.get(entry.type))
@@ -48,11 +48,7 @@ async def get_timeline(request: GetTimeline, *, orders: Orders) -> list[Timeline
     ]
 
 
-_TEXTS = {event.type: sentence(event) for event in EVENTS}
-
-
-def _may_see(order: Order, request: GetOrder | GetTimeline) -> bool:
-    return request.actor.admin or request.actor.user_id == order.user.id
+_TEXTS = {event.type: sentence(event) for event in (*EVENTS, *fulfilment.EVENTS)}
 
 
 async def get_price_of_pieces(request: GetPriceOfPieces, *, orders: Orders) -> Money:

@@ -2,8 +2,9 @@
 
 import asyncio
 
+from cartwheel.contracts.fulfilment import GiveUpCash
 from cartwheel.contracts.idempotency import check_repeated
-from cartwheel.contracts.identity import require_admin, require_service
+from cartwheel.contracts.identity import Actor, require_admin, require_service
 from cartwheel.contracts.orders import GetPayableOrder
 from cartwheel.contracts.payments import (
     CancelPayment,
@@ -31,6 +32,8 @@ from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
 from cartwheel.payments.ports import Payments
 from cartwheel.providers.port import CardProvider, Charge, TokenRefused
+
+ACTOR = Actor.service("payments")
 
 _POLL_SECONDS = 0.1
 """How often to read a payment that a repeat of the same request is still making."""
@@ -163,15 +166,38 @@ async def confirm_payment(
 
 
 async def cancel_payment(
-    request: CancelPayment, *, payments: Payments, cards: CardProvider, now: Clock = utc_now
+    request: CancelPayment,
+    *,
+    payments: Payments,
+    cards: CardProvider,
+    bus: Bus,
+    now: Clock = utc_now,
 ) -> PaymentView:
     """Cancel a payment. Of one by card the provider decides, as it may have been charged by now.
 
+    Of cash the order decides, because it may be shipped by now. If payments dies after the order
+    has given the cash up, the order has its first deadline, and the repeat cancels the payment.
+
     Raises:
+        OrderShipped: the cash is awaited at the door.
         OutcomeUnknown: the provider does not answer. `reconcile` will ask it again.
+        Outage: orders does not answer about cash, which is not canceled.
     """
     by = Change(by=request.actor.user_id, at=now())
-    payment = await payments.change(request.payment_id, domain.cancel_as_asked, request, by=by)
+    payment = await payments.get(request.payment_id)
+    wanted = domain.cancel_as_asked(payment, request, by)
+    if wanted is not payment and payment.method is Method.CASH_ON_DELIVERY:
+        await bus.request(
+            GiveUpCash(
+                order_id=payment.order_id,
+                payment_id=payment.id,
+                canceled_by=request.actor.user_id,
+                actor=ACTOR,
+            )
+        )
+    payment = await payments.change(
+        request.payment_id, domain.cancel_as_asked, request, by=by, known=payment
+    )
     if payment.status is not PaymentStatus.AWAITING_PAYMENT:
         return payment.view()
     try:

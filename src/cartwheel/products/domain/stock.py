@@ -5,12 +5,17 @@
 
 Each piece of a product is available, reserved or sold. A step moves pieces; it never creates any.
 A piece that is sold but not yet shipped also counts as unshipped: it still lies on the shelf.
+
+A reservation knows which parcels, call-offs and returns of its order it has counted, and its lines
+know the pieces. So each counts once, in whatever order the events arrive, and where the pieces are
+follows from the reservation alone (`pieces`).
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from enum import StrEnum
-from itertools import count
+from itertools import count as natural_numbers
 
 import msgspec
 
@@ -53,6 +58,18 @@ class Goods(msgspec.Struct, frozen=True, kw_only=True):
     low_stock_at: int | None = None
 
 
+class StoredLine(ReservedLine, frozen=True, kw_only=True, omit_defaults=True):
+    """A line, and what has become of its pieces since they were sold.
+
+    `shipped` pieces have left. Those `called_off` never will, and `restocked` ones have come back:
+    both are available again.
+    """
+
+    shipped: int = 0
+    called_off: int = 0
+    restocked: int = 0
+
+
 class StoredReservation(msgspec.Struct, frozen=True, kw_only=True):
     """Stock reserved for one order. Its `id` is the order's id.
 
@@ -62,12 +79,15 @@ class StoredReservation(msgspec.Struct, frozen=True, kw_only=True):
 
     While it is HELD, no other reservation of its `owner` has its `slot`: that bounds how many an
     owner has.
+
+    `counted` are the ids of the parcels, call-offs and returns that its lines count. The id of a
+    parcel that came back undelivered is there too, followed by `BACK`.
     """
 
     id: str
     request_id: str
     body_hash: str
-    lines: list[ReservedLine]
+    lines: list[StoredLine]
     status: ReservationStatus
     held_at: datetime
     unshipped: bool = False
@@ -76,7 +96,10 @@ class StoredReservation(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[Event, ...] = ()
     owner: str | None = None
     slot: int | None = None
+    counted: list[str] = msgspec.field(default_factory=list[str])
 
+
+BACK = " back"
 
 Slots = Mapping[str, Set[int]]
 """The slots of live reservations, by their owner."""
@@ -153,7 +176,7 @@ def low_stock(product: Goods, before: int, after: int) -> tuple[StockLow, ...]:
 
 
 def _low_after(
-    lines: Sequence[ReservedLine], products: Mapping[str, Goods], free: Mapping[str, int]
+    lines: Sequence[StoredLine], products: Mapping[str, Goods], free: Mapping[str, int]
 ) -> tuple[StockLow, ...]:
     """Return the events of taking `lines` from the `free` pieces."""
     return tuple(
@@ -183,12 +206,12 @@ def _slot(request: ReserveStock, slots: Slots) -> int | None:
             f"A customer may have at most {request.max_live:,} unpaid orders. "
             "Pay or cancel one of them."
         )
-    return next(number for number in count() if number not in taken)
+    return next(number for number in natural_numbers() if number not in taken)
 
 
 def _lines(
     products: Mapping[str, Goods], request: ReserveStock, free: Mapping[str, int]
-) -> list[ReservedLine]:
+) -> list[StoredLine]:
     """Return what `request` asks for, one line per product.
 
     Raises:
@@ -203,7 +226,7 @@ def _lines(
         first_at.setdefault(item.product_id, index)
     _check_pieces(request, wanted, first_at)
     lines = [
-        ReservedLine(
+        StoredLine(
             product_id=product_id,
             name=products[product_id].name,
             quantity=quantity,
@@ -246,7 +269,7 @@ def _check_pieces(
         raise TooManyPieces(detail, errors=[FieldError("items", detail)])
 
 
-def _check_total(request: ReserveStock, lines: Sequence[ReservedLine]) -> None:
+def _check_total(request: ReserveStock, lines: Sequence[StoredLine]) -> None:
     """Raises PriceChanged."""
     expected = request.expected_total
     total = Money(
@@ -347,34 +370,132 @@ def release_abandoned(reservation: StoredReservation) -> StoredReservation:
     return msgspec.structs.replace(reservation, status=ReservationStatus.RELEASED)
 
 
-_WHERE = {
-    ReservationStatus.HELD: "reserved",
-    ReservationStatus.COMMITTED: "sold",
-    ReservationStatus.RELEASED: "available",
-    ReservationStatus.RETURNED: "available",
-}
+class Gone(msgspec.Struct, frozen=True, kw_only=True):
+    """A parcel that has left, or (`undone`) one that came back undelivered."""
+
+    id: str
+    pieces: Mapping[str, int]
+    undone: bool = False
 
 
-def stock_moves(before: StoredReservation, after: StoredReservation) -> dict[str, int]:
-    """Return how the product's stock numbers change for each piece of the reservation."""
-    moves: dict[str, int] = {}
-    if _WHERE[before.status] != _WHERE[after.status]:
-        moves |= {_WHERE[before.status]: -1, _WHERE[after.status]: +1}
-    if before.unshipped != after.unshipped:
-        moves["unshipped"] = after.unshipped - before.unshipped
-    return moves
+class CalledOff(msgspec.Struct, frozen=True, kw_only=True):
+    """Pieces that are never shipped."""
+
+    id: str
+    pieces: Mapping[str, int]
 
 
-def moved(
-    products: Mapping[str, Goods], lines: Sequence[ReservedLine], per_piece: Mapping[str, int]
-) -> Mapping[str, Goods]:
-    """Return `products` with the pieces that are available after `lines` have moved."""
-    if not products or not (sign := per_piece.get("available", 0)):
-        return products
+class Restocked(msgspec.Struct, frozen=True, kw_only=True):
+    """The pieces of a return that are on the shelf again. The others of it stay sold."""
+
+    id: str
+    pieces: Mapping[str, int]
+
+
+Moved = Gone | CalledOff | Restocked
+
+
+def fulfil(
+    reservation: StoredReservation,
+    moved: Moved,
+    *,
+    order_sequence: int,
+    products: Mapping[str, Goods],
+) -> StoredReservation:
+    """Return `reservation` with what the order's event number `order_sequence` tells of its goods.
+
+    A parcel that leaves commits the reservation, as a payment does: cash is paid at the door.
+    """
+    if isinstance(moved, Gone) and not moved.undone:
+        reservation = settle(
+            reservation, Ended.PAID, order_sequence=order_sequence, products=products
+        )
+    return count(reservation, moved)
+
+
+def count(reservation: StoredReservation, moved: Moved) -> StoredReservation:
+    """Return `reservation` with `moved` counted in its lines; unchanged if it is counted already.
+
+    That a parcel came back may be heard before that it left. Then neither counts.
+    """
+    known = moved.id in reservation.counted
+    if not isinstance(moved, Gone) or not moved.undone:
+        if known:
+            return reservation
+        lines, counted = [_counted(line, moved) for line in reservation.lines], [moved.id]
+    elif moved.id + BACK in reservation.counted:
+        return reservation
+    elif known:
+        lines, counted = [_counted(line, moved) for line in reservation.lines], [moved.id + BACK]
+    else:
+        lines, counted = reservation.lines, [moved.id, moved.id + BACK]
+    return msgspec.structs.replace(
+        reservation, lines=lines, counted=[*reservation.counted, *counted]
+    )
+
+
+def _counted(line: StoredLine, moved: Moved) -> StoredLine:
+    number = moved.pieces.get(line.product_id, 0)
+    match moved:
+        case Gone(undone=undone):
+            shipped = line.shipped - number if undone else line.shipped + number
+            return msgspec.structs.replace(line, shipped=shipped)
+        case CalledOff():
+            return msgspec.structs.replace(line, called_off=line.called_off + number)
+        case Restocked():
+            return msgspec.structs.replace(line, restocked=line.restocked + number)
+
+
+Moves = dict[str, Counter[str]]
+"""The changes of the numbers in products' stock, by product id."""
+
+
+def pieces(reservation: StoredReservation) -> Moves:
+    """Return where the pieces of `reservation` are that are not available, by product id."""
+    where: Moves = {}
+    for line in reservation.lines:
+        numbers = where.setdefault(line.product_id, Counter())
+        if reservation.status is ReservationStatus.HELD:
+            numbers["reserved"] += line.quantity
+        elif reservation.status is ReservationStatus.COMMITTED:
+            numbers["sold"] += line.quantity - line.called_off - line.restocked
+            if reservation.unshipped:
+                numbers["unshipped"] += line.quantity - line.called_off - line.shipped
+    return where
+
+
+def stock_moves(before: StoredReservation | None, after: StoredReservation) -> Moves:
+    """Return how the stock changes between `before`, None if it was not reserved, and `after`."""
+    moves = pieces(after)
+    for product_id, numbers in (pieces(before) if before else {}).items():
+        moves.setdefault(product_id, Counter()).subtract(numbers)
+    for numbers in moves.values():
+        numbers["available"] = -(numbers["reserved"] + numbers["sold"])
+    return {
+        product_id: changed
+        for product_id, numbers in moves.items()
+        if (changed := Counter({name: number for name, number in numbers.items() if number}))
+    }
+
+
+def added_up(each: Iterable[Moves]) -> Moves:
+    """Return the sum of `each`. It has no zeros."""
+    total: Moves = {}
+    for moves in each:
+        for product_id, numbers in moves.items():
+            total.setdefault(product_id, Counter()).update(numbers)
+    return {
+        product_id: Counter({name: number for name, number in numbers.items() if number})
+        for product_id, numbers in total.items()
+    }
+
+
+def moved(products: Mapping[str, Goods], moves: Moves) -> Mapping[str, Goods]:
+    """Return `products` with the pieces that are available after `moves`."""
     after = dict(products)
-    for line in lines:
-        if (product := after.get(line.product_id)) is not None:
+    for product_id, numbers in moves.items():
+        if numbers["available"] and (product := after.get(product_id)) is not None:
             stock = product.stock
-            left = msgspec.structs.replace(stock, available=stock.available + sign * line.quantity)
-            after[line.product_id] = msgspec.structs.replace(product, stock=left)
+            left = msgspec.structs.replace(stock, available=stock.available + numbers["available"])
+            after[product_id] = msgspec.structs.replace(product, stock=left)
     return after

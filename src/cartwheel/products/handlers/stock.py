@@ -3,6 +3,14 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+import msgspec
+
+from cartwheel.contracts.fulfilment import (
+    DeliveryFailed,
+    ParcelShipped,
+    PiecesCalledOff,
+    ReturnReceived,
+)
 from cartwheel.contracts.idempotency import IdempotencyKeyReused, check_repeated
 from cartwheel.contracts.identity import Actor, require_admin, require_service
 from cartwheel.contracts.orders import (
@@ -12,11 +20,25 @@ from cartwheel.contracts.orders import (
     OrderRejected,
     OrderStatus,
 )
-from cartwheel.contracts.products import AdjustStock, Reservation, ReserveStock, StockAdjustmentView
+from cartwheel.contracts.parcels import Pieces
+from cartwheel.contracts.products import (
+    AdjustStock,
+    Reservation,
+    ReservedLine,
+    ReserveStock,
+    StockAdjustmentView,
+)
 from cartwheel.kernel import Bus, Clock, CloudEvent, Created, in_batches, utc_now
 from cartwheel.kernel.errors import Refusal
 from cartwheel.products.domain.adjustments import Adjustment
-from cartwheel.products.domain.stock import Ended, StoredReservation
+from cartwheel.products.domain.stock import (
+    CalledOff,
+    Ended,
+    Gone,
+    Moved,
+    Restocked,
+    StoredReservation,
+)
 from cartwheel.products.ports import Reservations
 
 RELEASE_BATCH_SIZE = 100
@@ -49,7 +71,8 @@ async def change_stock(
 def _reserved(outcome: StoredReservation | Refusal) -> Reservation | Refusal:
     if isinstance(outcome, Refusal):
         return outcome
-    return Reservation(order_id=outcome.id, body_hash=outcome.body_hash, lines=outcome.lines)
+    lines = [msgspec.convert(line, ReservedLine, from_attributes=True) for line in outcome.lines]
+    return Reservation(order_id=outcome.id, body_hash=outcome.body_hash, lines=lines)
 
 
 def _adjusted(
@@ -86,6 +109,41 @@ async def release_stock(
         [(event.subject, Ended.CLOSED, event.sequence) for event in events], now=now
     )
     return [None] * len(events)
+
+
+Fulfilled = (
+    CloudEvent[ParcelShipped]
+    | CloudEvent[DeliveryFailed]
+    | CloudEvent[PiecesCalledOff]
+    | CloudEvent[ReturnReceived]
+)
+
+
+async def fulfil(
+    events: Sequence[Fulfilled], *, reservations: Reservations, now: Clock = utc_now
+) -> list[None]:
+    """Count the pieces that left or came back, each parcel, call-off and return once."""
+    await reservations.fulfil(
+        [(event.subject, _moved(event.data), event.sequence) for event in events], now=now
+    )
+    return [None] * len(events)
+
+
+def _moved(told: ParcelShipped | DeliveryFailed | PiecesCalledOff | ReturnReceived) -> Moved:
+    match told:
+        case ParcelShipped(shipment=shipment):
+            return Gone(id=shipment.id, pieces=_by_product(shipment.lines))
+        case DeliveryFailed(shipment=shipment):
+            return Gone(id=shipment.id, pieces=_by_product(shipment.lines), undone=True)
+        case PiecesCalledOff(called_off=called_off):
+            return CalledOff(id=called_off.id, pieces=_by_product(called_off.lines))
+        case ReturnReceived(returned=returned):
+            restocked = {line.product_id: line.restocked for line in returned.lines}
+            return Restocked(id=returned.id, pieces=restocked)
+
+
+def _by_product(lines: Sequence[Pieces]) -> dict[str, int]:
+    return {line.product_id: line.quantity for line in lines}
 
 
 async def release_abandoned(

@@ -148,8 +148,12 @@ class MongoAdjustments:
 def _pieces(product_id: str) -> list[Document]:
     """Return the aggregation of the product's pieces over its reservations."""
 
-    def sum_where(*conditions: Document) -> Document:
-        return {"$sum": {"$cond": [{"$and": [*conditions]}, "$lines.quantity", 0]}}
+    def sum_where(pieces: object, *conditions: Document) -> Document:
+        return {"$sum": {"$cond": [{"$and": [*conditions]}, pieces, 0]}}
+
+    def less(*gone: str) -> Document:
+        numbers = ({"$ifNull": [f"$lines.{name}", 0]} for name in gone)
+        return {"$subtract": ["$lines.quantity", {"$add": [*numbers]}]}
 
     def status(name: ReservationStatus) -> Document:
         return {"$eq": ["$status", name.value]}
@@ -162,9 +166,11 @@ def _pieces(product_id: str) -> list[Document]:
         {
             "$group": {
                 "_id": None,
-                "held": sum_where(status(ReservationStatus.HELD)),
-                "sold": sum_where(sold),
-                "unshipped": sum_where(sold, {"$eq": ["$unshipped", True]}),
+                "held": sum_where("$lines.quantity", status(ReservationStatus.HELD)),
+                "sold": sum_where(less("called_off", "restocked"), sold),
+                "unshipped": sum_where(
+                    less("called_off", "shipped"), sold, {"$eq": ["$unshipped", True]}
+                ),
             }
         },
     ]

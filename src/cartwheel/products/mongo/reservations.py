@@ -4,7 +4,7 @@ Adjustments are decided in the same transactions.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -28,15 +28,22 @@ from cartwheel.kernel.mongodb import (
 )
 from cartwheel.products.domain import adjustments, stock
 from cartwheel.products.domain.adjustments import Adjustment
-from cartwheel.products.domain.stock import Ended, Goods, ReservationStatus, StoredReservation
+from cartwheel.products.domain.stock import (
+    Ended,
+    Goods,
+    Moved,
+    Moves,
+    ReservationStatus,
+    StoredReservation,
+)
 from cartwheel.products.mongo.adjustments import new_adjustment
 from cartwheel.products.mongo.schema import LIVE
 from cartwheel.products.mongo.transactions import Work, in_transaction
 
 Asked = TypeVar("Asked", ReserveStock, AdjustStock)
 Done = TypeVar("Done")
-Moves = dict[str, Counter[str]]
-"""The changes of the stock numbers, by product id."""
+Step = Callable[[StoredReservation, Mapping[str, Goods]], StoredReservation]
+"""Returns a reservation after something has happened to it. It may take from available pieces."""
 
 _DUPLICATE = 11000
 _GOODS = dict.fromkeys(Goods.__struct_fields__, 1)
@@ -93,13 +100,13 @@ class MongoReservations:
             outcomes = stock.allocate(goods, list(new.values()), at=at, taken=taken)
             held = [outcome for outcome in outcomes if isinstance(outcome, StoredReservation)]
             changed = [outcome for outcome in made if isinstance(outcome, Adjustment)]
-            moves = _moves((each, {"available": -1, "reserved": +1}) for each in held)
+            moves = stock.added_up(stock.stock_moves(None, each) for each in held)
             if changed:
                 await self._adjustments.insert_many(
                     [new_adjustment(each) for each in changed], session=session
                 )
                 for each in changed:
-                    moves.setdefault(each.product_id, Counter())["stock.available"] += each.delta
+                    moves.setdefault(each.product_id, Counter())["available"] += each.delta
             if held:
                 await self._reservations.insert_many(
                     [_new(each, new[each.request_id].traceparent) for each in held],
@@ -181,8 +188,28 @@ class MongoReservations:
         return await in_transaction(self._client, decide)
 
     async def settle(self, changes: Sequence[tuple[str, Ended, int]], *, now: Clock) -> None:
+        def step(ended: Ended, sequence: int) -> Step:
+            return lambda reservation, products: stock.settle(
+                reservation, ended, order_sequence=sequence, products=products
+            )
+
+        steps = [(order_id, step(ended, sequence)) for order_id, ended, sequence in changes]
+        await self._change(steps, now)
+
+    async def fulfil(self, changes: Sequence[tuple[str, Moved, int]], *, now: Clock) -> None:
+        def step(moved: Moved, sequence: int) -> Step:
+            return lambda reservation, products: stock.fulfil(
+                reservation, moved, order_sequence=sequence, products=products
+            )
+
+        steps = [(order_id, step(moved, sequence)) for order_id, moved, sequence in changes]
+        await self._change(steps, now)
+
+    async def _change(self, steps: Sequence[tuple[str, Step]], now: Clock) -> None:
+        """Apply all `steps` in turn, in one transaction."""
+
         async def apply(session: AsyncClientSession) -> list[StoredReservation]:
-            before = await self._reserved([order_id for order_id, _, _ in changes], session)
+            before = await self._reserved([order_id for order_id, _ in steps], session)
             after = dict(before)
             # Only abandoned reservations take from what is available.
             goods = await self._goods(
@@ -194,11 +221,11 @@ class MongoReservations:
                 },
                 session,
             )
-            for order_id, ended, sequence in changes:
+            for order_id, step in steps:
                 old = after[order_id]
-                new = stock.settle(old, ended, order_sequence=sequence, products=goods)
+                new = step(old, goods)
                 after[order_id] = new
-                goods = stock.moved(goods, new.lines, stock.stock_moves(old, new))
+                goods = stock.moved(goods, stock.stock_moves(old, new))
             return await self._store(before, after, session, now)
 
         self._tell_of(await in_transaction(self._client, apply))
@@ -238,10 +265,10 @@ class MongoReservations:
         if not changed:
             return changed
         await self._reservations.bulk_write(
-            [_update(reservation, now()) for reservation in changed], session=session
+            [_update(before[new.id], new, now()) for new in changed], session=session
         )
         await self._move(
-            session, _moves((new, stock.stock_moves(before[new.id], new)) for new in changed)
+            session, stock.added_up(stock.stock_moves(before[new.id], new) for new in changed)
         )
         return changed
 
@@ -250,9 +277,12 @@ class MongoReservations:
 
     async def _move(self, session: AsyncClientSession, moves: Moves) -> None:
         operations = [
-            UpdateOne({"_id": product_id}, {"$inc": dict(total)})
-            for product_id, total in moves.items()
-            if total
+            UpdateOne(
+                {"_id": product_id},
+                {"$inc": {f"stock.{where}": number for where, number in numbers.items()}},
+            )
+            for product_id, numbers in moves.items()
+            if numbers
         ]
         if operations:
             await self._products.bulk_write(operations, ordered=False, session=session)
@@ -265,17 +295,6 @@ def _unlike(decided: Mapping[str, object], requests: Sequence[Asked]) -> dict[st
         if request.request_id not in decided:
             new.setdefault(request.request_id, request)
     return new
-
-
-def _moves(each: Iterable[tuple[StoredReservation, Mapping[str, int]]]) -> Moves:
-    """Return the changes of stock for `each` reservation and its changes per piece."""
-    totals: Moves = {}
-    for reservation, per_piece in each:
-        for line in reservation.lines:
-            total = totals.setdefault(line.product_id, Counter())
-            for where, sign in per_piece.items():
-                total[f"stock.{where}"] += sign * line.quantity
-    return totals
 
 
 def _is_duplicate(error: DuplicateKeyError | BulkWriteError) -> bool:
@@ -293,17 +312,20 @@ def _new(reservation: StoredReservation, traceparent: str | None) -> Document:
     return document | happened(reservation, source="products", change=change)
 
 
-def _update(reservation: StoredReservation, at: datetime) -> UpdateOne:
-    new = happened(reservation, source="products", change=Change(by="orders", at=at))
+def _update(before: StoredReservation, after: StoredReservation, at: datetime) -> UpdateOne:
+    new = happened(after, source="products", change=Change(by="orders", at=at))
+    changed: Document = {
+        "status": after.status.value,
+        "unshipped": after.unshipped,
+        "order_sequence": after.order_sequence,
+        "sequence": new["sequence"],
+    }
+    if after.counted is not before.counted:
+        changed |= {"lines": state(after)["lines"], "counted": after.counted}
     return UpdateOne(
-        {"_id": reservation.id},
+        {"_id": after.id},
         {
-            "$set": {
-                "status": reservation.status.value,
-                "unshipped": reservation.unshipped,
-                "order_sequence": reservation.order_sequence,
-                "sequence": new["sequence"],
-            },
+            "$set": changed,
             "$unset": AFRESH,
             "$push": {"outbox": {"$each": new["outbox"]}},
         },
