@@ -236,7 +236,7 @@ BROKEN: dict[str, tuple[Tamper, set[tuple[int, str]]]] = {
     "a refund that never happens": (
         lambda copies, bought: copies.payments["payments"].update_one(
             {"_id": bought.refunded},
-            {"$set": {"refunds.0.status": "PENDING", "updated_at": LONG_AGO}},
+            {"$set": {"refunds.0.status": "PENDING", "refunds.0.at": LONG_AGO}},
         ),
         {(3, "refunded")},
     ),
