@@ -6,9 +6,12 @@
 import asyncio
 import json
 from asyncio.subprocess import PIPE, STDOUT
+from functools import partial
 from typing import Any
 
 from cartwheel.local.supervisor import Supervisor
+
+from .waiting import eventually
 
 
 async def evaluate(supervisor: Supervisor, code: str) -> str:
@@ -16,6 +19,12 @@ async def evaluate(supervisor: Supervisor, code: str) -> str:
 
     Source: https://www.erlang.org/doc/apps/erl_interface/erl_call_cmd
     """
+    said = await eventually(partial(_called, supervisor, code))
+    assert said.startswith("{ok, "), f"{code} failed: {said}"
+    return said.removeprefix("{ok, ").removesuffix("}")
+
+
+async def _called(supervisor: Supervisor, code: str) -> str:
     environment = supervisor.command("rabbitmq").environment
     calling = await asyncio.create_subprocess_exec(
         *("erl_call", "-address", f"127.0.0.1:{environment['RABBITMQ_DIST_PORT']}", "-e"),
@@ -26,8 +35,8 @@ async def evaluate(supervisor: Supervisor, code: str) -> str:
     )
     output, _ = await calling.communicate(f"{code}\n".encode())
     said = output.decode().strip()
-    assert said.startswith("{ok, "), f"{code} failed: {said}"
-    return said.removeprefix("{ok, ").removesuffix("}")
+    assert "failed to connect" not in said, said  # a test may have restarted it
+    return said
 
 
 async def read(supervisor: Supervisor, code: str) -> Any:

@@ -144,6 +144,11 @@ class Customer:
         for order in await self.everything(f"/orders?{mine}"):
             await self.post(f"/orders/{order['id']}/cancel", {})
 
+    async def delete_addresses(self) -> None:
+        """Delete all addresses: tests share users, and a user keeps only so many."""
+        for address in (await self.get("/addresses")).found["data"]:
+            await self.delete(f"/addresses/{address['id']}")
+
 
 class Shop:
     """`document` is the API's, if every answer is to be checked against it."""

@@ -38,6 +38,7 @@ async def operations(
     refund = (await admin.post(f"/payments/{payment['id']}/refunds", cent)).made
     goods = await bought_and_returned(admin, product)
     adjusted = (await shelf.adjust(product, 1)).made
+    await admin.delete_addresses()
     address = (await admin.post("/addresses", ADDRESS)).made
     known = {
         "adjustment_id": adjusted["id"],

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
-from cartwheel.kernel.mongodb import Client, Database
+from cartwheel.kernel.mongodb import UNPUBLISHED, Client, Database
 from cartwheel.kernel.operating import topology
 from cartwheel.local.up import System
 from cartwheel.operations.dead_letters.audit import Audit
@@ -17,6 +17,7 @@ from cartwheel.operations.verify.reading import Databases
 from ..journeys.outside import mailed
 from ..journeys.shop import DECLINED_CARD, Shelf, by_card, open_shop
 from ..table_scans import verify_reads_all
+from ..waiting import eventually
 
 SERVICE = "operations-tests"
 
@@ -106,6 +107,12 @@ async def copies(client: Client, bought: Bought) -> AsyncGenerator[Databases]:
     }
     originally, to = originals.with_outboxes(), copied.with_outboxes()
     assert to.keys() - wanted.keys() == {"dead_letters"}, "what is of no order need not be copied"
+
+    async def published() -> None:
+        for name, query in wanted.items():
+            assert not await originally[name].count_documents({**query, **UNPUBLISHED}), name
+
+    await eventually(published)  # a mismatch of what has events to publish is in flight
     for name, query in wanted.items():
         documents = await originally[name].find(query).to_list()
         assert documents, name
