@@ -147,7 +147,7 @@ class Buyer:
             await self.reuse(key, path, {**body, "reason": "another one"})
 
     async def pay_and_get_parcels(self, order: Any) -> None:
-        """Get the order in one parcel or two, and perhaps return a piece of it."""
+        """Get the order in one parcel or two, and perhaps return a piece or all of it."""
         await self.pay(order)
         if self._admin is None:
             return
@@ -156,7 +156,10 @@ class Buyer:
             parcel = await self._admin.ship(order, lines)
             if parcel is not None:
                 await self._admin.report(order, parcel, "delivered")
-        if _pieces(order["lines"]) > 1 and self._random.random() < 0.6:
+        returned = self._random.random()
+        if returned < 0.2:
+            await self._return(order, _parcels(order["lines"], 1)[0])
+        elif _pieces(order["lines"]) > 1 and returned < 0.7:
             await self._return(order, [{**parcels[0][0], "quantity": 1}])
 
     async def pay_and_be_called_off(self, order: Any) -> None:

@@ -103,6 +103,27 @@ async def test_an_order_is_shipped_in_parcels_and_a_part_of_it_is_returned(
     assert (await customer.get(path)).found["status"] == "PAID"
 
 
+async def test_an_order_that_is_returned_whole_is_refunded(
+    customer: Customer, admin: Customer, shelf: Shelf
+) -> None:
+    robot = await shelf.put_up(stock=10)
+    order = await paid_order(customer, robot, 2)
+    shipment = await ship(admin, order, robot, 2)
+    path = f"/orders/{order['id']}"
+    await admin.post(f"{path}/shipments/{shipment['id']}/delivered")
+    asked = (await customer.post(f"{path}/returns", {**parcel(robot, 2), **WHY})).made
+    back = f"{path}/returns/{asked['id']}"
+    await admin.post(f"{back}/accept")
+
+    line = {"product_id": robot["id"], "restocked": 2}
+    await admin.post(f"{back}/receive", {"lines": [line]})
+
+    refunded = await customer.sees(order, "REFUNDED")
+    assert refunded["fulfillment"]["status"] == "RETURNED"
+    assert refunded["refunded"] == order["total"]
+    await stock_comes_to(admin, robot, available=10)
+
+
 async def test_an_admin_calls_off_what_is_not_shipped(
     customer: Customer, admin: Customer, shelf: Shelf
 ) -> None:

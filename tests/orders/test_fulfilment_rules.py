@@ -43,7 +43,7 @@ from cartwheel.orders.domain import order as money_rules
 from cartwheel.orders.domain.fulfilment import RETURN_WINDOW
 from cartwheel.orders.domain.order import CASH_DEADLINE, Order
 
-from .examples import CHANGE, money_captured, order, payment_given_up
+from .examples import CHANGE, money_captured, money_returned, order, payment_given_up
 from .goods import (
     ADMIN,
     MUGS,
@@ -260,6 +260,19 @@ def test_an_admin_calls_off_what_is_not_shipped_and_its_price_is_refunded() -> N
     )
     again = stored(rest)
     assert cancel(again) is again
+
+
+def test_the_rest_of_a_refunded_order_is_called_off_and_nothing_more_is_refunded() -> None:
+    refunded = money_rules.refunded(ship(paid(), ("prd_1", 1)), money_returned(), CHANGE)
+
+    rest = cancel(stored(refunded))
+
+    assert (rest.status, rest.fulfillment.status) == (OrderStatus.REFUNDED, SHIPPED)
+    [gone] = rest.called_off
+    assert (gone.refund_id, gone.amount) == (None, None)
+    assert [type(event) for event in rest.events] == [PiecesCalledOff]
+    with pytest.raises(ReasonRequired):
+        cancel(stored(refunded), reason=None)
 
 
 def test_only_an_admin_with_a_reason_calls_off_a_rest() -> None:

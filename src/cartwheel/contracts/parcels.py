@@ -44,15 +44,15 @@ class ShipmentView(msgspec.Struct, frozen=True, kw_only=True):
 class CallOff(msgspec.Struct, frozen=True, kw_only=True):
     """Pieces of a partly shipped order that are never shipped. Their price is refunded.
 
-    The refund has the id `refund_id`.
+    The refund has the id `refund_id`. There is none if the whole order was refunded before.
     """
 
     id: str
     lines: list[Pieces]
     reason: str
-    refund_id: str
-    amount: Money
     at: datetime
+    refund_id: str | None = None
+    amount: Money | None = None
 
 
 class ReturnStatus(StrEnum):

@@ -123,7 +123,10 @@ _CAUSE = "The event that caused it: the `event_id` of another entry; null if non
 _MINOR_UNITS = "In minor units of the currency: cents of USD, whole yen of JPY"
 _FIELDS = {
     "Account": {"groups": "`admin` for administrators; empty for customers"},
-    "CallOff": {"refund_id": "The refund that pays for it"},
+    "CallOff": {
+        "amount": "What is paid back; null if all of the order was before",
+        "refund_id": "The refund that pays back `amount`; null if there is none",
+    },
     "FieldError": {
         "field": "A path such as `items[0].quantity`; empty if it is the whole body",
     },

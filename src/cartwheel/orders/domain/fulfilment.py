@@ -84,6 +84,7 @@ MOST_RETURNS = 50
 RETURN_WINDOW = timedelta(days=30)
 """How long after its delivery a piece can be returned, unless the deployment sets another time."""
 
+_PAID = (OrderStatus.PAID, OrderStatus.REFUNDED)
 _UNPAID = (OrderStatus.AWAITING_PAYMENT, OrderStatus.REJECTED, OrderStatus.CANCELED)
 
 
@@ -190,13 +191,14 @@ def cancel_or_call_off(
 ) -> Order:
     """Return `order` as CANCELED, or without its unshipped rest if a part of it is shipped.
 
-    Only an admin calls off a rest. Its price is refunded, and the order stays PAID.
+    Only an admin calls off a rest. Its price is refunded, and the order stays PAID. The rest of a
+    REFUNDED order can be called off, too; nothing is left to refund.
 
     Raises:
         OrderNotFound, ReasonRequired: as `order.cancel_as_asked`.
         InvalidTransition: all of it is shipped, or it can no longer be canceled.
     """
-    partly = order.status is OrderStatus.PAID and order.is_shipped
+    partly = order.status in _PAID and order.is_shipped
     if not partly or not request.actor.admin:
         return rules.cancel_as_asked(order, request, change)
     reason = rules.reason_of(order, request)
@@ -205,14 +207,14 @@ def cancel_or_call_off(
         return order
     if not rest:
         raise InvalidTransition("The order is shipped and cannot be canceled. Use a return.")
-    amount = _price(order, rest)
+    amount = _owed(order, rest)
     gone = CallOff(
         id=call_off_id,
         lines=_lines(rest),
         reason=reason,
-        refund_id=_refund_id(call_off_id),
-        amount=amount,
         at=change.at,
+        refund_id=_refund_id(call_off_id) if amount else None,
+        amount=amount,
     )
     events: list[Event] = [
         PiecesCalledOff(order=order.snapshot(), called_off=gone, reason=reason),
@@ -341,9 +343,7 @@ def receive_return(order: Order, request: ReceiveReturn, change: Change) -> Orde
     expected = Quantities({line.product_id: line.quantity for line in accepted.lines})
     if errors := _beyond(request.lines, arrived, expected, "are in the return"):
         raise NothingToReturn("More has arrived than the return has.", errors=errors)
-    amount = _price(order, arrived)
-    # Of an order that is refunded already, nothing is left to refund.
-    owed = bool(amount.amount) and order.status is OrderStatus.PAID
+    amount = _owed(order, arrived)
     received = msgspec.structs.replace(
         accepted,
         status=ReturnStatus.RECEIVED,
@@ -357,12 +357,13 @@ def receive_return(order: Order, request: ReceiveReturn, change: Change) -> Orde
         ],
         received_at=change.at,
         requests=_and(request, accepted),
-        refund_id=_refund_id(accepted.id) if owed else None,
-        amount=amount if owed else None,
+        refund_id=_refund_id(accepted.id) if amount else None,
+        amount=amount,
     )
-    events: list[Event] = [ReturnReceived(order=order.snapshot(), returned=received.view())]
-    if received.refund_id is not None:
-        events += _refund_due(order, received.refund_id, amount, accepted.reason)
+    events: list[Event] = [
+        ReturnReceived(order=order.snapshot(), returned=received.view()),
+        *_refund_due(order, received.refund_id, amount, accepted.reason),
+    ]
     return _after(order, *events, change=change, returns=_with(order.returns, received))
 
 
@@ -401,8 +402,10 @@ def _how_far(order: Order) -> FulfillmentStatus:
     return FulfillmentStatus.SHIPPED
 
 
-def _refund_due(order: Order, refund_id: str, amount: Money, reason: str) -> list[Event]:
-    if order.paid_by is None:
+def _refund_due(
+    order: Order, refund_id: str | None, amount: Money | None, reason: str
+) -> list[Event]:
+    if order.paid_by is None or refund_id is None or amount is None:
         return []
     return [
         OrderRefundDue(
@@ -418,6 +421,12 @@ def _refund_due(order: Order, refund_id: str, amount: Money, reason: str) -> lis
 def _refund_id(source_id: str) -> str:
     """Return the id of the refund that follows from a return or a call-off: one for each."""
     return f"rfd_{source_id.partition('_')[2]}"
+
+
+def _owed(order: Order, pieces: Quantities) -> Money | None:
+    """Return the price of the pieces; None if there is none, or the order is refunded already."""
+    price = _price(order, pieces)
+    return price if price.amount and order.status is OrderStatus.PAID else None
 
 
 def _price(order: Order, pieces: Quantities) -> Money:

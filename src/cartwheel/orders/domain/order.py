@@ -408,7 +408,8 @@ def reason_of(order: Order, request: CancelOrder) -> str:
     if not owner and not actor.admin:
         raise OrderNotFound("There is no such order.")
     # An admin must give a reason for another user's order, and for one that only admins may cancel.
-    as_admin = not owner or (actor.admin and order.status is OrderStatus.PAID)
+    paid = order.status in (OrderStatus.PAID, OrderStatus.REFUNDED)
+    as_admin = not owner or (actor.admin and paid)
     if as_admin and not request.reason:
         detail = "`reason` is required: say why the order is canceled."
         raise ReasonRequired(detail, errors=[FieldError("reason", detail)])
