@@ -219,6 +219,7 @@ async def test_an_operator_ships_and_takes_back_from_the_command_line(
     await run("returns", "accept", number, asked["id"], "--note", "To Wharf Road 3.")
     line = f"{robot['id']}=1,0"
     received = await run("returns", "receive", number, asked["id"], "--line", line)
+    beyond = await cartwheel(system, "ship", "parcel", number, "--line", f"{robot['id']}=7")
     late = await cartwheel(
         system, "returns", "decline", number, asked["id"], "--note", "It never came."
     )
@@ -229,4 +230,5 @@ async def test_an_operator_ships_and_takes_back_from_the_command_line(
     assert "What comes back now is a return." in failed.errors
     assert (received["status"], received["amount"]["amount"]) == ("RECEIVED", 1999)
     assert (late.status, late.output) == (1, "")
+    assert beyond.errors.endswith("`lines[0]`: only 0 pieces are left to ship.\n")
     await stock_comes_to(admin, robot, available=9, sold=1)

@@ -17,3 +17,5 @@ async def test_all_stored_data_and_charges_keep_the_promises(
     ran = await cartwheel(system, "verify")
 
     assert ran.status == 0, ran.output + ran.errors
+    kept = [line.split()[1] for line in ran.output.splitlines() if line.startswith("✓")]
+    assert kept == ["2.", "3.", "4.", "5.", "6.", "7.", "11.", "13."], ran.output

@@ -18,6 +18,7 @@ from cartwheel.contracts.orders import (
     OrderNotFound,
     OrderView,
 )
+from cartwheel.contracts.parcels import Pieces
 from cartwheel.contracts.payments import GetPaymentTimeline, ListPayments, PaymentView
 from cartwheel.contracts.text import one_line
 from cartwheel.contracts.timeline import TimelineEntry
@@ -114,6 +115,10 @@ def _about(whole: Whole) -> str:
             f"parcel    {each.id}: {each.status}" + (f", {each.tracking}" if each.tracking else "")
             for each in order.shipments
         ),
+        *(
+            f"off       {_pieces(each.lines)} pieces are never shipped: {each.reason}"
+            for each in order.called_off
+        ),
         *(f"return    {each.id}: {each.status}, {each.reason}" for each in order.returns),
         *(
             f"payment   {each.id}: {each.status}, {each.method}"
@@ -123,6 +128,10 @@ def _about(whole: Whole) -> str:
     ]
     # Customers choose names, and a name may try to move the cursor.
     return "\n".join(one_line(line, longest=len(line)) for line in lines) + "\n"
+
+
+def _pieces(lines: list[Pieces]) -> int:
+    return sum(line.quantity for line in lines)
 
 
 def _amount(money: Money) -> str:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from cartwheel.kernel.errors import Outage
+from cartwheel.kernel.errors import Outage, Refusal
 from cartwheel.kernel.settings import BadSettings, read
 from cartwheel.operations.reaching import NotRunning, use_running_instance
 
@@ -85,6 +85,9 @@ def _sentence(error: Exception) -> str:
         return why("RABBITMQ_URL", os.environ["RABBITMQ_URL"], error)
     if isinstance(error, Unusable):
         return error.in_full()
+    if isinstance(error, Refusal):
+        more = [each.message for each in error.errors if each.message != error.detail]
+        return " ".join([error.detail, *more])
     return str(error) or type(error).__name__
 
 

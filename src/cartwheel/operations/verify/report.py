@@ -19,6 +19,7 @@ PROMISES: Mapping[int, str] = {
     6: "no event disappears",
     7: "one mail per event that calls for one",
     11: "no customer has more unpaid orders than one may have",
+    13: "no more is shipped than was ordered, and no more comes back than was delivered",
 }
 
 

@@ -109,7 +109,7 @@ def refund_as_asked(
         raise RefundInvalid(detail, errors=[FieldError("amount.currency", detail)])
     if not 0 < amount.amount <= rest.amount:
         raise RefundExceedsCapture(
-            f"{rest.amount} {rest.currency} (minor units) is left of the captured money.",
+            f"Only {rest.amount} {rest.currency}, in minor units, is left of the captured money.",
             members={"left": msgspec.to_builtins(rest)},
         )
     refund = Refund(
