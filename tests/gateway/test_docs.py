@@ -120,14 +120,14 @@ async def test_a_field_tells_the_method_of_a_payment(real: Gateway) -> None:
         assert schemas[kind.rpartition("/")[2]]["properties"]["type"]["const"] == told
 
 
-async def test_only_canceling_needs_no_body(real: Gateway) -> None:
+async def test_only_canceling_and_accepting_need_no_body(real: Gateway) -> None:
     document = (await real.get("/api/openapi.json")).json
     optional = [
         operation["operationId"]
         for _, operation in described(document)
         if not operation.get("requestBody", {"required": True})["required"]
     ]
-    assert optional == ["cancel_order"]
+    assert optional == ["cancel_order", "accept_return"]
 
 
 async def test_each_example_is_of_its_schema(real: Gateway) -> None:

@@ -209,8 +209,8 @@ def _misfilled_body(body: Any) -> Iterator[Any]:
     # The library that checks mail addresses would quote the last value.
     yield from (MISPLACED, int(MISPLACED), [MISPLACED], f"a@[1.{MISPLACED}]")
     if isinstance(body, list):
-        (item,) = cast("list[Any]", body)
-        yield from ([inner] for inner in _misfilled_body(item))
+        for item in cast("list[Any]", body):
+            yield from ([inner] for inner in _misfilled_body(item))
     if isinstance(body, dict):
         fields = cast("dict[str, Any]", body)
         # The second name looks like msgspec's notation for the place of an error.

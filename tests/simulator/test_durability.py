@@ -79,8 +79,8 @@ async def test_the_ledger_only_grows(simulator: Simulator, payment_id: str) -> N
 async def test_a_ledger_of_an_older_version_is_migrated(
     own_simulator: Callable[[], Simulator], payment_id: str
 ) -> None:
-    """It lacks two columns: how an intent's key was first used, and which payment has used up a
-    payment method."""
+    """It lacks three columns: how an intent's key was first used, which payment has used up a
+    payment method, and which refund or dispute an entry is about."""
     simulator = own_simulator()
     await simulator.start()
     token = await simulator.token()
@@ -89,6 +89,7 @@ async def test_a_ledger_of_an_older_version_is_migrated(
     with contextlib.closing(sqlite3.connect(simulator.ledger)) as older:
         older.executescript(
             "ALTER TABLE intents DROP COLUMN confirm; ALTER TABLE tokens DROP COLUMN used_by;"
+            " DROP INDEX once; DROP INDEX of_payment; ALTER TABLE entries DROP COLUMN about;"
             " PRAGMA user_version = 0;"
         )
 
