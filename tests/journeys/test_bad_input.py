@@ -163,6 +163,15 @@ async def test_strange_json_is_refused(admin: Customer, path: str, body: bytes) 
     assert answer.status in (400, 422)
 
 
+async def test_null_is_no_way_to_leave_out_a_body(customer: Customer, shelf: Shelf) -> None:
+    order = (await customer.order(await shelf.put_up())).made
+    path = f"/orders/{order['id']}/cancel"
+
+    (await customer.post(path, b"null")).refused(422, "invalid")
+
+    assert (await customer.post(path)).found["status"] == "CANCELED"
+
+
 async def test_ten_megabytes_of_json_are_refused_while_others_are_served(
     customer: Customer, shelf: Shelf
 ) -> None:

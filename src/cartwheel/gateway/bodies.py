@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
+from litestar.utils.typing import make_non_optional_union
 
 from cartwheel.gateway import field_errors
 from cartwheel.gateway.problems import BodyTooLarge, MalformedJson, UnsupportedMediaType
@@ -86,7 +87,10 @@ class JsonRequest(Request[Any, Any, Any]):
         decoder = _decoders.get(handler)
         if decoder is None:
             field = handler.parsed_data_field
-            decoder = msgspec.json.Decoder(field.annotation if field else Any)
+            kind: Any = field.annotation if field else Any
+            if field and field.is_optional:  # it may be left out, which `null` does not
+                kind = make_non_optional_union(kind)
+            decoder = msgspec.json.Decoder(kind)
             _decoders[handler] = decoder
         return decoder
 
