@@ -1,7 +1,5 @@
 """`cartwheel ship` and `cartwheel returns`: an order's parcels, and what comes back of them."""
 
-import hashlib
-import secrets
 from collections.abc import Sequence
 
 import msgspec
@@ -50,8 +48,8 @@ async def shipped(
         order = await found(asks, which)
         answer = await asks.request(
             ShipOrder(
-                request_id=_request(actor.user_id, key),
-                body_hash=_hash("ship", order.id, lines, carrier, tracking),
+                request_id=asking.request_id(actor, key),
+                body_hash=asking.body_hash("ship", order.id, lines, carrier, tracking),
                 order_id=order.id,
                 lines=list(lines) or _left(order),
                 carrier=carrier,
@@ -73,8 +71,8 @@ async def delivered(settings: BusSettings, which: str, shipment_id: str) -> Ship
         order = await found(asks, which)
         return await asks.request(
             ReportDelivered(
-                request_id=_request(actor.user_id, None),
-                body_hash=_hash("delivered", shipment_id),
+                request_id=asking.request_id(actor, None),
+                body_hash=asking.body_hash("delivered", shipment_id),
                 order_id=order.id,
                 shipment_id=shipment_id,
                 actor=actor,
@@ -95,8 +93,8 @@ async def delivery_failed(
         order = await found(asks, which)
         return await asks.request(
             ReportDeliveryFailed(
-                request_id=_request(actor.user_id, None),
-                body_hash=_hash("delivery failed", shipment_id, reason),
+                request_id=asking.request_id(actor, None),
+                body_hash=asking.body_hash("delivery failed", shipment_id, reason),
                 order_id=order.id,
                 shipment_id=shipment_id,
                 reason=reason,
@@ -128,8 +126,8 @@ async def decided(
         order = await found(asks, which)
         return await asks.request(
             DecideReturn(
-                request_id=_request(actor.user_id, None),
-                body_hash=_hash("decide", return_id, accepted, note),
+                request_id=asking.request_id(actor, None),
+                body_hash=asking.body_hash("decide", return_id, accepted, note),
                 order_id=order.id,
                 return_id=return_id,
                 accepted=accepted,
@@ -152,8 +150,8 @@ async def received(
         order = await found(asks, which)
         return await asks.request(
             ReceiveReturn(
-                request_id=_request(actor.user_id, key),
-                body_hash=_hash("receive", return_id, lines),
+                request_id=asking.request_id(actor, key),
+                body_hash=asking.body_hash("receive", return_id, lines),
                 order_id=order.id,
                 return_id=return_id,
                 lines=lines,
@@ -187,11 +185,3 @@ def _left(order: OrderView) -> list[Pieces]:
         for product_id, quantity in left.items()
         if quantity
     ]
-
-
-def _request(user_id: str, key: str | None) -> str:
-    return f"{user_id} {key or secrets.token_hex(16)}"
-
-
-def _hash(*values: object) -> str:
-    return hashlib.sha256(msgspec.json.encode(values)).hexdigest()

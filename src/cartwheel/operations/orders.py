@@ -1,14 +1,11 @@
 """`cartwheel orders`: an order with what happened to it, and its cancellation."""
 
 from datetime import datetime
-from decimal import Decimal
 
 import msgspec
-from babel.numbers import get_currency_precision
 from rich.console import Console
 from rich.text import Text
 
-from cartwheel.contracts.money import Money
 from cartwheel.contracts.order_number import read_number
 from cartwheel.contracts.orders import (
     CancelOrder,
@@ -23,7 +20,7 @@ from cartwheel.contracts.payments import GetPaymentTimeline, ListPayments, Payme
 from cartwheel.contracts.text import one_line
 from cartwheel.contracts.timeline import TimelineEntry
 from cartwheel.kernel.lowlevel import RpcClient
-from cartwheel.operations import asking, tables
+from cartwheel.operations import amounts, asking, tables
 from cartwheel.operations.reaching import BusSettings
 from cartwheel.operations.tables import Column
 
@@ -109,7 +106,7 @@ def _about(whole: Whole) -> str:
     lines = [
         f"id        {order.id}",
         f"customer  {order.user.name} <{order.user.email}>",
-        f"total     {_amount(order.total)}",
+        f"total     {amounts.written(order.total)}",
         *(f"line      {line.quantity} of {line.name} ({line.product_id})" for line in order.lines),
         *(
             f"parcel    {each.id}: {each.status}" + (f", {each.tracking}" if each.tracking else "")
@@ -132,11 +129,6 @@ def _about(whole: Whole) -> str:
 
 def _pieces(lines: list[Pieces]) -> int:
     return sum(line.quantity for line in lines)
-
-
-def _amount(money: Money) -> str:
-    decimals = get_currency_precision(money.currency)
-    return f"{Decimal(money.amount).scaleb(-decimals)} {money.currency}"
 
 
 def _when(entry: TimelineEntry) -> datetime:

@@ -9,9 +9,8 @@ from cartwheel.contracts.payments import DisputeStatus
 from cartwheel.contracts.text import one_line
 from cartwheel.kernel.errors import Refusal
 from cartwheel.operations import typed
+from cartwheel.operations.commands import Json
 from cartwheel.operations.reaching import BusSettings
-
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def _reason(given: str) -> str:
@@ -57,7 +56,7 @@ def refund(
         str | None,
         typer.Option(help="The same key and values refund once, however often they are sent."),
     ] = None,
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Refund a payment, or a part of it.
 
@@ -90,7 +89,7 @@ def refund(
 def disputes(
     status: Annotated[DisputeStatus | None, typer.Option(help="Only those with this one.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many payments at most.")] = 100,
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """List the payments that customers' banks dispute, newest first."""
     from cartwheel.operations import refunds as work

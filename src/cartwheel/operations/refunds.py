@@ -1,7 +1,5 @@
 """`cartwheel refund` and `cartwheel disputes`: giving money back, and banks that take it back."""
 
-import hashlib
-import secrets
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 
@@ -21,7 +19,7 @@ from cartwheel.contracts.payments import (
     Refund,
     RefundInvalid,
 )
-from cartwheel.operations import asking, tables, typed
+from cartwheel.operations import amounts, asking, tables, typed
 from cartwheel.operations.reaching import BusSettings
 from cartwheel.operations.tables import Column
 
@@ -57,8 +55,8 @@ async def refunded(
         payment = await asks.request(GetPayment(payment_id=payment_id, actor=actor))
         answer = await asks.request(
             CreateRefund(
-                request_id=f"{actor.user_id} {key or secrets.token_hex(16)}",
-                body_hash=hashlib.sha256(msgspec.json.encode(values)).hexdigest(),
+                request_id=asking.request_id(actor, key),
+                body_hash=asking.body_hash(*values),
                 payment_id=payment_id,
                 reason=reason,
                 amount=None if amount is None else _money(amount, payment.amount.currency),
@@ -96,7 +94,7 @@ def show_json(value: object, console: Console) -> None:
 
 
 def show_refund(refund: Refund) -> None:
-    typed.say_done(f"{refund.id}: {_amount(refund.amount)}, {refund.status}")
+    typed.say_done(f"{refund.id}: {amounts.written(refund.amount)}, {refund.status}")
 
 
 def show_disputes(payments: Sequence[PaymentView], console: Console) -> None:
@@ -111,7 +109,7 @@ def _row(payment: PaymentView, dispute: Dispute) -> tuple[str, ...]:
     return (
         dispute.id,
         dispute.status,
-        _amount(dispute.amount),
+        amounts.written(dispute.amount),
         f"{dispute.at:%Y-%m-%d %H:%M}",
         dispute.reason,
         payment.id,
@@ -133,8 +131,3 @@ def _money(amount: str, currency: str) -> Money:
     except (InvalidOperation, OverflowError, ValueError):
         pass  # also NaN, infinity, and an amount below zero
     raise RefundInvalid(f"{amount} is no amount of {currency} with {decimals} decimals or fewer.")
-
-
-def _amount(money: Money) -> str:
-    decimals = get_currency_precision(money.currency)
-    return f"{Decimal(money.amount).scaleb(-decimals)} {money.currency}"

@@ -3,8 +3,6 @@
 A `product` is named by its id, or by its SKU.
 """
 
-import hashlib
-import secrets
 from collections.abc import Callable
 
 import msgspec
@@ -88,8 +86,8 @@ async def adjusted(
         values = (product_id, kind, reason, delta, counted, expected)
         answer = await asks.request(
             AdjustStock(
-                request_id=f"{actor.user_id} {key or secrets.token_hex(16)}",
-                body_hash=hashlib.sha256(msgspec.json.encode(values)).hexdigest(),
+                request_id=asking.request_id(actor, key),
+                body_hash=asking.body_hash(*values),
                 product_id=product_id,
                 kind=kind,
                 reason=reason,

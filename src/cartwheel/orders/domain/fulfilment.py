@@ -425,15 +425,8 @@ def _refund_id(source_id: str) -> str:
 
 def _owed(order: Order, pieces: Quantities) -> Money | None:
     """Return the price of the pieces; None if there is none, or the order is refunded already."""
-    price = _price(order, pieces)
-    return price if price.amount and order.status is OrderStatus.PAID else None
-
-
-def _price(order: Order, pieces: Quantities) -> Money:
-    total = Money(0, order.total.currency)
-    for line in order.lines:
-        total += line.unit_price * pieces[line.product_id]
-    return total
+    cost = rules.price(order, pieces)
+    return cost if cost.amount and order.status is OrderStatus.PAID else None
 
 
 def _beyond(

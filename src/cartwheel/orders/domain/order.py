@@ -510,7 +510,6 @@ def price_of(order: Order, pieces: Sequence[Pieces]) -> Money:
     """
     lines = {line.product_id: line for line in order.lines}
     asked: Counter[str] = Counter()
-    price = Money(0, order.total.currency)
     for place, each in enumerate(pieces):
         asked[each.product_id] += each.quantity
         line = lines.get(each.product_id)
@@ -518,8 +517,15 @@ def price_of(order: Order, pieces: Sequence[Pieces]) -> Money:
             field = f"lines[{place}]"
             detail = f"`{field}` must be one of the order's lines, with no more pieces than it has."
             raise LineRefused(detail, errors=[FieldError(field, detail)])
-        price += line.unit_price * each.quantity
-    return price
+    return price(order, asked)
+
+
+def price(order: Order, pieces: Counter[str]) -> Money:
+    """Return what `pieces` of each product cost, all of which are the order's."""
+    total = Money(0, order.total.currency)
+    for line in order.lines:
+        total += line.unit_price * pieces[line.product_id]
+    return total
 
 
 def _with_given_back(

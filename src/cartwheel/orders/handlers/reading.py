@@ -3,6 +3,7 @@
 import msgspec
 
 from cartwheel.contracts import fulfilment
+from cartwheel.contracts.fulfilment import GetReturn, GetShipment
 from cartwheel.contracts.identity import require_service, whose
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import (
@@ -20,6 +21,7 @@ from cartwheel.contracts.timeline import TimelineEntry, sentence
 from cartwheel.kernel import Page
 from cartwheel.kernel.errors import Refusal
 from cartwheel.orders.domain import order as rules
+from cartwheel.orders.domain.order import Order
 from cartwheel.orders.ports import Orders
 
 
@@ -39,13 +41,23 @@ async def list_orders(request: ListOrders, *, orders: Orders) -> Page[OrderView]
 
 
 async def get_timeline(request: GetTimeline, *, orders: Orders) -> list[TimelineEntry]:
-    order = await orders.get(request.order_id)
-    if not order.may_be_seen_by(request.actor):
-        raise OrderNotFound("There is no such order.")
+    order = await visible(request, orders)
     return [
         msgspec.structs.replace(entry, text=_TEXTS.get(entry.type))
         for entry in await orders.timeline(order.id)
     ]
+
+
+async def visible(request: GetTimeline | GetShipment | GetReturn, orders: Orders) -> Order:
+    """Return the order that `request` is about.
+
+    Raises:
+        OrderNotFound: there is none, or the actor must not see it.
+    """
+    order = await orders.get(request.order_id)
+    if not order.may_be_seen_by(request.actor):
+        raise OrderNotFound("There is no such order.")
+    return order
 
 
 _TEXTS = {event.type: sentence(event) for event in (*EVENTS, *fulfilment.EVENTS)}

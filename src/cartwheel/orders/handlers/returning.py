@@ -4,10 +4,10 @@ from datetime import timedelta
 
 from cartwheel.contracts.fulfilment import DecideReturn, GetReturn, ReceiveReturn, RequestReturn
 from cartwheel.contracts.identity import require_admin
-from cartwheel.contracts.orders import OrderNotFound
 from cartwheel.contracts.parcels import ReturnView
 from cartwheel.kernel import Change, Clock, Created, new_id, utc_now
 from cartwheel.orders.domain import fulfilment as rules
+from cartwheel.orders.handlers.reading import visible
 from cartwheel.orders.ports import Orders
 
 
@@ -24,9 +24,7 @@ async def request_return(
 
 
 async def get_return(request: GetReturn, *, orders: Orders) -> ReturnView:
-    order = await orders.get(request.order_id)
-    if not order.may_be_seen_by(request.actor):
-        raise OrderNotFound("There is no such order.")
+    order = await visible(request, orders)
     return rules.return_of(order, request.return_id).view()
 
 

@@ -8,10 +8,10 @@ from cartwheel.contracts.fulfilment import (
     ShipOrder,
 )
 from cartwheel.contracts.identity import require_admin, require_service
-from cartwheel.contracts.orders import OrderNotFound
 from cartwheel.contracts.parcels import ShipmentView
 from cartwheel.kernel import Change, Clock, Created, new_id, utc_now
 from cartwheel.orders.domain import fulfilment as rules
+from cartwheel.orders.handlers.reading import visible
 from cartwheel.orders.ports import Orders
 
 
@@ -27,9 +27,7 @@ async def ship_order(
 
 
 async def get_shipment(request: GetShipment, *, orders: Orders) -> ShipmentView:
-    order = await orders.get(request.order_id)
-    if not order.may_be_seen_by(request.actor):
-        raise OrderNotFound("There is no such order.")
+    order = await visible(request, orders)
     return rules.shipment_of(order, request.shipment_id).view()
 
 

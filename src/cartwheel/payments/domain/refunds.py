@@ -13,7 +13,7 @@ import uuid
 
 import msgspec
 
-from cartwheel.contracts.idempotency import IdempotencyKeyReused
+from cartwheel.contracts.idempotency import check_repeated
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.payments import (
     MOST_REFUNDS,
@@ -91,10 +91,7 @@ def refund_as_asked(
     refund_id = id_of(request)
     made = next((each for each in payment.refunds if each.id == refund_id), None)
     if made is not None:
-        if made.body_hash != request.body_hash:
-            raise IdempotencyKeyReused(
-                "This Idempotency-Key was used for another refund. Send a new key."
-            )
+        check_repeated(made.body_hash, request.body_hash, made="refund")
         return payment
     if captured(payment) is None:
         raise PaymentNotCaptured(f"The payment is {payment.status}: no money was captured.")
