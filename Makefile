@@ -44,9 +44,10 @@ demo: $(READY) ## play the main job against the running system
 reset: $(READY) ## delete all data, after asking (ARGS=--yes does not ask)
 	@exec $(BIN)/cartwheel reset $(ARGS)
 
-test: $(READY) ## run the whole suite on the real parts (ARGS="-k name" for some)
+# Three workers on two cores: many tests wait, for an election or a restart.
+test: $(READY) ## run the whole suite on the real parts (eleven minutes; ARGS="-k name" for some)
 	@echo "… starting pytest" >&2
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: $(READY) ## the long forms: a cluster's nodes, and the crash suite (SEED=7 ROUNDS=10; ten minutes a round)
 	@echo "… starting pytest" >&2

@@ -1,4 +1,4 @@
-"""The order of the files: first those that take longest, so that both workers end together."""
+"""The order of the files: first those that take longest, so that the workers end together."""
 
 from collections.abc import Sequence
 

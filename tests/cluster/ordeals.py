@@ -70,14 +70,15 @@ async def endured(
     ordeals: Sequence[Ordeal],
     file: Path,
     *,
-    customers: int = 20,
-    think: float = 0.6,
+    customers: int = 10,
+    think: float = 1.0,
     seed: int = 1,
     older: bool = False,
 ) -> Result:
     """Run `ordeals` one after the other; return their effects and the broken promises.
 
-    The customers' requests are recorded in `file`.
+    The customers' requests are recorded in `file`. By default there are just enough
+    customers for a request to be under way at any time.
 
     With `older`, they request nothing that an older version does not know.
     """

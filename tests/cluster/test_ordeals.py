@@ -103,9 +103,7 @@ async def test_each_process_is_replaced_by_the_next_version_and_back_without_a_f
 ) -> None:
     changed = await started_as_before(nodes, older_version(tmp_path / "older"))
 
-    result = await endured(
-        nodes, [changed], tmp_path / "history.jsonl", customers=10, think=0.3, older=True
-    )
+    result = await endured(nodes, [changed], tmp_path / "history.jsonl", older=True)
 
     check(result)
     assert not result.failures, str(result)
@@ -123,7 +121,7 @@ async def test_the_shop_goes_on_whichever_node_dies_freezes_or_is_cut_off(
         freeze("products.1", seconds=4),
     ]
 
-    check(await endured(shop, ordeals, tmp_path / "history.jsonl"))
+    check(await endured(shop, ordeals, tmp_path / "history.jsonl", customers=20))
 
 
 @long_form
@@ -138,7 +136,7 @@ async def test_two_nodes_at_once_stop_the_shop_and_harm_nothing(
         kill("rabbitmq.3", "primary", seconds=15),
     ]
 
-    result = await endured(shop, ordeals, tmp_path / "history.jsonl")
+    result = await endured(shop, ordeals, tmp_path / "history.jsonl", customers=20)
 
     show(result)
     assert not result.found, str(result)
@@ -157,7 +155,7 @@ async def test_everything_is_restarted_one_after_the_other_without_a_failed_requ
         """Nothing is left to heal."""
 
     rolling = Ordeal("rolling restart", restart_all, 1.0, nothing)
-    result = await endured(shop, [rolling, rolling], tmp_path / "history.jsonl")
+    result = await endured(shop, [rolling, rolling], tmp_path / "history.jsonl", customers=20)
 
     check(result)
     assert not result.failures, str(result)

@@ -97,7 +97,8 @@ async def test_an_order_is_shipped_in_parcels_and_a_part_of_it_is_returned(
     assert received["status"] == "RECEIVED"
     assert received["amount"] == {"amount": 2 * 1999, "currency": "USD"}
     await stock_comes_to(admin, robot, available=8, sold=2)
-    told = await subjects(system, customer, order, 5)
+    told = await subjects(system, customer, order, 6)
+    assert "your money is on its way back" in told
     assert "2 x Tin robot" in told["a parcel was delivered"]
     assert "To Wharf Road 3." in told["return accepted"]
     assert (await customer.get(path)).found["status"] == "PAID"
