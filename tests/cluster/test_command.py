@@ -70,6 +70,7 @@ async def test_a_cluster_is_started_bought_from_restarted_in_part_and_stopped(
         await says("cluster", "kill", "gateway.2")
         assert "PAID" in await says("demo")
         assert "killed" in await says("cluster", "status")
+        assert "`cartwheel cluster down`" in await says("down")
 
         process.send_signal(signal.SIGINT)
         output, _ = await process.communicate()

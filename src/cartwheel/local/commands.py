@@ -155,7 +155,10 @@ def say_where(system: "System", home: Path, table: Table) -> None:
 
 def down() -> None:
     """Stop an instance that was started in another terminal, or clean up after a killed one."""
-    end(instance.folder(), Console(), within_seconds=_STOP_LIMIT)
+    console = Console()
+    end(instance.folder(), console, within_seconds=_STOP_LIMIT)
+    if instance.runner(instance.cluster_folder()) is not None:
+        console.say("A cluster is running. Stop it with `cartwheel cluster down`.")
 
 
 def end(home: Path, console: Console, *, within_seconds: float) -> None:

@@ -64,10 +64,11 @@ end.
 
 
 class Brokers(msgspec.Struct, frozen=True):
-    """The nodes by their names, and the password of their user."""
+    """The nodes and the ports of their management APIs, by name, and the password of their user."""
 
     home: Path
     nodes: dict[str, Node]
+    management_ports: dict[str, int]
     password: str
 
     @property
@@ -82,7 +83,7 @@ class Brokers(msgspec.Struct, frozen=True):
     def management_urls(self) -> tuple[str, ...]:
         """Each node's."""
         return tuple(
-            f"http://{USER}:{self.password}@{node.host.address}:{_management_port(self.home, name)}"
+            f"http://{USER}:{self.password}@{node.host.address}:{self.management_ports[name]}"
             for name, node in self.nodes.items()
         )
 
@@ -186,6 +187,7 @@ def choose(home: Path, network: Network) -> Brokers:
     )
     cookie = instance.remember(home, "erlang_cookie", lambda: secrets.token_hex(16))
     epmd_port = instance.port(home, "epmd")
+    management_ports = {name: instance.port(home, f"management.{name}") for name in NAMES}
 
     def node(name: str, host: Host) -> Node:
         # The first node finds no other, and so forms the cluster that the others join.
@@ -196,7 +198,7 @@ def choose(home: Path, network: Network) -> Brokers:
             nodes=nodes,
             retries=retries,
             address=host.address,
-            management_port=_management_port(home, name),
+            management_port=management_ports[name],
         )
         return Node(
             name=name,
@@ -211,7 +213,8 @@ def choose(home: Path, network: Network) -> Brokers:
             plugins=("rabbitmq_management",),
         )
 
-    return Brokers(home, {name: node(name, network.hosts[name]) for name in NAMES}, password)
+    nodes_by_name = {name: node(name, network.hosts[name]) for name in NAMES}
+    return Brokers(home, nodes_by_name, management_ports, password)
 
 
 async def start(supervisor: Supervisor, brokers: Brokers) -> dict[str, str]:
@@ -228,10 +231,6 @@ async def start(supervisor: Supervisor, brokers: Brokers) -> dict[str, str]:
     await side_by_side(map(supervisor.run, founders))
     await side_by_side(supervisor.run(each) for each in commands if each not in founders)
     return brokers.variables
-
-
-def _management_port(home: Path, name: str) -> int:
-    return instance.port(home, f"management.{name}")
 
 
 def _erlang_host(name: str) -> str:
