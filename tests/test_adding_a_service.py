@@ -86,7 +86,7 @@ async def does(home: Path, *argv: str, environment: Mapping[str, str] | None = N
         stdout=PIPE,
         stderr=STDOUT,
     )
-    output, _ = await asyncio.wait_for(process.communicate(), 120)
+    output, _ = await asyncio.wait_for(process.communicate(), 600)
     assert process.returncode == 0, output.decode()
     return output.decode()
 

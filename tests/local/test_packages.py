@@ -48,6 +48,14 @@ from cartwheel.local import packages
 from cartwheel.local.console import QUIET
 packages.install({"toy": "a test"}, QUIET)
 """
+EMULATE = """
+import subprocess, sys
+from cartwheel.local import ministack
+from cartwheel.local.console import Console
+sys.prefix = sys.argv[1]
+program = ministack.install(Console())
+subprocess.run([program.with_name("python"), "-c", "import hypercorn, ministack.app"], check=True)
+"""
 needs_apt = pytest.mark.skipif(shutil.which("apt-get") is None, reason="Debian's apt-get")
 
 
@@ -214,3 +222,21 @@ async def test_the_modules_compiled_after_the_installation_can_be_imported() -> 
     )
 
     assert await process.wait() == 0
+
+
+async def test_processes_that_install_the_emulator_at_once_wait_for_each_other(
+    tmp_path: Path,
+) -> None:
+    async def install() -> tuple[int | None, str]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", EMULATE, str(tmp_path)), stderr=asyncio.subprocess.PIPE
+        )
+        _, said = await process.communicate()
+        return process.returncode, said.decode()
+
+    ends = await asyncio.gather(*(install() for _ in range(3)))
+
+    assert [status for status, _ in ends] == [0, 0, 0], ends
+    said = "".join(text for _, text in ends)
+    assert said.count("✓ installing the AWS emulator") == 1, said
+    assert "✓ waiting for another process that installs the AWS emulator" in said

@@ -9,12 +9,14 @@ the last orderly stop.
 """
 
 import asyncio
+import fcntl
 import hashlib
 import os
 import secrets
 import shutil
 import sys
 from pathlib import Path
+from typing import TextIO
 
 import aiohttp
 
@@ -25,21 +27,47 @@ from cartwheel.local.packages import Missing, run_shown
 from cartwheel.local.supervisor import Supervisor
 
 LOCK = Path(__file__).parents[3] / "requirements-ministack.lock"
+STAMP = "installed"
+"""The file, written last, with the hash of the lock from which everything was installed."""
 
 
 def install(console: Console) -> Path:
     """Return the emulator's program. The first time, install it from its lock.
 
+    If another process is installing it, wait until that is done.
+
     Raises:
         Missing: it could not be installed.
     """
-    folder = Path(sys.prefix) / "ministack"
-    program, stamp = folder / "bin" / "ministack", folder / "installed"
     if not LOCK.exists():
         raise Missing(f"{LOCK.name} is missing: run from a checkout, or set COGNITO_USER_POOL_ID")
-    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
-    if program.exists() and stamp.exists() and stamp.read_text() == wanted:
-        return program
+    folder = Path(sys.prefix) / "ministack"
+    if not _is_installed(folder):
+        with folder.with_suffix(".lock").open("w") as file:
+            _lock(file, console)
+            if not _is_installed(folder):
+                _install(folder, console)
+    return folder / "bin" / "ministack"
+
+
+def _is_installed(folder: Path) -> bool:
+    stamp = folder / STAMP
+    return stamp.exists() and stamp.read_text() == _wanted()
+
+
+def _wanted() -> str:
+    return hashlib.sha256(LOCK.read_bytes()).hexdigest()
+
+
+def _lock(file: TextIO, console: Console) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with console.doing("waiting for another process that installs the AWS emulator"):
+            fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _install(folder: Path, console: Console) -> None:
     beside = str(Path(sys.executable).parent)
     uv = shutil.which("uv", path=f"{beside}:{os.environ['PATH']}")
     if uv is None:
@@ -48,8 +76,7 @@ def install(console: Console) -> Path:
     run_shown(make, "making an environment for the AWS emulator", console)
     sync = [uv, "pip", "sync", "--quiet", "--python", str(folder / "bin" / "python")]
     run_shown([*sync, "--require-hashes", str(LOCK)], "installing the AWS emulator", console)
-    stamp.write_text(wanted)
-    return program
+    (folder / STAMP).write_text(_wanted())
 
 
 async def provide(supervisor: Supervisor) -> dict[str, str]:
