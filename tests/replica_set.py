@@ -65,7 +65,7 @@ class ReplicaSet:
                 "replSetStepDown", seconds, secondaryCatchUpPeriodSecs=seconds - 1
             )
 
-    async def primary(self, *, within: float = 30.0) -> str:
+    async def primary(self, *, within: float = 60.0) -> str:
         """Return the name of the member that accepts writes, when there is exactly one."""
 
         async def look() -> str:
@@ -75,7 +75,7 @@ class ReplicaSet:
 
         return await eventually(look, within=within)
 
-    async def secondaries(self, *, within: float = 30.0) -> list[str]:
+    async def secondaries(self, *, within: float = 60.0) -> list[str]:
         """Return the names of the secondaries, when there is a primary."""
         primary = await self.primary(within=within)
         return [name for name in NAMES if name != primary]
