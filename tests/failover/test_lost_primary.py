@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from cartwheel.kernel._store.primary import WAIT_SECONDS
+from cartwheel.kernel._store.primary import WAIT_SECONDS, has_majority
 from cartwheel.kernel.mongodb import Client, Database
 from cartwheel.kernel.testing import is_outage, until
 
@@ -195,3 +195,16 @@ async def test_without_a_primary_requests_wait_at_first_and_then_fail_at_once(
         assert error is None, error
 
     await eventually(works_again)
+
+
+async def test_a_member_that_has_just_started_has_no_majority(members: ReplicaSet) -> None:
+    """A client may ask it, because it was the primary before it was restarted."""
+    async with all_back(members):
+        for name in NAMES:
+            await members.kill(name)
+        await members.start(NAMES[0])
+        async with members.client(NAMES[0]) as client:
+            said = await client.admin.command("hello")
+
+    assert "majorityOpTime" not in said["lastWrite"]
+    assert not has_majority(said)

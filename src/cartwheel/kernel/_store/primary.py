@@ -164,7 +164,7 @@ class PatientClient(AsyncMongoClient[dict[str, Any]]):
                 if error.timeout:
                     raise
             else:
-                if _has_majority(said):
+                if has_majority(said):
                     self._caught_up, self._behind = said.get("electionId"), None
                     return
                 if self._behind is None:
@@ -185,12 +185,16 @@ def _election(description: TopologyDescription) -> ObjectId | None:
     return None
 
 
-def _has_majority(said: Mapping[str, Any]) -> bool:
+def has_majority(said: Mapping[str, Any]) -> bool:
     """Tell from a primary's `hello` whether a majority has a write of this primary's own term.
 
     Source: https://www.mongodb.com/docs/manual/reference/command/hello/
     """
     if "setName" not in said:  # a mongos, or a server that is no member of a set
         return True
+    if not said["isWritablePrimary"]:
+        return False
     written = said["lastWrite"]
-    return said["isWritablePrimary"] and written["majorityOpTime"]["t"] == written["opTime"]["t"]
+    # A member that has just started knows of no majority.
+    by_majority = written.get("majorityOpTime")
+    return by_majority is not None and by_majority["t"] == written["opTime"]["t"]
