@@ -77,7 +77,8 @@ def accepted_payments_are_kept(evidence: Evidence) -> Iterator[Violation]:
     """1: a payment that was answered exists, and its verdict stands."""
     paid = ("PAID", "PARTIALLY_REFUNDED", "REFUNDED")  # a refund may come back
     after = {
-        "AWAITING_PAYMENT": ("AWAITING_PAYMENT", *paid, "REJECTED", "CANCELED"),
+        "AWAITING_PAYMENT": ("AWAITING_PAYMENT", "AUTHORIZED", *paid, "REJECTED", "CANCELED"),
+        "AUTHORIZED": ("AUTHORIZED", *paid, "CANCELED"),
         **dict.fromkeys(paid, paid),
         "REJECTED": ("REJECTED",),
         "CANCELED": ("CANCELED",),
@@ -107,7 +108,7 @@ def goods_go_where_the_payment_said(evidence: Evidence) -> Iterator[Violation]:
     for call in _answered(evidence, "POST", "/payments", 201):
         said = call.answer
         order = evidence.orders.get(said["order_id"])
-        if order is None or order["status"] not in ("AWAITING_PAYMENT", "PAID"):
+        if order is None or order["status"] not in ("AWAITING_PAYMENT", "AUTHORIZED", "PAID"):
             continue
         if said["id"] in (order["paid_by"], *order["begun_payments"], *order["declined_payments"]):
             wanted = call.body["shipping_address"]

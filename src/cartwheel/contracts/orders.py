@@ -16,9 +16,13 @@ from cartwheel.kernel.errors import BadCursor, Conflict, Forbidden, Invalid, Not
 
 
 class OrderStatus(StrEnum):
-    """REFUNDED is an order of which all was given back after something was shipped."""
+    """AUTHORIZED: the money is reserved, and taken when the first parcel leaves.
+
+    REFUNDED is an order of which all was given back after something was shipped.
+    """
 
     AWAITING_PAYMENT = "AWAITING_PAYMENT"
+    AUTHORIZED = "AUTHORIZED"
     PAID = "PAID"
     REJECTED = "REJECTED"
     CANCELED = "CANCELED"

@@ -23,9 +23,13 @@ from cartwheel.kernel.errors import BadCursor, Conflict, Forbidden, Invalid, Not
 
 
 class PaymentStatus(StrEnum):
-    """PARTIALLY_REFUNDED and REFUNDED are PAID payments of which some or all was refunded."""
+    """AUTHORIZED: the provider has reserved the money, and takes it when the order is shipped.
+
+    PARTIALLY_REFUNDED and REFUNDED are PAID payments of which some or all was refunded.
+    """
 
     AWAITING_PAYMENT = "AWAITING_PAYMENT"
+    AUTHORIZED = "AUTHORIZED"
     PAID = "PAID"
     REJECTED = "REJECTED"
     PARTIALLY_REFUNDED = "PARTIALLY_REFUNDED"

@@ -1,7 +1,7 @@
 """Why a field or parameter is refused, in a sentence that names it and says what it takes.
 
     `items[0].quantity` must be a whole number from 1 to 1,000,000.
-    `status` must be one of AWAITING_PAYMENT, PAID, REJECTED, CANCELED.
+    `status` must be one of AWAITING_PAYMENT, AUTHORIZED, PAID, REJECTED, CANCELED.
     `price.currency` is required.
 
 The sentence is made from the field's type, so it is true for every constraint, lists the values of

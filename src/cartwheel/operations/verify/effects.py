@@ -19,9 +19,10 @@ _LATE = timedelta(seconds=30)
 
 _EVENT = re.compile(r"order\..+\.v\d+")
 _RESERVED: dict[str, frozenset[str]] = {
-    # An order that awaits payment may have a RELEASED reservation: it was stored later than the
+    # An order that is not paid yet may have a RELEASED reservation: it was stored later than the
     # sweep waits. When it is paid, its stock is reserved again, or the order is canceled.
     OrderStatus.AWAITING_PAYMENT: frozenset({"HELD", "RELEASED"}),
+    OrderStatus.AUTHORIZED: frozenset({"HELD", "RELEASED"}),
     OrderStatus.PAID: frozenset({"COMMITTED"}),
     OrderStatus.REFUNDED: frozenset({"COMMITTED"}),
     OrderStatus.REJECTED: frozenset({"RELEASED"}),

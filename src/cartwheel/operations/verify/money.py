@@ -24,7 +24,7 @@ CASH = "cash"
 """The provider of payments in cash on delivery, which may arrive at any time."""
 
 _CAPTURED = frozenset({"PAID", "PARTIALLY_REFUNDED", "REFUNDED"})
-_LIVE = frozenset({"AWAITING_PAYMENT", "PAID", "PARTIALLY_REFUNDED"})
+_LIVE = frozenset({"AWAITING_PAYMENT", "AUTHORIZED", "PAID", "PARTIALLY_REFUNDED"})
 _NOT_MADE = frozenset({"FAILED", "CANCELED"})
 _OPEN = "NEEDS_RESPONSE"
 

@@ -43,7 +43,12 @@ from cartwheel.products.ports import Reservations
 
 RELEASE_BATCH_SIZE = 100
 ACTOR = Actor.service("products")
-_WANTED = (OrderStatus.AWAITING_PAYMENT, OrderStatus.PAID, OrderStatus.REFUNDED)
+_WANTED = (
+    OrderStatus.AWAITING_PAYMENT,
+    OrderStatus.AUTHORIZED,
+    OrderStatus.PAID,
+    OrderStatus.REFUNDED,
+)
 
 
 async def change_stock(
