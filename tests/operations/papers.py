@@ -54,6 +54,7 @@ def order(status: str = "PAID", *happened: str, **changes: Any) -> Order:
 
 _ENDS: dict[str, tuple[str, ...]] = {
     "AWAITING_PAYMENT": (),
+    "AUTHORIZED": ("order.authorized.v1",),
     "PAID": ("order.paid.v1",),
     "REFUNDED": ("order.paid.v1", "order.refunded.v1"),
     "REJECTED": ("order.rejected.v1",),
@@ -79,7 +80,7 @@ def payment(status: str = "PAID", id: str = "pay_1", **changes: Any) -> Payment:
         amount=TOTAL,
         provider="simulator",
         status=status,
-        live=status in {"AWAITING_PAYMENT", "PAID", "PARTIALLY_REFUNDED"},
+        live=status in {"AWAITING_PAYMENT", "AUTHORIZED", "PAID", "PARTIALLY_REFUNDED"},
         updated_at=LONG_AGO,
         sequence=1,
     )

@@ -1,5 +1,7 @@
 """Promises 3 and 4: a paid order keeps some of its one capture; any other order keeps none.
 
+`authorizations` looks at money that is only reserved.
+
 The provider's ledger says what was captured, refunded and disputed. For cash, for money that was
 paid back by other means, and for a provider whose ledger cannot be read, the data of payments is
 used.
@@ -22,6 +24,9 @@ WITNESSED = "simulator"
 
 CASH = "cash"
 """The provider of payments in cash on delivery, which may arrive at any time."""
+
+TAKEN = frozenset({"charge", "capture"})
+"""The lines of the ledger that take money: at once, or of an authorization."""
 
 _CAPTURED = frozenset({"PAID", "PARTIALLY_REFUNDED", "REFUNDED"})
 _LIVE = frozenset({"AWAITING_PAYMENT", "AUTHORIZED", "PAID", "PARTIALLY_REFUNDED"})
@@ -149,7 +154,7 @@ def _sum_of(refunds: list[Refund], status: str) -> int:
 
 
 def _charged(lines: list[LedgerLine]) -> int:
-    return sum(line.amount for line in lines if line.kind == "charge")
+    return sum(line.amount for line in lines if line.kind in TAKEN)
 
 
 def _made(lines: list[LedgerLine]) -> dict[str | None, int]:
@@ -175,14 +180,18 @@ def _maker(refund: Refund, payment: Payment) -> str:
 
 def _charges(takings: Takings, lines: list[LedgerLine], case: Case) -> Iterator[Violation]:
     payment = takings.payment
-    charges = [line for line in lines if line.kind == "charge"]
+    charges = [line for line in lines if line.kind in TAKEN]
     if len(charges) > 1:
         yield _wrong(4, case, payment, f"was charged {len(charges)} times")
     for line in charges:
-        differs = (line.amount, line.currency) != (payment.amount.amount, payment.amount.currency)
+        wanted = payment.amount.amount
+        if line.kind == "capture" and case.order is not None:
+            wanted = case.order.due
+        differs = (line.amount, line.currency) != (wanted, payment.amount.currency)
         if differs and takings.kept > 0 and not takings.needs_a_person:
             charged = f"{line.amount} {line.currency}"
-            yield _wrong(3, case, payment, f"is for {_amount(payment)}, but {charged} was charged")
+            due = f"{wanted} {payment.amount.currency}"
+            yield _wrong(3, case, payment, f"is for {due}, but {charged} was charged")
     if payment.status in _CAPTURED and not charges:
         yield _wrong(3, case, payment, f"is {payment.status}, but the ledger has no charge for it")
 

@@ -16,6 +16,7 @@ import msgspec
 from cartwheel.kernel import utc_now
 from cartwheel.kernel.mongodb import UNPUBLISHED
 from cartwheel.operations.verify import (
+    authorizations,
     effects,
     goods,
     ledger,
@@ -25,8 +26,10 @@ from cartwheel.operations.verify import (
     records,
     stock,
 )
+from cartwheel.operations.verify.authorizations import AUTHORIZED
 from cartwheel.operations.verify.case import Case, in_flight, stuck
 from cartwheel.operations.verify.ledger import LedgerSettings
+from cartwheel.operations.verify.money import TAKEN
 from cartwheel.operations.verify.noticed import Noticed
 from cartwheel.operations.verify.patience import Patience
 from cartwheel.operations.verify.queues import Queues
@@ -91,6 +94,7 @@ async def verify(world: World, *, tell: Tell, progress: Progress) -> tuple[Excus
 def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
     return [
         *money.check(case, patience, now),
+        *authorizations.check(case, patience, now),
         *effects.check(case, patience, now),
         *goods.check(case, patience, now),
         *mails.check(case, patience, now),
@@ -215,7 +219,7 @@ async def _owners_again(world: World, tell: Tell) -> None:
 
 async def _strays(world: World, lines: list[LedgerLine]) -> list[LedgerLine]:
     """Return the lines that moved money for payments that do not exist."""
-    moved = [line for line in lines if line.kind in {"charge", "refund"}]
+    moved = [line for line in lines if line.kind in {*TAKEN, AUTHORIZED, "refund"}]
     payments = world.databases.payments["payments"]
     lost = await reading.missing(payments, {line.payment_id for line in moved})
     return [line for line in moved if line.payment_id in lost]

@@ -247,7 +247,7 @@ def _reserved(product_ids: Sequence[str] | None) -> list[Document]:
         {
             "$group": {
                 "_id": "$lines.product_id",
-                "held": pieces("$lines.quantity", {"$eq": ["$status", "HELD"]}),
+                "held": pieces(less("called_off"), {"$eq": ["$status", "HELD"]}),
                 "committed": pieces(sold, committed),
                 "unshipped": pieces(on_shelf, committed, marked_unshipped),
                 "marked_unshipped": pieces(on_shelf, marked_unshipped),

@@ -82,8 +82,12 @@ class Shipment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallOff(msgspec.Struct, frozen=True, kw_only=True):
+    """Pieces that are never shipped. `amount` is refunded by `refund_id`, or was not captured."""
+
     id: str
     lines: tuple[Line, ...]
+    amount: Money | None = None
+    refund_id: str | None = None
 
 
 class ReturnedLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +141,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     refunded_payments: tuple[str, ...] = ()
     refunds: tuple[GivenBack, ...] = ()
     paid_by: str | None = None
+    authorized_by: str | None = None
     fulfillment: Fulfillment = Fulfillment()
     shipments: tuple[Shipment, ...] = ()
     called_off: tuple[CallOff, ...] = ()
@@ -144,6 +149,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int = 0
     timeline: tuple[Happened, ...] = ()
     outbox: tuple[Unpublished, ...] = ()
+
+    @property
+    def due(self) -> int:
+        """What is to be captured: the total, without what was called off before."""
+        spared = (each.amount for each in self.called_off if each.refund_id is None)
+        return self.total.amount - sum(amount.amount for amount in spared if amount)
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,6 +183,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     """A payment. `attempt` is the number of the order's attempt that it used, if any.
 
     `captured` is the amount that the provider reported, which may differ from `amount`.
+    `authorized` is reserved until `capture_before`; payments next looks at it at `act_at`.
     """
 
     id: str
@@ -184,6 +196,9 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int | None = None
     counted: bool = False  # in older payments, in place of `attempt`
     captured: Money | None = None
+    authorized: Money | None = None
+    capture_before: datetime | None = None
+    act_at: datetime | None = None
     failure: Failure | None = None
     refunds: tuple[Refund, ...] = ()
     disputes: tuple[Dispute, ...] = ()
@@ -244,7 +259,8 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the provider's ledger.
 
     Its kind is `charge`, `decline`, `cancellation`, `refund` or `refund_failed`, or
-    `dispute_opened`, `dispute_won` or `dispute_lost`.
+    `dispute_opened`, `dispute_won` or `dispute_lost`. An `authorization` ends in a `capture`, a
+    `void` or a `lapse`.
     """
 
     id: int
