@@ -179,6 +179,8 @@ PAYMENT = payments.PaymentView(
             closed_at=LATER,
         )
     ],
+    authorized=Money(5997, "USD"),
+    capture_before=LATER,
 )
 SENT = notifications.MailView(
     id="evt_1",
@@ -427,6 +429,19 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
         ],
         [Created(made=SHIPMENT, replayed=True)],
     ),
+    fulfilment.CallOffPieces: (
+        [
+            fulfilment.CallOffPieces(
+                request_id="8c2e",
+                body_hash="b94d",
+                order_id="ord_1",
+                lines=[orders.Pieces(product_id="prd_1", quantity=1)],
+                reason="Out of print.",
+                actor=ACTOR,
+            )
+        ],
+        [ORDER],
+    ),
     fulfilment.GetShipment: (
         [fulfilment.GetShipment(order_id="ord_1", shipment_id="shp_1", actor=ACTOR)],
         [SHIPMENT],
@@ -569,6 +584,18 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
         ],
         [None],
     ),
+    payments.ReportAuthorization: (
+        [payments.ReportAuthorization(provider="simulator", payment_id="pay_1", actor=ACTOR)],
+        [None],
+    ),
+    payments.CapturePayment: (
+        [
+            payments.CapturePayment(
+                payment_id="pay_1", amount=Money(5997, "USD"), wanted_by="user-ada", actor=ACTOR
+            )
+        ],
+        [Money(5997, "USD")],
+    ),
     payments.ReportDispute: (
         [
             payments.ReportDispute(
@@ -700,6 +727,7 @@ EVENTS: dict[type[Event], list[Event]] = {
     fulfilment.ReturnDeclined: [fulfilment.ReturnDeclined(order=SNAPSHOT, returned=RETURN)],
     fulfilment.ReturnReceived: [fulfilment.ReturnReceived(order=SNAPSHOT, returned=RETURN)],
     orders.OrderPlaced: [orders.OrderPlaced(order=SNAPSHOT)],
+    orders.OrderAuthorized: [orders.OrderAuthorized(order=SNAPSHOT, payment_id="pay_1")],
     orders.OrderPaid: [orders.OrderPaid(order=SNAPSHOT, payment_id="pay_1")],
     orders.OrderPaymentFailed: [
         orders.OrderPaymentFailed(
@@ -744,6 +772,20 @@ EVENTS: dict[type[Event], list[Event]] = {
             order_id="ord_1",
             amount=Money(5997, "USD"),
             shipping_address=ADDRESS,
+        )
+    ],
+    payments.PaymentAuthorized: [
+        payments.PaymentAuthorized(
+            payment_id="pay_1",
+            order_id="ord_1",
+            amount=Money(5997, "USD"),
+            capture_before=AT,
+            shipping_address=ADDRESS,
+        )
+    ],
+    payments.PaymentCaptureFailed: [
+        payments.PaymentCaptureFailed(
+            payment_id="pay_1", order_id="ord_1", amount=Money(5997, "USD"), failure=FAILURE
         )
     ],
     payments.PaymentDeclined: [

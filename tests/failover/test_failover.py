@@ -89,6 +89,9 @@ class RecordingCards:
     async def cancel(self, payment_id: str) -> Outcome:
         raise NotImplementedError
 
+    async def capture(self, payment_id: str, amount: Money) -> Outcome:
+        raise NotImplementedError
+
     async def look_up(self, payment_id: str) -> Outcome | None:
         raise NotImplementedError
 

@@ -79,8 +79,9 @@ async def test_the_ledger_only_grows(simulator: Simulator, payment_id: str) -> N
 async def test_a_ledger_of_an_older_version_is_migrated(
     own_simulator: Callable[[], Simulator], payment_id: str
 ) -> None:
-    """It lacks three columns: how an intent's key was first used, which payment has used up a
-    payment method, and which refund or dispute an entry is about."""
+    """It lacks five columns: how an intent's key was first used, whether it is only authorized,
+    which payment has used up a payment method, which refund or dispute an entry is about, and until
+    when an authorization is live."""
     simulator = own_simulator()
     await simulator.start()
     token = await simulator.token()
@@ -90,6 +91,8 @@ async def test_a_ledger_of_an_older_version_is_migrated(
         older.executescript(
             "ALTER TABLE intents DROP COLUMN confirm; ALTER TABLE tokens DROP COLUMN used_by;"
             " DROP INDEX once; DROP INDEX of_payment; ALTER TABLE entries DROP COLUMN about;"
+            " ALTER TABLE intents DROP COLUMN capture_method; DROP INDEX one_authorization;"
+            " ALTER TABLE entries DROP COLUMN capture_before;"
             " PRAGMA user_version = 0;"
         )
 

@@ -11,6 +11,7 @@ from cartwheel.contracts.orders import (
     InvalidTransition,
     OrderNotFound,
     OrderSnapshot,
+    OrderView,
 )
 from cartwheel.contracts.parcels import (
     CallOff,
@@ -28,9 +29,9 @@ Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
 class NotPaid(Conflict):
-    """The order is not paid, and no cash on delivery is awaited for it.
+    """The order is not paid, no money is reserved, and no cash on delivery is awaited for it.
 
-    Ship the order once its `status` is `PAID`. Return only what was paid for.
+    Ship the order once its `status` is `PAID` or `AUTHORIZED`. Return only what was paid for.
     """
 
     code = "not_paid"
@@ -43,6 +44,16 @@ class NothingLeftToShip(Conflict):
     """
 
     code = "nothing_left_to_ship"
+
+
+class CaptureFailed(Conflict):
+    """The money that was reserved for the order could not be captured. Nothing is shipped.
+
+    Read the order's payments. Try again while the payment is `AUTHORIZED`; otherwise the order is
+    canceled.
+    """
+
+    code = "capture_failed"
 
 
 class CashShipsWhole(Conflict):
@@ -127,11 +138,14 @@ class OrderShipped(Conflict):
         NotPaid,
         NothingLeftToShip,
         CashShipsWhole,
+        CaptureFailed,
         TooManyShipments,
     ),
 )
 class ShipOrder(Request[Created[ShipmentView]], frozen=True, kw_only=True):
     """Record that a parcel with these pieces has left. For admins.
+
+    The first parcel of an AUTHORIZED order leaves only when all of the money is captured.
 
     Repeatable: the same `request_id` and `body_hash` return the parcel recorded first.
     """
@@ -142,6 +156,31 @@ class ShipOrder(Request[Created[ShipmentView]], frozen=True, kw_only=True):
     lines: list[Pieces]
     carrier: Carrier | None = None
     tracking: Tracking | None = None
+    actor: Actor
+
+
+@request(
+    "call_off_pieces",
+    service="orders",
+    refusals=(
+        Forbidden,
+        OrderNotFound,
+        IdempotencyKeyReused,
+        InvalidTransition,
+        NothingLeftToShip,
+    ),
+)
+class CallOffPieces(Request[OrderView], frozen=True, kw_only=True):
+    """Call off some pieces of an AUTHORIZED order, which are then not captured. For admins.
+
+    Repeatable: the same `request_id` and `body_hash` call them off once.
+    """
+
+    request_id: str
+    body_hash: str
+    order_id: str
+    lines: list[Pieces]
+    reason: Reason
     actor: Actor
 
 
@@ -346,7 +385,7 @@ class DeliveryFailed(Event, frozen=True, kw_only=True):
 
 @event("order.called_off.v1", consumers=("products",))
 class PiecesCalledOff(Event, frozen=True, kw_only=True):
-    """Pieces of a partly shipped order were called off. They are never shipped."""
+    """Pieces of an order were called off. They are never shipped."""
 
     order: OrderSnapshot
     called_off: CallOff

@@ -234,8 +234,8 @@ class GetPayableOrder(Request[PayableOrder], frozen=True, kw_only=True):
     refusals=(OrderNotFound, InvalidTransition, ReasonRequired),
 )
 class CancelOrder(Request[OrderView], frozen=True, kw_only=True):
-    """Cancel an order. Its owner may cancel it while it awaits payment; an admin, with a reason,
-    also when it is paid.
+    """Cancel an order. Its owner may cancel it while it awaits payment or is AUTHORIZED; an admin,
+    with a reason, also when it is paid.
 
     If a part of a paid order is shipped, only the rest is called off: the order stays PAID, and
     the price of that rest is refunded.
@@ -303,6 +303,14 @@ class OrderPlaced(Event, frozen=True, kw_only=True):
     """An order was stored, and its stock is reserved."""
 
     order: OrderSnapshot
+
+
+@event("order.authorized.v1")
+class OrderAuthorized(Event, frozen=True, kw_only=True):
+    """The money is reserved, and captured when the first parcel leaves."""
+
+    order: OrderSnapshot
+    payment_id: str
 
 
 @event("order.paid.v1", consumers=("products", "notifications"))
@@ -379,6 +387,7 @@ class OrderRefunded(Event, frozen=True, kw_only=True):
 
 EVENTS: tuple[type[Event], ...] = (
     OrderPlaced,
+    OrderAuthorized,
     OrderPaid,
     OrderPaymentFailed,
     OrderRejected,

@@ -42,9 +42,10 @@ class ShipmentView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallOff(msgspec.Struct, frozen=True, kw_only=True):
-    """Pieces of a partly shipped order that are never shipped. Their price is refunded.
+    """Pieces of an order that are never shipped.
 
-    The refund has the id `refund_id`. There is none if the whole order was refunded before.
+    The refund of their price has the id `refund_id`. There is none if the whole order was refunded
+    before, or if the money is only reserved: then `amount` is not captured.
     """
 
     id: str

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from cartwheel.contracts import text
-from cartwheel.contracts.fulfilment import GiveUpCash
+from cartwheel.contracts.fulfilment import CaptureFailed, GiveUpCash
 from cartwheel.contracts.idempotency import IdempotencyKeyReused
 from cartwheel.contracts.identity import Actor
 from cartwheel.contracts.money import Money
@@ -133,6 +133,8 @@ class PaymentEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PaymentView(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment. `authorized` was reserved before it was captured, until `capture_before`."""
+
     id: str
     order_id: str
     user_id: str
@@ -148,6 +150,8 @@ class PaymentView(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
     refunds: list[Refund] = msgspec.field(default_factory=list[Refund])
     disputes: list[Dispute] = msgspec.field(default_factory=list[Dispute])
+    authorized: Money | None = None
+    capture_before: datetime | None = None
 
 
 class PaymentNotFound(NotFound):
@@ -188,9 +192,9 @@ class NotConfirmable(Conflict):
 
 
 class NotCancelable(Conflict):
-    """The payment has ended, so it cannot be canceled.
+    """The payment has ended or is authorized, so it cannot be canceled.
 
-    Read the payment to see how it ended. Cancel the order to get captured money back.
+    Read the payment to see how it ended. Cancel the order to get captured or reserved money back.
     """
 
     code = "payment_not_cancelable"
@@ -354,6 +358,38 @@ class ReportVerdict(Request[None], frozen=True, kw_only=True):
     actor: Actor | None = None
 
 
+@request("report_authorization", service="payments", refusals=(Forbidden, PaymentNotFound))
+class ReportAuthorization(Request[None], frozen=True, kw_only=True):
+    """Report that a provider has authorized a payment, from a webhook with a valid signature.
+
+    Repeatable. Nothing of the report is trusted: the provider is asked.
+    """
+
+    provider: str
+    payment_id: str
+    actor: Actor
+
+
+@request(
+    "capture_payment",
+    service="payments",
+    refusals=(Forbidden, PaymentNotFound, CaptureFailed),
+)
+class CapturePayment(Request[Money], frozen=True, kw_only=True):
+    """Capture `amount` of an authorized payment, once; the rest of it is voided. For services.
+
+    Orders asks before the first parcel leaves. `wanted_by` is the user who ships it. If the answer
+    is lost, payments goes on with it.
+
+    Repeatable: the answer is what was captured first, which may be another amount.
+    """
+
+    payment_id: str
+    amount: Money
+    wanted_by: str
+    actor: Actor
+
+
 @request(
     "create_refund",
     service="payments",
@@ -487,6 +523,30 @@ class PaymentPending(Event, frozen=True, kw_only=True):
     shipping_address: ShippingAddress | None = None
 
 
+@event("payment.authorized.v1", consumers=("orders",))
+class PaymentAuthorized(Event, frozen=True, kw_only=True):
+    """The money is reserved until `capture_before`.
+
+    `shipping_address` is as in `PaymentPending`.
+    """
+
+    payment_id: str
+    order_id: str
+    amount: Money
+    capture_before: datetime
+    shipping_address: ShippingAddress | None = None
+
+
+@event("payment.capture_failed.v1", consumers=("notifications",))
+class PaymentCaptureFailed(Event, frozen=True, kw_only=True):
+    """The provider could not capture what it had reserved. The parcel stays where it is."""
+
+    payment_id: str
+    order_id: str
+    amount: Money
+    failure: Failure
+
+
 @event("payment.captured.v1", consumers=("orders",))
 class PaymentCaptured(Event, frozen=True, kw_only=True):
     """The money was captured. `shipping_address` is as in `PaymentPending`."""
@@ -515,7 +575,7 @@ class PaymentDeclined(Event, frozen=True, kw_only=True):
 @event("payment.canceled.v1", consumers=("orders",))
 class PaymentCanceled(Event, frozen=True, kw_only=True):
     """A payment was given up before any money was captured: by its payer, an admin, or because its
-    order was canceled. It is no attempt."""
+    order was canceled, or its authorization has lapsed. It is no attempt."""
 
     payment_id: str
     order_id: str
@@ -569,7 +629,9 @@ class PaymentDisputeClosed(Event, frozen=True, kw_only=True):
 
 EVENTS: tuple[type[Event], ...] = (
     PaymentPending,
+    PaymentAuthorized,
     PaymentCaptured,
+    PaymentCaptureFailed,
     PaymentDeclined,
     PaymentCanceled,
     PaymentRefunded,

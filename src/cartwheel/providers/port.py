@@ -1,5 +1,6 @@
 """The port to payment providers, and the verdicts that they give."""
 
+from datetime import datetime
 from typing import ClassVar, Protocol
 
 import msgspec
@@ -9,17 +10,28 @@ from cartwheel.contracts.payments import CardSummary, Failure, RefundStatus
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
-    """What to charge. `token` stands for a card that only the provider has seen."""
+    """What to charge. `token` stands for a card that only the provider has seen.
+
+    Without `capture`, the amount is only authorized.
+    """
 
     payment_id: str
     amount: Money
     token: str
+    capture: bool = True
 
 
 class Captured(msgspec.Struct, frozen=True):
     """The provider captured `amount`, which may differ from the requested amount."""
 
     amount: Money
+
+
+class Authorized(msgspec.Struct, frozen=True):
+    """The provider has reserved `amount` until `capture_before`, and takes it when asked to."""
+
+    amount: Money
+    capture_before: datetime
 
 
 class Declined(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +45,7 @@ class Voided(msgspec.Struct, frozen=True):
     """No money was captured, and none ever will be for this payment id."""
 
 
-Verdict = Captured | Declined | Voided
+Verdict = Captured | Authorized | Declined | Voided
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -61,6 +73,17 @@ class TokenRefused(Exception):
     """The provider does not know the token, or it was used before. Nothing was charged."""
 
 
+class CaptureRefused(Exception):
+    """The issuer refuses to pay what it has authorized. Nothing was captured.
+
+    The authorization stands: the capture may be tried again.
+    """
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.code)
+        self.failure = failure
+
+
 class CardProvider(Protocol):
     """Charges cards. Every method may be repeated: the payment id is the idempotency key.
 
@@ -81,8 +104,19 @@ class CardProvider(Protocol):
     async def cancel(self, payment_id: str) -> Outcome:
         """Make sure that nothing more happens for this payment id, and return the outcome.
 
-        A completed charge stands (`Captured` or `Declined`). A charge that the provider has never
-        seen, and that may still be on its way, is refused from now on (`Voided`).
+        A completed charge stands (`Captured` or `Declined`). An authorization is voided. A charge
+        that the provider has never seen, and that may still be on its way, is refused from now on
+        (`Voided`).
+        """
+        ...
+
+    async def capture(self, payment_id: str, amount: Money) -> Outcome:
+        """Capture `amount` of an authorization, once, and void the rest of it.
+
+        A repeat answers the first outcome: `Captured`, or `Voided` if it was voided or has lapsed.
+
+        Raises:
+            CaptureRefused: the issuer does not pay; the authorization stands.
         """
         ...
 

@@ -3,7 +3,7 @@
 import hmac
 import traceback
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from cartwheel.kernel import log
-from cartwheel.simulator import ledger
+from cartwheel.simulator import authorizations, ledger
 from cartwheel.simulator.cards import recognise
 from cartwheel.simulator.errors import ApiError, BadRequest, Forbidden, Unauthorized
 from cartwheel.simulator.faults import (
@@ -24,10 +24,13 @@ from cartwheel.simulator.faults import (
     webhook_delivery,
 )
 from cartwheel.simulator.group_commit import GroupCommit
+from cartwheel.simulator.ledger import WEEK
 from cartwheel.simulator.objects import (
     Decision,
     Entries,
     Id,
+    Intent,
+    NewCapture,
     NewDispute,
     NewIntent,
     NewPaymentMethod,
@@ -59,6 +62,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str
     publishable_key: str
     late: Late = msgspec.field(default_factory=Late)
+    authorized_for: timedelta = WEEK
 
     @property
     def delivery(self) -> Delivery:
@@ -97,6 +101,9 @@ def make_app(dependencies: Dependencies) -> web.Application:
             web.post("/v1/payment_intents/{id}/confirm", confirm_intent),
             web.get("/v1/payments/{id}", get_payment),
             web.post("/v1/payments/{id}/cancel", cancel_payment),
+            web.post("/v1/payment_intents/{id}/capture", capture_intent),
+            web.post("/v1/payments/{id}/capture", capture_payment),
+            web.post("/v1/payments/{id}/lapse", lapse_payment),
             web.post("/v1/refunds", create_refund),
             web.post("/v1/refunds/{id}/fail", fail_refund),
             web.post("/v1/disputes", open_dispute),
@@ -128,7 +135,14 @@ async def create_intent(request: web.Request) -> web.Response:
 
     async def make(webhook: Delivery) -> web.Response:
         work = (
-            partial(ledger.charge, key=key, new=new, at=_now(), webhook=webhook)
+            partial(
+                ledger.charge,
+                key=key,
+                new=new,
+                at=_now(),
+                webhook=webhook,
+                authorized_for=dependencies.authorized_for,
+            )
             if new.confirm
             else partial(ledger.create_intent, key=key, new=new, at=_now())
         )
@@ -140,7 +154,8 @@ async def create_intent(request: web.Request) -> web.Response:
 
     if not new.confirm:
         return await make(NOT_AT_ALL)
-    return await _confirming(request, dependencies.faults.take(Step.CONFIRM, new.payment_id), make)
+    fault = dependencies.faults.take(Step.CONFIRM, new.payment_id)
+    return await _confirming(request, fault, make, new.payment_id)
 
 
 async def get_intent(request: web.Request) -> web.Response:
@@ -152,9 +167,15 @@ async def get_intent(request: web.Request) -> web.Response:
 
 async def get_payment(request: web.Request) -> web.Response:
     payment_id = _path_id(request)
+    dependencies = request.app[DEPENDENCIES]
     return _answer(
-        await request.app[DEPENDENCIES].ledger.do(
-            partial(ledger.find_payment, payment_id=payment_id)
+        await dependencies.ledger.do(
+            partial(
+                authorizations.current,
+                payment_id=payment_id,
+                at=_now(),
+                webhook=dependencies.delivery,
+            )
         )
     )
 
@@ -162,30 +183,41 @@ async def get_payment(request: web.Request) -> web.Response:
 async def confirm_intent(request: web.Request) -> web.Response:
     dependencies = request.app[DEPENDENCIES]
     intent_id = _path_id(request)
-    fault = None
+    fault, payment_id = None, ""
     if dependencies.faults.pending:  # otherwise the lookup is not needed
         intent = await dependencies.ledger.do(partial(ledger.find_intent, intent_id=intent_id))
-        fault = dependencies.faults.take(Step.CONFIRM, intent.payment_id)
+        payment_id = intent.payment_id
+        fault = dependencies.faults.take(Step.CONFIRM, payment_id)
 
     async def confirm(webhook: Delivery) -> web.Response:
-        work = partial(ledger.confirm, intent_id=intent_id, at=_now(), webhook=webhook)
+        work = partial(
+            ledger.confirm,
+            intent_id=intent_id,
+            at=_now(),
+            webhook=webhook,
+            authorized_for=dependencies.authorized_for,
+        )
         return _answer(await dependencies.ledger.do(work))
 
-    return await _confirming(request, fault, confirm)
+    return await _confirming(request, fault, confirm, payment_id)
 
 
 async def _confirming(
     request: web.Request,
     fault: Fault | None,
     confirm: Callable[[Delivery], Awaitable[web.Response]],
+    payment_id: str,
 ) -> web.Response:
     """Confirm with the given `fault`, and have the verdict's webhook sent."""
-    webhooks = request.app[DEPENDENCIES].webhooks
+    dependencies = request.app[DEPENDENCIES]
+    webhooks = dependencies.webhooks
 
     async def charge() -> web.Response:
         answer = await confirm(webhook_delivery(fault) if webhooks else NOT_AT_ALL)
         if webhooks:
             webhooks.wake()
+        if fault and fault.kind is FaultKind.LAPSES_EARLY:
+            dependencies.late.start(fault.seconds, partial(_lapse, dependencies, payment_id))
         return answer
 
     return await answered(fault, request, charge)
@@ -204,6 +236,49 @@ async def cancel_payment(request: web.Request) -> web.Response:
         return _answer(intent)
 
     return await answered(dependencies.faults.take(Step.CANCEL, payment_id), request, cancel)
+
+
+async def capture_intent(request: web.Request) -> web.Response:
+    work = partial(ledger.find_intent, intent_id=_path_id(request))
+    intent = await request.app[DEPENDENCIES].ledger.do(work)
+    return await _capture(request, intent.payment_id)
+
+
+async def capture_payment(request: web.Request) -> web.Response:
+    return await _capture(request, _path_id(request))
+
+
+async def _capture(request: web.Request, payment_id: str) -> web.Response:
+    dependencies = request.app[DEPENDENCIES]
+    new = _decode(await request.read() or b"{}", NewCapture)
+    fault = dependencies.faults.take(Step.CAPTURE, payment_id)
+
+    async def capture() -> web.Response:
+        work = partial(
+            authorizations.capture,
+            payment_id=payment_id,
+            new=new,
+            at=_now(),
+            webhook=dependencies.delivery,
+            refused=fault is not None and fault.kind is FaultKind.CAPTURE_FAILS,
+        )
+        intent = await dependencies.ledger.do(work)
+        dependencies.wake()
+        return _answer(intent)
+
+    return await answered(fault, request, capture)
+
+
+async def lapse_payment(request: web.Request) -> web.Response:
+    return _answer(await _lapse(request.app[DEPENDENCIES], _path_id(request)))
+
+
+async def _lapse(dependencies: Dependencies, payment_id: str) -> Intent:
+    webhook = dependencies.delivery
+    work = partial(authorizations.lapse, payment_id=payment_id, at=_now(), webhook=webhook)
+    lapsed = await dependencies.ledger.do(work)
+    dependencies.wake()
+    return lapsed
 
 
 async def create_refund(request: web.Request) -> web.Response:

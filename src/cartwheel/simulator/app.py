@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncGenerator
+from datetime import timedelta
 from pathlib import Path
 
 import uvloop
@@ -40,6 +41,7 @@ async def run(settings: Settings) -> None:
                 webhooks=webhooks,
                 api_key=settings.simulator_api_key,
                 publishable_key=settings.simulator_publishable_key,
+                authorized_for=timedelta(seconds=settings.simulator_authorization_seconds),
             )
             async with _serving(dependencies, listener):
                 notify("READY=1")

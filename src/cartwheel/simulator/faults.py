@@ -1,4 +1,5 @@
-"""Faults on demand, at the next confirmations, refunds or cancellations of any or one payment.
+"""Faults on demand, at the next confirmations, captures, refunds or cancellations of any payment
+or of one.
 
 Faults are kept in memory. A restart of the simulator forgets them, but never a charge.
 """
@@ -22,10 +23,12 @@ class Step(StrEnum):
     """A charge: a confirmation, or an intent that is created and confirmed in one call."""
     REFUND = "refund"
     CANCEL = "cancel"
+    CAPTURE = "capture"
 
 
 class FaultKind(StrEnum):
-    """What goes wrong. At a refund or a cancellation, "charge" stands for that step.
+    """What goes wrong. At a refund, a capture or a cancellation, "charge" stands for
+    that step.
 
     The faults of webhooks apply to charges only.
     """
@@ -54,6 +57,10 @@ class FaultKind(StrEnum):
     """Answer that the refund failed. No money moves."""
     REFUND_FAILS_LATE = "refund_fails_late"
     """Refund, answer so, and let the refund fail `seconds` later."""
+    CAPTURE_FAILS = "capture_fails"
+    """Answer that the issuer refuses the capture. The authorization stands."""
+    LAPSES_EARLY = "lapses_early"
+    """Authorize, and let the authorization lapse `seconds` later."""
 
 
 _OF_REFUNDS = (FaultKind.REFUND_FAILS, FaultKind.REFUND_FAILS_LATE)
@@ -77,6 +84,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"{self.kind} goes with a confirmation only")
         if self.kind in _OF_REFUNDS and self.on is not Step.REFUND:
             raise ValueError(f"{self.kind} goes with a refund only")
+        if self.kind is FaultKind.CAPTURE_FAILS and self.on is not Step.CAPTURE:
+            raise ValueError(f"{self.kind} goes with a capture only")
+        if self.kind is FaultKind.LAPSES_EARLY and self.on is not Step.CONFIRM:
+            raise ValueError(f"{self.kind} goes with a confirmation only")
 
 
 class Faults:

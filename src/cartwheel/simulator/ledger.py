@@ -7,7 +7,7 @@ verdict and that no line is ever lost.
 
 import secrets
 import sqlite3
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -36,17 +36,27 @@ _STATUS = {
     Kind.CHARGE: Status.SUCCEEDED,
     Kind.DECLINE: Status.FAILED,
     Kind.CANCELLATION: Status.CANCELED,
+    Kind.CAPTURE: Status.SUCCEEDED,
+    Kind.VOID: Status.CANCELED,
+    Kind.LAPSE: Status.CANCELED,
 }
 _INTENT = (
-    "SELECT intents.id, payment_id, amount, currency, token, brand, last4, decline_code"
+    "SELECT intents.id, payment_id, amount, currency, token, brand, last4, decline_code,"
+    " capture_method"
     " FROM intents JOIN tokens ON tokens.id = token"
 )
 _INTENT_BY = {
     "id": _INTENT + " WHERE intents.id = ?",
     "payment_id": _INTENT + " WHERE payment_id = ?",
 }
-_IS_VERDICT = "kind IN ('charge', 'decline', 'cancellation')"
-_VERDICT = f"SELECT kind, code, message FROM entries WHERE payment_id = ? AND {_IS_VERDICT}"  # noqa: S608 (constants)
+_IS_VERDICT = "kind IN ('charge', 'decline', 'cancellation', 'capture', 'void', 'lapse')"
+_VERDICT = f"SELECT kind, code, message, amount FROM entries WHERE payment_id = ? AND {_IS_VERDICT}"  # noqa: S608 (constants)
+
+
+_AUTHORIZED = "SELECT capture_before FROM entries WHERE payment_id = ? AND kind = 'authorization'"
+
+WEEK = timedelta(days=7)
+"""How long an authorization lives, unless the simulator is set otherwise."""
 
 
 def save_card(db: sqlite3.Connection, card: KnownCard, at: datetime) -> PaymentMethod:
@@ -67,7 +77,7 @@ def create_intent(
     """
     row = db.execute(
         "SELECT intents.id, created_as, brand, last4, payment_id, amount, currency, token,"
-        " coalesce(confirm, ?)"
+        " coalesce(confirm, ?), coalesce(capture_method, 'automatic')"
         " FROM intents JOIN tokens ON tokens.id = token WHERE idempotency_key = ?",
         (new.confirm, key),
     ).fetchone()
@@ -88,18 +98,23 @@ def create_intent(
     status = Status.CANCELED if tombstone else Status.REQUIRES_CONFIRMATION
     intent = _as_created(new_id("pi"), new, status, card)
     db.execute(
-        "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (intent.id, at.isoformat(), status, key, *_announced(new)),
     )
     return intent, False
 
 
 def charge(
-    db: sqlite3.Connection, key: str, new: NewIntent, at: datetime, webhook: outbox.Delivery
+    db: sqlite3.Connection,
+    key: str,
+    new: NewIntent,
+    at: datetime,
+    webhook: outbox.Delivery,
+    authorized_for: timedelta = WEEK,
 ) -> tuple[Intent, bool]:
     """Create an intent and confirm it. Raises what `create_intent` raises."""
     intent, replayed = create_intent(db, key, new, at)
-    return confirm(db, str(intent.id), at, webhook), replayed
+    return confirm(db, str(intent.id), at, webhook, authorized_for), replayed
 
 
 def find_intent(db: sqlite3.Connection, intent_id: str) -> Intent:
@@ -122,26 +137,43 @@ def find_payment(db: sqlite3.Connection, payment_id: str) -> Intent:
 
 
 def confirm(
-    db: sqlite3.Connection, intent_id: str, at: datetime, webhook: outbox.Delivery
+    db: sqlite3.Connection,
+    intent_id: str,
+    at: datetime,
+    webhook: outbox.Delivery,
+    authorized_for: timedelta = WEEK,
 ) -> Intent:
-    """Charge an intent or decline it. A repeat returns the first outcome and changes nothing.
+    """Charge an intent, authorize it, or decline it. A repeat returns the first outcome.
 
-    Both outcomes use up the payment method.
+    All outcomes use up the payment method.
 
     Raises:
         Missing: there is no such intent.
         BadRequest: another intent has used up the payment method since this one was created.
     """
-    intent, token, decline_code = _read(db, "id", intent_id)
+    intent, token, decline_code, manual = _read(db, "id", intent_id)
     if intent.status is not Status.REQUIRES_CONFIRMATION:
         return intent
     _use_up(db, token, intent.payment_id)
-    refusal = failure(decline_code) if decline_code else None
-    status = Status.FAILED if refusal else Status.SUCCEEDED
-    intent = msgspec.structs.replace(intent, status=status, failure=refusal)
-    _write(db, Kind.DECLINE if refusal else Kind.CHARGE, intent, at)
+    if decline_code:
+        kind, change = Kind.DECLINE, {"status": Status.FAILED, "failure": failure(decline_code)}
+    elif manual:
+        kind = Kind.AUTHORIZATION
+        change = {
+            "status": Status.REQUIRES_CAPTURE,
+            "capture_before": _whole_seconds(at + authorized_for),
+        }
+    else:
+        kind, change = Kind.CHARGE, {"status": Status.SUCCEEDED}
+    intent = msgspec.structs.replace(intent, **change)
+    write(db, kind, intent, at)
     outbox.announce_verdict(db, intent, webhook, at.timestamp())
     return intent
+
+
+def _whole_seconds(at: datetime) -> datetime:
+    """Return the time as Stripe tells it."""
+    return at.replace(microsecond=0)
 
 
 def cancel(
@@ -156,11 +188,12 @@ def cancel(
         intent = find_payment(db, payment_id)
     except Missing:
         tombstone = Intent(payment_id=payment_id, status=Status.CANCELED)
-        _write(db, Kind.CANCELLATION, tombstone, at)
+        write(db, Kind.CANCELLATION, tombstone, at)
         return tombstone
-    if intent.status is Status.REQUIRES_CONFIRMATION:
-        intent = msgspec.structs.replace(intent, status=Status.CANCELED)
-        _write(db, Kind.CANCELLATION, intent, at)
+    if intent.status in (Status.REQUIRES_CONFIRMATION, Status.REQUIRES_CAPTURE):
+        authorized = intent.status is Status.REQUIRES_CAPTURE
+        intent = msgspec.structs.replace(intent, status=Status.CANCELED, capture_before=None)
+        write(db, Kind.VOID if authorized else Kind.CANCELLATION, intent, at)
         outbox.announce_verdict(db, intent, webhook, at.timestamp())
     return intent
 
@@ -355,14 +388,21 @@ def _as_created(intent_id: str, new: NewIntent, status: Status, card: Card) -> I
     )
 
 
-def _announced(new: NewIntent) -> tuple[str, int, str, str, bool]:
-    return new.payment_id, new.amount, new.currency, new.token, new.confirm
+def _announced(new: NewIntent) -> tuple[str, int, str, str, bool, str]:
+    return (
+        new.payment_id,
+        new.amount,
+        new.currency,
+        new.token,
+        new.confirm,
+        new.capture_method,
+    )
 
 
 def _captured(db: sqlite3.Connection, payment_id: str) -> tuple[int, str]:
     row = db.execute(
         f"SELECT amount, currency FROM entries WHERE payment_id = ? AND {_IS_VERDICT}"  # noqa: S608 (constants)
-        " AND kind = 'charge'",
+        " AND kind IN ('charge', 'capture')",
         (payment_id,),
     ).fetchone()
     if not row:
@@ -438,12 +478,15 @@ def _note_dispute(
 
 def _read(
     db: sqlite3.Connection, column: Literal["id", "payment_id"], value: str
-) -> tuple[Intent, str, str | None]:
-    """Return the intent's current state, its payment method, and how its card's charges end."""
+) -> tuple[Intent, str, str | None, bool]:
+    """Return the intent's current state, its payment method, how its card's charges end, and
+    whether it is only to be authorized."""
     row = db.execute(_INTENT_BY[column], (value,)).fetchone()
     if not row:
         raise Missing("payment intent")
+    manual = row[8] == "manual"
     verdict = db.execute(_VERDICT, (row[1],)).fetchone()
+    authorized = db.execute(_AUTHORIZED, (row[1],)).fetchone() if manual and not verdict else None
     intent = Intent(
         id=row[0],
         payment_id=row[1],
@@ -451,23 +494,32 @@ def _read(
         amount=row[2],
         currency=row[3],
         card=Card(*row[5:7]),
-        failure=Failure(*verdict[1:]) if verdict and verdict[1] else None,
+        failure=Failure(*verdict[1:3]) if verdict and verdict[1] else None,
+        amount_received=verdict[3] if verdict and verdict[0] == Kind.CAPTURE else None,
     )
-    return intent, row[4], row[7]
+    if authorized:
+        before = datetime.fromisoformat(authorized[0])
+        intent = msgspec.structs.replace(
+            intent, status=Status.REQUIRES_CAPTURE, capture_before=before
+        )
+    return intent, row[4], row[7], manual
 
 
-def _write(db: sqlite3.Connection, kind: Kind, intent: Intent, at: datetime) -> None:
+def write(db: sqlite3.Connection, kind: Kind, intent: Intent, at: datetime) -> None:
+    """Add the line that makes `intent` what it is."""
     why = intent.failure
     db.execute(
-        "INSERT INTO entries (at, kind, payment_id, amount, currency, code, message)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO entries"
+        " (at, kind, payment_id, amount, currency, code, message, capture_before)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             at.isoformat(),
             kind,
             intent.payment_id,
-            intent.amount,
+            intent.amount_received or intent.amount,
             intent.currency,
             why.code if why else None,
             why.message if why else None,
+            intent.capture_before.isoformat() if intent.capture_before else None,
         ),
     )

@@ -14,6 +14,10 @@ Amount = Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)]
 """Minor units of the currency."""
 
 
+CaptureMethod = Annotated[str, msgspec.Meta(pattern="^(automatic|manual)$", max_length=9)]
+"""In Stripe's words: https://docs.stripe.com/payments/place-a-hold-on-a-payment-method"""
+
+
 class NewCard(msgspec.Struct, frozen=True, kw_only=True):
     """A card's data, checked by `cards.recognise`. It is never stored."""
 
@@ -30,13 +34,23 @@ class NewPaymentMethod(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewIntent(msgspec.Struct, frozen=True, kw_only=True):
-    """A new intent. `token` is the id of a payment method; with `confirm` it is charged at once."""
+    """A new intent. `token` is the id of a payment method; with `confirm` it is charged at once.
+
+    With the `capture_method` `manual`, the amount is only authorized, and captured later.
+    """
 
     payment_id: Id
     amount: Amount
     currency: Currency
     token: Id
     confirm: bool = False
+    capture_method: CaptureMethod = "automatic"
+
+
+class NewCapture(msgspec.Struct, frozen=True, kw_only=True):
+    """What to capture of an authorization. Without an amount, all of it. The rest is voided."""
+
+    amount_to_capture: Amount | None = None
 
 
 class NewRefund(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,13 +74,17 @@ class PaymentMethod(msgspec.Struct, frozen=True, kw_only=True):
 
 class Status(StrEnum):
     REQUIRES_CONFIRMATION = "requires_confirmation"
+    REQUIRES_CAPTURE = "requires_capture"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELED = "canceled"
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A payment's current state. A tombstone, canceled before it was created, has only an id."""
+    """A payment's current state. A tombstone, canceled before it was created, has only an id.
+
+    `capture_before` is when an authorization lapses, and `amount_received` what was captured of it.
+    """
 
     payment_id: str
     status: Status
@@ -75,6 +93,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     currency: str | None = None
     card: Card | None = None
     failure: Failure | None = None
+    capture_before: datetime | None = None
+    amount_received: int | None = None
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -122,6 +142,10 @@ class Kind(StrEnum):
     CHARGE = "charge"
     DECLINE = "decline"
     CANCELLATION = "cancellation"
+    AUTHORIZATION = "authorization"
+    CAPTURE = "capture"
+    VOID = "void"
+    LAPSE = "lapse"
     REFUND = "refund"
     REFUND_FAILED = "refund_failed"
     DISPUTE_OPENED = "dispute_opened"

@@ -28,6 +28,7 @@ TYPES = {
     Status.SUCCEEDED: "payment_intent.succeeded",
     Status.FAILED: "payment_intent.payment_failed",
     Status.CANCELED: "payment_intent.canceled",
+    Status.REQUIRES_CAPTURE: "payment_intent.amount_capturable_updated",
 }
 
 

@@ -1,7 +1,8 @@
 """The ledger's tables.
 
-A unique index allows each payment one verdict (charged, declined or canceled), so no bug in the
-code can charge twice. Two triggers prevent changing and deleting lines.
+A unique index allows each payment one verdict (charged, declined, canceled, or an authorization
+that was captured, voided or lapsed), so no bug in the code can charge or capture twice. Another
+allows it one authorization. Two triggers prevent changing and deleting lines.
 """
 
 from cartwheel.simulator import outbox
@@ -63,5 +64,15 @@ CREATE UNIQUE INDEX once ON entries (about, CASE kind WHEN 'dispute_opened' THEN
 CREATE INDEX of_payment ON entries (payment_id) WHERE about IS NOT NULL;
 """
 
-MIGRATIONS = (_TABLES, _CONFIRM, _USED_BY, _ABOUT)
+# An authorization is no verdict. What ends it is, so it is captured, voided or lapsed once.
+_AUTHORIZATIONS = """
+ALTER TABLE intents ADD COLUMN capture_method TEXT;
+ALTER TABLE entries ADD COLUMN capture_before TEXT;
+DROP INDEX one_verdict;
+CREATE UNIQUE INDEX one_verdict ON entries (payment_id)
+    WHERE kind IN ('charge', 'decline', 'cancellation', 'capture', 'void', 'lapse');
+CREATE UNIQUE INDEX one_authorization ON entries (payment_id) WHERE kind = 'authorization';
+"""
+
+MIGRATIONS = (_TABLES, _CONFIRM, _USED_BY, _ABOUT, _AUTHORIZATIONS)
 """Only append to this list: a ledger file outlives the code that created it."""

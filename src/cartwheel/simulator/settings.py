@@ -15,12 +15,19 @@ PublishableKey = Annotated[
 ]
 
 
+AuthorizationSeconds = Annotated[int, msgspec.Meta(ge=1, le=2_592_000)]
+AUTHORIZED_FOR = 7 * 86_400
+"""Seconds until an authorization lapses, as at Stripe:
+https://docs.stripe.com/payments/place-a-hold-on-a-payment-method"""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     simulator_ledger: str
     simulator_api_key: str
     simulator_publishable_key: PublishableKey
     simulator_webhook_secret: str
     simulator_webhook_url: HttpUrl | None = None
+    simulator_authorization_seconds: AuthorizationSeconds = AUTHORIZED_FOR
     simulator_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8900
     host: str = "127.0.0.1"
     log_level: LogLevel = "INFO"

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
+from datetime import datetime
 from typing import Annotated, ClassVar
 from urllib.parse import quote
 
@@ -15,7 +16,9 @@ from cartwheel.kernel import http_client
 from cartwheel.kernel.http_client import UnexpectedAnswer
 from cartwheel.providers.port import (
     REFUNDED,
+    Authorized,
     Captured,
+    CaptureRefused,
     Charge,
     Declined,
     Outcome,
@@ -27,18 +30,21 @@ from cartwheel.providers.port import (
 ANSWER_WITHIN_SECONDS = 5.0
 
 LONGEST_CODE, LONGEST_MESSAGE = 64, 300
-"""How many characters of the reason of a failed refund are handed on."""
+"""How many characters of the reason of a failed refund or capture are handed on."""
 
 
 _UNKNOWN = "resource_missing"
 _USED = "payment_method_unexpected_state"
+_CARD_ERROR = 402
 
 
 class _Refused(UnexpectedAnswer):
     """The simulator refused a request. `code` is its reason, `param` the field at fault."""
 
-    def __init__(self, said: str, error: "_Error") -> None:
+    def __init__(self, said: str, status: int, error: "_Error") -> None:
         super().__init__(said)
+        self.status = status
+        self.error = error
         self.code = error.code
         self.param = error.param
 
@@ -59,6 +65,7 @@ class SimulatorCards:
             "currency": charge.amount.currency,
             "token": charge.token,
             "confirm": True,
+            "capture_method": "automatic" if charge.capture else "manual",
         }
         try:
             answer = await self._ask("POST", "/v1/payment_intents", intent, charge.payment_id)
@@ -70,6 +77,15 @@ class SimulatorCards:
 
     async def cancel(self, payment_id: str) -> Outcome:
         return _outcome(await self._ask("POST", f"{_path(payment_id)}/cancel"))
+
+    async def capture(self, payment_id: str, amount: Money) -> Outcome:
+        wanted = {"amount_to_capture": amount.amount}
+        try:
+            return _outcome(await self._ask("POST", f"{_path(payment_id)}/capture", wanted))
+        except _Refused as refused:
+            if refused.status != _CARD_ERROR:
+                raise
+            raise CaptureRefused(_shown(refused.code, refused.error.message)) from None
 
     async def look_up(self, payment_id: str) -> Outcome | None:
         try:
@@ -100,7 +116,8 @@ class SimulatorCards:
         )
         if status != 200:
             error = _error(answer)
-            raise _Refused(f"simulator answered {status} {error.code} to {path}", error)
+            said = f"simulator answered {status} {error.code} to {path}"
+            raise _Refused(said, status, error)
         try:
             return msgspec.json.decode(answer, type=_Intent)
         except msgspec.DecodeError as error:
@@ -127,10 +144,13 @@ class _Intent(msgspec.Struct):
     currency: Currency | None = None
     card: object = None
     failure: _Failure | None = None
+    capture_before: datetime | None = None
+    amount_received: Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)] | None = None
 
 
 class _Error(msgspec.Struct):
     code: str = "unknown"
+    message: str = "The issuer refuses the capture."
     param: str | None = None
 
 
@@ -146,7 +166,15 @@ def _outcome(intent: _Intent) -> Outcome:
     card = read_card(intent.card)
     match intent:
         case _Intent(status="succeeded", amount=int(amount), currency=str(currency)):
-            return Outcome(Captured(Money(amount, currency)), intent.id, card)
+            taken = Money(intent.amount_received or amount, currency)
+            return Outcome(Captured(taken), intent.id, card)
+        case _Intent(
+            status="requires_capture",
+            amount=int(amount),
+            currency=str(currency),
+            capture_before=datetime() as before,
+        ):
+            return Outcome(Authorized(Money(amount, currency), before), intent.id, card)
         case _Intent(status="failed", failure=_Failure() as why):
             return Outcome(Declined(code=why.code, message=why.message), intent.id, card)
         case _Intent(status="canceled"):
@@ -165,13 +193,17 @@ def _refund_outcome(refund: _Intent) -> RefundOutcome:
             why = refund.failure or _Failure(f"refund_{status}", "The refund was not made.")
             return RefundOutcome(
                 RefundStatus(status.upper()),
-                Failure(
-                    code=text.one_line(why.code, longest=LONGEST_CODE),
-                    message=text.one_line(why.message, longest=LONGEST_MESSAGE),
-                ),
+                _shown(why.code, why.message),
             )
         case _:
             raise UnexpectedAnswer(f"simulator answered to a refund: {refund.status!r}")
+
+
+def _shown(code: str, message: str) -> Failure:
+    return Failure(
+        code=text.one_line(code, longest=LONGEST_CODE),
+        message=text.one_line(message, longest=LONGEST_MESSAGE),
+    )
 
 
 def _error(body: bytes) -> _Error:

@@ -14,6 +14,7 @@ from cartwheel.contracts.payments import (
     DisputeStatus,
     Failure,
     Method,
+    ReportAuthorization,
     ReportDispute,
     ReportRefund,
     ReportVerdict,
@@ -29,6 +30,13 @@ _FAILED = "payment_intent.payment_failed"
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
 
+def _money(amount: object, currency: object) -> Money | None:
+    try:
+        return msgspec.convert({"amount": amount, "currency": currency}, Money)
+    except msgspec.ValidationError:
+        return None
+
+
 class _Webhook(msgspec.Struct, frozen=True):
     type: str
 
@@ -41,18 +49,21 @@ class _Told(msgspec.Struct, frozen=True, kw_only=True):
 
     def money(self) -> Money | None:
         """Return the amount; None, which no payment matches, if it is missing or not valid."""
-        try:
-            return msgspec.convert({"amount": self.amount, "currency": self.currency}, Money)
-        except msgspec.ValidationError:
-            return None
+        return _money(self.amount, self.currency)
 
 
 class _Verdict(_Told, frozen=True, kw_only=True):
     """How a payment ended, as the simulator reports it. Other fields are ignored."""
 
     payment_intent: _Id | None = None
+    amount_received: object = None
     failure: Failure | None = None
     card: object = None
+
+    def money(self) -> Money | None:
+        """Return what was captured of an authorization, or else the amount."""
+        told = self.amount if self.amount_received is None else self.amount_received
+        return _money(told, self.currency)
 
 
 class _FailedRefund(_Told, frozen=True, kw_only=True):
@@ -83,7 +94,7 @@ _verdicts = msgspec.json.Decoder(_Verdict)
 _failed_refunds = msgspec.json.Decoder(_FailedRefund)
 _disputes = msgspec.json.Decoder(_Dispute)
 
-Report = ReportVerdict | ReportRefund | ReportDispute
+Report = ReportVerdict | ReportAuthorization | ReportRefund | ReportDispute
 
 
 class BadSignature(Unauthenticated):
@@ -114,6 +125,8 @@ def read(
             "payment_intent.succeeded" | "payment_intent.payment_failed" | "payment_intent.canceled"
         ):
             return _verdict(_verdicts.decode(body), actor)
+        case "payment_intent.amount_capturable_updated":
+            return _authorization(_verdicts.decode(body), actor)
         case "refund.failed":
             return _failed_refund(_failed_refunds.decode(body), actor)
         case "charge.dispute.created" | "charge.dispute.closed":
@@ -134,6 +147,10 @@ def _verdict(told: _Verdict, actor: Actor) -> ReportVerdict:
         card=read_card(told.card),
         actor=actor,
     )
+
+
+def _authorization(told: _Verdict, actor: Actor) -> ReportAuthorization:
+    return ReportAuthorization(provider="simulator", payment_id=told.payment_id, actor=actor)
 
 
 def _failed_refund(told: _FailedRefund, actor: Actor) -> ReportRefund:
