@@ -14,6 +14,7 @@ from litestar import Router
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
+from cartwheel.contracts.fulfilment import ShipOrder
 from cartwheel.contracts.idempotency import IdempotencyKeyReused
 from cartwheel.contracts.payments import CreatePayment, PaymentNotFound
 from cartwheel.contracts.products import (
@@ -48,6 +49,8 @@ UNREACHABLE: dict[type[Request[Any]], set[type[Refusal]]] = {
     RestoreProduct: {SkuTaken},
     # It changes the payment that it has just stored.
     CreatePayment: {PaymentNotFound},
+    # The payment that it captures has made the order AUTHORIZED.
+    ShipOrder: {PaymentNotFound},
     # One handler answers both, each with its own rules.
     ReserveStock: {Invalid, IdempotencyKeyReused, ProductNotFound, StockChanged},
     AdjustStock: {

@@ -82,6 +82,7 @@ MATRIX: Mapping[str, Row] = {
     "get_timeline": OWNER_AND_ADMINS,
     "cancel_order": OWNER_AND_ADMINS,
     "ship_order": ADMINS,
+    "call_off_pieces": ADMINS,
     "get_shipment": OWNER_AND_ADMINS,
     "report_delivered": ADMINS,
     "report_delivery_failed": ADMINS,

@@ -5,7 +5,12 @@ import secrets
 
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.notifications import ListMail
-from cartwheel.contracts.payments import PaymentDisputeClosed, PaymentDisputeOpened
+from cartwheel.contracts.payments import (
+    Failure,
+    PaymentCaptureFailed,
+    PaymentDisputeClosed,
+    PaymentDisputeOpened,
+)
 from cartwheel.contracts.products import StockLow
 from cartwheel.kernel import CloudEvent
 from cartwheel.notifications.domain import render_for_operations
@@ -56,6 +61,23 @@ def test_the_mails_about_a_dispute_name_amount_payment_and_order() -> None:
             assert told in mail.text
             assert told in mail.html
     assert "<fraudulent>" not in mails[0].html
+
+
+def test_the_mail_about_a_failed_capture_names_amount_payment_order_and_reason() -> None:
+    failed = PaymentCaptureFailed(
+        payment_id="pay_1",
+        order_id="ord_1",
+        amount=Money(1999, "USD"),
+        failure=Failure(code="card_declined", message="<Declined.>"),
+    )
+
+    mail = render_for_operations(failed, to="operations@example.com")
+
+    assert mail.subject == "Payment pay_1 could not be captured"
+    for told in ("$19.99", "pay_1", "ord_1", "card_declined", "Do not ship"):
+        assert told in mail.text
+        assert told in mail.html
+    assert "<Declined.>" not in mail.html
 
 
 async def test_operations_get_one_mail_however_often_the_event_comes(

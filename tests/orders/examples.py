@@ -12,6 +12,7 @@ from cartwheel.contracts.orders import PlaceOrder, ShippingAddress
 from cartwheel.contracts.payments import (
     Failure,
     Method,
+    PaymentAuthorized,
     PaymentCanceled,
     PaymentCaptured,
     PaymentDeclined,
@@ -108,6 +109,18 @@ def payment_awaited(
 ) -> PaymentPending:
     return PaymentPending(
         payment_id=payment_id, order_id="ord_1", method=method, shipping_address=address
+    )
+
+
+def money_reserved(
+    payment_id: str = "pay_1", amount: Money = TOTAL, address: ShippingAddress | None = None
+) -> PaymentAuthorized:
+    return PaymentAuthorized(
+        payment_id=payment_id,
+        order_id="ord_1",
+        amount=amount,
+        capture_before=AT + timedelta(days=7),
+        shipping_address=address,
     )
 
 

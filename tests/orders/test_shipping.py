@@ -117,7 +117,9 @@ async def paid(orders: Orders, mug: str) -> OrderView:
 
 async def ship(orders: Orders, order: OrderView, quantity: int) -> str:
     request = to_ship((order.lines[0].product_id, quantity), order_id=order.id)
-    return (await shipping.ship_order(request, orders=orders.orders, now=now)).made.id
+    return (
+        await shipping.ship_order(request, orders=orders.orders, bus=orders.bus, now=now)
+    ).made.id
 
 
 async def test_ship_and_cancel_at_once_a_hundred_times(
@@ -256,7 +258,7 @@ async def test_only_admins_ship_and_decide_and_only_services_give_up_cash(
 
     mine = by(to_ship((paid.lines[0].product_id, 1), order_id=paid.id), OWNER)
     with pytest.raises(Forbidden):
-        await shipping.ship_order(mine, orders=orders.orders, now=now)
+        await shipping.ship_order(mine, orders=orders.orders, bus=orders.bus, now=now)
     with pytest.raises(Forbidden):
         await shipping.report_delivered(by(to_deliver(), OWNER), orders=orders.orders)
     with pytest.raises(Forbidden):

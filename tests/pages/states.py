@@ -19,10 +19,16 @@ from cartwheel.contracts.orders import (
     FulfillmentStatus,
     OrderStatus,
 )
-from cartwheel.contracts.payments import CancelPayment, CardToken, DisputeStatus, RefundStatus
+from cartwheel.contracts.payments import (
+    CancelPayment,
+    CardToken,
+    DisputeStatus,
+    PaymentStatus,
+    RefundStatus,
+)
 from cartwheel.kernel import Change
 from cartwheel.kernel.errors import Refusal
-from cartwheel.orders.domain import fulfilment
+from cartwheel.orders.domain import authorized, fulfilment
 from cartwheel.orders.domain import order as orders
 from cartwheel.payments import domain as payments
 from cartwheel.products.domain import stock
@@ -36,6 +42,7 @@ from cartwheel.products.domain.stock import (
 )
 from cartwheel.providers.port import (
     REFUNDED,
+    Authorized,
     Captured,
     Declined,
     Outcome,
@@ -167,6 +174,7 @@ _ORDINALS = ("first", "second", "third")
 _ZOE, _ADMIN = Actor(user_id=of_orders.ZOE.id), Actor(user_id="user-ada", admin=True)
 _AFTER_THE_DEADLINE = Change(by="orders", at=of_orders.AT + timedelta(days=10))
 _OTHER_SUM = Money(1, "USD")
+_IN_A_WEEK = of_payments.AT + timedelta(days=7)
 
 
 def _declined(order: orders.Order, *, counts: bool) -> orders.Order:
@@ -202,6 +210,20 @@ ORDER: Machine[orders.Order] = Machine(
         Move(
             "payment captured",
             lambda order: orders.pay(order, of_orders.money_captured(), of_orders.CHANGE),
+        ),
+        Move(
+            "payment authorized",
+            lambda order: authorized.authorize(order, of_orders.money_reserved(), of_orders.CHANGE),
+        ),
+        Move(
+            "authorization lapsed",
+            lambda order: (
+                authorized.payment_canceled(
+                    order, of_orders.payment_given_up("pay_1"), of_orders.CHANGE
+                )
+                if order.status is OrderStatus.AUTHORIZED
+                else order
+            ),
         ),
         Move(
             "another sum captured",
@@ -258,10 +280,11 @@ ORDER: Machine[orders.Order] = Machine(
     ),
     places={
         "AWAITING_PAYMENT": (0, 0),
-        "PAID": (1, 0),
-        "REFUNDED": (2, 0),
+        "PAID": (2, 0),
+        "REFUNDED": (3, 0),
         "REJECTED": (0, 1),
-        "CANCELED": (1, 1),
+        "AUTHORIZED": (1, 1),
+        "CANCELED": (2, 1),
     },
 )
 
@@ -273,6 +296,10 @@ def _settled(says: str, outcome: Outcome) -> Move[payments.Payment]:
 def _told_captured(payment: payments.Payment) -> payments.Payment:
     report = of_payments.reported(payment.view())
     return payments.settle_as_told(payment, report, of_payments.CHANGE)
+
+
+def _capture_asked(payment: payments.Payment) -> payments.Payment:
+    return payments.capture_asked(payment, of_payments.TOTAL, of_payments.CHANGE)
 
 
 def _given_up(payment: payments.Payment) -> payments.Payment:
@@ -325,8 +352,27 @@ PAYMENT: Machine[payments.Payment] = Machine(
     moves=(
         _settled("captured", Outcome(Captured(of_payments.TOTAL))),
         Move("captured", _told_captured),
+        _settled("authorized", Outcome(Authorized(of_payments.TOTAL, _IN_A_WEEK))),
+        Move("capture asked for", _capture_asked),
+        Move(
+            "about to lapse",
+            lambda payment: payments.expiring(
+                payment, payments.Expiring.VOID, Change(by="simulator", at=_IN_A_WEEK)
+            ),
+        ),
+        Move(
+            "capture failed",
+            lambda payment: payments.capture_failed(
+                payment, of_payments.CLOSED, of_payments.CHANGE
+            ),
+        ),
         _settled("declined", Outcome(Declined(code="card_declined", message="Declined."))),
-        _settled("voided", Outcome(Voided())),
+        Move(
+            lambda payment: (
+                "voided, or lapsed" if payment.status is PaymentStatus.AUTHORIZED else "voided"
+            ),
+            lambda payment: payments.settle(payment, Outcome(Voided()), of_payments.CHANGE),
+        ),
         _settled("another sum captured", Outcome(Captured(_OTHER_SUM))),
         Move("token refused", lambda payment: payments.refuse_token(payment, of_payments.CHANGE)),
         Move(
@@ -339,7 +385,7 @@ PAYMENT: Machine[payments.Payment] = Machine(
         ),
         Move(
             "order ended (cash)",
-            lambda payment: payments.expect_no_cash(payment, of_payments.CHANGE),
+            lambda payment: payments.give_up(payment, of_payments.CHANGE),
         ),
         Move(
             "refund due",
@@ -360,11 +406,12 @@ PAYMENT: Machine[payments.Payment] = Machine(
     ),
     places={
         "AWAITING_PAYMENT": (0, 0),
-        "PAID": (1, 0),
-        "REFUNDED": (2, 0),
+        "PAID": (2, 0),
+        "REFUNDED": (3, 0),
         "REJECTED": (0, 1),
-        "CANCELED": (1, 1),
-        "PARTIALLY_REFUNDED": (2, 1),
+        "AUTHORIZED": (1, 1),
+        "CANCELED": (2, 2),
+        "PARTIALLY_REFUNDED": (3, 1),
     },
 )
 

@@ -12,6 +12,7 @@ import pytest
 
 from cartwheel.contracts.fulfilment import GiveUpCash
 from cartwheel.contracts.identity import Actor
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import (
     GetPayableOrder,
     GetPriceOfPieces,
@@ -22,17 +23,20 @@ from cartwheel.contracts.orders import (
 )
 from cartwheel.contracts.payments import (
     CancelPayment,
+    CapturePayment,
     CardToken,
     ConfirmPayment,
     CreatePayment,
     CreateRefund,
     ListPayments,
+    PaymentAuthorized,
     PaymentCanceled,
     PaymentCaptured,
     PaymentDeclined,
     PaymentPending,
     PaymentView,
     Refund,
+    ReportAuthorization,
     ReportDispute,
     ReportRefund,
     ReportVerdict,
@@ -56,7 +60,8 @@ from cartwheel.orders.handlers import reading as orders_reading
 from cartwheel.orders.handlers import shipping as orders_shipping
 from cartwheel.orders.mongo import MIGRATIONS as ORDERS
 from cartwheel.orders.mongo import MongoOrders
-from cartwheel.payments.handlers import paying, reading, reconciling, refunding
+from cartwheel.payments.domain import Expiring
+from cartwheel.payments.handlers import capturing, paying, reading, reconciling, refunding
 from cartwheel.payments.mongo import MIGRATIONS, MongoPayments
 from cartwheel.providers.simulator.client import SimulatorCards, open_simulator
 
@@ -66,7 +71,9 @@ from ..orders.conftest import Direct
 from ..orders.examples import ADDRESS
 from ..orders.goods import to_ship
 from ..simulator.conftest import API_KEY, Simulator
-from .examples import later, now
+from .examples import ADMIN, later, now
+
+ORDERS_SERVICE = Actor.service("orders")
 
 GOOD = "4242424242424242"
 DECLINED = "4000000000000002"
@@ -81,6 +88,8 @@ class Payments(NamedTuple):
     cards: SimulatorCards
     bus: Bus
     takes_cash: bool = True
+    capture: bool = True
+    expiring: Expiring = Expiring.VOID
 
     async def create(self, request: CreatePayment) -> Created[PaymentView]:
         return await paying.create_payment(
@@ -89,6 +98,7 @@ class Payments(NamedTuple):
             cards=self.cards,
             bus=self.bus,
             takes_cash=self.takes_cash,
+            capture=self.capture,
             now=now,
         )
 
@@ -111,6 +121,26 @@ class Payments(NamedTuple):
 
     async def reconcile(self, clock: Callable[[], datetime] = later) -> None:
         await reconciling.reconcile(payments=self.payments, cards=self.cards, now=clock)
+
+    async def capture_payment(
+        self, payment_id: str, amount: Money, actor: Actor = ORDERS_SERVICE
+    ) -> Money:
+        request = CapturePayment(
+            payment_id=payment_id, amount=amount, wanted_by=ADMIN.user_id, actor=actor
+        )
+        return await capturing.capture_payment(
+            request, payments=self.payments, cards=self.cards, now=now
+        )
+
+    async def report_authorization(self, request: ReportAuthorization) -> None:
+        await capturing.report_authorization(
+            request, payments=self.payments, cards=self.cards, now=now
+        )
+
+    async def look_after_authorizations(self, clock: Callable[[], datetime] = now) -> None:
+        await capturing.look_after_authorizations(
+            payments=self.payments, cards=self.cards, expiring=self.expiring, now=clock
+        )
 
     async def canceled(self, event: CloudEvent[OrderCanceled]) -> None:
         await refunding.order_canceled(event, payments=self.payments, now=now)
@@ -174,9 +204,33 @@ class Shop(NamedTuple):
         request = to_ship(*lines, order_id=order_id)
         return await self.orders.change(order_id, fulfilment.ship, request, new_id("shp"), by=by)
 
+    async def first_parcel(self, order_id: str, payments: Payments, key: str = "parcel") -> Order:
+        """Ship the whole order, as orders' own handler does, which asks payments to capture."""
+        order = await self.orders.get(order_id)
+        lines = [(line.product_id, line.quantity) for line in order.lines]
+        bus = Direct(
+            answer(
+                CapturePayment,
+                capturing.capture_payment,
+                payments=payments.payments,
+                cards=payments.cards,
+                now=now,
+            )
+        )
+        request = to_ship(*lines, order_id=order_id, key=key)
+        await orders_shipping.ship_order(request, orders=self.orders, bus=bus, now=now)
+        return await self.orders.get(order_id)
+
+    async def told(self, order_id: str) -> list[str]:
+        """Return the types of the order's events."""
+        document = await self.orders.collection.find_one({"_id": order_id})
+        assert document
+        return [event["type"] for event in document["outbox"]]
+
     async def hears(self, told: Document) -> Order:
         """Deliver a payment's events to orders; return the resulting order."""
         hear = {
+            PaymentAuthorized: orders_paying.payment_authorized,
             PaymentPending: partial(orders_paying.payment_pending, cash_within=CASH_DEADLINE),
             PaymentCanceled: orders_paying.payment_canceled,
             PaymentCaptured: orders_paying.payment_captured,
@@ -184,7 +238,9 @@ class Shop(NamedTuple):
         }
         by_type: dict[str, Any] = {kind.type: (kind, handler) for kind, handler in hear.items()}
         for stored in told["outbox"]:
-            kind, handler = by_type[stored["type"]]
+            kind, handler = by_type.get(stored["type"], (None, None))
+            if handler is None:
+                continue
             event = {**stored, "data": msgspec.json.decode(stored["data"])}
             await handler(msgspec.convert(event, CloudEvent[kind]), orders=self.orders, now=now)
         return await self.orders.get(told["order_id"])

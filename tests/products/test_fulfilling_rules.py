@@ -89,6 +89,18 @@ def test_pieces_that_are_called_off_are_available_again() -> None:
     assert stock_moves(sold(), rest) == {"prd_1": {"available": 3, "sold": -3, "unshipped": -5}}
 
 
+def test_reserved_pieces_that_are_called_off_are_available_again_and_never_sold() -> None:
+    less = after(held(), called_off(2), sequence=2)
+    assert (less.status, numbers(less)) == (ReservationStatus.HELD, {"reserved": 3})
+    assert stock_moves(held(), less) == {"prd_1": {"available": 2, "reserved": -2}}
+
+    paid = settle(less, Ended.PAID, order_sequence=3, products={})
+    canceled = settle(less, Ended.CLOSED, order_sequence=3, products={})
+
+    assert numbers(paid) == {"sold": 3, "unshipped": 3}
+    assert stock_moves(less, canceled) == {"prd_1": {"available": 3, "reserved": -3}}
+
+
 def test_only_restocked_pieces_of_a_return_are_available_again() -> None:
     two_written_off = after(sold(), gone("shp_1", 5), restocked(3))
 

@@ -55,6 +55,7 @@ ROUTES: tuple[Router, ...] = (
     stock.router,
     orders.router,
     shipments.router,
+    shipments.call_offs,
     returns.router,
     payments.router,
     refunds.router,

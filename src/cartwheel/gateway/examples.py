@@ -15,6 +15,7 @@ from cartwheel.contracts.orders import (
     ShippingAddress,
 )
 from cartwheel.contracts.parcels import (
+    CallOff,
     Pieces,
     ReturnedLine,
     ReturnStatus,
@@ -196,6 +197,21 @@ RECEIVED_RETURN = structs.replace(
     received_at=_RETURN_ASKED_AT + timedelta(days=3),
     refund_id=RETURN_ID.replace("ret_", "rfd_"),
     amount=_PRICE,
+)
+
+LESS_OF_AN_ORDER = structs.replace(
+    ORDER,
+    status=OrderStatus.AUTHORIZED,
+    expires_at=None,
+    called_off=[
+        CallOff(
+            id="cof_01a203e6031c7d20a5be1f0c8e6b4a78",
+            lines=[Pieces(product_id=PRODUCT_ID, quantity=1)],
+            reason="Out of print.",
+            at=_SHIPPED_AT,
+            amount=_PRICE,
+        )
+    ],
 )
 
 _CAPTURED = "evt_01a203e602ff7a3f9c41d2f5b8e07d13"

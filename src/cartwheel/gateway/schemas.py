@@ -31,9 +31,10 @@ _DESCRIPTIONS = {
     "write off.",
     "Arrival": "What has arrived of a return, line by line. Lines that are left out have not "
     "arrived.",
-    "ByCard": "Pay by card, which is charged at once. The token stands for the card; a card's "
-    "number or CVC is refused.",
-    "CallOff": "Pieces of a partly shipped order that are never shipped. Their price is refunded.",
+    "ByCard": "Pay by card, which is charged at once, or at shipment. The token stands for the "
+    "card; a card's number or CVC is refused.",
+    "CallOff": "Pieces of an order that are never shipped. Their price is refunded, or not "
+    "captured.",
     "Cancellation": "Why the order is canceled. An administrator must say so to cancel another "
     "user's order, or a paid one.",
     "ChangedPassword": "Your password until now, and the new one.",
@@ -68,6 +69,7 @@ _DESCRIPTIONS = {
     "left.",
     "NewRefund": "Either `amount`, or `lines` at the order's unit prices, or neither for all that "
     "is left. With `by_other_means`, the money was paid back in another way, and is only recorded.",
+    "NewCallOff": "The pieces that are never shipped, and why.",
     "NewReturn": "The pieces to return, and why.",
     "NewShipment": "The pieces in a parcel, and who carries it.",
     "NewShippingAddress": "Where to send the goods.",
@@ -77,13 +79,15 @@ _DESCRIPTIONS = {
     "Order": "An order, at the prices of the moment when it was placed.",
     "OrderItem": "A product, and how many pieces of it.",
     "OrderPage": "A page of orders.",
-    "OrderStatus": "Awaiting payment until it is paid. Rejected after too many declined payments. "
+    "OrderStatus": "Awaiting payment until it is paid. Authorized while its money is only "
+    "reserved. Rejected after too many declined payments. "
     "Canceled by the customer, an administrator or the payment deadline, or because all was "
     "refunded. Refunded if all was given back after something was shipped.",
     "Payment": "A payment of an order, with what happened to it and its refunds.",
     "PaymentMethod": "How the payment is made.",
     "PaymentPage": "A page of payments.",
     "PaymentStatus": "Awaiting payment until there is a verdict, or the cash is confirmed. "
+    "Authorized while the money is only reserved. "
     "Canceled if the customer, an administrator or the order's cancellation gave it up before. "
     "Refunded, or partially so, after it was paid.",
     "PriceChanged": "The order would not cost what was expected. `total` is what it costs now.",
@@ -124,8 +128,9 @@ _MINOR_UNITS = "In minor units of the currency: cents of USD, whole yen of JPY"
 _FIELDS = {
     "Account": {"groups": "`admin` for administrators; empty for customers"},
     "CallOff": {
-        "amount": "What is paid back; null if all of the order was before",
-        "refund_id": "The refund that pays back `amount`; null if there is none",
+        "amount": "What is paid back, or not captured; null if all of the order was paid back "
+        "before",
+        "refund_id": "The refund that pays back `amount`; null if it was not captured",
     },
     "FieldError": {
         "field": "A path such as `items[0].quantity`; empty if it is the whole body",
@@ -139,9 +144,9 @@ _FIELDS = {
     },
     "NewShippingAddress": {"country": "Code of ISO 3166-1"},
     "Order": {
-        "called_off": "What is never shipped of a partly shipped order, oldest first",
+        "called_off": "What of the order is never shipped, oldest first",
         "expires_at": "The order is canceled if it is not paid by then, or its cash is not "
-        "confirmed; null once it is paid, shipped or closed",
+        "confirmed; null once it is authorized, paid, shipped or closed",
         "number": "Short, for people to read out",
         "payment_attempts": "How many payments were declined; the third decline rejects the order",
         "refunded": "What went back of the payment, in refunds and lost disputes; null in answers "
@@ -157,6 +162,9 @@ _FIELDS = {
     },
     "OrderPage": {"next_cursor": _NEXT},
     "Payment": {
+        "authorized": "What was reserved before it was captured; null if nothing was",
+        "capture_before": "When the reserved money is released, unless it is captured before; null "
+        "if nothing is reserved",
         "card": "Null until the provider has told it, and for cash",
         "failure": "Null unless the payment is rejected or canceled",
         "provider": "Who takes the money: `simulator`, or `cash`",
@@ -166,13 +174,14 @@ _FIELDS = {
     "PaymentEntry": {
         "because_of": _CAUSE,
         "by": "Who did it: the id of a user, a provider, or a service",
-        "type": "`begun`, `captured`, `declined`, `cancel asked for`, `canceled`, `refund due`, "
+        "type": "`begun`, `authorized`, `capture asked for`, `capture failed`, `void asked for`, "
+        "`captured`, `declined`, `cancel asked for`, `canceled`, `refund due`, "
         "`refund owed`, `refunded`, `refund failed`, `disputed` or `dispute closed`; later "
         "versions may add others",
     },
     "PaymentFailure": {
         "code": "For programs: the provider's, such as `card_declined`, or `amount_mismatch`, "
-        "`order_canceled`, `processing_error`, `card_token_invalid`",
+        "`order_canceled`, `authorization_lapsed`, `processing_error`, `card_token_invalid`",
         "message": "For the customer",
     },
     "PaymentPage": {"next_cursor": _NEXT},

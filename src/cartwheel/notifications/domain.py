@@ -23,7 +23,11 @@ from cartwheel.contracts.orders import (
     OrderRejected,
     OrderSnapshot,
 )
-from cartwheel.contracts.payments import PaymentDisputeClosed, PaymentDisputeOpened
+from cartwheel.contracts.payments import (
+    PaymentCaptureFailed,
+    PaymentDisputeClosed,
+    PaymentDisputeOpened,
+)
 from cartwheel.contracts.products import StockLow
 from cartwheel.kernel import Change, DeadLettered
 
@@ -41,7 +45,9 @@ Told = (
 
 TOLD: tuple[type[Told], ...] = get_args(Told)
 
-Noticed = StockLow | DeadLettersFound | PaymentDisputeOpened | PaymentDisputeClosed
+Noticed = (
+    StockLow | DeadLettersFound | PaymentDisputeOpened | PaymentDisputeClosed | PaymentCaptureFailed
+)
 """The events that operations get mail about."""
 
 NOTICED: tuple[type[Noticed], ...] = get_args(Noticed)
@@ -64,6 +70,7 @@ _SUBJECTS_FOR_OPERATIONS: dict[type[Noticed], str] = {
     DeadLettersFound: "Dead letters for {event.service}",
     PaymentDisputeOpened: "Payment {event.payment_id} is disputed",
     PaymentDisputeClosed: "Payment {event.payment_id}: a dispute was decided",
+    PaymentCaptureFailed: "Payment {event.payment_id} could not be captured",
 }
 
 

@@ -128,7 +128,8 @@ async def _buy(
     """Make a purchase, step by step; return the PAID order."""
     tag = secrets.token_hex(3)
     token = await _sign_up(shop, tag, settings, console)
-    products = await _create_products(shop, tag, admin)
+    admin_token = await _log_in_as_admin(shop, admin)
+    products = await _create_products(shop, tag, admin_token)
     await shop.step(
         "List the products",
         "GET",
@@ -138,8 +139,18 @@ async def _buy(
     )
     order = await _place_order(shop, products, token)
     card_token = await _make_card_token(provider, settings.simulator_publishable_key)
-    await _pay(shop, order, card_token, token)
-    return await _see_paid(shop, order, token)
+    payment = await _pay(shop, order, card_token, token)
+    if payment["status"] == "AUTHORIZED":  # this shop charges at shipment
+        await _comes_to(shop, order, "AUTHORIZED", token)
+        await _ship(shop, order, admin_token)
+    await _comes_to(shop, order, "PAID", token)
+    return await shop.step(
+        "Watch the order",
+        "GET",
+        f"/orders/{order['id']}",
+        token=token,
+        show=lambda made: f"{made['number']} is {made['status']}",
+    )
 
 
 async def _sign_up(shop: _Api, tag: str, settings: Settings, console: Console) -> str:
@@ -172,7 +183,7 @@ async def _sign_up(shop: _Api, tag: str, settings: Settings, console: Console) -
     return tokens["access_token"]
 
 
-async def _create_products(shop: _Api, tag: str, admin: tuple[str, str]) -> list[dict[str, Any]]:
+async def _log_in_as_admin(shop: _Api, admin: tuple[str, str]) -> str:
     email, password = admin
     tokens = await shop.step(
         "Log in as admin",
@@ -181,6 +192,10 @@ async def _create_products(shop: _Api, tag: str, admin: tuple[str, str]) -> list
         {"email": email, "password": password},
         show=lambda _: email,
     )
+    return tokens["access_token"]
+
+
+async def _create_products(shop: _Api, tag: str, token: str) -> list[dict[str, Any]]:
     return [
         await shop.step(
             f"Create a product ({name})",
@@ -192,7 +207,7 @@ async def _create_products(shop: _Api, tag: str, admin: tuple[str, str]) -> list
                 "price": {"amount": amount, "currency": "USD"},
                 "stock": 10,
             },
-            token=tokens["access_token"],
+            token=token,
             show=lambda made: (
                 f"{made['id']}, {_money(made['price'])}, {made['stock']['available']} available"
             ),
@@ -229,8 +244,8 @@ async def _make_card_token(provider: _Api, publishable_key: str) -> str:
     return made["id"]
 
 
-async def _pay(shop: _Api, order: dict[str, Any], card_token: str, token: str) -> None:
-    await shop.step(
+async def _pay(shop: _Api, order: dict[str, Any], card_token: str, token: str) -> dict[str, Any]:
+    return await shop.step(
         "Pay by card",
         "POST",
         "/payments",
@@ -246,21 +261,28 @@ async def _pay(shop: _Api, order: dict[str, Any], card_token: str, token: str) -
     )
 
 
-async def _see_paid(shop: _Api, order: dict[str, Any], token: str) -> dict[str, Any]:
-    """Return the order when it is PAID. An event makes it so a moment after the payment."""
+async def _ship(shop: _Api, order: dict[str, Any], token: str) -> None:
+    lines = [
+        {"product_id": line["product_id"], "quantity": line["quantity"]} for line in order["lines"]
+    ]
+    await shop.step(
+        "Ship the order, which charges the card",
+        "POST",
+        f"/orders/{order['id']}/shipments",
+        {"lines": lines},
+        token=token,
+        show=lambda made: f"{made['id']}: {made['status']}",
+    )
+
+
+async def _comes_to(shop: _Api, order: dict[str, Any], status: str, token: str) -> None:
+    """Wait until the order has the status. An event gives it that a moment after the payment."""
     path = f"/orders/{order['id']}"
 
-    async def paid() -> bool | None:
-        return (await shop.get(path, token)).get("status") == "PAID" or None
+    async def reached() -> bool | None:
+        return (await shop.get(path, token)).get("status") == status or None
 
-    await _eventually(paid, "the order did not become PAID")
-    return await shop.step(
-        "Watch the order",
-        "GET",
-        path,
-        token=token,
-        show=lambda made: f"{made['number']} is {made['status']}",
-    )
+    await _eventually(reached, f"the order did not become {status}")
 
 
 async def _mail_for(order_id: str, settings: Settings) -> MailView | None:

@@ -119,6 +119,7 @@ def _about(whole: Whole) -> str:
         *(f"return    {each.id}: {each.status}, {each.reason}" for each in order.returns),
         *(
             f"payment   {each.id}: {each.status}, {each.method}"
+            + (f", reserved until {each.capture_before:%F %H:%M}" if each.capture_before else "")
             + (f", {each.failure.code}" if each.failure else "")
             for each in whole.payments
         ),

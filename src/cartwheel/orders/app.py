@@ -8,6 +8,7 @@ from cartwheel.contracts import addresses as address_book
 from cartwheel.contracts import fulfilment
 from cartwheel.contracts import orders as contract
 from cartwheel.contracts.payments import (
+    PaymentAuthorized,
     PaymentCanceled,
     PaymentCaptured,
     PaymentDeclined,
@@ -62,7 +63,8 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
             answer(address_book.DeleteAddress, addresses.delete_address, addresses=books),
             answer(contract.CancelOrder, ending.cancel_order, orders=orders),
             answer_batch(contract.GetPayableOrder, paying.get_payable_orders, orders=orders),
-            answer(fulfilment.ShipOrder, shipping.ship_order, orders=orders),
+            answer(fulfilment.ShipOrder, shipping.ship_order, orders=orders, bus=core.bus),
+            answer(fulfilment.CallOffPieces, shipping.call_off_pieces, orders=orders),
             answer(fulfilment.GetShipment, shipping.get_shipment, orders=orders),
             answer(fulfilment.ReportDelivered, shipping.report_delivered, orders=orders),
             answer(fulfilment.ReportDeliveryFailed, shipping.report_delivery_failed, orders=orders),
@@ -79,6 +81,7 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
         ],
         on=[
             on(PaymentPending, paying.payment_pending, orders=orders, cash_within=cash_within),
+            on(PaymentAuthorized, paying.payment_authorized, orders=orders),
             on(PaymentCaptured, paying.payment_captured, orders=orders),
             on(PaymentDeclined, paying.payment_declined, orders=orders),
             on(PaymentCanceled, paying.payment_canceled, orders=orders),

@@ -7,12 +7,14 @@ from cartwheel.contracts import payments as contract
 from cartwheel.contracts.orders import OrderCanceled, OrderPaymentUnwanted, OrderRefundDue
 from cartwheel.kernel import Core, Service, Wiring, answer, every, on
 from cartwheel.payments import mongo
-from cartwheel.payments.handlers import paying, reading, reconciling, refunding
+from cartwheel.payments.domain import Expiring
+from cartwheel.payments.handlers import capturing, paying, reading, reconciling, refunding
 from cartwheel.payments.settings import Settings
 from cartwheel.providers.simulator.client import open_simulator
 
 RECONCILE_SECONDS = 5.0
 REFUND_SECONDS = 1.0
+AUTHORIZATION_SECONDS = 2.0
 
 
 @asynccontextmanager
@@ -28,6 +30,7 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
                     cards=cards,
                     bus=core.bus,
                     takes_cash=settings.cash_on_delivery == "on",
+                    capture=settings.card_capture == "now",
                 ),
                 answer(contract.ConfirmPayment, paying.confirm_payment, payments=payments),
                 answer(
@@ -39,6 +42,18 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
                 ),
                 answer(
                     contract.ReportVerdict, paying.report_verdict, payments=payments, cards=cards
+                ),
+                answer(
+                    contract.ReportAuthorization,
+                    capturing.report_authorization,
+                    payments=payments,
+                    cards=cards,
+                ),
+                answer(
+                    contract.CapturePayment,
+                    capturing.capture_payment,
+                    payments=payments,
+                    cards=cards,
                 ),
                 answer(
                     contract.CreateRefund, refunding.create_refund, payments=payments, bus=core.bus
@@ -59,6 +74,13 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
             jobs=[
                 every(RECONCILE_SECONDS, reconciling.reconcile, payments=payments, cards=cards),
                 every(REFUND_SECONDS, refunding.carry_out_refunds, payments=payments, cards=cards),
+                every(
+                    AUTHORIZATION_SECONDS,
+                    capturing.look_after_authorizations,
+                    payments=payments,
+                    cards=cards,
+                    expiring=Expiring(settings.authorization_expiring),
+                ),
             ],
         )
 

@@ -98,6 +98,14 @@ async def _index_disputes(database: Database) -> None:
     )
 
 
+async def _index_authorizations(database: Database) -> None:
+    await database["payments"].create_index(
+        [("due_at", ASCENDING), ("act_at", ASCENDING)],
+        name="authorized",
+        partialFilterExpression={"status": PaymentStatus.AUTHORIZED},
+    )
+
+
 MIGRATIONS = (
     _create_indexes,
     _number_attempts,
@@ -105,6 +113,7 @@ MIGRATIONS = (
     _index_due,
     _index_lookups,
     _index_disputes,
+    _index_authorizations,
 )
 
 
@@ -133,7 +142,8 @@ class MongoPayments(Aggregates[Payment]):
         return await self.matching(query, by="attempt")
 
     async def awaited(self, order_id: str) -> list[Payment]:
-        query = {"order_id": order_id, "status": PaymentStatus.AWAITING_PAYMENT}
+        waiting = [PaymentStatus.AWAITING_PAYMENT, PaymentStatus.AUTHORIZED]
+        query = {"order_id": order_id, "status": {"$in": waiting}}
         return await self.matching(query)
 
     async def disbelieved(self, payment_id: str) -> None:
@@ -166,6 +176,13 @@ class MongoPayments(Aggregates[Payment]):
 
     def to_refund(self) -> DueItems:
         return DueItems(self.collection, {"refunds.status": RefundStatus.PENDING})
+
+    def to_act_on(self) -> DueItems:
+        return DueItems(
+            self.collection,
+            {"status": PaymentStatus.AUTHORIZED},
+            when=lambda now: {"act_at": {"$lte": now}},
+        )
 
     def undecided(self, provider: str, *, after: timedelta) -> DueItems:
         return DueItems(

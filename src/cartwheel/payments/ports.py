@@ -62,7 +62,11 @@ class Payments(Protocol):
     async def disputed(self, request: ListDisputed) -> Page[PaymentView]: ...
 
     async def awaited(self, order_id: str) -> list[Payment]:
-        """Return the order's payments that have no verdict yet."""
+        """Return the order's payments that have no verdict yet, or are only authorized."""
+        ...
+
+    def to_act_on(self) -> Items:
+        """Return the authorized payments that are to be captured or voided, or about to lapse."""
         ...
 
     def to_refund(self) -> Items:

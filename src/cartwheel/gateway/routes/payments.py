@@ -57,7 +57,10 @@ class ByCard(
     tag_field="type",
     forbid_unknown_fields=True,
 ):
-    """Charged at once. A card's number or CVC is refused with 422 `card_data_not_accepted`."""
+    """Charged at once, or at shipment.
+
+    A card's number or CVC is refused with 422 `card_data_not_accepted`.
+    """
 
     token: Token
 
@@ -110,8 +113,10 @@ async def create_payment(
     """Pay an order.
 
     The amount is always the total of the order. A declined card is not an error: the answer is 201,
-    with the status `REJECTED` and a `failure`. A token that the card provider does not know, or
-    that was used before, is refused with 422 `card_token_invalid`, and uses up no attempt.
+    with the status `REJECTED` and a `failure`. In a shop that charges at shipment, the answer of a
+    good card has the status `AUTHORIZED`: its amount is reserved. A token that the card provider
+    does not know, or that was used before, is refused with 422 `card_token_invalid`, and uses up no
+    attempt.
 
     Cash on delivery gives the order a new `expires_at`, some days away, the first time that it is
     chosen.

@@ -8,6 +8,7 @@ from litestar.params import FromPath, JSONBody
 from msgspec import Meta
 
 from cartwheel.contracts import fulfilment as contract
+from cartwheel.contracts.orders import OrderView
 from cartwheel.contracts.parcels import Carrier, Reason, ShipmentView, Tracking
 from cartwheel.gateway import examples
 from cartwheel.gateway.bus import Bus, handed_on
@@ -60,9 +61,11 @@ async def ship_order(
 ) -> Response[ShipmentView]:
     """Ship an order, or a part of it.
 
-    For administrators. The order must be paid. One that is paid in cash on delivery is shipped
-    whole; from then on it has no deadline, and neither it nor its payment can be canceled. An order
-    has at most 100 parcels. The customer is mailed.
+    For administrators. The order must be paid or authorized. The first parcel of an authorized
+    order captures its total, and leaves only when that is captured; otherwise it is refused with
+    409 `capture_failed`. An order that is paid in cash on delivery is shipped whole; from then on
+    it has no deadline, and neither it nor its payment can be canceled. An order has at most 100
+    parcels. The customer is mailed.
     """
     answer = await bus.request(
         contract.ShipOrder(
@@ -76,6 +79,51 @@ async def ship_order(
         )
     )
     return created(answer, f"/api/v1/orders/{order_id}/shipments/{answer.made.id}")
+
+
+class NewCallOff(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The pieces that are never shipped, and why."""
+
+    lines: Lines
+    reason: Reason
+
+
+@post(
+    "/",
+    status_code=200,
+    guards=[admin],
+    opt=described(
+        asks=contract.CallOffPieces,
+        body=NewCallOff(
+            lines=[SomePieces(product_id=examples.PRODUCT_ID, quantity=1)], reason="Out of print."
+        ),
+        answer=examples.LESS_OF_AN_ORDER,
+        returns="The order. Its `called_off` lists the pieces.",
+    ),
+)
+async def call_off_pieces(
+    order_id: FromPath[str],
+    data: JSONBody[NewCallOff],
+    identity: SignedIn,
+    bus: Bus,
+    key: IdempotencyKey = None,
+) -> OrderView:
+    """Call off some pieces of an order whose money is reserved.
+
+    For administrators. The order must be `AUTHORIZED`, and something must be left of it. The pieces
+    are available again, and the first parcel captures the rest only. Of an order that is paid, the
+    unshipped rest is called off by canceling it.
+    """
+    return await bus.request(
+        contract.CallOffPieces(
+            request_id=request_id(identity, key),
+            body_hash=body_hash(["call off", order_id, data]),
+            order_id=order_id,
+            lines=list(data.lines),
+            reason=data.reason,
+            actor=identity.actor,
+        )
+    )
 
 
 @get(
@@ -160,6 +208,9 @@ async def report_delivery_failed(
     )
 
 
+call_offs = Router(
+    "/orders/{order_id:str}/call-offs", route_handlers=[call_off_pieces], tags=["orders"]
+)
 router = Router(
     "/orders/{order_id:str}/shipments",
     route_handlers=[ship_order, get_shipment, report_delivered, report_delivery_failed],

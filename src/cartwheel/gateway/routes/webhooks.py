@@ -11,7 +11,12 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from cartwheel.contracts.identity import Actor
-from cartwheel.contracts.payments import ReportDispute, ReportRefund, ReportVerdict
+from cartwheel.contracts.payments import (
+    ReportAuthorization,
+    ReportDispute,
+    ReportRefund,
+    ReportVerdict,
+)
 from cartwheel.gateway.bodies import UNREADABLE, refusal_of
 from cartwheel.gateway.bus import Bus
 from cartwheel.gateway.captures import Captures
@@ -33,7 +38,7 @@ WebhookSecret = NamedDependency[SkipValidation[str]]
         **PUBLIC,
         UNLIMITED: True,
         **described(
-            asks=(ReportVerdict, ReportRefund, ReportDispute),
+            asks=(ReportVerdict, ReportAuthorization, ReportRefund, ReportDispute),
             refuses=(Unauthenticated, simulator.BadSignature),
             body=simulator.EXAMPLE,
             body_type=simulator.SHAPE,
@@ -48,7 +53,8 @@ async def simulator_reported(
     """Take a webhook of the payment simulator.
 
     It must be signed. It may be repeated, late or out of order. It tells how a payment ended, that
-    a refund failed, or that a dispute was opened or closed. Any other changes nothing.
+    it is authorized, that a refund failed, or that a dispute was opened or closed. Any other
+    changes nothing.
     """
     body = await request.body()
     try:

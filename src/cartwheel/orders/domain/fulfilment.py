@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from cartwheel.contracts.fulfilment import (
+    CallOffPieces,
     CashShipsWhole,
     DecideReturn,
     DeliveryFailed,
@@ -54,7 +55,6 @@ from cartwheel.contracts.orders import (
     OrderStatus,
 )
 from cartwheel.contracts.parcels import (
-    CallOff,
     Pieces,
     ReturnedLine,
     ReturnStatus,
@@ -66,11 +66,12 @@ from cartwheel.kernel.errors import FieldError
 from cartwheel.orders.domain import order as rules
 from cartwheel.orders.domain import parcels
 from cartwheel.orders.domain.order import Order
-from cartwheel.orders.domain.parcels import Quantities, Return, Shipment
+from cartwheel.orders.domain.parcels import CalledOff, Quantities, Return, Shipment
 
-Made = TypeVar("Made", Shipment, Return)
+Made = TypeVar("Made", Shipment, Return, CalledOff)
 Keyed = (
     ShipOrder
+    | CallOffPieces
     | ReportDelivered
     | ReportDeliveryFailed
     | RequestReturn
@@ -208,7 +209,7 @@ def cancel_or_call_off(
     if not rest:
         raise InvalidTransition("The order is shipped and cannot be canceled. Use a return.")
     amount = _owed(order, rest)
-    gone = CallOff(
+    gone = CalledOff(
         id=call_off_id,
         lines=_lines(rest),
         reason=reason,
@@ -217,10 +218,67 @@ def cancel_or_call_off(
         amount=amount,
     )
     events: list[Event] = [
-        PiecesCalledOff(order=order.snapshot(), called_off=gone, reason=reason),
+        PiecesCalledOff(order=order.snapshot(), called_off=gone.view(), reason=reason),
         *_refund_due(order, gone.refund_id, amount, reason),
     ]
     return _after(order, *events, change=change, called_off=[*order.called_off, gone])
+
+
+def call_off(order: Order, request: CallOffPieces, call_off_id: str, change: Change) -> Order:
+    """Return an AUTHORIZED `order` without the pieces that `request` names: they are not captured.
+
+    Raises:
+        IdempotencyKeyReused: the key was used for another request.
+        InvalidTransition: the money is not reserved any more, or nothing would be left of it.
+        NothingLeftToShip
+    """
+    if _repeated(request, order.called_off):
+        return order
+    if order.status is not OrderStatus.AUTHORIZED:
+        raise InvalidTransition(f"The order is {order.status}: no money is reserved for it.")
+    left, wanted = left_to_ship(order), parcels.quantities(request.lines)
+    if errors := _beyond(request.lines, wanted, left, "are left to call off"):
+        raise NothingLeftToShip("More is called off than is left of the order.", errors=errors)
+    amount = rules.price(order, wanted)
+    if wanted == left or amount.amount >= order.due.amount:
+        raise InvalidTransition("Nothing would be left to pay. Cancel the order.")
+    gone = CalledOff(
+        id=call_off_id,
+        requests={request.request_id: request.body_hash},
+        lines=_lines(wanted),
+        reason=request.reason,
+        at=change.at,
+        amount=amount if amount.amount else None,
+    )
+    event = PiecesCalledOff(order=order.snapshot(), called_off=gone.view(), reason=request.reason)
+    return _after(order, event, change=change, called_off=[*order.called_off, gone])
+
+
+def owe_called_off(order: Order, captured: Money) -> tuple[Order, list[CalledOff]]:
+    """Return `order` with refunds for pieces that were called off, and yet are in what is captured.
+
+    They were called off while the capture was under way, or it was an expiring authorization that
+    was captured whole. The last ones are refunded first, until the rest is what is due.
+    """
+    owed: list[CalledOff] = []
+    for each in reversed(order.called_off):
+        if order.due.amount >= captured.amount:
+            break
+        if each.amount is not None and each.refund_id is None:
+            each = msgspec.structs.replace(each, refund_id=_refund_id(each.id))
+            order = msgspec.structs.replace(order, called_off=_with(order.called_off, each))
+            owed.append(each)
+    return order, owed
+
+
+def with_refunds_due(order: Order, owed: Sequence[CalledOff], change: Change) -> Order:
+    """Return a paid `order` that tells payments to refund the pieces `owed`."""
+    events = [
+        event
+        for each in owed
+        for event in _refund_due(order, each.refund_id, each.amount, each.reason)
+    ]
+    return rules.changed(order, *events, change=change) if events else order
 
 
 def give_up_cash(order: Order, payment_id: str, change: Change) -> Order:
@@ -451,7 +509,7 @@ def _lines(pieces: Quantities) -> list[Pieces]:
     ]
 
 
-def _repeated(request: Keyed, made: Sequence[Shipment | Return]) -> bool:
+def _repeated(request: Keyed, made: Sequence[Shipment | Return | CalledOff]) -> bool:
     """Return whether `request` has made or changed one of `made` before.
 
     Raises:

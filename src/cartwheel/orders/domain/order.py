@@ -1,6 +1,7 @@
 """The rules of an order. Pure: values in, a new order or a refusal out.
 
     (new) ──► AWAITING_PAYMENT ──captured──► PAID ──admin, out of stock, or all refunded──► CANCELED
+                    ├──authorized──► AUTHORIZED (see `authorized`) ──captured──► PAID
                     ├──third decline──► REJECTED └──all refunded after shipping──► REFUNDED
                     └──owner, admin, deadline──► CANCELED
 
@@ -43,7 +44,7 @@ from cartwheel.contracts.orders import (
     ReasonRequired,
     ShippingAddress,
 )
-from cartwheel.contracts.parcels import CallOff, Pieces
+from cartwheel.contracts.parcels import Pieces
 from cartwheel.contracts.payments import (
     Method,
     PaymentCanceled,
@@ -58,7 +59,7 @@ from cartwheel.contracts.payments import (
 from cartwheel.contracts.products import Reservation
 from cartwheel.kernel import Change, Event
 from cartwheel.kernel.errors import FieldError
-from cartwheel.orders.domain.parcels import Return, Shipment
+from cartwheel.orders.domain.parcels import CalledOff, Return, Shipment
 
 PAYMENT_DEADLINE = timedelta(minutes=15)
 """How long an order waits for its payment, unless the deployment sets another time."""
@@ -104,6 +105,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     `refunds` are counted by id. `refunded_payments` has the same payments by their own id: older
     versions count by that, and made one refund of each, with an id from the payment's.
 
+    `authorized_by` is the payment that reserves the money of an AUTHORIZED order.
+
     `expires_at` is one of two deadlines: `pay_by`, which the order was placed with, or `cash_until`
     while cash is waited for. Orders of an older version have neither. An order that is shipped has
     no deadline.
@@ -124,6 +127,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     fulfillment: Fulfillment
     declined_payments: list[str]
     paid_by: str | None
+    authorized_by: str | None = None
     refunds_due: list[str] = msgspec.field(default_factory=list[str])
     refunded_payments: list[str] = msgspec.field(default_factory=list[str])
     refunds: list[GivenBack] = msgspec.field(default_factory=list[GivenBack])
@@ -137,7 +141,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     pay_by: datetime | None = None
     cash_until: datetime | None = None
     shipments: list[Shipment] = msgspec.field(default_factory=list[Shipment])
-    called_off: list[CallOff] = msgspec.field(default_factory=list[CallOff])
+    called_off: list[CalledOff] = msgspec.field(default_factory=list[CalledOff])
     returns: list[Return] = msgspec.field(default_factory=list[Return])
     sequence: int = 0
     events: tuple[Event, ...] = ()
@@ -161,7 +165,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             updated_at=self.updated_at,
             refunded=self.given_back,
             shipments=[each.view() for each in self.shipments],
-            called_off=self.called_off,
+            called_off=[each.view() for each in self.called_off],
             returns=[each.view() for each in self.returns],
         )
 
@@ -172,6 +176,16 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     def is_shipped(self) -> bool:
         """Return whether goods of the order have left, and have not come back undelivered."""
         return self.fulfillment.status is not FulfillmentStatus.UNFULFILLED
+
+    @property
+    def due(self) -> Money:
+        """What is to be captured: the total, without what was called off before."""
+        spared = sum(
+            each.amount.amount
+            for each in self.called_off
+            if each.amount is not None and each.refund_id is None
+        )
+        return Money(self.total.amount - spared, self.total.currency)
 
     @property
     def given_back(self) -> Money:
@@ -238,7 +252,7 @@ def place(
         updated_at=at,
     )
     change = Change(by=request.user.id, at=at, traceparent=request.traceparent)
-    return _changed(order, OrderPlaced(order=order.snapshot()), change=change)
+    return changed(order, OrderPlaced(order=order.snapshot()), change=change)
 
 
 def total_of(lines: Sequence[Line]) -> Money:
@@ -293,16 +307,16 @@ def payment_begun(
     if order.status is OrderStatus.AWAITING_PAYMENT:
         cash_until = order.cash_until or change.at + cash_within
         waiting = msgspec.structs.replace(
-            _sent_to(begun.shipping_address, order),
+            sent_to(begun.shipping_address, order),
             expires_at=None if order.is_shipped else cash_until,
             cash_until=cash_until,
             pay_by=order.pay_by or order.expires_at,
         )
-        return _changed(waiting, change=change)
+        return changed(waiting, change=change)
     event = OrderPaymentUnwanted(
         order_id=order.id, payment_id=begun.payment_id, reason=f"The order is {order.status}."
     )
-    return _changed(order, event, change=change)
+    return changed(order, event, change=change)
 
 
 def payment_canceled(order: Order, canceled: PaymentCanceled, change: Change) -> Order:
@@ -319,7 +333,7 @@ def payment_canceled(order: Order, canceled: PaymentCanceled, change: Change) ->
     if waited and not order.awaited_payments and not order.is_shipped:
         soon = change.at + TIME_TO_PAY
         order = msgspec.structs.replace(order, expires_at=max(order.pay_by or soon, soon))
-    return _changed(order, change=change)
+    return changed(order, change=change)
 
 
 def with_deadline(order: Order, cash_within: timedelta, change: Change) -> Order:
@@ -329,7 +343,7 @@ def with_deadline(order: Order, cash_within: timedelta, change: Change) -> Order
         return order
     until = change.at + cash_within
     dated = msgspec.structs.replace(order, expires_at=until, cash_until=until)
-    return _changed(dated, change=change)
+    return changed(dated, change=change)
 
 
 def pay(order: Order, captured: PaymentCaptured, change: Change) -> Order:
@@ -337,23 +351,25 @@ def pay(order: Order, captured: PaymentCaptured, change: Change) -> Order:
     payment_id, amount = captured.payment_id, captured.amount
     if payment_id in (order.paid_by, *order.refunds_due):
         return order
-    if order.status is not OrderStatus.AWAITING_PAYMENT:
+    authorized = order.status is OrderStatus.AUTHORIZED and order.authorized_by == payment_id
+    if order.status is not OrderStatus.AWAITING_PAYMENT and not authorized:
         return _with_refund_due(
             order, payment_id, amount, "The payment came after the order had ended.", change=change
         )
-    if amount != order.total:
+    if amount != order.due:
         return _with_refund_due(
             order, payment_id, amount, "The payment differs from the order's total.", change=change
         )
     paid = msgspec.structs.replace(
-        _sent_to(captured.shipping_address, order),
+        sent_to(captured.shipping_address, order),
         status=OrderStatus.PAID,
         paid_by=payment_id,
+        authorized_by=None,
         expires_at=None,
     )
     event = OrderPaid(order=order.snapshot(), payment_id=payment_id)
     # Its refunds may be known before it is.
-    return _all_given_back(_changed(paid, event, change=change), change)
+    return _all_given_back(changed(paid, event, change=change), change)
 
 
 def payment_declined(order: Order, declined: PaymentDeclined, change: Change) -> Order:
@@ -366,7 +382,7 @@ def payment_declined(order: Order, declined: PaymentDeclined, change: Change) ->
     if order.status is not OrderStatus.AWAITING_PAYMENT or payment_id in known:
         return order
     if not order.awaited_payments:  # pending cash was begun after the decline
-        order = _sent_to(declined.shipping_address, order)
+        order = sent_to(declined.shipping_address, order)
     if declined.counts:
         counted = [*order.declined_payments, payment_id]
         order = msgspec.structs.replace(order, declined_payments=counted)
@@ -378,10 +394,10 @@ def payment_declined(order: Order, declined: PaymentDeclined, change: Change) ->
         event = OrderPaymentFailed(
             order=order.snapshot(), payment_id=payment_id, reason=reason, attempts_left=left
         )
-        return _changed(order, event, change=change)
+        return changed(order, event, change=change)
     rejected = msgspec.structs.replace(order, status=OrderStatus.REJECTED, expires_at=None)
     event = OrderRejected(order=order.snapshot(), reason=reason)
-    return _changed(rejected, event, change=change)
+    return changed(rejected, event, change=change)
 
 
 def cancel_as_asked(order: Order, request: CancelOrder, change: Change) -> Order:
@@ -429,10 +445,10 @@ def cancel(order: Order, change: Change, *, reason: str, by_admin: bool = False)
     if ended or order.is_shipped or (paid and not by_admin):
         state = "shipped" if order.is_shipped and not ended else order.status
         raise InvalidTransition(f"The order is {state} and cannot be canceled.")
-    canceled = _canceled(order, reason, change)
+    canceled = end_as_canceled(order, reason, change)
     if order.paid_by is None:
         return canceled
-    return _with_refund_due(canceled, order.paid_by, order.total, reason, change=change)
+    return _with_refund_due(canceled, order.paid_by, order.due, reason, change=change)
 
 
 def expire(order: Order, change: Change) -> Order:
@@ -472,7 +488,7 @@ def refunded(order: Order, refund: PaymentRefunded, change: Change) -> Order:
         noted = [*order.refunded_payments, payment_id]
         order = msgspec.structs.replace(order, refunded_payments=noted)
     event = OrderRefunded(order=order.snapshot(), payment_id=payment_id, amount=refund.amount)
-    return _all_given_back(_changed(order, event, change=change), change)
+    return _all_given_back(changed(order, event, change=change), change)
 
 
 def refund_failed(order: Order, refund: PaymentRefundFailed, change: Change) -> Order:
@@ -487,9 +503,9 @@ def refund_failed(order: Order, refund: PaymentRefundFailed, change: Change) -> 
     order = _with_given_back(
         order, refund.payment_id, refund.refund_id, refund.amount, RefundStatus.FAILED
     )
-    if order.status is OrderStatus.REFUNDED and order.given_back.amount < order.total.amount:
+    if order.status is OrderStatus.REFUNDED and order.given_back.amount < order.due.amount:
         order = msgspec.structs.replace(order, status=OrderStatus.PAID)
-    return _changed(order, change=change)
+    return changed(order, change=change)
 
 
 def dispute_closed(order: Order, dispute: PaymentDisputeClosed, change: Change) -> Order:
@@ -499,7 +515,7 @@ def dispute_closed(order: Order, dispute: PaymentDisputeClosed, change: Change) 
     order = _with_given_back(
         order, dispute.payment_id, dispute.dispute_id, dispute.amount, RefundStatus.SUCCEEDED
     )
-    return _all_given_back(_changed(order, change=change), change)
+    return _all_given_back(changed(order, change=change), change)
 
 
 def price_of(order: Order, pieces: Sequence[Pieces]) -> Money:
@@ -538,21 +554,23 @@ def _with_given_back(
 
 def _all_given_back(order: Order, change: Change) -> Order:
     """Return a PAID `order` as REFUNDED or CANCELED if all of its money went back."""
-    if order.status is not OrderStatus.PAID or order.given_back.amount < order.total.amount:
+    if order.status is not OrderStatus.PAID or order.given_back.amount < order.due.amount:
         return order
     if order.is_shipped:
         return msgspec.structs.replace(order, status=OrderStatus.REFUNDED)
-    return _canceled(order, "All of its money was refunded.", change)
+    return end_as_canceled(order, "All of its money was refunded.", change)
 
 
-def _canceled(order: Order, reason: str, change: Change) -> Order:
-    canceled = msgspec.structs.replace(order, status=OrderStatus.CANCELED, expires_at=None)
+def end_as_canceled(order: Order, reason: str, change: Change) -> Order:
+    canceled = msgspec.structs.replace(
+        order, status=OrderStatus.CANCELED, authorized_by=None, expires_at=None
+    )
     was_paid = order.status is OrderStatus.PAID
     event = OrderCanceled(order=order.snapshot(), reason=reason, was_paid=was_paid)
-    return _changed(canceled, event, change=change)
+    return changed(canceled, event, change=change)
 
 
-def _sent_to(address: ShippingAddress | None, order: Order) -> Order:
+def sent_to(address: ShippingAddress | None, order: Order) -> Order:
     """Return `order` with the payment's shipping address, if the payment has one."""
     return msgspec.structs.replace(order, shipping_address=address) if address else order
 
@@ -562,10 +580,10 @@ def _with_refund_due(
 ) -> Order:
     event = OrderRefundDue(order_id=order.id, payment_id=payment_id, amount=amount, reason=reason)
     order = msgspec.structs.replace(order, refunds_due=[*order.refunds_due, payment_id])
-    return _changed(order, event, change=change)
+    return changed(order, event, change=change)
 
 
-def _changed(order: Order, *events: Event, change: Change) -> Order:
+def changed(order: Order, *events: Event, change: Change) -> Order:
     return msgspec.structs.replace(
         order,
         version=order.version + 1,

@@ -40,6 +40,15 @@ class Return(ReturnView, frozen=True, kw_only=True):
         return Counter({line.product_id: line.restocked + line.written_off for line in self.lines})
 
 
+class CalledOff(CallOff, frozen=True, kw_only=True):
+    """Pieces that are called off. `requests` has the one that did it, if it had a key."""
+
+    requests: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+
+    def view(self) -> CallOff:
+        return msgspec.convert(self, CallOff, from_attributes=True)
+
+
 def quantities(lines: Iterable[Pieces]) -> Quantities:
     """Return how many pieces `lines` have of each product, added up."""
     counted: Quantities = Counter()

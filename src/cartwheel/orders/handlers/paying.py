@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from cartwheel.contracts.orders import GetPayableOrder, OrderNotFound, PayableOrder
 from cartwheel.contracts.payments import (
+    PaymentAuthorized,
     PaymentCanceled,
     PaymentCaptured,
     PaymentDeclined,
@@ -11,6 +12,7 @@ from cartwheel.contracts.payments import (
 )
 from cartwheel.kernel import Change, Clock, CloudEvent, utc_now
 from cartwheel.kernel.errors import Refusal
+from cartwheel.orders.domain import authorized
 from cartwheel.orders.domain import order as rules
 from cartwheel.orders.domain.order import Order
 from cartwheel.orders.ports import Orders
@@ -53,14 +55,21 @@ async def payment_canceled(
     event: CloudEvent[PaymentCanceled], *, orders: Orders, now: Clock = utc_now
 ) -> None:
     by = Change.caused_by(event, at=now())
-    await orders.change(event.data.order_id, rules.payment_canceled, event.data, by=by)
+    await orders.change(event.data.order_id, authorized.payment_canceled, event.data, by=by)
+
+
+async def payment_authorized(
+    event: CloudEvent[PaymentAuthorized], *, orders: Orders, now: Clock = utc_now
+) -> None:
+    by = Change.caused_by(event, at=now())
+    await orders.change(event.data.order_id, authorized.authorize, event.data, by=by)
 
 
 async def payment_captured(
     event: CloudEvent[PaymentCaptured], *, orders: Orders, now: Clock = utc_now
 ) -> None:
     by = Change.caused_by(event, at=now())
-    await orders.change(event.data.order_id, rules.pay, event.data, by=by)
+    await orders.change(event.data.order_id, authorized.pay, event.data, by=by)
 
 
 async def payment_declined(

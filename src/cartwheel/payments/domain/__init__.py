@@ -1,7 +1,13 @@
 """The rules of a payment. Pure: values in, a new payment or a refusal out."""
 
+from cartwheel.payments.domain.authorizing import (
+    Expiring,
+    capture_asked,
+    capture_failed,
+    expiring,
+)
 from cartwheel.payments.domain.disputes import dispute_reported, tells_of
-from cartwheel.payments.domain.payment import Owed, Payment, Refund, timeline
+from cartwheel.payments.domain.payment import Decided, Owed, Payment, Refund, Wanted, timeline
 from cartwheel.payments.domain.refunds import (
     id_of,
     is_disputed,
@@ -21,7 +27,7 @@ from cartwheel.payments.domain.settling import (
     cancel_as_asked,
     confirm_cash,
     differing,
-    expect_no_cash,
+    give_up,
     refuse_token,
     settle,
     settle_as_told,
@@ -33,16 +39,22 @@ __all__ = [
     "AMOUNT_MISMATCH",
     "PROCESSING_ERROR",
     "TOKEN_REFUSED",
+    "Decided",
+    "Expiring",
     "Owed",
     "Payment",
     "Refund",
+    "Wanted",
     "after_declines",
     "begin",
     "cancel_as_asked",
+    "capture_asked",
+    "capture_failed",
     "confirm_cash",
     "differing",
     "dispute_reported",
-    "expect_no_cash",
+    "expiring",
+    "give_up",
     "id_of",
     "is_disputed",
     "left",

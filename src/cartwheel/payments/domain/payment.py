@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
 
 import msgspec
 
@@ -52,14 +53,34 @@ class Owed(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class Wanted(StrEnum):
+    """What is to become of an authorization."""
+
+    CAPTURE = "CAPTURE"
+    VOID = "VOID"
+
+
+class Decided(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to become of an authorization, until its provider has done it.
+
+    `amount` is what is captured, and `failure` why it is voided.
+    """
+
+    wanted: Wanted
+    amount: Money | None = None
+    failure: Failure | None = None
+
+
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment. An order has at most one `live` payment: one that is awaited or paid.
+    """A payment. An order has at most one `live` payment: one that is awaited, authorized or paid.
 
     `attempt` counts the order's attempts. A voided, canceled or refunded payment has none.
     `cancel_request` is the request that asked to cancel it. A card's provider decides after that.
     `card` comes from the provider, with the verdict.
     `captured` is the amount that the provider took. Payments stored before this field lack it.
     `owed` is what the order owes and a dispute holds up.
+    `authorized` is what the provider has reserved, until `capture_before`. A job looks at it at
+    `act_at`, and does what is `decided`.
     `shipping_address` came with the payment. Each of its events takes the address to the order.
     `events`, and the `change` that made them, are not stored yet.
     """
@@ -83,6 +104,10 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     disputes: list[Dispute] = msgspec.field(default_factory=list[Dispute])
     owed: list[Owed] = msgspec.field(default_factory=list[Owed])
     captured: Money | None = None
+    authorized: Money | None = None
+    capture_before: datetime | None = None
+    act_at: datetime | None = None
+    decided: Decided | None = None
     shipping_address: ShippingAddress | None = None
     cancel_request: str | None = None
     version: int
@@ -107,6 +132,8 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
             timeline=self.timeline,
             refunds=[refund.view() for refund in self.refunds],
             disputes=self.disputes,
+            authorized=self.authorized,
+            capture_before=self.capture_before,
             created_at=self.created_at,
             updated_at=self.updated_at,
         )
@@ -127,6 +154,10 @@ def changed(payment: Payment, what: str, *events: Event, change: Change) -> Paym
 
 _STEPS = {
     "begun": "The customer chose how to pay.",
+    "authorized": "The money was reserved.",
+    "capture asked for": "The reserved money is to be captured.",
+    "capture failed": "The reserved money could not be captured.",
+    "void asked for": "The reserved money is to be released.",
     "captured": "The money was captured.",
     "declined": "No money was captured.",
     "cancel asked for": "Somebody asked to cancel the payment.",

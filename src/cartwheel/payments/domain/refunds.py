@@ -270,7 +270,7 @@ def _with_status(payment: Payment) -> Payment:
     )
     if not returned:
         return msgspec.structs.replace(payment, status=PaymentStatus.PAID)
-    if returned < payment.amount.amount:
+    if returned < (captured(payment) or payment.amount).amount:
         return msgspec.structs.replace(payment, status=PaymentStatus.PARTIALLY_REFUNDED)
     return msgspec.structs.replace(payment, status=PaymentStatus.REFUNDED, live=False, attempt=None)
 

@@ -1,6 +1,7 @@
 """How a payment begins, and the verdicts that end it.
 
     (new) ──► AWAITING_PAYMENT ──captured, or an admin has the cash──► PAID ──► REFUNDED
+                    ├──authorized──► AUTHORIZED (see `authorizing`) ──captured──► PAID
                     ├──declined, voided, or another amount captured──► REJECTED
                     └──given up by its payer, an admin, or its order──► CANCELED
 
@@ -14,6 +15,7 @@ from datetime import datetime
 import msgspec
 
 from cartwheel.contracts import text
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import InvalidTransition, PayableOrder
 from cartwheel.contracts.payments import (
     CancelPayment,
@@ -35,9 +37,15 @@ from cartwheel.contracts.payments import (
     ReportVerdict,
 )
 from cartwheel.kernel import Change, Event
+from cartwheel.payments.domain.authorizing import (
+    authorization_ended,
+    authorized,
+    void_owed,
+    wanted_amount,
+)
 from cartwheel.payments.domain.payment import Payment, changed
 from cartwheel.payments.domain.refunds import money_of_another_provider, refund_all
-from cartwheel.providers.port import Captured, Declined, Outcome, Verdict, Voided
+from cartwheel.providers.port import Authorized, Captured, Declined, Outcome, Verdict, Voided
 
 LONGEST_CODE, LONGEST_MESSAGE = 64, 300
 """How many characters of a provider's reason are stored."""
@@ -144,18 +152,16 @@ def settle(payment: Payment, outcome: Outcome, change: Change) -> Payment:
         provider_reference=outcome.reference or payment.provider_reference,
         card=_shown(outcome.card) if outcome.card else payment.card,
     )
-    given_up = payment.status in (PaymentStatus.REJECTED, PaymentStatus.CANCELED)
-    if given_up and isinstance(outcome.verdict, Captured):
-        if payment.captured is not None:
-            return payment
-        taken = msgspec.structs.replace(told, captured=outcome.verdict.amount)
-        ended = payment.status.lower()
-        due = refund_all(taken, f"It was captured after the payment was {ended}.", change)
-        return payment if due is taken else due
+    verdict = outcome.verdict
+    if payment.status is PaymentStatus.AUTHORIZED:
+        return authorization_ended(payment, verdict, change)
     if payment.status is not PaymentStatus.AWAITING_PAYMENT:
-        return payment
+        return _captured_too_late(payment, told, verdict, change)
+    if isinstance(verdict, Authorized):
+        reserved = authorized(told, verdict, change)
+        return payment if reserved is told else reserved
     payment = told
-    match outcome.verdict:
+    match verdict:
         case Captured(amount=money) if money == payment.amount:
             paid = msgspec.structs.replace(payment, status=PaymentStatus.PAID, captured=money)
             event = PaymentCaptured(
@@ -180,6 +186,19 @@ def settle(payment: Payment, outcome: Outcome, change: Change) -> Payment:
             return _canceled(payment, change)
         case Voided():
             return _rejected(payment, PROCESSING_ERROR, counts=False, change=change)
+
+
+def _captured_too_late(
+    payment: Payment, told: Payment, verdict: Verdict, change: Change
+) -> Payment:
+    """Return a payment that has ended with the refund of what was captured after that."""
+    given_up = payment.status in (PaymentStatus.REJECTED, PaymentStatus.CANCELED)
+    if not given_up or not isinstance(verdict, Captured) or payment.captured is not None:
+        return payment
+    taken = msgspec.structs.replace(told, captured=verdict.amount)
+    ended = payment.status.lower()
+    due = refund_all(taken, f"It was captured after the payment was {ended}.", change)
+    return payment if due is taken else due
 
 
 def refuse_token(payment: Payment, change: Change) -> Payment:
@@ -221,15 +240,20 @@ def settle_as_told(payment: Payment, report: ReportVerdict, change: Change) -> P
         return payment
     verdict: Verdict = Voided()
     if report.captured:
-        verdict = Captured(payment.amount)  # which the report has named, too
+        verdict = Captured(wanted_amount(payment))  # which the report has named, too
     elif report.failure is not None:
         verdict = Declined(code=report.failure.code, message=report.failure.message)
     outcome = Outcome(verdict, report.reference, report.card)
     return settle_by_provider(payment, outcome, change)
 
 
-def expect_no_cash(payment: Payment, change: Change) -> Payment:
-    """Return a cash payment whose order has ended as CANCELED. Other payments end by themselves."""
+def give_up(payment: Payment, change: Change) -> Payment:
+    """Return a payment whose order has ended: cash as CANCELED, an authorization to be voided.
+
+    A charge that is under way ends by itself.
+    """
+    if payment.status is PaymentStatus.AUTHORIZED:
+        return void_owed(payment, CANCELED_ORDER, change)
     awaited = payment.status is PaymentStatus.AWAITING_PAYMENT
     if payment.method is not Method.CASH_ON_DELIVERY or not awaited:
         return payment
@@ -271,11 +295,18 @@ def differing(payment: Payment, report: ReportVerdict) -> list[str]:
     same = {
         "provider": report.provider == payment.provider,
         "method": report.method == payment.method,
-        "amount": told is not None and told.amount == payment.amount.amount,
+        "amount": told is not None and told.amount == _expected(payment, report).amount,
         "currency": told is not None and told.currency == payment.amount.currency,
         "reference": payment.provider_reference in (None, report.reference),
     }
     return [name for name, agrees in same.items() if not agrees]
+
+
+def _expected(payment: Payment, report: ReportVerdict) -> Money:
+    """Return the amount that `report` should name: of a capture, what is wanted or was captured."""
+    if not report.captured or payment.authorized is None:
+        return payment.amount
+    return payment.captured or wanted_amount(payment)
 
 
 def confirm_cash(payment: Payment, change: Change) -> Payment:

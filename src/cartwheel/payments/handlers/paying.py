@@ -46,9 +46,10 @@ async def create_payment(
     cards: CardProvider,
     bus: Bus,
     takes_cash: bool,
+    capture: bool = True,
     now: Clock = utc_now,
 ) -> Created[PaymentView]:
-    """Store a payment, then charge its card.
+    """Store a payment, then charge its card, or without `capture` authorize the amount.
 
     Nothing is looked up first. Unique indexes report a payment that exists already, and only then
     is it read.
@@ -87,7 +88,7 @@ async def create_payment(
         declined = await payments.declined(request.order_id)
         request, payable = domain.after_declines(declined, request, payable)
     if isinstance(request.method, CardToken):
-        payment = await _charge(payment, request.method.token, payments, cards, now)
+        payment = await _charge(payment, request.method.token, capture, payments, cards, now)
     return _answer(payment)
 
 
@@ -106,12 +107,16 @@ async def _refuse_cash(request: CreatePayment, payments: Payments) -> Created[Pa
 
 
 async def _charge(
-    payment: Payment, token: str, payments: Payments, cards: CardProvider, now: Clock
+    payment: Payment,
+    token: str,
+    capture: bool,
+    payments: Payments,
+    cards: CardProvider,
+    now: Clock,
 ) -> Payment:
+    charge = Charge(payment_id=payment.id, amount=payment.amount, token=token, capture=capture)
     try:
-        outcome = await cards.charge(
-            Charge(payment_id=payment.id, amount=payment.amount, token=token)
-        )
+        outcome = await cards.charge(charge)
     except Outage as outage:
         # Do not charge again to find out: `reconcile` asks the provider.
         raise OutcomeUnknown(f"{cards.name} did not answer: {outage}") from outage

@@ -29,21 +29,22 @@ ACTOR = Actor.service("payments")
 async def order_canceled(
     event: CloudEvent[OrderCanceled], *, payments: Payments, now: Clock = utc_now
 ) -> None:
-    """Reject pending cash payments.
+    """Reject pending cash payments, and have authorizations voided.
 
     A card charge that is under way ends by itself. If it succeeds, orders asks for a refund.
     """
     by = Change.caused_by(event, at=now())
     for payment in await payments.awaited(event.data.order.id):
-        await payments.change(payment.id, domain.expect_no_cash, by=by)
+        await payments.change(payment.id, domain.give_up, by=by)
 
 
 async def order_payment_unwanted(
     event: CloudEvent[OrderPaymentUnwanted], *, payments: Payments, now: Clock = utc_now
 ) -> None:
-    """Reject a cash payment that began as its order ended, too late for `order_canceled`."""
+    """Reject cash that was chosen, or void an authorization that was made, as its order ended: too
+    late for `order_canceled`."""
     by = Change.caused_by(event, at=now())
-    await payments.change(event.data.payment_id, domain.expect_no_cash, by=by)
+    await payments.change(event.data.payment_id, domain.give_up, by=by)
 
 
 async def order_refund_due(

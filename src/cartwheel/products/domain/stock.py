@@ -456,7 +456,7 @@ def pieces(reservation: StoredReservation) -> Moves:
     for line in reservation.lines:
         numbers = where.setdefault(line.product_id, Counter())
         if reservation.status is ReservationStatus.HELD:
-            numbers["reserved"] += line.quantity
+            numbers["reserved"] += line.quantity - line.called_off
         elif reservation.status is ReservationStatus.COMMITTED:
             numbers["sold"] += line.quantity - line.called_off - line.restocked
             if reservation.unshipped:

@@ -166,7 +166,7 @@ def _pieces(product_id: str) -> list[Document]:
         {
             "$group": {
                 "_id": None,
-                "held": sum_where("$lines.quantity", status(ReservationStatus.HELD)),
+                "held": sum_where(less("called_off"), status(ReservationStatus.HELD)),
                 "sold": sum_where(less("called_off", "restocked"), sold),
                 "unshipped": sum_where(
                     less("called_off", "shipped"), sold, {"$eq": ["$unshipped", True]}
