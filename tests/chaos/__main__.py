@@ -36,7 +36,7 @@ def plan_of(seed: int, *, jumping_clocks: bool) -> Plan:
     """Return the plan of a round.
 
     In every third round all processes run twice, otherwise only one of them. In every second round
-    MongoDB has three members.
+    MongoDB has three members. In every second pair of rounds, cards are charged at shipment.
     """
     numbers = dict.fromkeys(OWN if seed % 3 == 0 else [OWN[seed % len(OWN)]], 2)
     names = [
@@ -66,6 +66,7 @@ def plan_of(seed: int, *, jumping_clocks: bool) -> Plan:
         numbers=numbers,
         replicated=replicated,
         jumping_clocks=jumping_clocks,
+        settings={"CARD_CAPTURE": "shipment" if seed // 2 % 2 else "now"},
         # Times written with a clock that was ahead are due that much later.
         quiet_within=240 + (max(schedule.JUMPS) if jumping_clocks else 0),
     )

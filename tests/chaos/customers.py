@@ -57,6 +57,7 @@ class Buyer:
         self._stranger = stranger
         self._older = older
         self._forgotten = [] if forgotten is None else forgotten
+        self._reserved = False
         self._random = random.Random(f"{seed}/{name}")  # noqa: S311 repeatable, not secret
 
     async def buy_until(self, closing: asyncio.Event, *, most: int, think: float) -> None:
@@ -75,7 +76,10 @@ class Buyer:
             end: share for end, share in _ENDINGS.items() if not self._older or end in _OLDER
         }
         [end] = self._random.choices([*endings], [*endings.values()])
+        self._reserved = False
         await end(self, order)
+        if self._reserved:
+            await self._end_reserved(order)
         if self._random.random() < 0.3:
             await self._insist("GET", f"/orders/{order['id']}")
         if not self._older and self._random.random() < 0.1:
@@ -85,6 +89,28 @@ class Buyer:
 
     async def pay(self, order: Any) -> None:
         await self._pay(order, by_card())
+
+    async def _end_reserved(self, order: Any) -> None:
+        """Have an order sent whose money is only reserved, or cancel it, or both at once.
+
+        Sometimes a piece is called off at the same moment. An order that is left reserved would
+        keep its customer's place for an open order.
+        """
+        if self._admin is None:
+            return
+        lines = _parcels(order["lines"], 1)[0]
+        drawn = self._random.random()
+        doing: list[Awaitable[Any]] = []
+        if _pieces(order["lines"]) > 1 and self._random.random() < 0.2:
+            first, *others = lines
+            rest = {**first, "quantity": first["quantity"] - 1}
+            lines = [rest, *others] if rest["quantity"] else others
+            doing.append(self._admin.call_off(order, [{**first, "quantity": 1}]))
+        if drawn < 0.75:
+            doing.append(self._admin.ship(order, lines))
+        if drawn > 0.6:
+            doing.append(self.cancel(order))
+        await asyncio.gather(*doing)
 
     async def pay_with_another_card(self, order: Any) -> None:
         await self._pay(order, by_card(DECLINED_CARD))
@@ -194,14 +220,14 @@ class Buyer:
             await self._admin.confirm_cash(payment)
 
     async def ship(self, order: Any, lines: list[Any]) -> Any | None:
-        """As an administrator, ship these lines as soon as the order is paid."""
+        """As an administrator, ship these lines as soon as the order is paid or authorized."""
         path, key = f"/orders/{order['id']}/shipments", f"{self.name}-{secrets.token_hex(6)}"
         answered = await self._insist("POST", path, {"lines": lines}, key=key)
         for _ in range(_LOOKS):
             if answered is None or answered.code != "not_paid":
                 break
             seen = await self._insist("GET", f"/orders/{order['id']}")
-            if seen is None or seen.answer["status"] in ("CANCELED", "REJECTED"):
+            if seen is None or seen.answer["status"] in ("CANCELED", "REJECTED", "REFUNDED"):
                 break
             await asyncio.sleep(PAUSE)
             answered = await self._insist("POST", path, {"lines": lines}, key=key)
@@ -212,6 +238,13 @@ class Buyer:
         if self._random.random() < 0.1:
             await self.reuse(key, path, {"lines": lines, "carrier": "another one"})
         return answered.answer
+
+    async def call_off(self, order: Any, lines: list[Any]) -> None:
+        """As an administrator, call off pieces of an order whose money is reserved."""
+        path, key = f"/orders/{order['id']}/call-offs", f"{self.name}-{secrets.token_hex(6)}"
+        body = {"lines": lines, "reason": "out of print"}
+        for _ in range(2 if self._random.random() < 0.2 else 1):
+            await self._insist("POST", path, body, key=key)
 
     async def report(self, order: Any, parcel: Any, what: str, **body: str) -> None:
         """As an administrator, say what became of a parcel, sometimes twice."""
@@ -394,6 +427,7 @@ class Buyer:
         answered = await self._insist("POST", "/payments", body, key=key)
         if answered is None or answered.status != 201:
             return None
+        self._reserved = self._reserved or answered.answer["status"] == "AUTHORIZED"
         if self._random.random() < 0.1:
             await self._insist("POST", "/payments", body, key=key)
         if self._random.random() < 0.05:

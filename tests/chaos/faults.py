@@ -59,7 +59,7 @@ _ANSWERS = (
     "error",
     "charge_then_error",
 )
-_LATER_STEPS = ("refund", "cancel")
+_LATER_STEPS = ("refund", "cancel", "capture")
 _PROVIDER = (
     *_ANSWERS,
     "webhook_late",
@@ -261,7 +261,8 @@ def provider(count: int, seconds: float) -> Fault:
 
 
 def money_comes_back(count: int, seconds: float) -> Fault:
-    """Some refunds fail at once, and some after they were made; customers' banks dispute payments.
+    """Some refunds fail at once, and some after they were made; so do some captures, and some
+    authorizations lapse early; customers' banks dispute payments.
 
     Every second dispute is decided, and the others stay open.
     """
@@ -270,9 +271,12 @@ def money_comes_back(count: int, seconds: float) -> Fault:
         with contextlib.suppress(aiohttp.ClientError):
             await spoil(rig, kind="refund_fails", on="refund", count=count)
             await spoil(rig, kind="refund_fails_late", on="refund", count=count, seconds=1)
+            await spoil(rig, kind="capture_fails", on="capture", count=count)
+            await spoil(rig, kind="lapses_early", on="confirm", count=count, seconds=1)
             await asyncio.sleep(seconds)
             lines = await _simulator(rig, "GET", path="/v1/ledger?limit=1000")
-            charged = [line["payment_id"] for line in lines["data"] if line["kind"] == "charge"]
+            taken = ("charge", "capture")
+            charged = [line["payment_id"] for line in lines["data"] if line["kind"] in taken]
             for number, payment_id in enumerate(charged[-count:]):
                 new = {"payment_id": payment_id, "amount": 100}
                 dispute = await _simulator(rig, "POST", new, path="/v1/disputes")

@@ -18,6 +18,10 @@ _WANTED: dict[tuple[str, str, str], dict[str, Any]] = {
         "status": "AWAITING_PAYMENT",
         "method": "card",
     },
+    ("authorizations to be captured or voided", "payments", "payments"): {
+        "status": "AUTHORIZED",
+        "decided": {"$ne": None},
+    },
     ("mails being sent", "notifications", "mail"): {"status": "SENDING"},
 }
 LOOKS = 3
@@ -81,12 +85,13 @@ async def _abandoned_reservations(client: mongodb.Client) -> int:
 
 
 def _at_the_provider(ledger: str) -> dict[str, int]:
-    """Return the webhooks to come that tell of a failed refund or a dispute.
+    """Return the webhooks to come that tell of a failed refund, a dispute or a lapse.
 
     Nobody asks the provider about these. Others may be due for days, as their payments are settled.
     """
     told = (
-        "due_at IS NOT NULL AND (body LIKE '%\"refund.failed\"%' OR body LIKE '%charge.dispute%')"
+        "due_at IS NOT NULL AND (body LIKE '%\"refund.failed\"%' OR body LIKE '%charge.dispute%'"
+        " OR body LIKE '%\"payment_intent.canceled\"%')"
     )
     with contextlib.closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db:
         query = f"SELECT count(*) FROM webhooks WHERE {told}"  # noqa: S608 (constants)

@@ -29,7 +29,8 @@ STORIES = 3
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A round. `rigged` explains `numbers`, `replicated` and `jumping_clocks`.
 
-    `payment_deadline` is in seconds; None keeps the default of 15 minutes.
+    `payment_deadline` is in seconds; None keeps the default of 15 minutes. `settings` are variables
+    of every process.
     """
 
     seed: int

@@ -4,7 +4,7 @@ Each guard needs its own system for about a minute: `make guards`.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,13 +18,15 @@ from .test_rolling_restart import failures, roll_out
 
 
 class Broken(msgspec.Struct, frozen=True):
-    """The promise that a broken guard breaks, and the faults that reveal it."""
+    """The promise that a broken guard breaks, and the faults and settings that reveal it."""
 
     promise: int
     faults: Sequence[Fault] = ()
     replicated: bool = False
+    settings: Mapping[str, str] = {}
 
 
+AT_SHIPMENT = {"CARD_CAPTURE": "shipment"}
 BROKEN = {
     "stock": Broken(2),
     "adjusted stock": Broken(2),
@@ -61,6 +63,8 @@ BROKEN = {
     "webhooks compared": Broken(3, [faults.webhooks_lie(8)]),
     "what is left": Broken(3, [faults.time_passes(20)]),
     "refunds by id": Broken(5, [faults.time_passes(20)]),
+    "captured first": Broken(3, [faults.time_passes(20)], settings=AT_SHIPMENT),
+    "voided with its order": Broken(3, [faults.time_passes(20)], settings=AT_SHIPMENT),
 }
 
 
@@ -78,7 +82,7 @@ async def test_a_broken_guard_is_detected(guard: str, tmp_path: Path) -> None:
         purchases=300,
         think=0.3,
         quiet_within=15,
-        settings=_broken(guard),
+        settings={**broken.settings, **_broken(guard)},
     )
 
     result = await play(plan, tmp_path / "system")

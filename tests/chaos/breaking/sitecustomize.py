@@ -281,7 +281,7 @@ def forget_the_payments_address() -> None:
     def same(_address: Any, order: Any) -> Any:
         return order
 
-    domain._sent_to = same
+    domain.sent_to = same
 
 
 def mail_whatever_was_mailed() -> None:
@@ -443,6 +443,33 @@ def count_refunds_by_payment() -> None:
     rules.refunded = once
 
 
+def ship_before_the_money_is_there() -> None:
+    """orders: ship an authorized order without having its money captured."""
+    shipping: Any = import_module("cartwheel.orders.handlers.shipping")
+    functools: Any = import_module("functools")
+    ship = shipping.ship_order
+
+    class Silent:
+        async def request(self, _request: Any) -> None:
+            pass
+
+    @functools.wraps(ship)
+    async def hasty(request: Any, *, bus: Any, **more: Any) -> Any:
+        return await ship(request, bus=Silent() if bus else bus, **more)
+
+    shipping.ship_order = hasty
+
+
+def keep_money_reserved_for_nothing() -> None:
+    """payments: do not void the authorization of a canceled order."""
+    domain: Any = import_module("cartwheel.payments.domain")
+
+    def same(payment: Any, _change: Any) -> Any:
+        return payment
+
+    domain.give_up = same
+
+
 def store_addresses_over_others() -> None:
     """orders: store a user's addresses whoever has changed them meanwhile."""
     mongo: Any = import_module("cartwheel.orders.mongo")
@@ -521,6 +548,8 @@ BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "a mail's own failure": ("cartwheel.notifications", take_each_failure_for_an_outage),
     "addresses": ("cartwheel.orders", store_addresses_over_others),
     "webhooks compared": ("cartwheel.payments", believe_every_webhook),
+    "captured first": ("cartwheel.orders", ship_before_the_money_is_there),
+    "voided with its order": ("cartwheel.payments", keep_money_reserved_for_nothing),
     "what is left": ("cartwheel.payments", refund_whatever_is_asked_for),
     "refunds by id": ("cartwheel.orders", count_refunds_by_payment),
     "one customer": ("cartwheel.notifications", stumble_over_one_customer),
