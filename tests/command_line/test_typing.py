@@ -139,3 +139,19 @@ def test_colors_are_for_terminals_that_want_them(terminal: Terminal) -> None:
     assert terminal.run("mail").errors.splitlines()[0] == said
     assert terminal.show("mail", NO_COLOR="1").splitlines()[0] == said
     assert terminal.show("mail").splitlines()[0] == said.replace("✗", "\x1b[31m✗\x1b[0m")
+
+
+def test_all_mail_is_previewed_without_a_running_system(terminal: Terminal, tmp_path: Path) -> None:
+    page = tmp_path / "mail.html"
+
+    ran = terminal.run("mail", "preview", "--no-open", "--to", str(page), SHOP_NAME="Bits & Pieces")
+    nowhere = terminal.run("mail", "preview", "--no-open", "--to", str(tmp_path / "no" / "page"))
+    malformed = terminal.run("mail", "preview", "--no-open", ORDER_URL="nonsense")
+
+    assert (ran.status, ran.output) == (0, f"✓ {page}\n"), ran.errors
+    shown = page.read_text(encoding="utf-8")
+    assert "<title>Mail of Bits &amp; Pieces</title>" in shown
+    for event in ("order.paid.v1", "dead_letters.found.v1"):
+        assert event in shown
+    assert (nowhere.status, malformed.status) == (1, 2)
+    assert "ORDER_URL is malformed" in malformed.errors

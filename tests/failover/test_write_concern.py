@@ -171,12 +171,16 @@ async def renaming_a_product_as_another(stores: Stores) -> None:
 async def claiming_a_mail(stores: Stores) -> None:
     event = mail_examples.happened(mail_examples.paid(mail_examples.snapshot()))
     async with stores.without_majority("update"):
-        await stores.mails.claim(event, mails.render(event.data), now=mail_examples.now)
+        await stores.mails.claim(
+            event, mails.render(event.data, mail_examples.SHOP), now=mail_examples.now
+        )
 
 
 async def noting_that_a_mail_was_sent(stores: Stores) -> None:
     event = mail_examples.happened(mail_examples.paid(mail_examples.snapshot()))
-    await stores.mails.claim(event, mails.render(event.data), now=mail_examples.now)
+    await stores.mails.claim(
+        event, mails.render(event.data, mail_examples.SHOP), now=mail_examples.now
+    )
     async with stores.without_majority("update"):
         await stores.mails.sent(event, "message-1", now=mail_examples.now)
 

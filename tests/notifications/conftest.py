@@ -20,7 +20,7 @@ from cartwheel.notifications.ses import Ses, open_ses
 
 from ..databases import Prepared
 from ..scripted_ses import ScriptedSes, scripted_ses
-from .examples import now
+from .examples import SHOP, now
 
 SENDER = "The shop <shop@example.com>"
 """The sender of mail through the scripted SES."""
@@ -35,7 +35,7 @@ class Notifications(NamedTuple):
     outboxes: Outboxes
 
     async def tell(self, event: CloudEvent[Told], *, at: Clock = now) -> None:
-        await telling.tell_customer(event, mails=self.mails, sender=self.sender, now=at)
+        await telling.tell_customer(event, shop=SHOP, mails=self.mails, sender=self.sender, now=at)
 
     async def resend(self, event: CloudEvent[Told], *, by: str = "alice@laptop") -> MailView:
         request = ResendMail(mail_id=event.id, by=by)

@@ -25,8 +25,11 @@ from cartwheel.contracts.parcels import (
     ShipmentView,
 )
 from cartwheel.kernel import CloudEvent, Event, new_id
+from cartwheel.notifications.domain import Shop
 
 Data = TypeVar("Data", bound=Event)
+
+SHOP = Shop()
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

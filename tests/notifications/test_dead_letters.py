@@ -24,7 +24,7 @@ from cartwheel.notifications.mongo import MongoDeadQueues
 
 from ..waiting import eventually
 from .conftest import Notifications, Postbox
-from .examples import AT, now
+from .examples import AT, SHOP, now
 
 SERVICE = "watched-by-tests"
 DEAD = topology.dead_queue(SERVICE)
@@ -95,7 +95,12 @@ class Watch(NamedTuple):
         notifications = self.notifications
         for event in await self.emitted():
             await tell_operations(
-                event, to=self.to, mails=notifications.mails, sender=notifications.sender, now=now
+                event,
+                to=self.to,
+                shop=SHOP,
+                mails=notifications.mails,
+                sender=notifications.sender,
+                now=now,
             )
 
 
@@ -206,7 +211,7 @@ FOUND = DeadLettersFound(
 def test_the_mail_says_what_is_where_why_and_what_to_do(changes: dict[str, Any]) -> None:
     found = msgspec.structs.replace(FOUND, **changes)
 
-    mail = render_for_operations(found, to="operations@example.com")
+    mail = render_for_operations(found, SHOP, to="operations@example.com")
 
     assert mail.subject == "Dead letters for orders"
     several = "3 events for orders" if found.count == 3 else "1 event for orders"

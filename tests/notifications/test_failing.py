@@ -22,7 +22,7 @@ from cartwheel.notifications.ports import Sender, StillSending
 
 from ..scripted_ses import FAILS, Answer, ScriptedSes
 from .conftest import Notifications
-from .examples import AT, happened, now, paid, snapshot
+from .examples import AT, SHOP, happened, now, paid, snapshot
 
 REFUSED = Answer(400, "MessageRejected", "Address blacklisted")
 
@@ -198,7 +198,7 @@ async def test_a_failed_mail_is_sent_again_unchanged_and_the_requester_is_record
     assert (kept.status, kept.failure) == (MailStatus.SENT, None)
     assert [(resend.by, resend.at) for resend in kept.resends] == [("alice@laptop", AT)]
     assert script.taken == [event.data.order.user.email]
-    mail = telling.render(event.data)
+    mail = telling.render(event.data, SHOP)
     [body] = script.bodies
     assert body == {
         "Text": {"Data": mail.text, "Charset": "UTF-8"},
@@ -332,7 +332,7 @@ async def test_a_mail_that_failed_before_its_html_was_kept_is_sent_again_as_text
 
     await scripted.resend(event)
 
-    text = telling.render(event.data).text
+    text = telling.render(event.data, SHOP).text
     assert script.bodies == [{"Text": {"Data": text, "Charset": "UTF-8"}}]
     assert (await sequences(scripted, event))[-1] == ("notification.sent.v1", 2)
 

@@ -11,6 +11,7 @@ from cartwheel.notifications.domain import Mail, Told, render
 from cartwheel.payments.domain import AMOUNT_MISMATCH
 
 from .examples import (
+    SHOP,
     canceled,
     delivered,
     failed,
@@ -35,7 +36,7 @@ def every_mail(order: OrderSnapshot) -> list[Mail]:
         delivered(order),
         return_accepted(order),
     ]
-    return [render(event) for event in events]
+    return [render(event, SHOP) for event in events]
 
 
 @pytest.mark.parametrize("kind", ["text", "html"])
@@ -65,7 +66,7 @@ def test_each_event_has_its_own_text() -> None:
     assert "Your card was declined." in sorry.text
     assert "2 attempts are left" in sorry.text
     assert "the order is closed" in closed.text
-    assert "was canceled: It was not paid in time." in canceled.text
+    assert "was canceled:\nIt was not paid in time." in canceled.text
     assert "on its way back to you" in returned.text
     assert "is on its way to you" in sent.text
     assert "was delivered" in arrived.text
@@ -74,12 +75,12 @@ def test_each_event_has_its_own_text() -> None:
 
 
 def test_the_last_attempt_is_one_attempt() -> None:
-    assert "1 attempt is left" in render(failed(snapshot(), attempts_left=1)).text
+    assert "1 attempt is left" in render(failed(snapshot(), attempts_left=1), SHOP).text
 
 
 @pytest.mark.parametrize("kind", ["text", "html"])
 def test_the_mail_about_a_paid_canceled_order_promises_the_refund(kind: str) -> None:
-    mail = render(canceled(snapshot(), was_paid=True))
+    mail = render(canceled(snapshot(), was_paid=True), SHOP)
 
     assert "Your money is on its way back to you." in getattr(mail, kind)
     assert "We have received no payment" not in getattr(mail, kind)
@@ -88,7 +89,7 @@ def test_the_mail_about_a_paid_canceled_order_promises_the_refund(kind: str) -> 
 @pytest.mark.parametrize("kind", ["text", "html"])
 def test_the_mail_about_a_failed_payment_repeats_its_reason_about_the_charge(kind: str) -> None:
     reason = AMOUNT_MISMATCH.message
-    mail = render(msgspec.structs.replace(failed(snapshot()), reason=reason))
+    mail = render(msgspec.structs.replace(failed(snapshot()), reason=reason), SHOP)
 
     assert "It will be refunded" in getattr(mail, kind)
     assert "Nothing was charged" not in getattr(mail, kind)
@@ -97,7 +98,7 @@ def test_the_mail_about_a_failed_payment_repeats_its_reason_about_the_charge(kin
 @pytest.mark.parametrize("kind", ["text", "html"])
 def test_the_mail_about_an_unpaid_canceled_order_promises_no_refund(kind: str) -> None:
     """It does not say either that nothing was charged, because a payment may be running."""
-    mail = render(canceled(snapshot(), was_paid=False))
+    mail = render(canceled(snapshot(), was_paid=False), SHOP)
 
     assert "We have received no payment" in getattr(mail, kind)
     assert "If a payment is still on its way, you will get it back" in getattr(mail, kind)
@@ -107,7 +108,7 @@ def test_the_mail_about_an_unpaid_canceled_order_promises_no_refund(kind: str) -
 
 @pytest.mark.parametrize("kind", ["text", "html"])
 def test_the_mail_about_a_refund_names_its_amount(kind: str) -> None:
-    mail = render(refunded(snapshot()))
+    mail = render(refunded(snapshot()), SHOP)
 
     assert "$10.50 that you paid" in getattr(mail, kind)
 
@@ -115,8 +116,8 @@ def test_the_mail_about_a_refund_names_its_amount(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["text", "html"])
 def test_the_mail_about_a_parcel_says_what_is_in_it_and_who_carries_it(kind: str) -> None:
     order = snapshot()
-    sent = getattr(render(shipped(order)), kind)
-    untracked = getattr(render(shipped(order, parcel(carrier=None, tracking=None))), kind)
+    sent = getattr(render(shipped(order), SHOP), kind)
+    untracked = getattr(render(shipped(order, parcel(carrier=None, tracking=None)), SHOP), kind)
 
     times = "x" if kind == "text" else "×"  # noqa: RUF001 a multiplication sign is meant
     assert f"1 {times} Mug" in sent
@@ -128,16 +129,16 @@ def test_the_mail_about_a_parcel_says_what_is_in_it_and_who_carries_it(kind: str
 @pytest.mark.parametrize("kind", ["text", "html"])
 def test_the_mail_about_a_return_says_what_may_come_back_and_where(kind: str) -> None:
     order = snapshot()
-    accepted = getattr(render(return_accepted(order)), kind)
+    accepted = getattr(render(return_accepted(order), SHOP), kind)
 
     times = "x" if kind == "text" else "×"  # noqa: RUF001 a multiplication sign is meant
     assert f"1 {times} Spoon" in accepted
     assert "To Wharf Road 3." in accepted
-    assert "None" not in getattr(render(return_accepted(order, note=None)), kind)
+    assert "None" not in getattr(render(return_accepted(order, note=None), SHOP), kind)
 
 
 def test_a_reason_is_text_and_never_markup() -> None:
-    mail = render(canceled(snapshot(), reason="<b>{{ order.total }}</b> & more"))
+    mail = render(canceled(snapshot(), reason="<b>{{ order.total }}</b> & more"), SHOP)
 
     assert "<b>{{ order.total }}</b> & more" in mail.text
     assert "&lt;b&gt;{{ order.total }}&lt;/b&gt; &amp; more" in mail.html
@@ -148,7 +149,7 @@ def test_a_reason_is_text_and_never_markup() -> None:
     [("USD", "$42.48"), ("EUR", "€42.48"), ("JPY", "¥4,248"), ("KWD", "KWD\u00a04.248")],
 )
 def test_an_amount_has_as_many_decimals_as_its_currency(currency: str, total: str) -> None:
-    mail = render(paid(snapshot(currency=currency)))
+    mail = render(paid(snapshot(currency=currency)), SHOP)
 
     assert f"Total: {total}" in mail.text
     assert total in mail.html
@@ -164,7 +165,7 @@ def test_a_name_is_text_and_never_markup(name: str) -> None:
 
 
 def test_a_name_is_not_a_template() -> None:
-    mail = render(paid(snapshot(name="{{ order.total }}{% raw %}")))
+    mail = render(paid(snapshot(name="{{ order.total }}{% raw %}")), SHOP)
 
     assert "Hello {{ order.total }}{% raw %}," in mail.text
 

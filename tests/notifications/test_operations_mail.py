@@ -17,13 +17,13 @@ from cartwheel.notifications.domain import render_for_operations
 from cartwheel.notifications.handlers.telling import tell_operations
 
 from .conftest import Notifications, Postbox
-from .examples import happened, now
+from .examples import SHOP, happened, now
 
 LOW = StockLow(product_id="prd_1", sku="TOP-1", name="Tin <robot>", available=1, low_stock_at=5)
 
 
 def test_the_mail_names_product_pieces_and_threshold() -> None:
-    mail = render_for_operations(LOW, to="operations@example.com")
+    mail = render_for_operations(LOW, SHOP, to="operations@example.com")
 
     assert mail.subject == "Low stock: Tin <robot>"
     for told in ("Tin <robot> is running out", "1 piece is available", "at 5", "prd_1", "TOP-1"):
@@ -49,7 +49,8 @@ def test_the_mails_about_a_dispute_name_amount_payment_and_order() -> None:
     )
 
     mails = [
-        render_for_operations(event, to="operations@example.com") for event in (opened, closed)
+        render_for_operations(event, SHOP, to="operations@example.com")
+        for event in (opened, closed)
     ]
 
     assert [mail.subject for mail in mails] == [
@@ -71,7 +72,7 @@ def test_the_mail_about_a_failed_capture_names_amount_payment_order_and_reason()
         failure=Failure(code="card_declined", message="<Declined.>"),
     )
 
-    mail = render_for_operations(failed, to="operations@example.com")
+    mail = render_for_operations(failed, SHOP, to="operations@example.com")
 
     assert mail.subject == "Payment pay_1 could not be captured"
     for told in ("$19.99", "pay_1", "ord_1", "card_declined", "Do not ship"):
@@ -88,7 +89,7 @@ async def test_operations_get_one_mail_however_often_the_event_comes(
 
     async def tell() -> None:
         await tell_operations(
-            event, to=to, mails=notifications.mails, sender=notifications.sender, now=now
+            event, to=to, shop=SHOP, mails=notifications.mails, sender=notifications.sender, now=now
         )
 
     await tell()
@@ -104,7 +105,7 @@ async def test_without_an_address_no_mail_is_sent(notifications: Notifications) 
     event: CloudEvent[StockLow] = happened(LOW)
 
     await tell_operations(
-        event, to=None, mails=notifications.mails, sender=notifications.sender, now=now
+        event, to=None, shop=SHOP, mails=notifications.mails, sender=notifications.sender, now=now
     )
 
     assert (await notifications.page(ListMail(limit=10))).data == []

@@ -21,7 +21,18 @@ from cartwheel.notifications.ses import open_ses
 from ..profiling import documents_examined
 from ..scripted_ses import Answer, ScriptedSes
 from .conftest import Notifications, Postbox
-from .examples import AT, canceled, failed, happened, now, paid, refunded, rejected, snapshot
+from .examples import (
+    AT,
+    SHOP,
+    canceled,
+    failed,
+    happened,
+    now,
+    paid,
+    refunded,
+    rejected,
+    snapshot,
+)
 
 REFUSED = Answer(400, "MessageRejected", "Address blacklisted")
 
@@ -49,7 +60,7 @@ async def test_the_mail_goes_out_as_it_was_rendered(
 
     await notifications.tell(event)
 
-    mail = render(event.data)
+    mail = render(event.data, SHOP)
     [sent] = await postbox.of(mail.to)
     assert sent["Source"] == system.environment["SES_SENDER"]
     assert (sent["Subject"], sent["BodyText"], sent["BodyHtml"]) == (
@@ -78,7 +89,7 @@ async def test_a_sent_mail_is_stored_with_recipient_and_reason(
     assert (kept.created_at, kept.sent_at) == (AT, AT)
     assert kept.message_id
     assert kept.message_id in sent["MessageId"]
-    assert kept.text == render(event.data).text
+    assert kept.text == render(event.data, SHOP).text
 
 
 async def test_a_canceled_and_refunded_order_is_two_mails_each_sent_once(
@@ -163,7 +174,7 @@ async def test_a_claimed_mail_is_not_sent_by_another_process(
     notifications: Notifications, postbox: Postbox
 ) -> None:
     event = happened(paid(snapshot()))
-    mail = render(event.data)
+    mail = render(event.data, SHOP)
     assert await notifications.mails.claim(event, mail, now=lambda: AT)
 
     with pytest.raises(StillSending):
@@ -378,7 +389,7 @@ async def test_results_are_stored_even_while_claims_are_gathered(
 ) -> None:
     """A process that dies between the two sends the mail twice."""
     event = happened(paid(snapshot()))
-    await notifications.mails.claim(event, render(event.data), now=now)
+    await notifications.mails.claim(event, render(event.data, SHOP), now=now)
 
     async with asyncio.timeout(10):
         await gathering(notifications, stop).mails.sent(event, "message-1", now=now)

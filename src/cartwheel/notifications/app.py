@@ -10,7 +10,7 @@ from cartwheel.notifications import mongo
 from cartwheel.notifications.domain import NOTICED, TOLD
 from cartwheel.notifications.handlers import mail, telling, watching
 from cartwheel.notifications.ses import open_ses
-from cartwheel.notifications.settings import Settings
+from cartwheel.notifications.settings import Settings, shop_of
 
 CLAIMS_GATHER_SECONDS = 0.2
 """How long claims are gathered into one write. On an idle system it delays a mail by this time."""
@@ -41,6 +41,7 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
         claims=Gather(CLAIMS_GATHER_SECONDS, core.stop),
         notes=Gather(NOTES_GATHER_SECONDS, core.stop),
     )
+    shop = shop_of(settings)
     async with open_ses(sender=settings.ses_sender) as ses:
         tell, report = telling.tell_customer, telling.tell_operations
         to = settings.operations_mail
@@ -50,12 +51,12 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
                 answer(contract.ResendMail, mail.resend_mail, mails=mails, sender=ses),
             ],
             on=[
-                on(kind, tell, mails=gathering, sender=ses).redelivered_to(
-                    tell, mails=mails, sender=ses
+                on(kind, tell, shop=shop, mails=gathering, sender=ses).redelivered_to(
+                    tell, shop=shop, mails=mails, sender=ses
                 )
                 for kind in TOLD
             ]
-            + [on(kind, report, to=to, mails=mails, sender=ses) for kind in NOTICED],
+            + [on(kind, report, to=to, shop=shop, mails=mails, sender=ses) for kind in NOTICED],
             jobs=[] if to is None else [_watch_dead_letters(core)],
             probe=ses.probe,
         )

@@ -1,12 +1,15 @@
 """The content of mail, how often it may fail, and when dead letters call for one.
 
-Each event has a template in text and one in HTML, under `templates/`.
+Each event has a template in text and one in HTML, under `templates/`. All have one layout.
 """
 
+import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import get_args
+from urllib.parse import quote
 
 import jinja2
 import msgspec
@@ -56,14 +59,14 @@ Reported = Told | Noticed
 """All events that somebody gets mail about."""
 
 _SUBJECTS: dict[type[Told], str] = {
-    OrderPaid: "Order {number}: payment received",
-    OrderPaymentFailed: "Order {number}: payment declined",
-    OrderRejected: "Order {number}: rejected after declined payments",
-    OrderCanceled: "Order {number}: canceled",
-    OrderRefunded: "Order {number}: your money is on its way back",
-    ParcelShipped: "Order {number}: a parcel is on its way",
-    ParcelDelivered: "Order {number}: a parcel was delivered",
-    ReturnAccepted: "Order {number}: return accepted",
+    OrderPaid: "payment received",
+    OrderPaymentFailed: "payment declined",
+    OrderRejected: "rejected after declined payments",
+    OrderCanceled: "canceled",
+    OrderRefunded: "your money is on its way back",
+    ParcelShipped: "a parcel is on its way",
+    ParcelDelivered: "a parcel was delivered",
+    ReturnAccepted: "return accepted",
 }
 _SUBJECTS_FOR_OPERATIONS: dict[type[Noticed], str] = {
     StockLow: "Low stock: {event.name}",
@@ -72,6 +75,24 @@ _SUBJECTS_FOR_OPERATIONS: dict[type[Noticed], str] = {
     PaymentDisputeClosed: "Payment {event.payment_id}: a dispute was decided",
     PaymentCaptureFailed: "Payment {event.payment_id} could not be captured",
 }
+
+
+class Shop(msgspec.Struct, frozen=True, kw_only=True):
+    """What every mail says of the shop. `address` is shown below, as the law may demand.
+
+    `order_url` is the page of an order, with `{number}` or `{id}` in the place of the order's.
+    Without one, mail has no link.
+    """
+
+    name: str = "Cartwheel"
+    address: str | None = None
+    order_url: str | None = None
+
+    def link(self, order: OrderSnapshot) -> str | None:
+        if self.order_url is None:
+            return None
+        url = self.order_url.replace("{number}", quote(order.number, safe=""))
+        return url.replace("{id}", quote(order.id, safe=""))
 
 
 ENOUGH = 6
@@ -103,31 +124,42 @@ class Failures(msgspec.Struct, frozen=True, kw_only=True):
         return self.count >= ENOUGH and self.since is not None and at - self.since >= FOR_AT_LEAST
 
 
-def render(event: Told) -> Mail:
+def render(event: Told, shop: Shop) -> Mail:
     """Return the mail that tells the customer about `event`."""
     order: OrderSnapshot = event.order
-    template = event.type.removesuffix(".v1")
-    names = {line.product_id: line.name for line in order.lines}
-    values = {"order": order, "event": event, "names": names}
-    return Mail(
-        to=order.user.email,
-        subject=_SUBJECTS[type(event)].format(number=order.number),
-        text=_TEMPLATES.get_template(f"{template}.txt").render(values),
-        html=_TEMPLATES.get_template(f"{template}.html").render(values),
+    what = _SUBJECTS[type(event)]
+    values = {
+        "order": order,
+        "names": {line.product_id: line.name for line in order.lines},
+        "what": what[0].upper() + what[1:],
+    }
+    return _filled(
+        event, shop, values, to=order.user.email, subject=f"Order {order.number}: {what}"
     )
 
 
-def render_for_operations(event: Noticed, *, to: str) -> Mail:
+def render_for_operations(event: Noticed, shop: Shop, *, to: str) -> Mail:
     """Return the mail that tells operations about `event`."""
+    subject = _SUBJECTS_FOR_OPERATIONS[type(event)].format(event=event)
+    return _filled(event, shop, {}, to=to, subject=subject)
+
+
+def _filled(
+    event: Reported, shop: Shop, values: Mapping[str, object], *, to: str, subject: str
+) -> Mail:
     template = event.type.removesuffix(".v1")
-    values = {"event": event}
+    all_values = {"event": event, "shop": shop, "subject": subject, **values}
+    text = _TEMPLATES.get_template(f"{template}.txt").render(all_values)
     return Mail(
         to=to,
-        subject=_SUBJECTS_FOR_OPERATIONS[type(event)].format(event=event),
-        text=_TEMPLATES.get_template(f"{template}.txt").render(values),
-        html=_TEMPLATES.get_template(f"{template}.html").render(values),
+        subject=subject,
+        text=_EMPTY_LINES.sub("\n\n", text).strip() + "\n",
+        html=_TEMPLATES.get_template(f"{template}.html").render(all_values),
     )
 
+
+_EMPTY_LINES = re.compile(r"\n{3,}")
+"""What parts of a template leave behind that are not in this mail."""
 
 EMPTY_FOR = timedelta(minutes=1)
 """How long a dead-letter queue must be empty before dead letters in it are news again. `cartwheel

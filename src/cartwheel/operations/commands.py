@@ -3,6 +3,7 @@
 Each command imports its work when it starts, so `--help` does not load it.
 """
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -62,7 +63,7 @@ def demo(
     typed.run(work, trial.DemoFailed)
 
 
-mail = typer.Typer(help="List the mail that was sent, and send failed mail again.")
+mail = typer.Typer(help="List the mail that was sent, send failed mail again, preview all mail.")
 
 
 def order_name(given: str | None) -> str | None:
@@ -119,6 +120,35 @@ def resend(
 
     settings = typed.settings(BusSettings)
     typed.run(mails.resent(settings, ids), mails.NotAllSent)
+
+
+@mail.command()
+def preview(
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the page to this file, not to a new one."),
+    ] = None,
+    no_open: Annotated[
+        bool, typer.Option("--no-open", help="Write the page, and open no browser.")
+    ] = False,
+) -> None:
+    """Show every mail that is sent, in HTML and text, on one page in the browser.
+
+    The orders are examples. SHOP_NAME, SHOP_ADDRESS and ORDER_URL are those of the environment.
+    """
+    import webbrowser
+
+    from cartwheel.notifications.settings import ShopSettings
+    from cartwheel.operations import mail_preview
+
+    try:
+        page = mail_preview.written(typed.settings(ShopSettings), to)
+    except OSError as error:
+        typed.complain(f"the page cannot be written: {error}")
+        raise typer.Exit(1) from None
+    typed.say_done(f"{page}")
+    if not no_open:
+        webbrowser.open(page.as_uri())
 
 
 stock = typer.Typer(no_args_is_help=True, help="Explain, repair and adjust stock.")

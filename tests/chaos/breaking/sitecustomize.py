@@ -315,10 +315,10 @@ def stumble_over_one_customer() -> None:
     handlers: Any = import_module("cartwheel.notifications.handlers.telling")
     render = handlers.render
 
-    def stumble(event: Any) -> Any:
+    def stumble(event: Any, shop: Any) -> Any:
         if event.order.user.email == "poisoned@example.com":
             raise ZeroDivisionError("by zero")
-        return render(event)
+        return render(event, shop)
 
     handlers.render = stumble
 

@@ -6,6 +6,7 @@ from cartwheel.notifications.domain import (
     Mail,
     Noticed,
     Reported,
+    Shop,
     Told,
     render,
     render_for_operations,
@@ -14,7 +15,7 @@ from cartwheel.notifications.ports import MailFailed, MailRefused, Mails, Sender
 
 
 async def tell_customer(
-    event: CloudEvent[Told], *, mails: Mails, sender: Sender, now: Clock = utc_now
+    event: CloudEvent[Told], *, shop: Shop, mails: Mails, sender: Sender, now: Clock = utc_now
 ) -> None:
     """Send the mail for `event` once. It is sent again only if the process dies while sending.
 
@@ -22,13 +23,14 @@ async def tell_customer(
         RetryLater: the sender failed on this mail, which will be tried again.
         DeadLetter: the sender has failed often enough, and the mail is FAILED.
     """
-    await _send(event, render(event.data), mails, sender, now)
+    await _send(event, render(event.data, shop), mails, sender, now)
 
 
 async def tell_operations(
     event: CloudEvent[Noticed],
     *,
     to: str | None,
+    shop: Shop,
     mails: Mails,
     sender: Sender,
     now: Clock = utc_now,
@@ -39,7 +41,7 @@ async def tell_operations(
         RetryLater, DeadLetter: as `tell_customer`.
     """
     if to is not None:
-        await _send(event, render_for_operations(event.data, to=to), mails, sender, now)
+        await _send(event, render_for_operations(event.data, shop, to=to), mails, sender, now)
 
 
 async def _send(
