@@ -1,6 +1,7 @@
 """A server in place of Amazon SES with scripted answers, for errors the emulator cannot produce."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -40,11 +41,14 @@ class ScriptedSes:
         self.mail = _YES
         """The answer to mail to other addresses than those in `script`."""
         self.probe = _YES
+        self.rate: float | None = None
+        """The account's MaxSendRate, if it names one."""
         self.probes = 0
         self.asked: Counter[str] = Counter()
         """The number of calls to send, by address."""
         self.taken: list[str] = []
         """The recipients of sent mail, in order."""
+        self.taken_at: list[float] = []
         self.bodies: list[dict[str, object]] = []
         self.url = ""
 
@@ -62,6 +66,7 @@ class ScriptedSes:
         if told := _told(request, answer):
             return told
         self.taken.append(to)
+        self.taken_at.append(time.monotonic())
         self.bodies.append(mail["Content"]["Simple"]["Body"])
         if self._emulator is not None:
             return await self._pass_on(request, self._emulator)
@@ -74,7 +79,8 @@ class ScriptedSes:
             return told
         if self._emulator is not None:
             return await self._pass_on(request, self._emulator)
-        return web.json_response({"SendingEnabled": True})
+        quota = {} if self.rate is None else {"SendQuota": {"MaxSendRate": self.rate}}
+        return web.json_response({"SendingEnabled": True, **quota})
 
     async def _pass_on(
         self, request: web.Request, emulator: aiohttp.ClientSession

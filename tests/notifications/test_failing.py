@@ -88,6 +88,9 @@ class Dying:
         self._sender = sender
         self._after = after
 
+    async def turn(self) -> None:
+        await self._sender.turn()
+
     async def send(self, mail: Mail) -> str:
         if self._after:
             await self._sender.send(mail)

@@ -48,6 +48,9 @@ class Dying:
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
 
+    async def turn(self) -> None:
+        await self._sender.turn()
+
     async def send(self, mail: Mail) -> str:
         await self._sender.send(mail)
         raise KeyboardInterrupt

@@ -57,6 +57,8 @@ async def start_dependencies(supervisor: Supervisor, given: Mapping[str, str]) -
         values |= given_aws(given)
     else:
         providers.append(ministack.provide)
+        # The emulator names a rate, as AWS does, but takes mail as fast as it comes.
+        values["SES_MAX_SEND_RATE"] = given.get("SES_MAX_SEND_RATE") or "0"
     if needed:
         await asyncio.to_thread(packages.install, needed, supervisor.console)
     for provided in await side_by_side(provide(supervisor) for provide in providers):

@@ -42,7 +42,7 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
         notes=Gather(NOTES_GATHER_SECONDS, core.stop),
     )
     shop = shop_of(settings)
-    async with open_ses(sender=settings.ses_sender) as ses:
+    async with open_ses(sender=settings.ses_sender, rate=settings.ses_max_send_rate) as ses:
         tell, report = telling.tell_customer, telling.tell_operations
         to = settings.operations_mail
         yield Wiring(

@@ -37,6 +37,10 @@ class FailedMail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sender(Protocol):
+    async def turn(self) -> None:
+        """Wait until one more mail may be sent."""
+        ...
+
     async def send(self, mail: Mail) -> str:
         """Send `mail`; return the sender's id for it.
 

@@ -1,6 +1,7 @@
 """Sending mail with Amazon SES (https://docs.aws.amazon.com/ses/latest/APIReference-V2/)."""
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import AsyncGenerator
@@ -10,7 +11,7 @@ from email.utils import parseaddr
 import msgspec
 
 from cartwheel.contracts import mail_address
-from cartwheel.kernel import Batcher
+from cartwheel.kernel import Batcher, log
 from cartwheel.kernel.aws import Aws, open_aws
 from cartwheel.kernel.errors import Outage, OutcomeUnknown, TimedOut, Unavailable
 from cartwheel.kernel.http_client import Answer
@@ -20,7 +21,13 @@ from cartwheel.notifications.ports import MailFailed, MailRefused
 
 AT_ONCE = PREFETCH
 """Calls in flight: one for each event that the consumer prefetches, so no mail waits for a slow
-one. SES enforces its limit per account by throttling; throttled mail is retried."""
+one."""
+
+WAIT_AT_MOST_SECONDS = 5.0
+"""Seconds for which a mail waits for its turn. The consumer allows an event 20 s in all."""
+
+RATE_FOR_SECONDS = 600.0
+"""Seconds for which the account's rate is trusted. AWS raises it as a shop grows."""
 
 EACH_STEP_SECONDS = 5.0
 """Seconds allowed to connect, and again for the answer."""
@@ -74,6 +81,16 @@ class _Sent(msgspec.Struct, frozen=True, rename="pascal"):
     message_id: str
 
 
+class _Quota(msgspec.Struct, frozen=True, rename="pascal"):
+    max_send_rate: float = 0.0
+
+
+class _Account(msgspec.Struct, frozen=True, rename="pascal"):
+    """SES's answer about the account. Some emulators leave the quota out."""
+
+    send_quota: _Quota = _Quota()
+
+
 class _Said(msgspec.Struct, frozen=True):
     """The body of an error. AWS spells the field names in more than one way."""
 
@@ -85,11 +102,39 @@ class _Said(msgspec.Struct, frozen=True):
 
 
 class Ses:
-    def __init__(self, api: Aws, *, sender: str) -> None:
+    """Mail through SES, not faster than the account permits.
+
+    `rate` is the mails per second, 0 for no limit. Without it, it is the account's `MaxSendRate`,
+    which SES permits to exceed "for short bursts, but not for sustained periods of time"
+    (https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas.html).
+    """
+
+    def __init__(self, api: Aws, *, sender: str, rate: float | None = None) -> None:
         self._api = api
         self._sender = sender
+        self._rate = rate
+        self._rate_until = -math.inf if rate is None else math.inf
+        self._next_turn = 0.0
         self._looks: Batcher[Mail, None] = Batcher(self._look)
+        self._learning: Batcher[None, None] = Batcher(self._learn)
         self._well_until = 0.0
+
+    async def turn(self) -> None:
+        """Wait until one more mail may be sent. Each mail takes a turn before it is claimed.
+
+        Raises:
+            Unavailable: others wait already for as long as a mail may wait.
+        """
+        if time.monotonic() > self._rate_until:
+            await self._learning.submit(None)
+        if not self._rate:
+            return
+        now = time.monotonic()
+        mine = max(now, self._next_turn)
+        if mine - now > WAIT_AT_MOST_SECONDS:
+            raise Unavailable(f"SES takes {self._rate:g} mails a second, and more are waiting")
+        self._next_turn = mine + 1 / self._rate
+        await asyncio.sleep(mine - now)
 
     async def send(self, mail: Mail) -> str:
         """Hand `mail` to SES once; return SES's id for it. A repeat sends the mail again.
@@ -134,7 +179,7 @@ class Ses:
         return code
 
     async def probe(self) -> None:
-        """Check that SES answers and accepts the credentials.
+        """Check that SES answers and accepts the credentials, and learn how fast it takes mail.
 
         Raises:
             Unavailable, TimedOut, OutcomeUnknown: it does not.
@@ -143,9 +188,23 @@ class Ses:
         if answer.status != 200:
             raise Unavailable(f"{answer.status} {read_error(answer)[0]}")
         try:
-            msgspec.json.decode(answer.body, type=dict[str, object])
+            account = msgspec.json.decode(answer.body, type=_Account)
         except msgspec.DecodeError as error:
             raise Unavailable(f"the answer is not SES's: {error}") from error
+        if self._rate_until < math.inf:
+            self._rate = max(0.0, account.send_quota.max_send_rate)
+            self._rate_until = time.monotonic() + RATE_FOR_SECONDS
+
+    async def _learn(self, waiting: list[None]) -> list[None]:
+        """Ask how fast SES takes mail. If it does not say, mail is sent as before."""
+        if time.monotonic() > self._rate_until:
+            try:
+                async with asyncio.timeout(PROBE_WITHIN_SECONDS):
+                    await self.probe()
+            except (Outage, TimeoutError) as error:
+                self._rate_until = time.monotonic() + RATE_FOR_SECONDS
+                log.warning("SES does not say how fast it takes mail", error=repr(error))
+        return [None] * len(waiting)
 
     async def _look(self, failed: list[Mail]) -> list[None]:
         """Check that SES works. One probe serves all mail that has just failed."""
@@ -197,7 +256,9 @@ def _recipient(mail: Mail) -> str:
 
 
 @asynccontextmanager
-async def open_ses(*, sender: str, timeout: float = EACH_STEP_SECONDS) -> AsyncGenerator[Ses]:
+async def open_ses(
+    *, sender: str, rate: float | None = None, timeout: float = EACH_STEP_SECONDS
+) -> AsyncGenerator[Ses]:
     """Yield SES, configured by the usual AWS settings. `AWS_ENDPOINT_URL` may name an emulator."""
     async with open_aws("sesv2", timeout=timeout, at_once=AT_ONCE) as api:
-        yield Ses(api, sender=sender)
+        yield Ses(api, sender=sender, rate=rate)

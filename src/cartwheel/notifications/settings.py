@@ -51,9 +51,18 @@ class ShopSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
     """`operations_mail` is where mail about low stock and dead letters goes. Without it, there is
-    none."""
+    none. `ses_max_send_rate` is as `Ses` says."""
 
     ses_sender: str
+    ses_max_send_rate: (
+        Annotated[
+            float,
+            Meta(
+                ge=0, le=100_000, description="mails per second, such as 14 or 0.5; 0 for no limit"
+            ),
+        ]
+        | None
+    ) = None
     operations_mail: (
         Annotated[
             str,

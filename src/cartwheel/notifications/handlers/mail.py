@@ -15,6 +15,7 @@ async def resend_mail(
         MailNotFound, MailNotFailed, MailNotSent
     """
     require_admin(request.actor, "resend mail")
+    await sender.turn()
     failed = await mails.claim_failed(request.mail_id, by=request.by, now=now)
     try:
         message_id = await sender.send(failed.mail)

@@ -47,6 +47,8 @@ async def tell_operations(
 async def _send(
     event: CloudEvent[Reported], mail: Mail, mails: Mails, sender: Sender, now: Clock
 ) -> None:
+    # A turn comes before the claim: claims expire, however many mails wait.
+    await sender.turn()
     failures = await mails.claim(event, mail, now=now)
     if failures is None:
         return
