@@ -78,6 +78,7 @@ async def play(plan: Plan, home: Path, console: Console = QUIET) -> Result:
         # All customers come from one address.
         "RATE_LIMITS": "off",
         "OPERATIONS_MAIL": "operations@example.com",
+        "PLACED_MAIL": "on",
         "HOLD_CHECK_AFTER_SECONDS": str(HOLD_CHECK_AFTER),
         **BOUNDS,
         **plan.settings,

@@ -151,7 +151,7 @@ def test_all_mail_is_previewed_without_a_running_system(terminal: Terminal, tmp_
     assert (ran.status, ran.output) == (0, f"✓ {page}\n"), ran.errors
     shown = page.read_text(encoding="utf-8")
     assert "<title>Mail of Bits &amp; Pieces</title>" in shown
-    for event in ("order.paid.v1", "dead_letters.found.v1"):
+    for event in ("order.paid.v1", "order.confirmation_due.v1", "dead_letters.found.v1"):
         assert event in shown
     assert (nowhere.status, malformed.status) == (1, 2)
     assert "ORDER_URL is malformed" in malformed.errors

@@ -728,6 +728,7 @@ EVENTS: dict[type[Event], list[Event]] = {
     fulfilment.ReturnReceived: [fulfilment.ReturnReceived(order=SNAPSHOT, returned=RETURN)],
     orders.OrderPlaced: [orders.OrderPlaced(order=SNAPSHOT)],
     orders.OrderAuthorized: [orders.OrderAuthorized(order=SNAPSHOT, payment_id="pay_1")],
+    orders.OrderConfirmationDue: [orders.OrderConfirmationDue(order=SNAPSHOT)],
     orders.OrderPaid: [orders.OrderPaid(order=SNAPSHOT, payment_id="pay_1")],
     orders.OrderPaymentFailed: [
         orders.OrderPaymentFailed(

@@ -10,6 +10,7 @@ from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import (
     Line,
     OrderCanceled,
+    OrderConfirmationDue,
     OrderPaid,
     OrderPaymentFailed,
     OrderRefunded,
@@ -52,6 +53,10 @@ def snapshot(
         ],
         total=Money(4248, currency),
     )
+
+
+def placed(order: OrderSnapshot) -> OrderConfirmationDue:
+    return OrderConfirmationDue(order=order)
 
 
 def paid(order: OrderSnapshot) -> OrderPaid:

@@ -17,6 +17,7 @@ from .examples import (
     failed,
     paid,
     parcel,
+    placed,
     refunded,
     rejected,
     return_accepted,
@@ -35,6 +36,7 @@ def every_mail(order: OrderSnapshot) -> list[Mail]:
         shipped(order),
         delivered(order),
         return_accepted(order),
+        placed(order),
     ]
     return [render(event, SHOP) for event in events]
 
@@ -60,7 +62,7 @@ def test_every_mail_has_name_number_lines_and_total(kind: str) -> None:
 
 def test_each_event_has_its_own_text() -> None:
     order = snapshot()
-    happy, sorry, closed, canceled, returned, sent, arrived, accepted = every_mail(order)
+    happy, sorry, closed, canceled, returned, sent, arrived, accepted, new = every_mail(order)
 
     assert "received your payment" in happy.text
     assert "Your card was declined." in sorry.text
@@ -71,7 +73,8 @@ def test_each_event_has_its_own_text() -> None:
     assert "is on its way to you" in sent.text
     assert "was delivered" in arrived.text
     assert "You may return these pieces." in accepted.text
-    assert len({mail.subject for mail in every_mail(order)}) == 8
+    assert "Thank you for your order!" in new.text
+    assert len({mail.subject for mail in every_mail(order)}) == 9
 
 
 def test_the_last_attempt_is_one_attempt() -> None:

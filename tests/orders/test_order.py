@@ -14,6 +14,7 @@ from cartwheel.contracts.orders import (
     InvalidTransition,
     Line,
     OrderCanceled,
+    OrderConfirmationDue,
     OrderPaid,
     OrderPaymentFailed,
     OrderPlaced,
@@ -114,6 +115,15 @@ def test_a_new_order_awaits_its_payment_for_fifteen_minutes() -> None:
     assert placed.events == (OrderPlaced(order=placed.snapshot()),)
     assert placed.change is not None
     assert placed.change.by == ZOE.id
+
+
+def test_a_new_order_calls_for_a_mail_only_in_a_shop_that_sends_it() -> None:
+    request = place(("prd_1", 2))
+
+    placed = rules.place(request, reservation(request), number="K7QM3-XWD9A", at=AT, mailed=True)
+
+    order = placed.snapshot()
+    assert placed.events == (OrderPlaced(order=order), OrderConfirmationDue(order=order))
 
 
 def test_an_order_costs_its_reserved_lines_at_their_reserved_prices() -> None:

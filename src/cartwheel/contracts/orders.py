@@ -313,6 +313,16 @@ class OrderAuthorized(Event, frozen=True, kw_only=True):
     payment_id: str
 
 
+@event("order.confirmation_due.v1", consumers=("notifications",))
+class OrderConfirmationDue(Event, frozen=True, kw_only=True):
+    """The customer is to be told by mail that the order was placed.
+
+    Orders publishes it only if its setting PLACED_MAIL is on.
+    """
+
+    order: OrderSnapshot
+
+
 @event("order.paid.v1", consumers=("products", "notifications"))
 class OrderPaid(Event, frozen=True, kw_only=True):
     """A captured payment covers the total."""
@@ -388,6 +398,7 @@ class OrderRefunded(Event, frozen=True, kw_only=True):
 EVENTS: tuple[type[Event], ...] = (
     OrderPlaced,
     OrderAuthorized,
+    OrderConfirmationDue,
     OrderPaid,
     OrderPaymentFailed,
     OrderRejected,

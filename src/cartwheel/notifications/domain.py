@@ -20,6 +20,7 @@ from cartwheel.contracts.money import Money
 from cartwheel.contracts.notifications import DeadLettersFound
 from cartwheel.contracts.orders import (
     OrderCanceled,
+    OrderConfirmationDue,
     OrderPaid,
     OrderPaymentFailed,
     OrderRefunded,
@@ -35,7 +36,8 @@ from cartwheel.contracts.products import StockLow
 from cartwheel.kernel import Change, DeadLettered
 
 Told = (
-    OrderPaid
+    OrderConfirmationDue
+    | OrderPaid
     | OrderPaymentFailed
     | OrderRejected
     | OrderCanceled
@@ -59,6 +61,7 @@ Reported = Told | Noticed
 """All events that somebody gets mail about."""
 
 _SUBJECTS: dict[type[Told], str] = {
+    OrderConfirmationDue: "placed",
     OrderPaid: "payment received",
     OrderPaymentFailed: "payment declined",
     OrderRejected: "rejected after declined payments",

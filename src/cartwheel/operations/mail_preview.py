@@ -17,6 +17,7 @@ from cartwheel.contracts.notifications import DeadLettersFound
 from cartwheel.contracts.orders import (
     Line,
     OrderCanceled,
+    OrderConfirmationDue,
     OrderPaid,
     OrderPaymentFailed,
     OrderRefunded,
@@ -85,6 +86,7 @@ _DISPUTE = "dp_01a203e602eb775e9213dbdb908500fe"
 _DECLINED = "Your card was declined."
 
 TO_CUSTOMERS: tuple[Told, ...] = (
+    OrderConfirmationDue(order=_ORDER),
     OrderPaid(order=_ORDER, payment_id=_PAYMENT),
     OrderPaymentFailed(order=_ORDER, payment_id=_PAYMENT, reason=_DECLINED, attempts_left=2),
     OrderRejected(order=_ORDER, reason=_DECLINED),

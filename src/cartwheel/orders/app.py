@@ -50,6 +50,7 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
                 bus=core.bus,
                 pay_within=pay_within,
                 limits=settings.limits,
+                mailed=settings.placed_mail == "on",
             ),
             answer_batch(contract.GetOrder, reading.get_orders, orders=orders),
             answer(contract.ListOrders, reading.list_orders, orders=orders),

@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from cartwheel.kernel import ServiceSettings
+from cartwheel.kernel.settings import OnOrOff
 from cartwheel.orders.domain.fulfilment import RETURN_WINDOW
 from cartwheel.orders.domain.order import CASH_DEADLINE, PAYMENT_DEADLINE, Limits
 
@@ -16,6 +17,8 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
 
     Its pieces can be returned within `return_window_days` of their delivery.
 
+    With `placed_mail`, each order that is placed calls for a mail to its customer.
+
     `max_open_orders`, `max_pieces_per_line` and `max_pieces_per_order` are `domain.Limits`.
     """
 
@@ -25,6 +28,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     max_pieces_per_line: Annotated[int, Meta(ge=1, le=1_000_000)] = _USUAL.pieces_per_line
     max_pieces_per_order: Annotated[int, Meta(ge=1, le=1_000_000)] = _USUAL.pieces_per_order
     return_window_days: Annotated[int, Meta(ge=1, le=3_650)] = RETURN_WINDOW.days
+    placed_mail: OnOrOff = "off"
 
     @property
     def limits(self) -> Limits:

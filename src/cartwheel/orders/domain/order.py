@@ -28,6 +28,7 @@ from cartwheel.contracts.orders import (
     Line,
     LineRefused,
     OrderCanceled,
+    OrderConfirmationDue,
     OrderNotFound,
     OrderPaid,
     OrderPaymentFailed,
@@ -220,8 +221,12 @@ def place(
     number: str,
     at: datetime,
     pay_within: timedelta = PAYMENT_DEADLINE,
+    mailed: bool = False,
 ) -> Order:
-    """Return the order that `request` asks for, with the reserved lines and their prices."""
+    """Return the order that `request` asks for, with the reserved lines and their prices.
+
+    If `mailed`, it calls for a mail to the customer.
+    """
     lines = [
         Line(
             product_id=line.product_id,
@@ -252,7 +257,9 @@ def place(
         updated_at=at,
     )
     change = Change(by=request.user.id, at=at, traceparent=request.traceparent)
-    return changed(order, OrderPlaced(order=order.snapshot()), change=change)
+    placed = OrderPlaced(order=order.snapshot())
+    due = (OrderConfirmationDue(order=order.snapshot()),) if mailed else ()
+    return changed(order, placed, *due, change=change)
 
 
 def total_of(lines: Sequence[Line]) -> Money:

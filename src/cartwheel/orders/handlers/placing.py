@@ -22,6 +22,7 @@ async def place_order(
     bus: Bus,
     pay_within: timedelta,
     limits: Limits,
+    mailed: bool = False,
     now: Clock = utc_now,
 ) -> Created[OrderView]:
     """Reserve the stock, then store the order.
@@ -43,6 +44,13 @@ async def place_order(
         )
     )
     check_repeated(reservation.body_hash, request.body_hash, made="order")
-    draft = rules.place(request, reservation, number=new_number(), at=now(), pay_within=pay_within)
+    draft = rules.place(
+        request,
+        reservation,
+        number=new_number(),
+        at=now(),
+        pay_within=pay_within,
+        mailed=mailed,
+    )
     stored = await orders.add(draft)
     return Created(made=stored.made.view(), replayed=stored.replayed)
