@@ -756,6 +756,9 @@ EVENTS: dict[type[Event], list[Event]] = {
             order_id="ord_1", payment_id="pay_1", reason="the order is CANCELED"
         )
     ],
+    orders.OrderActionRequired: [
+        orders.OrderActionRequired(order=SNAPSHOT, payment_id="pay_1", expires_at=LATER)
+    ],
     orders.OrderRefunded: [
         orders.OrderRefunded(order=SNAPSHOT, payment_id="pay_1", amount=Money(5997, "USD"))
     ],

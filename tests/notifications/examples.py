@@ -9,6 +9,7 @@ from cartwheel.contracts.identity import User
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import (
     Line,
+    OrderActionRequired,
     OrderCanceled,
     OrderConfirmationDue,
     OrderPaid,
@@ -57,6 +58,10 @@ def snapshot(
 
 def placed(order: OrderSnapshot) -> OrderConfirmationDue:
     return OrderConfirmationDue(order=order)
+
+
+def to_approve(order: OrderSnapshot) -> OrderActionRequired:
+    return OrderActionRequired(order=order, payment_id="pay_1", expires_at=AT)
 
 
 def paid(order: OrderSnapshot) -> OrderPaid:

@@ -23,6 +23,7 @@ from .examples import (
     return_accepted,
     shipped,
     snapshot,
+    to_approve,
 )
 
 
@@ -37,6 +38,7 @@ def every_mail(order: OrderSnapshot) -> list[Mail]:
         delivered(order),
         return_accepted(order),
         placed(order),
+        to_approve(order),
     ]
     return [render(event, SHOP) for event in events]
 
@@ -62,7 +64,9 @@ def test_every_mail_has_name_number_lines_and_total(kind: str) -> None:
 
 def test_each_event_has_its_own_text() -> None:
     order = snapshot()
-    happy, sorry, closed, canceled, returned, sent, arrived, accepted, new = every_mail(order)
+    happy, sorry, closed, canceled, returned, sent, arrived, accepted, new, waiting = every_mail(
+        order
+    )
 
     assert "received your payment" in happy.text
     assert "Your card was declined." in sorry.text
@@ -74,7 +78,8 @@ def test_each_event_has_its_own_text() -> None:
     assert "was delivered" in arrived.text
     assert "You may return these pieces." in accepted.text
     assert "Thank you for your order!" in new.text
-    assert len({mail.subject for mail in every_mail(order)}) == 9
+    assert "until 2026-03-01 12:00 UTC" in waiting.text
+    assert len({mail.subject for mail in every_mail(order)}) == 10
 
 
 def test_the_last_attempt_is_one_attempt() -> None:

@@ -386,6 +386,18 @@ class OrderPaymentUnwanted(Event, frozen=True, kw_only=True):
     reason: str
 
 
+@event("order.action_required.v1", consumers=("notifications",))
+class OrderActionRequired(Event, frozen=True, kw_only=True):
+    """A payment waits until its customer approves it at the provider, `expires_at` at the latest.
+
+    Published once per payment.
+    """
+
+    order: OrderSnapshot
+    payment_id: str
+    expires_at: datetime
+
+
 @event("order.refunded.v1", consumers=("notifications",))
 class OrderRefunded(Event, frozen=True, kw_only=True):
     """Money that was paid for the order was refunded: `amount`, in one refund."""
@@ -405,5 +417,6 @@ EVENTS: tuple[type[Event], ...] = (
     OrderCanceled,
     OrderRefundDue,
     OrderPaymentUnwanted,
+    OrderActionRequired,
     OrderRefunded,
 )

@@ -19,6 +19,7 @@ from cartwheel.contracts.fulfilment import ParcelDelivered, ParcelShipped, Retur
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.notifications import DeadLettersFound
 from cartwheel.contracts.orders import (
+    OrderActionRequired,
     OrderCanceled,
     OrderConfirmationDue,
     OrderPaid,
@@ -37,6 +38,7 @@ from cartwheel.kernel import Change, DeadLettered
 
 Told = (
     OrderConfirmationDue
+    | OrderActionRequired
     | OrderPaid
     | OrderPaymentFailed
     | OrderRejected
@@ -62,6 +64,7 @@ Reported = Told | Noticed
 
 _SUBJECTS: dict[type[Told], str] = {
     OrderConfirmationDue: "placed",
+    OrderActionRequired: "please approve your payment",
     OrderPaid: "payment received",
     OrderPaymentFailed: "payment declined",
     OrderRejected: "rejected after declined payments",

@@ -16,6 +16,7 @@ from cartwheel.contracts.money import Money
 from cartwheel.contracts.notifications import DeadLettersFound
 from cartwheel.contracts.orders import (
     Line,
+    OrderActionRequired,
     OrderCanceled,
     OrderConfirmationDue,
     OrderPaid,
@@ -87,6 +88,7 @@ _DECLINED = "Your card was declined."
 
 TO_CUSTOMERS: tuple[Told, ...] = (
     OrderConfirmationDue(order=_ORDER),
+    OrderActionRequired(order=_ORDER, payment_id=_PAYMENT, expires_at=_AT),
     OrderPaid(order=_ORDER, payment_id=_PAYMENT),
     OrderPaymentFailed(order=_ORDER, payment_id=_PAYMENT, reason=_DECLINED, attempts_left=2),
     OrderRejected(order=_ORDER, reason=_DECLINED),
