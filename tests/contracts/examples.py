@@ -664,6 +664,8 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
                 created_after=AT,
                 created_before=LATER,
                 actor=ACTOR,
+                provider="simulator",
+                amount=PRICE,
             )
         ],
         [Page(data=[PAYMENT], next_cursor="cGF5XzE")],

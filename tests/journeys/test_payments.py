@@ -267,3 +267,24 @@ async def test_only_cash_is_confirmed_by_hand(
 
     refused.refused(409, "payment_not_confirmable")
     unknown.refused(404, "payment_not_found")
+
+
+async def test_payments_are_found_by_provider_and_amount(
+    admin: Customer, customer: Customer, shelf: Shelf
+) -> None:
+    order = (await customer.order(await shelf.put_up())).made
+    payment = (await customer.pay(order)).made
+    amount = payment["amount"]
+    mine = f"user_id={customer.id}"
+    exactly = f"amount={amount['amount']}&currency={amount['currency']}"
+
+    async def found(filters: str) -> list[str]:
+        page = (await admin.get(f"/payments?{mine}&{filters}")).found
+        return [each["id"] for each in page["data"]]
+
+    assert await found(f"provider=simulator&{exactly}") == [payment["id"]]
+    assert await found("provider=cash") == []
+    assert await found(f"amount={amount['amount'] + 1}&currency={amount['currency']}") == []
+    assert await found(f"amount={amount['amount']}&currency=EUR") == []
+    for alone, lacking in ((f"amount={amount['amount']}", "currency"), ("currency=USD", "amount")):
+        assert (await admin.get(f"/payments?{alone}")).refused(422, "invalid") == [lacking]

@@ -494,6 +494,8 @@ class GetPaymentTimeline(Request[list[TimelineEntry]], frozen=True, kw_only=True
 class ListPayments(Request[Page[PaymentView]], frozen=True, kw_only=True):
     """List payments, newest first. Admins see all, or those of `user_id`; others see their own.
 
+    `amount` is what was to be paid, exactly.
+
     The range from `created_after` to `created_before` does not include its end; a payment's id
     tells when it was created.
     """
@@ -507,6 +509,8 @@ class ListPayments(Request[Page[PaymentView]], frozen=True, kw_only=True):
     created_after: datetime | None = None
     created_before: datetime | None = None
     actor: Actor | None = None
+    provider: str | None = None
+    amount: Money | None = None
 
 
 @event("payment.pending.v1", consumers=("orders",))

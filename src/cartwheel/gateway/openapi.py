@@ -98,6 +98,9 @@ _EXAMPLES = {
     **dict.fromkeys(("placed_before", "created_before"), "2026-12-01T00:00:00Z"),
     "cursor": examples.CURSOR,
     "user_id": examples.USER_ID,
+    "provider": examples.PAYMENT.provider,
+    "amount": examples.PAYMENT.amount.amount,
+    "currency": examples.PAYMENT.amount.currency,
 }
 """Of parameters, by name."""
 _ID_OF = {

@@ -8,6 +8,7 @@ from litestar.params import QueryParameter
 from msgspec import Meta
 
 from cartwheel.contracts import text
+from cartwheel.contracts.money import MAX_AMOUNT, Money
 from cartwheel.kernel.errors import FieldError, Invalid
 
 Limit = Annotated[
@@ -27,6 +28,19 @@ OfEmail = Annotated[
         pattern=text.MAIL_ADDRESS,
         description="Only with this mail address, in full; for administrators",
     ),
+]
+Amount = Annotated[
+    int | None,
+    QueryParameter(
+        name="amount",
+        ge=0,
+        le=MAX_AMOUNT,
+        description="Only of this amount, in minor units of `currency`",
+    ),
+]
+InCurrency = Annotated[
+    str | None,
+    QueryParameter(name="currency", pattern=text.CURRENCY, description="The currency of `amount`"),
 ]
 _Moment = Annotated[datetime, Meta(tz=True)]
 
@@ -57,3 +71,18 @@ def moment(name: str, given: str | None) -> datetime | None:
             "In a query, write %2B for +."
         )
         raise Invalid(detail, errors=[FieldError(name, detail)]) from None
+
+
+def exactly(amount: int | None, currency: str | None) -> Money | None:
+    """Return the amount that two parameters name.
+
+    Raises:
+        Invalid: there is only one of them.
+    """
+    if amount is not None and currency is not None:
+        return Money(amount, currency)
+    if amount is None and currency is None:
+        return None
+    lacking, other = ("currency", "amount") if currency is None else ("amount", "currency")
+    detail = f"`{lacking}` is needed with `{other}`."
+    raise Invalid(detail, errors=[FieldError(lacking, detail)])

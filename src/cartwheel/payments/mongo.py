@@ -106,6 +106,20 @@ async def _index_authorizations(database: Database) -> None:
     )
 
 
+async def _index_amounts(database: Database) -> None:
+    payments = database["payments"]
+    by_provider = [
+        ("provider", ASCENDING),
+        ("method", ASCENDING),
+        ("status", ASCENDING),
+        ("_id", ASCENDING),
+    ]
+    by_amount = [("amount.amount", ASCENDING), ("amount.currency", ASCENDING), *by_provider]
+    await payments.create_index(by_provider, name="by_provider")
+    await payments.create_index(by_amount, name="by_amount")
+    await payments.create_index([("user_id", ASCENDING), *by_amount], name="of_user_by_amount")
+
+
 MIGRATIONS = (
     _create_indexes,
     _number_attempts,
@@ -114,6 +128,7 @@ MIGRATIONS = (
     _index_lookups,
     _index_disputes,
     _index_authorizations,
+    _index_amounts,
 )
 
 
@@ -151,12 +166,17 @@ class MongoPayments(Aggregates[Payment]):
         await self.collection.update_one({"_id": payment_id}, {"$inc": {"webhooks_disbelieved": 1}})
 
     async def page(self, request: ListPayments) -> Page[PaymentView]:
+        query = _found_by(request)
+        if query.get("provider") == _ANY:
+            # Read from an index: one key for each provider that the shop has had.
+            query["provider"] = {"$in": await self.collection.distinct("provider")}
         return await page(
             self.collection,
-            _found_by(request),
+            query,
             limit=request.limit,
             cursor=request.cursor,
             read=lambda document: from_document(document, PaymentView),
+            index=_index(query),
         )
 
     async def disputed(self, request: ListDisputed) -> Page[PaymentView]:
@@ -192,20 +212,64 @@ class MongoPayments(Aggregates[Payment]):
         )
 
 
+_ANY: Document = {}
+"""Stands for all providers, which only the database knows."""
+
+
 def _found_by(request: ListPayments) -> Document:
     """Return the query of a list. Each combination is answered from an index, in its order."""
     query: Document = {
         name: value
-        for name in ("user_id", "order_id", "method", "status")
+        for name in ("user_id", "order_id", "provider", "method", "status")
         if (value := getattr(request, name)) is not None
     }
-    indexed_by_method = "method" in query or {"user_id", "status"} <= query.keys()
-    if indexed_by_method and "order_id" not in query:  # an order has few payments
-        # The id comes last in these indexes: MongoDB merges one scan for each value before it.
-        if "user_id" in query:
-            query.setdefault("method", {"$in": list(Method)})
-        query.setdefault("status", {"$in": list(PaymentStatus)})
-    return query | made_between("pay", request.created_after, request.created_before)
+    if request.amount is not None:
+        query["amount.amount"] = request.amount.amount
+        query["amount.currency"] = request.amount.currency
+    return (
+        query
+        | (_named(query) if _needs_names(query) else {})
+        | made_between("pay", request.created_after, request.created_before)
+    )
+
+
+def _index(query: Document) -> str | None:
+    """Return the index of which `query` names all fields; None leaves the choice to MongoDB."""
+    if "order_id" in query:
+        return None
+    if "amount.amount" in query:
+        return "of_user_by_amount" if "user_id" in query else "by_amount"
+    if "provider" in query:
+        return "of_user_by_method" if "user_id" in query else "by_provider"
+    return None
+
+
+def _needs_names(query: Document) -> bool:
+    """Return whether fields stand before the id in the index that answers `query`."""
+    given = query.keys()
+    if "order_id" in given:  # an order has few payments
+        return False
+    alone = {"method", "provider", "amount.amount"}
+    return bool(given & alone) or {"user_id", "status"} <= given
+
+
+def _named(query: Document) -> Document:
+    """Return all values of fields that `query` leaves open: MongoDB merges a scan for each."""
+    named: Document = {"status": query.get("status", {"$in": list(PaymentStatus)})}
+    if query.keys() & {"user_id", "provider", "amount.amount"}:
+        named["method"] = {"$in": _methods(query)}
+    if "amount.amount" in query:
+        named["provider"] = query.get("provider", _ANY)
+    return named
+
+
+def _methods(query: Document) -> list[Method]:
+    """Return the methods that are possible: only cash is paid to the provider `cash`."""
+    methods = [query["method"]] if "method" in query else list(Method)
+    if "provider" not in query:
+        return methods
+    in_cash = query["provider"] == "cash"
+    return [each for each in methods if (each is Method.CASH_ON_DELIVERY) == in_cash]
 
 
 def _entries(payment: Payment, outbox: Sequence[Document]) -> dict[str, list[Document]]:

@@ -17,7 +17,15 @@ from cartwheel.gateway.card import CardDataNotAccepted, Token, refuse_card_data
 from cartwheel.gateway.described import described
 from cartwheel.gateway.idempotency import CREATED, IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import SignedIn, admin
-from cartwheel.gateway.paging import Cursor, Limit, moment, time_parameter
+from cartwheel.gateway.paging import (
+    Amount,
+    Cursor,
+    InCurrency,
+    Limit,
+    exactly,
+    moment,
+    time_parameter,
+)
 from cartwheel.gateway.rate_limits import PAYMENT, Attempts
 from cartwheel.gateway.strict import NewShippingAddress
 from cartwheel.kernel import Page, new_id
@@ -47,6 +55,14 @@ CreatedBefore = Annotated[
     time_parameter("created_before", "Only payments made before this time"),
 ]
 WithStatus = Annotated[PaymentStatus | None, QueryParameter(name="status")]
+OfProvider = Annotated[
+    str | None,
+    QueryParameter(
+        name="provider",
+        max_length=50,
+        description="Only those whose money this provider takes, such as `simulator` or `cash`",
+    ),
+]
 
 
 class ByCard(
@@ -208,10 +224,14 @@ async def list_payments(
     method: WithMethod = None,
     created_after: CreatedAfter = None,
     created_before: CreatedBefore = None,
+    provider: OfProvider = None,
+    amount: Amount = None,
+    currency: InCurrency = None,
 ) -> Response[Page[PaymentView]]:
     """List your payments, newest first.
 
-    Administrators see the payments of all users, or of `user_id`. Filters can be combined.
+    Administrators see the payments of all users, or of `user_id`. Filters can be combined. An
+    `amount` needs its `currency`, and finds payments of exactly that amount.
     """
     if not identity.admin and user_id not in (None, identity.user_id):
         raise Forbidden("Only an administrator may list the payments of other users.")
@@ -225,6 +245,8 @@ async def list_payments(
             method=method,
             created_after=moment("created_after", created_after),
             created_before=moment("created_before", created_before),
+            provider=provider,
+            amount=exactly(amount, currency),
             actor=identity.actor,
         ),
         bus,

@@ -23,16 +23,18 @@ async def page(
     limit: int,
     cursor: str | None,
     read: Callable[[Document], Item],
+    index: str | None = None,
 ) -> Page[Item]:
     """Return up to `limit` documents that match `query` after `cursor`, decoded by `read`.
 
+    `index` names the index to read, where MongoDB might find another one cheaper for some values.
     The only conditions on `_id` that `query` may have are those of `made_between`.
     """
     if cursor is not None:
         ids: Document = query.get("_id", {})
         last = _decode(cursor)
         query = {**query, "_id": {**ids, "$lt": min(last, ids.get("$lt", last))}}
-    found = await collection.find(query).sort("_id", -1).limit(limit + 1).to_list()
+    found = await collection.find(query, hint=index).sort("_id", -1).limit(limit + 1).to_list()
     more = len(found) > limit
     found = found[:limit]
     return Page(
