@@ -15,7 +15,7 @@ try:
     from cartwheel.local.cluster.commands import cluster
     from cartwheel.operations import commands as operations
     from cartwheel.operations import goods_commands as goods
-    from cartwheel.operations import refund_commands
+    from cartwheel.operations import payment_commands, refund_commands
     from cartwheel.operations.dead_letters.commands import dlq
     from cartwheel.operations.verify.command import verify
 except KeyboardInterrupt:  # imports take a moment: a Ctrl-C must not print a stack trace
@@ -59,6 +59,7 @@ app.command()(operations.demo)
 app.command()(verify)
 app.add_typer(operations.mail, name="mail")
 app.add_typer(operations.orders, name="orders")
+app.add_typer(payment_commands.payments, name="payments")
 app.command()(refund_commands.refund)
 app.command()(refund_commands.disputes)
 app.add_typer(goods.ship, name="ship")

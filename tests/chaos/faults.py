@@ -22,6 +22,7 @@ from cartwheel.operations.dead_letters.queue import as_published
 from cartwheel.simulator.webhooks import sign
 
 from ..alarms import rabbitmq_full
+from ..journeys.command_line import cartwheel
 from ..scripted_ses import Answer
 from .clocks import CACHED
 from .history import History
@@ -286,6 +287,16 @@ def money_comes_back(count: int, seconds: float) -> Fault:
                     await _simulator(rig, "POST", decision, path=path)
 
     return Fault(f"{count} refunds fail, {count} come back, {count} payments are disputed", run)
+
+
+def reconcile() -> Fault:
+    """An operator has payments repaired while they are made: nothing may happen twice."""
+
+    async def run(rig: Rig) -> None:
+        # Whether all that it needs is up does not matter: the promises must hold afterwards.
+        await cartwheel(rig.system, "payments", "reconcile", "--yes", "--json")
+
+    return Fault("an operator compares payments with the provider's ledger", run)
 
 
 def stop_and_continue(name: str, seconds: float) -> Fault:

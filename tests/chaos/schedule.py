@@ -99,6 +99,7 @@ def long(
         bad_neighbours.one_payment_fails(),
         bad_neighbours.a_dead_letter_waits(dice.choice(SERVICES)),
         bad_neighbours.mail_is_refused(dice.uniform(2, 8)),
+        faults.reconcile(),
         bad_neighbours.most_mail_fails(dice.uniform(30, 45)),
     ]
     if replicated:

@@ -8,6 +8,7 @@ from msgspec import structs
 from cartwheel.contracts import (
     addresses,
     fulfilment,
+    ledger,
     notifications,
     orders,
     parcels,
@@ -76,6 +77,23 @@ ACCOUNT = products.StockAccount(
     ],
     stock=products.Stock(available=7, reserved=3, sold=2, unshipped=1),
     by_reservations=products.Stock(available=7, reserved=3, sold=2, unshipped=1),
+)
+LEDGER_ENTRY = ledger.LedgerEntry(
+    id="17",
+    at=AT,
+    kind=ledger.EntryKind.REFUND_FAILED,
+    payment_id="pay_1",
+    amount=PRICE,
+    refund_id="rfd_1",
+    dispute_id="dp_1",
+    failure=payments.Failure(code="account_closed", message="The account was closed."),
+)
+DIFFERENCE = ledger.Difference(
+    kind=ledger.DifferenceKind.REFUND_DIFFERS,
+    here=PRICE,
+    there=PRICE,
+    refund_id="rfd_1",
+    repairable=True,
 )
 PIECES = parcels.Pieces(product_id="prd_1", quantity=2)
 SHIPMENT = parcels.ShipmentView(
@@ -617,6 +635,26 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
             )
         ],
         [Page(data=[PAYMENT], next_cursor="cGF5XzE")],
+    ),
+    ledger.GetPaymentAtProvider: (
+        [ledger.GetPaymentAtProvider(payment_id="pay_1", actor=ACTOR)],
+        [
+            ledger.PaymentAtProvider(
+                payment_id="pay_1",
+                provider="simulator",
+                reference="pi_1",
+                entries=[LEDGER_ENTRY],
+                differences=[DIFFERENCE],
+            )
+        ],
+    ),
+    ledger.ListLedger: (
+        [ledger.ListLedger(since=AT, until=LATER, limit=500, actor=ACTOR, cursor="17")],
+        [Page(data=[LEDGER_ENTRY], next_cursor="18")],
+    ),
+    ledger.ReconcilePayment: (
+        [ledger.ReconcilePayment(payment_id="pay_1", repair=True, actor=ACTOR)],
+        [ledger.Reconciled(payment_id="pay_1", differences=[DIFFERENCE], left=[DIFFERENCE])],
     ),
     payments.ReportVerdict: (
         [

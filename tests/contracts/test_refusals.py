@@ -16,6 +16,7 @@ from litestar.routes import HTTPRoute
 
 from cartwheel.contracts.fulfilment import ShipOrder
 from cartwheel.contracts.idempotency import IdempotencyKeyReused
+from cartwheel.contracts.ledger import ReconcilePayment
 from cartwheel.contracts.payments import CreatePayment, PaymentNotFound
 from cartwheel.contracts.products import (
     AdjustStock,
@@ -51,6 +52,8 @@ UNREACHABLE: dict[type[Request[Any]], set[type[Refusal]]] = {
     CreatePayment: {PaymentNotFound},
     # The payment that it captures has made the order AUTHORIZED.
     ShipOrder: {PaymentNotFound},
+    # A payment that is not known is an answer.
+    ReconcilePayment: {PaymentNotFound},
     # One handler answers both, each with its own rules.
     ReserveStock: {Invalid, IdempotencyKeyReused, ProductNotFound, StockChanged},
     AdjustStock: {

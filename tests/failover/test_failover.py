@@ -6,15 +6,17 @@ Answered requests are kept. Other requests are done once when they are repeated 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import partial
 from typing import ClassVar, NamedTuple, TypeVar
 
 import pytest
 
+from cartwheel.contracts.ledger import LedgerEntry
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import GetPayableOrder
 from cartwheel.contracts.payments import CardToken, CreatePayment, PaymentStatus, PaymentView
-from cartwheel.kernel import Created, answer_batch
+from cartwheel.kernel import Created, Page, answer_batch
 from cartwheel.kernel.mongodb import Client, Outboxes
 from cartwheel.kernel.testing import is_outage
 from cartwheel.orders.handlers import paying as orders_paying
@@ -96,6 +98,14 @@ class RecordingCards:
         raise NotImplementedError
 
     async def refund(self, payment_id: str, refund_id: str, amount: Money) -> RefundOutcome:
+        raise NotImplementedError
+
+    async def entries_of(self, payment_id: str) -> list[LedgerEntry]:
+        raise NotImplementedError
+
+    async def ledger(
+        self, *, since: datetime, until: datetime, limit: int, cursor: str | None
+    ) -> Page[LedgerEntry]:
         raise NotImplementedError
 
 

@@ -98,6 +98,7 @@ MATRIX: Mapping[str, Row] = {
     "list_payments": OWN_LIST,
     "get_payment": OWNER_AND_ADMINS,
     "get_payment_timeline": OWNER_AND_ADMINS,
+    "get_payment_at_provider": ADMINS,
     "create_refund": ADMINS,
     "get_refund": OWNER_AND_ADMINS,
     "simulator_reported": NOBODY,

@@ -138,3 +138,18 @@ async def test_an_operator_sees_an_order_by_its_number_and_cancels_it(
     assert whole["timeline"] == sorted(whole["timeline"], key=lambda entry: entry["at"])
     assert (unknown.status, unknown.errors) == (1, "✗ There is no order 00000-00000.\n")
     assert mistyped.status == 2
+
+
+async def test_payments_are_compared_with_the_providers_ledger(system: System) -> None:
+    nothing = await cartwheel(system, "payments", "reconcile", "--day", "2026-01-02")
+    as_json = await cartwheel(system, "payments", "reconcile", "--dry-run", "--json")
+    mistyped = await cartwheel(system, "payments", "reconcile", "--day", "yesterday")
+
+    assert nothing.status == 0, nothing.errors
+    assert nothing.output.startswith("0 payments from 2026-01-02 00:00 to 2026-01-03 00:00 UTC,")
+    assert nothing.output.endswith(" 0 differences\n")
+    # Other tests may have left differences.
+    found = json.decode(as_json.output)
+    assert as_json.status == (1 if found["count"] else 0)
+    assert found["left"] == found["count"]
+    assert (mistyped.status, "--day" in mistyped.errors) == (2, True)

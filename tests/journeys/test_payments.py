@@ -269,6 +269,23 @@ async def test_only_cash_is_confirmed_by_hand(
     unknown.refused(404, "payment_not_found")
 
 
+async def test_an_admin_sees_a_payment_as_its_provider_has_it(
+    admin: Customer, customer: Customer, shelf: Shelf
+) -> None:
+    order = (await customer.order(await shelf.put_up())).made
+    payment = (await customer.pay(order)).made
+    path = f"/payments/{payment['id']}/provider"
+
+    there = (await admin.get(path)).found
+
+    [entry] = there["entries"]
+    assert (entry["kind"], entry["amount"]) == ("CAPTURED", payment["amount"])
+    assert there["reference"] == payment["provider_reference"]
+    assert there["differences"] == []
+    (await customer.get(path)).refused(403, "forbidden")
+    (await admin.get("/payments/pay_0/provider")).refused(404, "payment_not_found")
+
+
 async def test_payments_are_found_by_provider_and_amount(
     admin: Customer, customer: Customer, shelf: Shelf
 ) -> None:

@@ -6,6 +6,7 @@ from msgspec import structs
 
 from cartwheel.contracts.addresses import SavedAddress
 from cartwheel.contracts.identity import User
+from cartwheel.contracts.ledger import EntryKind, LedgerEntry, PaymentAtProvider
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import (
     Fulfillment,
@@ -264,6 +265,18 @@ PAYMENT = PaymentView(
     ],
     created_at=_PAID_AT,
     updated_at=_PAID_AT,
+)
+
+PAYMENT_AT_PROVIDER = PaymentAtProvider(
+    payment_id=PAYMENT_ID,
+    provider="simulator",
+    reference="pi_5f0c2d7a",
+    entries=[
+        LedgerEntry(
+            id="17", at=_PAID_AT, kind=EntryKind.CAPTURED, payment_id=PAYMENT_ID, amount=_TOTAL
+        )
+    ],
+    differences=[],
 )
 
 REFUND = Refund(

@@ -44,7 +44,12 @@ _DESCRIPTIONS = {
     "Confirmation": "An email address, and the code that was mailed to it.",
     "SomePieces": "So many pieces of one of the order's lines.",
     "DeclinedReturn": "Why the return is declined.",
+    "Difference": "What this shop and the provider's ledger have of a payment or a refund, where "
+    "it is not the same. A `repairable` one is repaired by `cartwheel payments reconcile`.",
+    "DifferenceKind": "The provider has captured what this shop knows nothing of, or has not "
+    "captured what it should have, or has captured or refunded another amount.",
     "EmailAddress": "The email address of an account.",
+    "EntryKind": "What has happened. `OTHER` is what this version of the shop does not know.",
     "FailedDelivery": "Why a parcel came back.",
     "FieldError": "A field or parameter at fault. `field` is a path such as `items[0].quantity`, "
     "and empty if it is the whole body.",
@@ -52,6 +57,7 @@ _DESCRIPTIONS = {
     "FulfillmentStatus": "Partial while some pieces are shipped and others are not. Shipped and "
     "delivered once all are. Returned once all have come back.",
     "Health": "The process is alive.",
+    "LedgerEntry": "A line of the provider's ledger. Its id and time are the provider's.",
     "ListedUser": "A user. `status` is Cognito's: `CONFIRMED` once the mail address is confirmed.",
     "ListedUserPage": "A page of users.",
     "LogIn": "The credentials of a user.",
@@ -84,6 +90,8 @@ _DESCRIPTIONS = {
     "Canceled by the customer, an administrator or the payment deadline, or because all was "
     "refunded. Refunded if all was given back after something was shipped.",
     "Payment": "A payment of an order, with what happened to it and its refunds.",
+    "PaymentAtProvider": "A payment as its provider has it, and what is different here. Cash has "
+    "no entries.",
     "PaymentMethod": "How the payment is made.",
     "PaymentPage": "A page of payments.",
     "PaymentStatus": "Awaiting payment until there is a verdict, or the cash is confirmed. "
@@ -132,10 +140,21 @@ _FIELDS = {
         "before",
         "refund_id": "The refund that pays back `amount`; null if it was not captured",
     },
+    "Difference": {
+        "here": "What this shop has noted; null if nothing",
+        "refund_id": "The refund that differs; null if the capture does",
+        "there": "What the provider has; null if nothing",
+    },
     "FieldError": {
         "field": "A path such as `items[0].quantity`; empty if it is the whole body",
     },
     "Fulfillment": {"tracking": "The carrier's number of the parcel; null until there is one"},
+    "LedgerEntry": {
+        "amount": "Null where no money has moved",
+        "dispute_id": "Null unless it is about a dispute",
+        "failure": "Why money was refused; null otherwise",
+        "refund_id": "Null unless it is about a refund",
+    },
     "ListedUserPage": {"next_cursor": _NEXT},
     "Money": {"amount": _MINOR_UNITS},
     "NewProduct": {
@@ -170,6 +189,9 @@ _FIELDS = {
         "provider": "Who takes the money: `simulator`, or `cash`",
         "provider_reference": "The provider's own id of the payment; null until it has told one, "
         "and for cash",
+    },
+    "PaymentAtProvider": {
+        "reference": "The provider's own id of the payment; null until it has told one",
     },
     "PaymentEntry": {
         "because_of": _CAUSE,

@@ -3,12 +3,20 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from cartwheel.contracts import ledger
 from cartwheel.contracts import payments as contract
 from cartwheel.contracts.orders import OrderCanceled, OrderPaymentUnwanted, OrderRefundDue
 from cartwheel.kernel import Core, Service, Wiring, answer, every, on
 from cartwheel.payments import mongo
 from cartwheel.payments.domain import Expiring
-from cartwheel.payments.handlers import capturing, paying, reading, reconciling, refunding
+from cartwheel.payments.handlers import (
+    capturing,
+    comparing,
+    paying,
+    reading,
+    reconciling,
+    refunding,
+)
 from cartwheel.payments.settings import Settings
 from cartwheel.providers.simulator.client import open_simulator
 
@@ -65,6 +73,19 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
                 answer(contract.GetPayment, reading.get_payment, payments=payments),
                 answer(contract.GetPaymentTimeline, reading.get_timeline, payments=payments),
                 answer(contract.ListPayments, reading.list_payments, payments=payments),
+                answer(
+                    ledger.GetPaymentAtProvider,
+                    comparing.get_payment_at_provider,
+                    payments=payments,
+                    cards=cards,
+                ),
+                answer(ledger.ListLedger, comparing.list_ledger, cards=cards),
+                answer(
+                    ledger.ReconcilePayment,
+                    comparing.reconcile_payment,
+                    payments=payments,
+                    cards=cards,
+                ),
             ],
             on=[
                 on(OrderCanceled, refunding.order_canceled, payments=payments),

@@ -5,8 +5,10 @@ from typing import ClassVar, Protocol
 
 import msgspec
 
+from cartwheel.contracts.ledger import LedgerEntry
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.payments import CardSummary, Failure, RefundStatus
+from cartwheel.kernel import Page
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,5 +133,18 @@ class CardProvider(Protocol):
         """Refund `amount` of a captured charge, once per `refund_id`; return how far it is.
 
         A repeat answers how far it is now. A refund that was made may fail later.
+        """
+        ...
+
+    async def entries_of(self, payment_id: str) -> list[LedgerEntry]:
+        """Return what the provider's ledger says of this payment id, oldest first."""
+        ...
+
+    async def ledger(
+        self, *, since: datetime, until: datetime, limit: int, cursor: str | None
+    ) -> Page[LedgerEntry]:
+        """Return a page of the ledger from `since` on, until before `until`, oldest first.
+
+        `cursor` is the `next_cursor` of the page before.
         """
         ...

@@ -5,13 +5,13 @@ import traceback
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 from aiohttp import web
 
 from cartwheel.kernel import log
-from cartwheel.simulator import authorizations, ledger
+from cartwheel.simulator import authorizations, ledger, lines
 from cartwheel.simulator.cards import recognise
 from cartwheel.simulator.errors import ApiError, BadRequest, Forbidden, Unauthorized
 from cartwheel.simulator.faults import (
@@ -109,6 +109,7 @@ def make_app(dependencies: Dependencies) -> web.Application:
             web.post("/v1/disputes", open_dispute),
             web.post("/v1/disputes/{id}/close", close_dispute),
             web.get("/v1/ledger", read_ledger),
+            web.get("/v1/payments/{id}/ledger", read_lines_of_payment),
             web.post("/v1/faults", add_fault),
             web.get("/v1/faults", list_faults),
             web.delete("/v1/faults", clear_faults),
@@ -338,11 +339,20 @@ async def close_dispute(request: web.Request) -> web.Response:
 async def read_ledger(request: web.Request) -> web.Response:
     after = _number(request, "after", default=0, least=0, most=2**63 - 1)
     limit = _number(request, "limit", default=100, least=1, most=MAX_PAGE)
+    since, until = _moment(request, "since"), _moment(request, "until")
     found = await request.app[DEPENDENCIES].ledger.do(
-        partial(ledger.entries, after=after, limit=limit + 1)
+        partial(lines.entries, after=after, limit=limit + 1, since=since, until=until)
     )
     page = found[:limit]
     return _answer(Entries(data=page, next_after=page[-1].id if len(found) > limit else None))
+
+
+async def read_lines_of_payment(request: web.Request) -> web.Response:
+    payment_id = _path_id(request)
+    found = await request.app[DEPENDENCIES].ledger.do(
+        partial(lines.entries_of, payment_id=payment_id)
+    )
+    return _answer(Entries(data=found, next_after=None))
 
 
 async def add_fault(request: web.Request) -> web.Response:
@@ -445,6 +455,18 @@ def _number(request: web.Request, name: str, *, default: int, least: int, most: 
     if not least <= int(given) <= most:
         raise BadRequest("parameter_invalid", f"`{name}` must be from {least:,} to {most:,}.", name)
     return int(given)
+
+
+def _moment(request: web.Request, name: str) -> datetime | None:
+    given = request.query.get(name)
+    if given is None:
+        return None
+    try:
+        return msgspec.convert(given, Annotated[datetime, msgspec.Meta(tz=True)])
+    except msgspec.ValidationError:
+        raise BadRequest(
+            "parameter_invalid", f"`{name}` must be a time with its zone.", name
+        ) from None
 
 
 def _answer(content: object, status: int = 200) -> web.Response:

@@ -20,7 +20,6 @@ from cartwheel.simulator.objects import (
     Card,
     Decision,
     Dispute,
-    Entry,
     Intent,
     Kind,
     NewDispute,
@@ -312,28 +311,6 @@ def close_dispute(
         kind = Kind.DISPUTE_WON if dispute.status == "won" else Kind.DISPUTE_LOST
         _note_dispute(db, kind, "charge.dispute.closed", dispute, at, webhook)
     return dispute
-
-
-def entries(db: sqlite3.Connection, after: int, limit: int) -> list[Entry]:
-    rows = db.execute(
-        "SELECT id, at, kind, payment_id, amount, currency, refund_id, code, message, about"
-        " FROM entries WHERE id > ? ORDER BY id LIMIT ?",
-        (after, limit),
-    )
-    return [
-        Entry(
-            id=row[0],
-            at=datetime.fromisoformat(row[1]),
-            kind=Kind(row[2]),
-            payment_id=row[3],
-            amount=row[4],
-            currency=row[5],
-            refund_id=row[9] if row[2] == Kind.REFUND_FAILED else row[6],
-            dispute_id=row[9] if row[2].startswith("dispute_") else None,
-            failure=Failure(row[7], row[8]) if row[8] else None,
-        )
-        for row in rows
-    ]
 
 
 def _save_card(db: sqlite3.Connection, token: str, card: KnownCard, at: datetime) -> PaymentMethod:

@@ -74,5 +74,12 @@ CREATE UNIQUE INDEX one_verdict ON entries (payment_id)
 CREATE UNIQUE INDEX one_authorization ON entries (payment_id) WHERE kind = 'authorization';
 """
 
-MIGRATIONS = (_TABLES, _CONFIRM, _USED_BY, _ABOUT, _AUTHORIZATIONS)
+# All lines of a payment. It does what two partial indexes did.
+_BY_PAYMENT = """
+CREATE INDEX by_payment ON entries (payment_id);
+DROP INDEX refunds;
+DROP INDEX of_payment;
+"""
+
+MIGRATIONS = (_TABLES, _CONFIRM, _USED_BY, _ABOUT, _AUTHORIZATIONS, _BY_PAYMENT)
 """Only append to this list: a ledger file outlives the code that created it."""

@@ -6,7 +6,9 @@ import msgspec
 from litestar import Request, Response, Router, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
+from cartwheel.contracts import ledger
 from cartwheel.contracts import payments as contract
+from cartwheel.contracts.ledger import PaymentAtProvider
 from cartwheel.contracts.payments import Method, PaymentStatus, PaymentView
 from cartwheel.contracts.timeline import TimelineEntry
 from cartwheel.gateway import examples
@@ -285,6 +287,29 @@ async def get_payment_timeline(
     )
 
 
+@get(
+    "/{payment_id:str}/provider",
+    guards=[admin],
+    opt=described(
+        asks=ledger.GetPaymentAtProvider,
+        answer=examples.PAYMENT_AT_PROVIDER,
+        returns="The payment as its provider has it.",
+    ),
+)
+async def get_payment_at_provider(
+    payment_id: FromPath[str], identity: SignedIn, bus: Bus
+) -> Response[PaymentAtProvider]:
+    """Ask the provider what has happened to a payment.
+
+    For administrators. `entries` are what the provider's ledger has, oldest first. `differences`
+    name what is not the same here; of a payment that is just being made, they may be gone a moment
+    later.
+    """
+    return await handed_on(
+        ledger.GetPaymentAtProvider(payment_id=payment_id, actor=identity.actor), bus
+    )
+
+
 router = Router(
     "/payments",
     route_handlers=[
@@ -294,6 +319,7 @@ router = Router(
         list_payments,
         get_payment,
         get_payment_timeline,
+        get_payment_at_provider,
     ],
     tags=["payments"],
 )

@@ -6,6 +6,7 @@ from cartwheel.payments.domain.authorizing import (
     capture_failed,
     expiring,
 )
+from cartwheel.payments.domain.comparing import differences, in_progress
 from cartwheel.payments.domain.disputes import dispute_reported, tells_of
 from cartwheel.payments.domain.payment import Decided, Owed, Payment, Refund, Wanted, timeline
 from cartwheel.payments.domain.refunds import (
@@ -51,11 +52,13 @@ __all__ = [
     "capture_asked",
     "capture_failed",
     "confirm_cash",
+    "differences",
     "differing",
     "dispute_reported",
     "expiring",
     "give_up",
     "id_of",
+    "in_progress",
     "is_disputed",
     "left",
     "refund_as_asked",

@@ -2,17 +2,19 @@
 
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, TypeVar
 from urllib.parse import quote
 
 import aiohttp
 import msgspec
 
 from cartwheel.contracts import text
+from cartwheel.contracts.ledger import LedgerEntry
 from cartwheel.contracts.money import MAX_AMOUNT, Currency, Money
 from cartwheel.contracts.payments import Failure, RefundStatus, read_card
-from cartwheel.kernel import http_client
+from cartwheel.kernel import Page, http_client
 from cartwheel.kernel.http_client import UnexpectedAnswer
 from cartwheel.providers.port import (
     REFUNDED,
@@ -26,6 +28,9 @@ from cartwheel.providers.port import (
     TokenRefused,
     Voided,
 )
+from cartwheel.providers.simulator.lines import Lines
+
+Answer = TypeVar("Answer")
 
 ANSWER_WITHIN_SECONDS = 5.0
 
@@ -101,6 +106,24 @@ class SimulatorCards:
         answer = await self._ask("POST", "/v1/refunds", refund, refund_id)
         return _refund_outcome(answer)
 
+    async def entries_of(self, payment_id: str) -> list[LedgerEntry]:
+        return (await self._lines(f"{_path(payment_id)}/ledger")).entries()
+
+    async def ledger(
+        self, *, since: datetime, until: datetime, limit: int, cursor: str | None
+    ) -> Page[LedgerEntry]:
+        asked = {"since": since.isoformat(), "until": until.isoformat(), "limit": str(limit)}
+        if cursor is not None:
+            asked["after"] = cursor
+        lines = await self._lines("/v1/ledger", asked)
+        return Page(
+            data=lines.entries(),
+            next_cursor=None if lines.next_after is None else str(lines.next_after),
+        )
+
+    async def _lines(self, path: str, asked: Mapping[str, str] | None = None) -> Lines:
+        return await self._answered(self._session.get(path, params=asked), path, Lines)
+
     async def _ask(
         self,
         method: str,
@@ -110,16 +133,22 @@ class SimulatorCards:
     ) -> "_Intent":
         headers = {"Idempotency-Key": key} if key else None
         body = msgspec.json.encode(content) if content else None
-        status, answer = await http_client.answered(
-            self._session.request(method, path, data=body, headers=headers),
-            dependency="the payment simulator",
-        )
+        request = self._session.request(method, path, data=body, headers=headers)
+        return await self._answered(request, path, _Intent)
+
+    async def _answered(
+        self,
+        request: AbstractAsyncContextManager[aiohttp.ClientResponse],
+        path: str,
+        kind: type[Answer],
+    ) -> Answer:
+        status, answer = await http_client.answered(request, dependency="the payment simulator")
         if status != 200:
             error = _error(answer)
             said = f"simulator answered {status} {error.code} to {path}"
             raise _Refused(said, status, error)
         try:
-            return msgspec.json.decode(answer, type=_Intent)
+            return msgspec.json.decode(answer, type=kind)
         except msgspec.DecodeError as error:
             raise UnexpectedAnswer(f"simulator's answer to {path}: {error}") from error
 
