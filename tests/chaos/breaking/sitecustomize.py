@@ -444,7 +444,7 @@ def count_refunds_by_payment() -> None:
 
 
 def ship_before_the_money_is_there() -> None:
-    """orders: ship an authorized order without having its money captured."""
+    """orders: ship some authorized orders without having their money captured."""
     shipping: Any = import_module("cartwheel.orders.handlers.shipping")
     functools: Any = import_module("functools")
     ship = shipping.ship_order
@@ -455,7 +455,8 @@ def ship_before_the_money_is_there() -> None:
 
     @functools.wraps(ship)
     async def hasty(request: Any, *, bus: Any, **more: Any) -> Any:
-        return await ship(request, bus=Silent() if bus else bus, **more)
+        skipped = request.order_id[-1] in "01"  # each broken order is told of, which takes long
+        return await ship(request, bus=Silent() if skipped else bus, **more)
 
     shipping.ship_order = hasty
 
