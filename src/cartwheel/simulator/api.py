@@ -3,7 +3,7 @@
 import hmac
 import traceback
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, TypeVar
 
@@ -13,18 +13,15 @@ from aiohttp import web
 from cartwheel.kernel import log
 from cartwheel.simulator import authorizations, ledger, lines
 from cartwheel.simulator.cards import recognise
+from cartwheel.simulator.dependencies import DEPENDENCIES, Dependencies
 from cartwheel.simulator.errors import ApiError, BadRequest, Forbidden, Unauthorized
 from cartwheel.simulator.faults import (
     Fault,
     FaultKind,
-    Faults,
-    Late,
     Step,
     answered,
     webhook_delivery,
 )
-from cartwheel.simulator.group_commit import GroupCommit
-from cartwheel.simulator.ledger import WEEK
 from cartwheel.simulator.objects import (
     Decision,
     Entries,
@@ -39,7 +36,7 @@ from cartwheel.simulator.objects import (
     Why,
 )
 from cartwheel.simulator.outbox import NOT_AT_ALL, ONCE, Delivery
-from cartwheel.simulator.webhooks import Webhooks
+from cartwheel.simulator.pages.app import PREFIX, make_pages
 
 Body = TypeVar("Body")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -47,31 +44,6 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 MAX_BODY = 16_384
 MAX_PAGE = 1000
 MAX_KEY = 255
-
-
-class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
-    """The dependencies of the routes. If `webhooks` is None, no webhooks are sent.
-
-    `publishable_key` is used in the shop's public pages. It can make payment methods, and nothing
-    else.
-    """
-
-    ledger: GroupCommit
-    faults: Faults
-    webhooks: Webhooks | None
-    api_key: str
-    publishable_key: str
-    late: Late = msgspec.field(default_factory=Late)
-    authorized_for: timedelta = WEEK
-
-    @property
-    def delivery(self) -> Delivery:
-        """How the webhooks of refunds and disputes are sent."""
-        return ONCE if self.webhooks else NOT_AT_ALL
-
-    def wake(self) -> None:
-        if self.webhooks:
-            self.webhooks.wake()
 
 
 PAYMENT_METHODS = "/v1/payment_methods"
@@ -86,8 +58,6 @@ _PREFLIGHT = {
     "Access-Control-Allow-Headers": "Authorization, Content-Type",
     "Access-Control-Max-Age": "86400",
 }
-
-DEPENDENCIES = web.AppKey("dependencies", Dependencies)
 
 
 def make_app(dependencies: Dependencies) -> web.Application:
@@ -115,6 +85,7 @@ def make_app(dependencies: Dependencies) -> web.Application:
             web.delete("/v1/faults", clear_faults),
         ]
     )
+    app.add_subapp(PREFIX, make_pages())
     return app
 
 
@@ -409,6 +380,8 @@ def _admit(request: web.Request) -> None:
         Unauthorized: there is no valid key.
         Forbidden: the key is for other routes.
     """
+    if request.path.startswith(f"{PREFIX}/"):
+        return  # browsers open these
     dependencies = request.app[DEPENDENCIES]
     given = request.headers.get("Authorization", "").encode(errors="replace")
     secret, publishable = (

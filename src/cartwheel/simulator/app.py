@@ -15,7 +15,8 @@ from aiohttp import web
 from cartwheel.kernel import log
 from cartwheel.kernel.lowlevel import CannotListen, configure, listen, notify
 from cartwheel.kernel.settings import read_or_exit
-from cartwheel.simulator.api import Dependencies, make_app
+from cartwheel.simulator.api import make_app
+from cartwheel.simulator.dependencies import Dependencies
 from cartwheel.simulator.faults import Faults
 from cartwheel.simulator.group_commit import GroupCommit
 from cartwheel.simulator.schema import MIGRATIONS

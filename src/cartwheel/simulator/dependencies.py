@@ -1,0 +1,41 @@
+"""What the simulator's routes depend on."""
+
+from datetime import timedelta
+
+import msgspec
+from aiohttp import web
+
+from cartwheel.simulator.faults import Faults, Late
+from cartwheel.simulator.group_commit import GroupCommit
+from cartwheel.simulator.ledger import WEEK
+from cartwheel.simulator.outbox import NOT_AT_ALL, ONCE, Delivery
+from cartwheel.simulator.webhooks import Webhooks
+
+
+class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
+    """The dependencies of the routes. If `webhooks` is None, no webhooks are sent.
+
+    `publishable_key` is used in the shop's public pages. It can make payment methods, and nothing
+    else.
+    """
+
+    ledger: GroupCommit
+    faults: Faults
+    webhooks: Webhooks | None
+    api_key: str
+    publishable_key: str
+    late: Late = msgspec.field(default_factory=Late)
+    authorized_for: timedelta = WEEK
+
+    @property
+    def delivery(self) -> Delivery:
+        """How the webhooks of refunds and disputes are sent."""
+        return ONCE if self.webhooks else NOT_AT_ALL
+
+    def wake(self) -> None:
+        if self.webhooks:
+            self.webhooks.wake()
+
+
+DEPENDENCIES = web.AppKey("dependencies", Dependencies)
+"""Read it from `request.config_dict`, which pages see, too."""
