@@ -18,6 +18,8 @@ from aiohttp import web
 from cartwheel.kernel import new_id
 from cartwheel.providers.simulator.client import SimulatorCards, open_simulator
 
+from .storefront import Storefront, serving
+
 API_KEY = "sk_test_known_to_the_services"
 PUBLISHABLE_KEY = "pk_test_known_to_everybody"
 WEBHOOK_SECRET = "whsec_known_to_both"
@@ -34,9 +36,10 @@ def card(number: str = "4242424242424242", **otherwise: object) -> dict[str, Any
 class Simulator:
     """A simulator process. `await start()` returns when the process has reported it is ready."""
 
-    def __init__(self, folder: Path, webhook_url: str | None = None) -> None:
+    def __init__(self, folder: Path, webhook_url: str | None = None, shop_origin: str = "") -> None:
         self.folder = folder
         self.webhook_url = webhook_url
+        self.shop_origin = shop_origin
         self.log = folder / "log"
         self.ledger = folder / "ledger.sqlite"
         self.url = ""
@@ -54,6 +57,7 @@ class Simulator:
             "SIMULATOR_PUBLISHABLE_KEY": PUBLISHABLE_KEY,
             "SIMULATOR_WEBHOOK_SECRET": WEBHOOK_SECRET,
             "SIMULATOR_WEBHOOK_URL": self.webhook_url or "",
+            "SIMULATOR_SHOP_ORIGINS": self.shop_origin,
             "NOTIFY_SOCKET": str(notified),
             "LOG_LEVEL": "DEBUG",
         }
@@ -186,11 +190,19 @@ async def receiver() -> AsyncGenerator[Receiver]:
 
 
 @pytest.fixture(scope="session")
+async def storefront() -> AsyncGenerator[Storefront]:
+    async with serving() as storefront:
+        yield storefront
+
+
+@pytest.fixture(scope="session")
 async def simulator(
-    tmp_path_factory: pytest.TempPathFactory, receiver: Receiver
+    tmp_path_factory: pytest.TempPathFactory, receiver: Receiver, storefront: Storefront
 ) -> AsyncGenerator[Simulator]:
     """A simulator that all tests share. Each uses its own payment ids."""
-    simulator = Simulator(tmp_path_factory.mktemp("simulator"), receiver.url)
+    simulator = Simulator(
+        tmp_path_factory.mktemp("simulator"), receiver.url, shop_origin=storefront.origin
+    )
     await simulator.start()
     yield simulator
     assert await simulator.stop() == 0

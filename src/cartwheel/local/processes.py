@@ -89,11 +89,17 @@ def settings(home: Path, given: Mapping[str, str], port: int | None) -> dict[str
         "SIMULATOR_LEDGER": str(ledger),
         "SIMULATOR_API_KEY": secret("simulator_api_key"),
         "SIMULATOR_PUBLISHABLE_KEY": PUBLISHABLE_KEY,
+        "SIMULATOR_SHOP_ORIGINS": _origin(reached, chosen),
         "SIMULATOR_WEBHOOK_SECRET": secret("simulator_webhook_secret"),
         "SIMULATOR_WEBHOOK_URL": f"http://{reached}:{chosen}/api/v1/webhooks/simulator",
     }
     kept = {name: given[name] for name in defaults if given.get(name)}
     return defaults | kept | {"PORT": str(chosen)}
+
+
+def _origin(host: str, port: int) -> str:
+    """Return an origin as browsers write it."""
+    return f"http://{host.lower()}" if port == 80 else f"http://{host.lower()}:{port}"
 
 
 def command(process: Process, environment: Mapping[str, str]) -> Command:

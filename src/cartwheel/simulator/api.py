@@ -11,8 +11,9 @@ import msgspec
 from aiohttp import web
 
 from cartwheel.kernel import log
-from cartwheel.simulator import authorizations, ledger, lines
+from cartwheel.simulator import authorizations, checkout, ledger, lines
 from cartwheel.simulator.cards import recognise
+from cartwheel.simulator.checkout import NewSession
 from cartwheel.simulator.dependencies import DEPENDENCIES, Dependencies
 from cartwheel.simulator.errors import ApiError, BadRequest, Forbidden, Unauthorized
 from cartwheel.simulator.faults import (
@@ -47,7 +48,9 @@ MAX_KEY = 255
 
 
 PAYMENT_METHODS = "/v1/payment_methods"
-"""The only path that browsers call, and the only one that accepts the publishable key."""
+"""The only path that browsers call."""
+
+SESSIONS = "/v1/checkout/sessions"
 
 _FOR_PAGES = {"Access-Control-Allow-Origin": "*"}
 """No cookie is read, so a page of any origin may call."""
@@ -66,6 +69,8 @@ def make_app(dependencies: Dependencies) -> web.Application:
     app.add_routes(
         [
             web.post(PAYMENT_METHODS, create_payment_method),
+            web.post(SESSIONS, begin_session),
+            web.get(f"{SESSIONS}/{{id}}", get_session),
             web.post("/v1/payment_intents", create_intent),
             web.get("/v1/payment_intents/{id}", get_intent),
             web.post("/v1/payment_intents/{id}/confirm", confirm_intent),
@@ -96,6 +101,24 @@ async def create_payment_method(request: web.Request) -> web.Response:
     return _answer(
         await request.app[DEPENDENCIES].ledger.do(partial(ledger.save_card, card=card, at=now))
     )
+
+
+async def begin_session(request: web.Request) -> web.Response:
+    dependencies = request.app[DEPENDENCIES]
+    new = _decode(await request.read(), NewSession)
+    page = f"{request.scheme}://{request.host}{PREFIX}/checkout"
+    work = partial(checkout.begin, new=new, at=_now(), shop=dependencies.shop, page=page)
+    return _answer(await dependencies.ledger.do(work))
+
+
+async def get_session(request: web.Request) -> web.Response:
+    work = partial(
+        checkout.find,
+        session_id=_path_id(request),
+        client_secret=request.query.get("client_secret", ""),
+        at=_now(),
+    )
+    return _answer(await request.app[DEPENDENCIES].ledger.do(work))
 
 
 async def create_intent(request: web.Request) -> web.Response:
@@ -374,7 +397,7 @@ def _admit(request: web.Request) -> None:
     """Check that the request has the right key.
 
     The secret key cannot make payment methods, because the shop's server that has it must never
-    handle card numbers.
+    handle card numbers. A hosted page is begun by the shop's pages, which have the other key.
 
     Raises:
         Unauthorized: there is no valid key.
@@ -390,12 +413,17 @@ def _admit(request: web.Request) -> None:
     )
     if not (secret or publishable):
         raise Unauthorized("unauthorized", "Send a key as a bearer token.")
-    if request.path == PAYMENT_METHODS and not publishable:
+    for_pages = request.path == PAYMENT_METHODS or _is_of_a_session(request.path)
+    if for_pages and not publishable:
         raise Forbidden("publishable_key_required", "Send the publishable key.")
-    if request.path != PAYMENT_METHODS and publishable:
+    if publishable and not for_pages:
         raise Forbidden(
             "secret_key_required", "Send the secret key: the publishable key is not enough."
         )
+
+
+def _is_of_a_session(path: str) -> bool:
+    return path == SESSIONS or path.startswith(f"{SESSIONS}/")
 
 
 def _decode(body: bytes, kind: type[Body]) -> Body:

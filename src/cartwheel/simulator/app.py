@@ -43,6 +43,7 @@ async def run(settings: Settings) -> None:
                 api_key=settings.simulator_api_key,
                 publishable_key=settings.simulator_publishable_key,
                 authorized_for=timedelta(seconds=settings.simulator_authorization_seconds),
+                shop=settings.simulator_shop_origins,
             )
             async with _serving(dependencies, listener):
                 notify("READY=1")

@@ -8,6 +8,7 @@ from aiohttp import web
 from cartwheel.simulator.faults import Faults, Late
 from cartwheel.simulator.group_commit import GroupCommit
 from cartwheel.simulator.ledger import WEEK
+from cartwheel.simulator.origins import NOBODY, Origins
 from cartwheel.simulator.outbox import NOT_AT_ALL, ONCE, Delivery
 from cartwheel.simulator.webhooks import Webhooks
 
@@ -15,8 +16,8 @@ from cartwheel.simulator.webhooks import Webhooks
 class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     """The dependencies of the routes. If `webhooks` is None, no webhooks are sent.
 
-    `publishable_key` is used in the shop's public pages. It can make payment methods, and nothing
-    else.
+    `publishable_key` is used in the shop's public pages. It can make payment methods, by itself or
+    through a hosted page, and nothing else. `shop` has the origins of those pages.
     """
 
     ledger: GroupCommit
@@ -24,6 +25,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     webhooks: Webhooks | None
     api_key: str
     publishable_key: str
+    shop: Origins = NOBODY
     late: Late = msgspec.field(default_factory=Late)
     authorized_for: timedelta = WEEK
 

@@ -81,5 +81,19 @@ DROP INDEX refunds;
 DROP INDEX of_payment;
 """
 
-MIGRATIONS = (_TABLES, _CONFIRM, _USED_BY, _ABOUT, _AUTHORIZATIONS, _BY_PAYMENT)
+# Times are Unix seconds.
+_SESSIONS = """
+CREATE TABLE sessions (
+    id TEXT PRIMARY KEY,
+    secret_hash TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    success_url TEXT NOT NULL,
+    cancel_url TEXT NOT NULL,
+    payment_method TEXT
+) WITHOUT ROWID;
+CREATE INDEX sessions_created ON sessions (created_at);
+"""
+
+MIGRATIONS = (_TABLES, _CONFIRM, _USED_BY, _ABOUT, _AUTHORIZATIONS, _BY_PAYMENT, _SESSIONS)
 """Only append to this list: a ledger file outlives the code that created it."""

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from cartwheel.kernel.settings import HttpUrl, LogLevel
+from cartwheel.simulator.origins import NOBODY, Origins
 
 PublishableKey = Annotated[
     str,
@@ -22,12 +23,18 @@ https://docs.stripe.com/payments/place-a-hold-on-a-payment-method"""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """`simulator_shop_origins` are those of the shop's pages.
+
+    Only they may show the card field, and only to them are customers sent back.
+    """
+
     simulator_ledger: str
     simulator_api_key: str
     simulator_publishable_key: PublishableKey
     simulator_webhook_secret: str
     simulator_webhook_url: HttpUrl | None = None
     simulator_authorization_seconds: AuthorizationSeconds = AUTHORIZED_FOR
+    simulator_shop_origins: Origins = NOBODY
     simulator_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8900
     host: str = "127.0.0.1"
     log_level: LogLevel = "INFO"

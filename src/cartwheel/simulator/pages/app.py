@@ -7,6 +7,8 @@ from aiohttp import web
 
 from cartwheel.kernel import log
 from cartwheel.simulator.errors import ApiError
+from cartwheel.simulator.pages.field import show_field
+from cartwheel.simulator.pages.hosted import show_form, take_form
 from cartwheel.simulator.pages.rendering import page
 from cartwheel.simulator.pages.static_files import static_file
 
@@ -18,7 +20,14 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def make_pages() -> web.Application:
     """Return the application. It reads the dependencies of the one that it is mounted in."""
     app = web.Application(middlewares=[_explain])
-    app.add_routes([web.get("/static/{name}", static_file)])
+    app.add_routes(
+        [
+            web.get("/static/{name}", static_file),
+            web.get("/card-field", show_field),
+            web.get("/checkout/{id}", show_form),
+            web.post("/checkout/{id}", take_form),
+        ]
+    )
     return app
 
 
@@ -30,8 +39,6 @@ async def _explain(request: web.Request, handler: _Handler) -> web.StreamRespons
     except ApiError as error:
         return page("problem.html", status=error.status, message=error.message)
     except web.HTTPException as error:
-        if error.status < 400:
-            raise
         return page("problem.html", status=error.status, message=f"{error.reason}.")
     except Exception as error:
         where = traceback.format_tb(error.__traceback__)[-1]

@@ -57,3 +57,8 @@ def page(
         content_type="text/html",
         headers={**_HEADERS, "Content-Security-Policy": told},
     )
+
+
+def sent_on(address: str) -> web.Response:
+    """Return the answer that sends a browser to `address` with a GET."""
+    return web.Response(status=303, headers={**_HEADERS, "Location": address})
