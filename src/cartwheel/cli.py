@@ -15,7 +15,7 @@ try:
     from cartwheel.local.cluster.commands import cluster
     from cartwheel.operations import commands as operations
     from cartwheel.operations import goods_commands as goods
-    from cartwheel.operations import payment_commands, refund_commands
+    from cartwheel.operations import payment_commands, refund_commands, simulator_commands
     from cartwheel.operations.dead_letters.commands import dlq
     from cartwheel.operations.verify.command import verify
 except KeyboardInterrupt:  # imports take a moment: a Ctrl-C must not print a stack trace
@@ -65,6 +65,7 @@ app.command()(refund_commands.disputes)
 app.add_typer(goods.ship, name="ship")
 app.add_typer(goods.returns, name="returns")
 app.add_typer(operations.stock, name="stock")
+app.add_typer(simulator_commands.simulator, name="simulator")
 app.add_typer(operations.users, name="users")
 app.add_typer(operations.admin, name="admin")
 app.add_typer(dlq, name="dlq")

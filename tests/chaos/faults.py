@@ -60,13 +60,14 @@ _ANSWERS = (
     "error",
     "charge_then_error",
 )
-_LATER_STEPS = ("refund", "cancel", "capture")
+_LATER_STEPS = ("refund", "cancel", "capture", "look_up")
 _PROVIDER = (
     *_ANSWERS,
     "webhook_late",
     "webhook_twice",
     "webhook_out_of_order",
     "webhook_never",
+    "webhook_lies",
 )
 
 

@@ -3,6 +3,7 @@
 import hmac
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, TypeVar
@@ -15,16 +16,18 @@ from cartwheel.simulator import authorizations, checkout, ledger, lines
 from cartwheel.simulator.cards import recognise
 from cartwheel.simulator.checkout import NewSession
 from cartwheel.simulator.dependencies import DEPENDENCIES, Dependencies
-from cartwheel.simulator.errors import ApiError, BadRequest, Forbidden, Unauthorized
-from cartwheel.simulator.faults import (
-    Fault,
-    FaultKind,
-    Step,
-    answered,
-    webhook_delivery,
+from cartwheel.simulator.errors import (
+    ApiError,
+    BadRequest,
+    Contradiction,
+    Forbidden,
+    Unauthorized,
 )
+from cartwheel.simulator.fault_kinds import FaultKind, Step
+from cartwheel.simulator.faults import Fault, answered, overcharge, webhook_delivery
 from cartwheel.simulator.objects import (
     Decision,
+    Dispute,
     Entries,
     Id,
     Intent,
@@ -82,6 +85,7 @@ def make_app(dependencies: Dependencies) -> web.Application:
             web.post("/v1/refunds", create_refund),
             web.post("/v1/refunds/{id}/fail", fail_refund),
             web.post("/v1/disputes", open_dispute),
+            web.get("/v1/disputes/{id}", get_dispute),
             web.post("/v1/disputes/{id}/close", close_dispute),
             web.get("/v1/ledger", read_ledger),
             web.get("/v1/payments/{id}/ledger", read_lines_of_payment),
@@ -128,6 +132,8 @@ async def create_intent(request: web.Request) -> web.Response:
     dependencies = request.app[DEPENDENCIES]
     new = _decode(await request.read(), NewIntent)
 
+    fault = dependencies.faults.take(Step.CONFIRM, new.payment_id) if new.confirm else None
+
     async def make(webhook: Delivery) -> web.Response:
         work = (
             partial(
@@ -137,6 +143,7 @@ async def create_intent(request: web.Request) -> web.Response:
                 at=_now(),
                 webhook=webhook,
                 authorized_for=dependencies.authorized_for,
+                more=overcharge(fault),
             )
             if new.confirm
             else partial(ledger.create_intent, key=key, new=new, at=_now())
@@ -149,7 +156,6 @@ async def create_intent(request: web.Request) -> web.Response:
 
     if not new.confirm:
         return await make(NOT_AT_ALL)
-    fault = dependencies.faults.take(Step.CONFIRM, new.payment_id)
     return await _confirming(request, fault, make, new.payment_id)
 
 
@@ -161,18 +167,19 @@ async def get_intent(request: web.Request) -> web.Response:
 
 
 async def get_payment(request: web.Request) -> web.Response:
-    payment_id = _path_id(request)
     dependencies = request.app[DEPENDENCIES]
-    return _answer(
-        await dependencies.ledger.do(
-            partial(
-                authorizations.current,
-                payment_id=payment_id,
-                at=_now(),
-                webhook=dependencies.delivery,
-            )
+    payment_id = _path_id(request)
+
+    async def look() -> web.Response:
+        work = partial(
+            authorizations.current,
+            payment_id=payment_id,
+            at=_now(),
+            webhook=dependencies.delivery,
         )
-    )
+        return _answer(await dependencies.ledger.do(work))
+
+    return await answered(dependencies.faults.take(Step.LOOK_UP, payment_id), request, look)
 
 
 async def confirm_intent(request: web.Request) -> web.Response:
@@ -191,6 +198,7 @@ async def confirm_intent(request: web.Request) -> web.Response:
             at=_now(),
             webhook=webhook,
             authorized_for=dependencies.authorized_for,
+            more=overcharge(fault),
         )
         return _answer(await dependencies.ledger.do(work))
 
@@ -213,9 +221,16 @@ async def _confirming(
             webhooks.wake()
         if fault and fault.kind is FaultKind.LAPSES_EARLY:
             dependencies.late.start(fault.seconds, partial(_lapse, dependencies, payment_id))
+        if fault and fault.kind is FaultKind.DISPUTE:
+            dependencies.late.start(fault.seconds, partial(_dispute, dependencies, payment_id))
         return answer
 
     return await answered(fault, request, charge)
+
+
+async def _dispute(dependencies: Dependencies, payment_id: str) -> None:
+    with suppress(Contradiction):  # the charge was declined
+        await _open(dependencies, NewDispute(payment_id=payment_id))
 
 
 async def cancel_payment(request: web.Request) -> web.Response:
@@ -307,12 +322,20 @@ async def _fail(dependencies: Dependencies, refund_id: str, why: Why) -> Refund:
 
 
 async def open_dispute(request: web.Request) -> web.Response:
-    dependencies = request.app[DEPENDENCIES]
     new = _decode(await request.read(), NewDispute)
+    return _answer(await _open(request.app[DEPENDENCIES], new), status=201)
+
+
+async def _open(dependencies: Dependencies, new: NewDispute) -> Dispute:
     work = partial(ledger.open_dispute, new=new, at=_now(), webhook=dependencies.delivery)
     dispute = await dependencies.ledger.do(work)
     dependencies.wake()
-    return _answer(dispute, status=201)
+    return dispute
+
+
+async def get_dispute(request: web.Request) -> web.Response:
+    work = partial(ledger.find_dispute, dispute_id=_path_id(request))
+    return _answer(await request.app[DEPENDENCIES].ledger.do(work))
 
 
 async def close_dispute(request: web.Request) -> web.Response:

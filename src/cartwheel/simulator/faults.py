@@ -1,111 +1,69 @@
-"""Faults on demand, at the next confirmations, captures, refunds or cancellations of any payment
-or of one.
+"""Faults on demand: at the next requests, or at a share of them, of any or one payment.
 
 Faults are kept in memory. A restart of the simulator forgets them, but never a charge.
 """
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
-from enum import StrEnum
 from typing import Annotated
 
 import msgspec
 from aiohttp import web
 
+from cartwheel.simulator.errors import BadRequest
+from cartwheel.simulator.fault_kinds import FaultKind, Step, steps_of
 from cartwheel.simulator.objects import Id
 from cartwheel.simulator.outbox import NOT_AT_ALL, ONCE, Delivery
-
-
-class Step(StrEnum):
-    """The client's request at which a fault occurs."""
-
-    CONFIRM = "confirm"
-    """A charge: a confirmation, or an intent that is created and confirmed in one call."""
-    REFUND = "refund"
-    CANCEL = "cancel"
-    CAPTURE = "capture"
-
-
-class FaultKind(StrEnum):
-    """What goes wrong. At a refund, a capture or a cancellation, "charge" stands for
-    that step.
-
-    The faults of webhooks apply to charges only.
-    """
-
-    ANSWER_LATE = "answer_late"
-    """Charge at once, and answer `seconds` later."""
-    CHARGE_LATE = "charge_late"
-    """Charge `seconds` later (unless it is canceled in the meantime), then answer."""
-    DROP = "drop"
-    """Close the connection without charging."""
-    CHARGE_THEN_DROP = "charge_then_drop"
-    """Charge, then close the connection without answering."""
-    ERROR = "error"
-    """Answer 500 without charging."""
-    CHARGE_THEN_ERROR = "charge_then_error"
-    """Charge, then answer 500."""
-    WEBHOOK_LATE = "webhook_late"
-    """Send the webhook `seconds` later."""
-    WEBHOOK_TWICE = "webhook_twice"
-    """Send the same event twice."""
-    WEBHOOK_OUT_OF_ORDER = "webhook_out_of_order"
-    """Send the webhook after a newer one, or after `seconds` if there is none."""
-    WEBHOOK_NEVER = "webhook_never"
-    """Send no webhook."""
-    REFUND_FAILS = "refund_fails"
-    """Answer that the refund failed. No money moves."""
-    REFUND_FAILS_LATE = "refund_fails_late"
-    """Refund, answer so, and let the refund fail `seconds` later."""
-    CAPTURE_FAILS = "capture_fails"
-    """Answer that the issuer refuses the capture. The authorization stands."""
-    LAPSES_EARLY = "lapses_early"
-    """Authorize, and let the authorization lapse `seconds` later."""
-
-
-_OF_REFUNDS = (FaultKind.REFUND_FAILS, FaultKind.REFUND_FAILS_LATE)
-_OF_WEBHOOKS = frozenset(kind for kind in FaultKind if kind.startswith("webhook_"))
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """A fault that occurs `count` times at step `on`, of any payment or of `payment_id` only.
 
-    If `count` is None, it occurs until the faults are cleared.
+    If `count` is None, it occurs until the faults are cleared. With a `rate` below 1, it occurs at
+    that share of the steps, by chance.
     """
 
     kind: FaultKind
     on: Step = Step.CONFIRM
     count: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = 1
+    rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
     payment_id: Id | None = None
     seconds: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 10.0
 
     def __post_init__(self) -> None:
-        if self.kind in _OF_WEBHOOKS and self.on is not Step.CONFIRM:
-            raise ValueError(f"{self.kind} goes with a confirmation only")
-        if self.kind in _OF_REFUNDS and self.on is not Step.REFUND:
-            raise ValueError(f"{self.kind} goes with a refund only")
-        if self.kind is FaultKind.CAPTURE_FAILS and self.on is not Step.CAPTURE:
-            raise ValueError(f"{self.kind} goes with a capture only")
-        if self.kind is FaultKind.LAPSES_EARLY and self.on is not Step.CONFIRM:
-            raise ValueError(f"{self.kind} goes with a confirmation only")
+        if self.on not in (possible := steps_of(self.kind)):
+            raise ValueError(f"{self.kind} goes with a {possible[0]} only")
+
+
+MOST_FAULTS = 1_000
+"""How many may be pending. Each step looks at all of them."""
 
 
 class Faults:
-    """The faults still to come, oldest first."""
+    """The faults still to come, oldest first. `chance` returns numbers from 0 to below 1."""
 
-    def __init__(self) -> None:
+    def __init__(self, chance: Callable[[], float] = random.random) -> None:
         self.pending: list[Fault] = []
+        self._chance = chance
 
     def add(self, fault: Fault) -> None:
+        """Raises BadRequest: too many are pending."""
+        if len(self.pending) >= MOST_FAULTS:
+            raise BadRequest("too_many_faults", "Too many faults are pending. Clear them first.")
         self.pending.append(fault)
 
     def clear(self) -> None:
         self.pending.clear()
 
     def take(self, on: Step, payment_id: str) -> Fault | None:
-        """Return the fault for this step, if any, and count it as used."""
+        """Return the fault for this step, if any, and count it as used.
+
+        One that chance passes over leaves the step to the next.
+        """
         for place, fault in enumerate(self.pending):
-            if fault.on is on and fault.payment_id in (None, payment_id):
+            fits = fault.on is on and fault.payment_id in (None, payment_id)
+            if fits and (fault.rate == 1 or self._chance() < fault.rate):
                 if fault.count == 1:
                     del self.pending[place]
                 elif fault.count is not None:
@@ -140,8 +98,15 @@ def webhook_delivery(fault: Fault | None) -> Delivery:
             return Delivery(delay=fault.seconds, held=True)
         case Fault(kind=FaultKind.WEBHOOK_NEVER):
             return NOT_AT_ALL
+        case Fault(kind=FaultKind.WEBHOOK_LIES):
+            return Delivery(misstated=1)
         case _:
             return ONCE
+
+
+def overcharge(fault: Fault | None) -> int:
+    """Return how many minor units are charged too much."""
+    return 1 if fault and fault.kind is FaultKind.CHARGE_WRONG_AMOUNT else 0
 
 
 async def answered(

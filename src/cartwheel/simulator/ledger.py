@@ -110,10 +110,12 @@ def charge(
     at: datetime,
     webhook: outbox.Delivery,
     authorized_for: timedelta = WEEK,
+    *,
+    more: int = 0,
 ) -> tuple[Intent, bool]:
-    """Create an intent and confirm it. Raises what `create_intent` raises."""
+    """Create an intent and confirm it, as `confirm` does. Raises what `create_intent` raises."""
     intent, replayed = create_intent(db, key, new, at)
-    return confirm(db, str(intent.id), at, webhook, authorized_for), replayed
+    return confirm(db, str(intent.id), at, webhook, authorized_for, more=more), replayed
 
 
 def find_intent(db: sqlite3.Connection, intent_id: str) -> Intent:
@@ -141,10 +143,12 @@ def confirm(
     at: datetime,
     webhook: outbox.Delivery,
     authorized_for: timedelta = WEEK,
+    *,
+    more: int = 0,
 ) -> Intent:
     """Charge an intent, authorize it, or decline it. A repeat returns the first outcome.
 
-    All outcomes use up the payment method.
+    All outcomes use up the payment method. `more` is charged on top of the amount.
 
     Raises:
         Missing: there is no such intent.
@@ -163,7 +167,8 @@ def confirm(
             "capture_before": _whole_seconds(at + authorized_for),
         }
     else:
-        kind, change = Kind.CHARGE, {"status": Status.SUCCEEDED}
+        kind = Kind.CHARGE
+        change = {"status": Status.SUCCEEDED, "amount": (intent.amount or 0) + more}
     intent = msgspec.structs.replace(intent, **change)
     write(db, kind, intent, at)
     outbox.announce_verdict(db, intent, webhook, at.timestamp())
@@ -290,6 +295,17 @@ def close_dispute(
     Raises:
         Missing: there is no such dispute.
     """
+    dispute = find_dispute(db, dispute_id)
+    if dispute.status != "needs_response":
+        return dispute
+    decided = msgspec.structs.replace(dispute, status=decision.status)
+    kind = Kind.DISPUTE_WON if decided.status == "won" else Kind.DISPUTE_LOST
+    _note_dispute(db, kind, "charge.dispute.closed", decided, at, webhook)
+    return decided
+
+
+def find_dispute(db: sqlite3.Connection, dispute_id: str) -> Dispute:
+    """Raises Missing."""
     rows = db.execute(
         "SELECT kind, payment_id, amount, currency, code FROM entries WHERE about = ? ORDER BY id",
         (dispute_id,),
@@ -297,20 +313,13 @@ def close_dispute(
     if not rows or rows[0][0] != Kind.DISPUTE_OPENED:
         raise Missing("dispute")
     _, payment_id, amount, currency, reason = rows[0]
-    decided = {Kind.DISPUTE_WON: "won", Kind.DISPUTE_LOST: "lost"}
-    status = decided[Kind(rows[1][0])] if len(rows) > 1 else decision.status
-    dispute = Dispute(
-        id=dispute_id,
-        payment_id=payment_id,
-        amount=amount,
-        currency=currency,
-        reason=reason,
-        status="won" if status == "won" else "lost",
+    opened = Dispute(
+        id=dispute_id, payment_id=payment_id, amount=amount, currency=currency, reason=reason
     )
     if len(rows) == 1:
-        kind = Kind.DISPUTE_WON if dispute.status == "won" else Kind.DISPUTE_LOST
-        _note_dispute(db, kind, "charge.dispute.closed", dispute, at, webhook)
-    return dispute
+        return opened
+    won = rows[1][0] == Kind.DISPUTE_WON
+    return msgspec.structs.replace(opened, status="won" if won else "lost")
 
 
 def _save_card(db: sqlite3.Connection, token: str, card: KnownCard, at: datetime) -> PaymentMethod:
@@ -468,7 +477,7 @@ def _read(
         id=row[0],
         payment_id=row[1],
         status=_STATUS[Kind(verdict[0])] if verdict else Status.REQUIRES_CONFIRMATION,
-        amount=row[2],
+        amount=verdict[3] if verdict and verdict[0] == Kind.CHARGE else row[2],
         currency=row[3],
         card=Card(*row[5:7]),
         failure=Failure(*verdict[1:3]) if verdict and verdict[1] else None,

@@ -36,11 +36,13 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """How to send a webhook: how often, after how many seconds, and whether after a newer one.
 
     A `held` webhook is sent when a newer one has been delivered, or after `delay` if there is none.
+    `misstated` minor units are added to the amount that it tells.
     """
 
     copies: int = 1
     delay: float = 0.0
     held: bool = False
+    misstated: int = 0
 
 
 ONCE = Delivery()
@@ -60,6 +62,8 @@ def announce_verdict(
 ) -> None:
     """Store the webhook for `intent`'s verdict."""
     body = msgspec.to_builtins(intent) | {"payment_intent": intent.id}
+    if intent.amount is not None:
+        body["amount"] = intent.amount + delivery.misstated
     announce(db, TYPES[intent.status], body, delivery, now)
 
 
