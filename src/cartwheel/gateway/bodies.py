@@ -11,6 +11,7 @@ from litestar import Request
 from litestar.utils.typing import make_non_optional_union
 
 from cartwheel.gateway import field_errors
+from cartwheel.gateway.card import CARD_FREE, refuse_card_numbers
 from cartwheel.gateway.problems import BodyTooLarge, MalformedJson, UnsupportedMediaType
 from cartwheel.kernel.errors import Invalid, Refusal
 
@@ -66,6 +67,7 @@ class JsonRequest(Request[Any, Any, Any]):
         Raises:
             Invalid: it is JSON of another shape; names the field. The route's EXPLAIN may raise
                 something else.
+            CardDataNotAccepted: a text that the route wants free of card numbers holds one.
             UnsupportedMediaType: its media type is not JSON.
             MalformedJson: it is not JSON.
         """
@@ -76,11 +78,14 @@ class JsonRequest(Request[Any, Any, Any]):
             )
         body = await self.body()
         try:
-            return decode(body, self._decoder())
+            decoded = decode(body, self._decoder())
         except Invalid:
             if explain := self.route_handler.opt.get(EXPLAIN):
                 explain(body)
             raise
+        if fields := self.route_handler.opt.get(CARD_FREE):
+            refuse_card_numbers(decoded, fields)
+        return decoded
 
     def _decoder(self) -> msgspec.json.Decoder[Any]:
         handler = self.route_handler

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 from litestar.handlers import HTTPRouteHandler
 
 from cartwheel.gateway import refusals
+from cartwheel.gateway.card import CARD_FREE, CardDataNotAccepted
 from cartwheel.gateway.described import description_of
 from cartwheel.gateway.every_route import UnknownParameter
 from cartwheel.gateway.identity import InvalidToken, admin
@@ -114,6 +115,8 @@ def _kinds(handler: HTTPRouteHandler) -> Iterator[type[Refusal | Outage]]:
         yield from (MalformedJson, BodyTooLarge)
     if handler.parsed_data_field:
         yield UnsupportedMediaType
+    if CARD_FREE in handler.opt:
+        yield CardDataNotAccepted
     for request in said.asks:
         yield from (*request.refusals, Unavailable, TimedOut)
     yield from said.refuses

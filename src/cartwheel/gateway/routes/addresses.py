@@ -7,6 +7,7 @@ from cartwheel.contracts import addresses as contract
 from cartwheel.contracts.addresses import SavedAddress
 from cartwheel.gateway import examples
 from cartwheel.gateway.bus import Bus, handed_on
+from cartwheel.gateway.card import card_free
 from cartwheel.gateway.described import described
 from cartwheel.gateway.idempotency import CREATED, IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import SignedIn
@@ -22,7 +23,8 @@ from cartwheel.kernel import Page
         answer=examples.SAVED_ADDRESS,
         returns="The address.",
         headers=CREATED,
-    ),
+    )
+    | card_free(),
 )
 async def create_address(
     data: JSONBody[NewShippingAddress], identity: SignedIn, bus: Bus, key: IdempotencyKey = None
@@ -73,7 +75,8 @@ async def get_address(
         body=examples.NEW_ADDRESS,
         answer=examples.SAVED_ADDRESS,
         returns="The address, as it is now.",
-    ),
+    )
+    | card_free(),
 )
 async def change_address(
     address_id: FromPath[str], data: JSONBody[NewShippingAddress], identity: SignedIn, bus: Bus

@@ -10,6 +10,7 @@ from litestar.params import JSONBody, SkipValidation
 from cartwheel.contracts import mail_address, text
 from cartwheel.contracts.identity import LONGEST_NAME
 from cartwheel.gateway import examples
+from cartwheel.gateway.card import card_free
 from cartwheel.gateway.cognito import (
     ANY_CALL,
     GETTING_USER,
@@ -136,6 +137,7 @@ class Me(msgspec.Struct, frozen=True):
             answer=SignedUp(examples.USER_ID, examples.EMAIL),
             returns="The account is created. Confirm its email address, then log in.",
         ),
+        **card_free("name", "email"),
     },
 )
 async def sign_up(data: JSONBody[SignUp], users: Users, attempts: Attempts) -> SignedUp:
@@ -328,7 +330,8 @@ async def me(identity: SignedIn) -> Me:
         body=AccountChanges(examples.NAME),
         answer=Me(examples.USER_ID, examples.NAME, examples.EMAIL, []),
         returns="Who you are now.",
-    ),
+    )
+    | card_free("name"),
 )
 async def change_account(data: JSONBody[AccountChanges], identity: SignedIn, users: Users) -> Me:
     """Change your name.

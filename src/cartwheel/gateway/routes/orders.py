@@ -16,6 +16,7 @@ from cartwheel.contracts.orders import OrderStatus, OrderView
 from cartwheel.contracts.timeline import TimelineEntry
 from cartwheel.gateway import examples
 from cartwheel.gateway.bus import Bus, handed_on
+from cartwheel.gateway.card import card_free
 from cartwheel.gateway.cognito import GETTING_USER
 from cartwheel.gateway.described import described
 from cartwheel.gateway.etags import ETAG, IfNoneMatch, etag, tagged, version_of
@@ -101,7 +102,8 @@ class Cancellation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         answer=examples.ORDER,
         returns="The order. Its stock is reserved until `expires_at`.",
         headers={**CREATED, **ETAG},
-    ),
+    )
+    | card_free("shipping_address"),
 )
 async def place_order(
     data: JSONBody[NewOrder], identity: SignedIn, bus: Bus, key: IdempotencyKey = None
@@ -239,7 +241,8 @@ async def get_timeline(
         body=Cancellation(reason="Ordered twice."),
         answer=structs.replace(examples.ORDER, status=OrderStatus.CANCELED, expires_at=None),
         returns="The order, which is canceled.",
-    ),
+    )
+    | card_free("reason"),
 )
 async def cancel_order(
     order_id: FromPath[str],

@@ -15,7 +15,7 @@ from cartwheel.gateway import examples
 from cartwheel.gateway.bodies import EXPLAIN
 from cartwheel.gateway.bus import Bus, handed_on
 from cartwheel.gateway.captures import Captures
-from cartwheel.gateway.card import CardDataNotAccepted, Token, refuse_card_data
+from cartwheel.gateway.card import Token, card_free, refuse_card_data
 from cartwheel.gateway.described import described
 from cartwheel.gateway.idempotency import CREATED, IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import SignedIn, admin
@@ -108,7 +108,6 @@ class NewPayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         EXPLAIN: refuse_card_data,
         **described(
             asks=contract.CreatePayment,
-            refuses=(CardDataNotAccepted,),
             body=NewPayment(
                 order_id=examples.ORDER_ID,
                 method=ByCard(token=examples.CARD_TOKEN),
@@ -118,6 +117,7 @@ class NewPayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             returns="The payment. A declined card's has the status `REJECTED`, and says why.",
             headers=CREATED,
         ),
+        **card_free(),
     },
 )
 async def create_payment(

@@ -12,7 +12,9 @@ from cartwheel.contracts import payments as contract
 from cartwheel.contracts.money import Money
 from cartwheel.contracts.payments import Refund, RefundExceedsCapture
 from cartwheel.gateway import examples
+from cartwheel.gateway.bodies import EXPLAIN
 from cartwheel.gateway.bus import Bus, handed_on
+from cartwheel.gateway.card import card_free, refuse_card_data
 from cartwheel.gateway.described import described
 from cartwheel.gateway.idempotency import CREATED, IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import SignedIn, admin
@@ -51,14 +53,16 @@ class LessIsLeft(Problem, frozen=True, kw_only=True):
             generate_examples=False,
         )
     },
-    opt=described(
+    opt={EXPLAIN: refuse_card_data}
+    | described(
         asks=contract.CreateRefund,
         body=NewRefund(reason=examples.REFUND.reason, amount=examples.REFUND_AMOUNT),
         more={RefundExceedsCapture.code: {"left": msgspec.to_builtins(examples.REFUND.amount)}},
         answer=examples.REFUND,
         returns="The refund. It is `PENDING` until the provider has made it.",
         headers=CREATED,
-    ),
+    )
+    | card_free(),
 )
 async def create_refund(
     payment_id: FromPath[str],

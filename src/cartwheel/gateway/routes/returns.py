@@ -11,6 +11,7 @@ from cartwheel.contracts import fulfilment as contract
 from cartwheel.contracts.parcels import Reason, ReturnView
 from cartwheel.gateway import examples
 from cartwheel.gateway.bus import Bus, handed_on
+from cartwheel.gateway.card import card_free
 from cartwheel.gateway.described import described
 from cartwheel.gateway.idempotency import CREATED, IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import SignedIn, admin
@@ -54,7 +55,8 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         answer=examples.RETURN,
         returns="The return. The order's `returns` lists it.",
         headers=CREATED,
-    ),
+    )
+    | card_free("reason"),
 )
 async def request_return(
     order_id: FromPath[str],
@@ -104,7 +106,8 @@ async def get_return(
         body=AcceptedReturn(note=examples.ACCEPTED_RETURN.note),
         answer=examples.ACCEPTED_RETURN,
         returns="The return, which is accepted.",
-    ),
+    )
+    | card_free("note"),
 )
 async def accept_return(
     order_id: FromPath[str],
@@ -140,7 +143,8 @@ async def accept_return(
         body=DeclinedReturn(note=examples.DECLINED_RETURN.note or ""),
         answer=examples.DECLINED_RETURN,
         returns="The return, which is declined.",
-    ),
+    )
+    | card_free("note"),
 )
 async def decline_return(
     order_id: FromPath[str],

@@ -12,6 +12,7 @@ from cartwheel.contracts.orders import OrderView
 from cartwheel.contracts.parcels import Carrier, Reason, ShipmentView, Tracking
 from cartwheel.gateway import examples
 from cartwheel.gateway.bus import Bus, handed_on
+from cartwheel.gateway.card import card_free
 from cartwheel.gateway.described import described
 from cartwheel.gateway.idempotency import CREATED, IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import SignedIn, admin
@@ -99,7 +100,8 @@ class NewCallOff(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         ),
         answer=examples.LESS_OF_AN_ORDER,
         returns="The order. Its `called_off` lists the pieces.",
-    ),
+    )
+    | card_free("reason"),
 )
 async def call_off_pieces(
     order_id: FromPath[str],
@@ -181,7 +183,8 @@ async def report_delivered(
         body=FailedDelivery(reason="The customer refused the parcel."),
         answer=examples.FAILED,
         returns="The parcel, whose delivery has failed.",
-    ),
+    )
+    | card_free("reason"),
 )
 async def report_delivery_failed(
     order_id: FromPath[str],

@@ -8,6 +8,7 @@ from cartwheel.contracts import products as contract
 from cartwheel.contracts.products import StockAdjustmentView
 from cartwheel.gateway import examples
 from cartwheel.gateway.bus import Bus, handed_on
+from cartwheel.gateway.card import card_free
 from cartwheel.gateway.described import described
 from cartwheel.gateway.idempotency import CREATED, IdempotencyKey, body_hash, created, request_id
 from cartwheel.gateway.identity import SignedIn, admin
@@ -43,7 +44,8 @@ class NewStockAdjustment(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         answer=examples.ADJUSTMENT,
         returns="The adjustment.",
         headers=CREATED,
-    ),
+    )
+    | card_free("reason"),
 )
 async def adjust_stock(
     product_id: FromPath[str],
