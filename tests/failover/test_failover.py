@@ -25,7 +25,7 @@ from cartwheel.orders.mongo import MongoOrders
 from cartwheel.payments.handlers import paying
 from cartwheel.payments.mongo import MIGRATIONS as PAYMENTS
 from cartwheel.payments.mongo import MongoPayments
-from cartwheel.providers.port import Captured, Charge, Outcome, RefundOutcome
+from cartwheel.providers.port import Captured, Charge, DisputeOutcome, Outcome, RefundOutcome
 
 from ..orders import examples as order_examples
 from ..orders.conftest import Direct
@@ -98,6 +98,9 @@ class RecordingCards:
         raise NotImplementedError
 
     async def refund(self, payment_id: str, refund_id: str, amount: Money) -> RefundOutcome:
+        raise NotImplementedError
+
+    async def look_up_dispute(self, dispute_id: str) -> DisputeOutcome | None:
         raise NotImplementedError
 
     async def entries_of(self, payment_id: str) -> list[LedgerEntry]:

@@ -1,6 +1,9 @@
 """What a signed webhook of the payment provider can do, and what it cannot."""
 
+import asyncio
+import random
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +11,7 @@ import msgspec
 import pytest
 
 from cartwheel.gateway.captures import PATIENCE_SECONDS
+from cartwheel.kernel import new_id
 from cartwheel.local.up import System
 from cartwheel.simulator.webhooks import sign
 
@@ -173,6 +177,76 @@ async def test_a_webhook_settles_the_payment_at_once_if_the_answer_is_lost(
     assert after < PATIENCE_SECONDS
 
 
+def storm(payment: Any) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Yield what may be said of a payment that is being captured: the truth, repeats and lies.
+
+    With each, whether it is said in time, and by the provider.
+    """
+    truth = about(payment)
+    said = [
+        truth,
+        {**truth, "id": "evt_again"},
+        about(payment, "payment_intent.payment_failed"),
+        {
+            **about(payment, "payment_intent.payment_failed"),
+            "failure": {"code": "x", "message": "x"},
+        },
+        about(payment, "payment_intent.canceled"),
+        about(payment, "payment_intent.created"),
+        {**truth, "amount": 1},
+        {**truth, "currency": "EUR"},
+        {**truth, "payment_intent": "pi_of_another"},
+        {**truth, "type": "refund.failed", "refund_id": payment["id"].replace("pay_", "rfd_")},
+        {**truth, "type": "charge.dispute.created", "dispute_id": "dp_none", "status": "lost"},
+    ]
+    for number in range(50):
+        yield said[number % len(said)], number % 7 != 6
+
+
+async def test_fifty_webhooks_of_a_payment_in_any_order_among_others_have_one_effect(
+    system: System, shop: Shop, customer: Customer, shelf: Shelf
+) -> None:
+    """They come while the payment is being made, late and forged ones among them."""
+    product = await shelf.put_up(stock=10)
+    order = (await customer.order(product)).made
+    others = [(await customer.pay((await customer.order(product)).made)).made for _ in range(2)]
+    await spoil(system, kind="answer_late", seconds=2)
+    paying = asyncio.create_task(customer.pay(order))
+
+    async def begun() -> Any:
+        found = await customer.everything(f"/payments?order_id={order['id']}")
+        assert len(found) == 1
+        return found[0]
+
+    payment = await eventually(begun)
+    sent = [each for about_it in (payment, *others) for each in storm(about_it)]
+    random.Random(18).shuffle(sent)  # noqa: S311 the same order each time
+
+    async def send(event: dict[str, Any], trusted: bool) -> Answer:
+        if trusted:
+            return await tell(system, shop, event)
+        old = random.random() < 0.5  # noqa: S311 no secret
+        secret, age = ("", 400) if old else ("whsec_of_somebody_else", 0)
+        return await tell(system, shop, event, secret=secret, age=age)
+
+    answers = await asyncio.gather(*(send(*each) for each in sent))
+    paid = (await paying).made
+    await customer.sees(order, "PAID")
+    again = await asyncio.gather(*(tell(system, shop, event) for event, _ in sent))
+
+    statuses = {(trusted, got.status) for (_, trusted), got in zip(sent, answers, strict=True)}
+    assert statuses == {(True, 204), (False, 401)}
+    assert {answer.status for answer in again} == {204}
+    for each in (paid, *others):
+        found = (await customer.get(f"/payments/{each['id']}")).found
+        assert (found["status"], found["refunds"], found["disputes"]) == ("PAID", [], [])
+        assert [entry["type"] for entry in found["timeline"]] == ["begun", "captured"]
+    lines = [line for line in await ledger(system) if line["payment_id"] == payment["id"]]
+    assert [line["kind"] for line in lines] == ["charge"]
+    subjects = [mail["Subject"] for mail in await mailed(system, customer.email, count=3)]
+    assert subjects.count(f"Order {order['number']}: payment received") == 1
+
+
 async def charged_by_mistake(system: System, payment: Any, amount: int) -> None:
     """Make the provider charge `amount` for a payment that it has not charged yet."""
     currency = payment["amount"]["currency"]
@@ -219,10 +293,34 @@ async def test_a_wrong_amount_is_refunded_and_the_customer_is_told_and_pays_agai
     assert (await customer.sees(order, "PAID"))["payment_attempts"] == 0
 
 
-async def test_a_webhook_about_an_unknown_payment_is_refused(system: System, shop: Shop) -> None:
-    unknown = {"id": "pay_" + "0" * 32, "amount": {"amount": 1, "currency": "USD"}}
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"type": "refund.failed", "refund_id": "rfd_1"},
+        {"type": "charge.dispute.created", "dispute_id": "dp_1", "status": "needs_response"},
+    ],
+    ids=lambda more: more.get("type", "payment_intent.succeeded"),
+)
+async def test_a_webhook_about_an_unknown_payment_is_taken_and_logged(
+    system: System, shop: Shop, more: dict[str, Any]
+) -> None:
+    """Refused, the provider would send it for days."""
+    unknown = {"id": new_id("pay"), "amount": {"amount": 1, "currency": "USD"}}
 
-    (await tell(system, shop, about(unknown))).refused(404, "payment_not_found")
+    answer = await tell(system, shop, {**about(unknown), **more})
+
+    log = system.supervisor.log("gateway")
+
+    async def look() -> list[Any]:
+        lines = [msgspec.json.decode(line) for line in log.read_text().splitlines()]
+        found = [line for line in lines if line.get("payment_id") == unknown["id"]]
+        assert found
+        return found
+
+    [line] = await eventually(look)
+    assert answer.status == 204
+    assert line["event"] == "a webhook is about an unknown payment"
 
 
 async def test_a_payment_whose_answer_was_lost_shows_the_card_from_its_webhook(

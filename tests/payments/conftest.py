@@ -63,6 +63,7 @@ from cartwheel.orders.mongo import MongoOrders
 from cartwheel.payments.domain import Expiring
 from cartwheel.payments.handlers import capturing, paying, reading, reconciling, refunding
 from cartwheel.payments.mongo import MIGRATIONS, MongoPayments
+from cartwheel.providers.port import Outcome, Verdict
 from cartwheel.providers.simulator.client import SimulatorCards, open_simulator
 
 from ..databases import Prepared
@@ -155,10 +156,10 @@ class Payments(NamedTuple):
         return await refunding.create_refund(request, payments=self.payments, bus=self.bus, now=now)
 
     async def report_refund(self, request: ReportRefund) -> None:
-        await refunding.report_refund(request, payments=self.payments, now=now)
+        await refunding.report_refund(request, payments=self.payments, cards=self.cards, now=now)
 
     async def report_dispute(self, request: ReportDispute) -> None:
-        await refunding.report_dispute(request, payments=self.payments, now=now)
+        await refunding.report_dispute(request, payments=self.payments, cards=self.cards, now=now)
 
     async def carry_out_refunds(self, clock: Callable[[], datetime] = now) -> None:
         await refunding.carry_out_refunds(payments=self.payments, cards=self.cards, now=clock)
@@ -180,6 +181,16 @@ class Payments(NamedTuple):
         found = await self.database["payments"].find_one({"_id": payment_id})
         assert found
         return found
+
+
+class Says(SimulatorCards):
+    """The provider, which answers a look-up with `verdict`, whatever its ledger says."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+
+    async def look_up(self, payment_id: str) -> Outcome | None:
+        return Outcome(self.verdict)
 
 
 class Shop(NamedTuple):

@@ -20,9 +20,10 @@ from cartwheel.kernel.errors import OutcomeUnknown, Unavailable
 from cartwheel.kernel.mongodb import Outboxes
 from cartwheel.orders.domain.order import Order
 from cartwheel.payments.mongo import MongoPayments
+from cartwheel.providers.port import Captured, Voided
 
 from ..orders.examples import AT as PLACED_AT
-from .conftest import Payments, Shop
+from .conftest import Payments, Says, Shop
 from .examples import ADMIN, EVE, ZOE, create, reported
 
 CANCELED = ["payment.pending.v1", "payment.canceled.v1"]
@@ -240,6 +241,7 @@ async def test_a_cancel_that_the_provider_did_not_answer_is_finished_as_one(
         case "reconcile":
             await payments.reconcile()
         case _:
+            assert (await payments.cards.cancel(payment.id)).verdict == Voided()
             await payments.report(reported(payment, captured=False))
 
     assert (await payments.of(payment.order_id))[0].status is PaymentStatus.CANCELED
@@ -250,7 +252,8 @@ async def test_money_that_comes_after_a_cancel_goes_back(payments: Payments, sho
     payment = await left(payments, shop)
     await payments.cancel(payment.id, ZOE)
 
-    await payments.report(reported(payment, captured=True))
+    provider = payments._replace(cards=Says(Captured(payment.amount)))
+    await provider.report(reported(payment, captured=True))
 
     document = await payments.document(payment.id)
     assert (document["status"], document["live"]) == ("CANCELED", False)

@@ -20,11 +20,13 @@ from cartwheel.contracts.payments import (
     RefundStatus,
 )
 from cartwheel.kernel import Created
-from cartwheel.kernel.errors import Forbidden
+from cartwheel.kernel.errors import Forbidden, Unavailable
 from cartwheel.kernel.mongodb import Outboxes
 from cartwheel.payments.handlers import reading
 from cartwheel.payments.mongo import MongoPayments
+from cartwheel.providers.simulator.client import open_simulator
 
+from ..simulator.conftest import API_KEY
 from .conftest import Payments, Shop
 from .examples import (
     ADMIN,
@@ -195,6 +197,7 @@ async def test_a_payment_that_is_paid_again_does_not_collide_with_the_orders_liv
     await payments.carry_out_refunds()
     second = (await payments.create(create(paid.order_id, await shop.card()))).made
 
+    await shop.simulator.post(f"/v1/refunds/{made.id}/fail", {})
     await payments.report_refund(failed_refund(paid.id, made.id, TOTAL))
 
     found = {each.id: each.status for each in await payments.of(paid.order_id)}
@@ -219,10 +222,65 @@ async def test_only_services_report(payments: Payments, paid: PaymentView) -> No
         await payments.report_dispute(disputed(paid.id, actor=ADMIN))
 
 
-async def test_a_dispute_holds_up_refunds_and_is_listed(
-    payments: Payments, paid: PaymentView
+async def test_a_report_of_a_failed_refund_that_lies_is_not_believed(
+    payments: Payments, shop: Shop, paid: PaymentView
 ) -> None:
-    await payments.report_dispute(disputed(paid.id))
+    """Otherwise the money would be refunded again."""
+    made = (await payments.refund(refunding(paid.id))).made
+    await payments.carry_out_refunds()
+
+    await payments.report_refund(failed_refund(paid.id, made.id, TOTAL))
+
+    assert (await read(payments, paid)).status is PaymentStatus.REFUNDED
+    assert await moved(shop, paid) == [("charge", TOTAL.amount), ("refund", TOTAL.amount)]
+
+
+async def opened(shop: Shop, payment: PaymentView) -> str:
+    """Return the id of a dispute at the provider."""
+    status, dispute = await shop.simulator.post("/v1/disputes", {"payment_id": payment.id})
+    assert status == 201
+    return dispute["id"]
+
+
+async def test_a_report_of_a_dispute_that_lies_is_not_believed(
+    payments: Payments, shop: Shop, paid: PaymentView
+) -> None:
+    other = (await payments.create(create(await shop.order(), await shop.card()))).made
+    elsewhere, here = await opened(shop, other), await opened(shop, paid)
+
+    for unknown in ("dp_none", elsewhere):
+        await payments.report_dispute(disputed(paid.id, dispute_id=unknown))
+    untouched = await read(payments, paid)
+    await payments.report_dispute(disputed(paid.id, DisputeStatus.WON, dispute_id=here))
+
+    assert untouched == paid
+    assert (await payments.document(paid.id))["webhooks_disbelieved"] == 2
+    [dispute] = (await read(payments, paid)).disputes
+    assert (dispute.id, dispute.status) == (here, DisputeStatus.NEEDS_RESPONSE)
+
+
+async def test_reports_must_be_repeated_while_the_provider_is_down(
+    payments: Payments, shop: Shop, paid: PaymentView, unused_tcp_port: int
+) -> None:
+    made = (await payments.refund(refunding(paid.id, Money(1000, "USD")))).made
+    await payments.carry_out_refunds()
+    before = await read(payments, paid)
+
+    async with open_simulator(f"http://127.0.0.1:{unused_tcp_port}", API_KEY) as nobody:
+        away = payments._replace(cards=nobody)
+        with pytest.raises(Unavailable):
+            await away.report_refund(failed_refund(paid.id, made.id, made.amount))
+        with pytest.raises(Unavailable):
+            await away.report_dispute(disputed(paid.id))
+
+    assert await read(payments, paid) == before
+
+
+async def test_a_dispute_holds_up_refunds_and_is_listed(
+    payments: Payments, shop: Shop, paid: PaymentView
+) -> None:
+    dispute_id = await opened(shop, paid)
+    await payments.report_dispute(disputed(paid.id, dispute_id=dispute_id))
 
     with pytest.raises(PaymentDisputed):
         await payments.refund(refunding(paid.id))
@@ -238,6 +296,7 @@ async def test_a_dispute_holds_up_refunds_and_is_listed(
     assert await listed(None) == await listed(DisputeStatus.NEEDS_RESPONSE) == [paid.id]
     assert await listed(DisputeStatus.LOST) == []
 
-    await payments.report_dispute(disputed(paid.id, DisputeStatus.WON))
+    await shop.simulator.post(f"/v1/disputes/{dispute_id}/close", {"status": "won"})
+    await payments.report_dispute(disputed(paid.id, DisputeStatus.WON, dispute_id=dispute_id))
     await payments.carry_out_refunds()
     assert (await read(payments, paid)).status is PaymentStatus.REFUNDED

@@ -343,8 +343,8 @@ class CancelPayment(Request[PaymentView], frozen=True, kw_only=True):
 class ReportVerdict(Request[None], frozen=True, kw_only=True):
     """Report the outcome of a payment from a webhook with a valid signature. Repeatable.
 
-    The report is trusted only if it matches the payment; a missing field does not match. Otherwise
-    the provider is asked for the real outcome. `card` is only displayed.
+    The provider is asked for the real outcome, unless the report says what is stored already. One
+    that does not match the payment is counted; a missing field does not match.
     """
 
     provider: str
@@ -436,7 +436,7 @@ class GetRefund(Request[Refund], frozen=True, kw_only=True):
 class ReportRefund(Request[None], frozen=True, kw_only=True):
     """Report that a refund failed, from a webhook with a valid signature. Repeatable.
 
-    The report is trusted only if the payment has that refund, of that amount.
+    If the payment has that refund, of that amount, the provider is asked how it really is.
     """
 
     provider: str
@@ -451,8 +451,8 @@ class ReportRefund(Request[None], frozen=True, kw_only=True):
 class ReportDispute(Request[None], frozen=True, kw_only=True):
     """Report that a dispute was opened or closed, from a webhook with a valid signature.
 
-    Repeatable, and in any order: a closed dispute stays closed. The report is trusted only if it
-    names the payment's provider and currency.
+    Repeatable, and in any order: a closed dispute stays closed. If the report names the payment's
+    provider and currency, the provider is asked how the dispute really is.
     """
 
     provider: str

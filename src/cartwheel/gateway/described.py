@@ -31,6 +31,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
 
     asks: tuple[type[Request[Any]], ...] = ()
     refuses: tuple[type[Refusal | Outage], ...] = ()
+    takes: tuple[type[Refusal], ...] = ()
     body: object = None
     body_type: Any = None
     answer: object = None
@@ -45,6 +46,7 @@ def described(
     *,
     asks: type[Request[Any]] | tuple[type[Request[Any]], ...] = (),
     refuses: tuple[type[Refusal | Outage], ...] = (),
+    takes: tuple[type[Refusal], ...] = (),
     body: object = None,
     body_type: Any = None,
     answer: object = None,
@@ -59,6 +61,7 @@ def described(
     Args:
         asks: the request that the route sends to a service, or those of which it sends one.
         refuses: what the route itself may refuse, beyond what holds for every route.
+        takes: refusals of the service that the route answers with success.
         body: an example of the request's body, as the type that the route takes.
         body_type: the body's type, where the handler takes the bytes.
         answer: an example of what the route returns.
@@ -72,6 +75,7 @@ def described(
         _DESCRIBED: Described(
             asks=asks if isinstance(asks, tuple) else (asks,),
             refuses=refuses,
+            takes=takes,
             body=body,
             body_type=body_type,
             answer=answer,

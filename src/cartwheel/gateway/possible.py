@@ -118,7 +118,8 @@ def _kinds(handler: HTTPRouteHandler) -> Iterator[type[Refusal | Outage]]:
     if CARD_FREE in handler.opt:
         yield CardDataNotAccepted
     for request in said.asks:
-        yield from (*request.refusals, Unavailable, TimedOut)
+        yield from (each for each in request.refusals if each not in said.takes)
+        yield from (Unavailable, TimedOut)
     yield from said.refuses
 
 

@@ -67,8 +67,12 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
                     contract.CreateRefund, refunding.create_refund, payments=payments, bus=core.bus
                 ),
                 answer(contract.GetRefund, reading.get_refund, payments=payments),
-                answer(contract.ReportRefund, refunding.report_refund, payments=payments),
-                answer(contract.ReportDispute, refunding.report_dispute, payments=payments),
+                answer(
+                    contract.ReportRefund, refunding.report_refund, payments=payments, cards=cards
+                ),
+                answer(
+                    contract.ReportDispute, refunding.report_dispute, payments=payments, cards=cards
+                ),
                 answer(contract.ListDisputed, reading.list_disputed, payments=payments),
                 answer(contract.GetPayment, reading.get_payment, payments=payments),
                 answer(contract.GetPaymentTimeline, reading.get_timeline, payments=payments),

@@ -7,7 +7,7 @@ import msgspec
 
 from cartwheel.contracts.ledger import LedgerEntry
 from cartwheel.contracts.money import Money
-from cartwheel.contracts.payments import CardSummary, Failure, RefundStatus
+from cartwheel.contracts.payments import CardSummary, DisputeStatus, Failure, RefundStatus
 from cartwheel.kernel import Page
 
 
@@ -69,6 +69,15 @@ class RefundOutcome(msgspec.Struct, frozen=True):
 
 
 REFUNDED = RefundOutcome(RefundStatus.SUCCEEDED)
+
+
+class DisputeOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a dispute of a payment is at its provider."""
+
+    payment_id: str
+    amount: Money
+    status: DisputeStatus
+    reason: str
 
 
 class TokenRefused(Exception):
@@ -134,6 +143,10 @@ class CardProvider(Protocol):
 
         A repeat answers how far it is now. A refund that was made may fail later.
         """
+        ...
+
+    async def look_up_dispute(self, dispute_id: str) -> DisputeOutcome | None:
+        """Return how far a dispute is; None if there is no such dispute."""
         ...
 
     async def entries_of(self, payment_id: str) -> list[LedgerEntry]:

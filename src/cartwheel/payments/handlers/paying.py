@@ -221,27 +221,27 @@ async def report_verdict(
 ) -> None:
     """Record the outcome that a provider's webhook reports: late, repeated or out of order, too.
 
-    A report that does not match its payment is not trusted and changes nothing by itself. Instead
-    the provider is asked, once, for the real outcome.
+    A report is only a reason to ask the provider, whose answer counts: a report may be older than
+    it, or about another payment. A report that would change nothing is not worth asking.
 
     Raises:
         Forbidden: the actor is not a service.
         Unavailable: the provider does not answer; nothing was changed.
     """
     require_service(request.actor, "report how a payment ended")
-    by = Change(by=request.provider, at=now())
-    payment = await payments.change(request.payment_id, domain.settle_as_told, request, by=by)
+    payment = await payments.get(request.payment_id)
     differing = domain.differing(payment, request)
-    if not differing:
+    if differing:
+        log.warning(
+            "a webhook does not match its payment",
+            payment_id=payment.id,
+            order_id=payment.order_id,
+            provider=request.provider,
+            differing=differing,
+        )
+        await payments.disbelieved(payment.id)
+    elif domain.settle_as_told(payment, request, Change(by=request.provider, at=now())) is payment:
         return
-    log.warning(
-        "a webhook does not match its payment",
-        payment_id=payment.id,
-        order_id=payment.order_id,
-        provider=request.provider,
-        differing=differing,
-    )
-    await payments.disbelieved(payment.id)
     try:
         outcome = await cards.look_up(payment.id)
     except Outage as outage:

@@ -1,5 +1,7 @@
 """Ending payments that their order does not want, and refunding money."""
 
+import msgspec
+
 from cartwheel.contracts import payments as contract
 from cartwheel.contracts.identity import Actor, require_admin, require_service
 from cartwheel.contracts.orders import (
@@ -17,7 +19,7 @@ from cartwheel.contracts.payments import (
     ReportRefund,
 )
 from cartwheel.kernel import Bus, Change, Clock, CloudEvent, Created, for_each, log, utc_now
-from cartwheel.kernel.errors import FieldError
+from cartwheel.kernel.errors import FieldError, Outage, Unavailable
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment, Refund
 from cartwheel.payments.ports import Payments
@@ -84,29 +86,62 @@ async def create_refund(
     return Created(made=made.view(), replayed=payment.change is None)
 
 
-async def report_refund(request: ReportRefund, *, payments: Payments, now: Clock = utc_now) -> None:
+async def report_refund(
+    request: ReportRefund, *, payments: Payments, cards: CardProvider, now: Clock = utc_now
+) -> None:
     """Record that a refund failed, perhaps days after it was made.
 
-    A report that does not match the payment changes nothing.
+    The provider's answer counts, since the money can be refunded again after that. A report that
+    does not match the payment changes nothing.
+
+    Raises:
+        Unavailable: the provider does not answer; nothing was changed.
     """
     require_service(request.actor, "report how a refund ended")
-    by = Change(by=request.provider, at=now())
-    payment = await payments.change(
-        request.payment_id, domain.refund_failed_as_told, request, by=by
-    )
-    if not domain.tells_of_a_refund(payment, request):
+    payment = await payments.get(request.payment_id)
+    if request.amount is None or not domain.tells_of_a_refund(payment, request):
         await _disbelieve(payment, request.provider, payments)
+        return
+    by = Change(by=request.provider, at=now())
+    if domain.refund_failed_as_told(payment, request, by) is payment:
+        return
+    try:
+        # Its id is the key: a refund that was made is not made again, but answered as it is now.
+        outcome = await cards.refund(payment.id, request.refund_id, request.amount)
+    except Outage as outage:
+        raise Unavailable(f"{cards.name} did not answer: {outage}") from outage
+    await payments.change(
+        payment.id, domain.refund_ended, request.refund_id, outcome, by=by, known=payment
+    )
 
 
 async def report_dispute(
-    request: ReportDispute, *, payments: Payments, now: Clock = utc_now
+    request: ReportDispute, *, payments: Payments, cards: CardProvider, now: Clock = utc_now
 ) -> None:
-    """Record a dispute. A report that does not match the payment changes nothing."""
+    """Record a dispute as the provider answers it. A report that does not match changes nothing.
+
+    Raises:
+        Unavailable: the provider does not answer; nothing was changed.
+    """
     require_service(request.actor, "report a dispute")
     by = Change(by=request.provider, at=now())
-    payment = await payments.change(request.payment_id, domain.dispute_reported, request, by=by)
+    payment = await payments.get(request.payment_id)
     if not domain.tells_of(payment, request):
         await _disbelieve(payment, request.provider, payments)
+        return
+    if domain.dispute_reported(payment, request, by) is payment:
+        return
+    try:
+        dispute = await cards.look_up_dispute(request.dispute_id)
+    except Outage as outage:
+        raise Unavailable(f"{cards.name} did not answer: {outage}") from outage
+    if dispute is None or dispute.payment_id != payment.id:
+        await _disbelieve(payment, request.provider, payments)
+        return
+    real = msgspec.structs.replace(
+        request, status=dispute.status, amount=dispute.amount, reason=dispute.reason
+    )
+    await payments.change(payment.id, domain.dispute_reported, real, by=by, known=payment)
 
 
 async def _disbelieve(payment: Payment, provider: str, payments: Payments) -> None:

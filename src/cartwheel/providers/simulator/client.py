@@ -13,7 +13,7 @@ import msgspec
 from cartwheel.contracts import text
 from cartwheel.contracts.ledger import LedgerEntry
 from cartwheel.contracts.money import MAX_AMOUNT, Currency, Money
-from cartwheel.contracts.payments import Failure, RefundStatus, read_card
+from cartwheel.contracts.payments import DisputeStatus, Failure, RefundStatus, read_card
 from cartwheel.kernel import Page, http_client
 from cartwheel.kernel.http_client import UnexpectedAnswer
 from cartwheel.providers.port import (
@@ -23,6 +23,7 @@ from cartwheel.providers.port import (
     CaptureRefused,
     Charge,
     Declined,
+    DisputeOutcome,
     Outcome,
     RefundOutcome,
     TokenRefused,
@@ -106,6 +107,15 @@ class SimulatorCards:
         answer = await self._ask("POST", "/v1/refunds", refund, refund_id)
         return _refund_outcome(answer)
 
+    async def look_up_dispute(self, dispute_id: str) -> DisputeOutcome | None:
+        try:
+            found = await self._ask("GET", f"/v1/disputes/{quote(dispute_id, safe='')}")
+        except _Refused as refused:
+            if refused.code == _UNKNOWN:
+                return None
+            raise
+        return _dispute_outcome(found)
+
     async def entries_of(self, payment_id: str) -> list[LedgerEntry]:
         return (await self._lines(f"{_path(payment_id)}/ledger")).entries()
 
@@ -167,7 +177,11 @@ class _Failure(msgspec.Struct):
 
 
 class _Intent(msgspec.Struct):
+    """An intent, a refund or a dispute."""
+
     status: str
+    payment_id: str = ""
+    reason: str = ""
     id: str | None = None
     amount: Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)] | None = None
     currency: Currency | None = None
@@ -233,6 +247,23 @@ def _shown(code: str, message: str) -> Failure:
         code=text.one_line(code, longest=LONGEST_CODE),
         message=text.one_line(message, longest=LONGEST_MESSAGE),
     )
+
+
+def _dispute_outcome(dispute: _Intent) -> DisputeOutcome:
+    match dispute:
+        case _Intent(
+            status="needs_response" | "won" | "lost" as status,
+            amount=int(amount),
+            currency=str(currency),
+        ):
+            return DisputeOutcome(
+                payment_id=dispute.payment_id,
+                amount=Money(amount, currency),
+                status=DisputeStatus(status.upper()),
+                reason=dispute.reason,
+            )
+        case _:
+            raise UnexpectedAnswer(f"simulator answered about a dispute: {dispute.status!r}")
 
 
 def _error(body: bytes) -> _Error:
