@@ -82,6 +82,11 @@ class Simulator:
             self.url, headers={"Authorization": f"Bearer {API_KEY}"}
         )
 
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
     async def kill(self) -> None:
         """End the process like `kill -9`: it gets no chance to write anything."""
         assert self._process

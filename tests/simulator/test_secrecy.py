@@ -1,6 +1,7 @@
 """Card numbers and CVCs exist only in memory, for the time of a request to the simulator."""
 
 import re
+import resource
 import sqlite3
 from collections.abc import Callable
 
@@ -77,3 +78,19 @@ async def test_answers_to_bad_cards_contain_no_card_data(simulator: Simulator) -
         assert b"42424242" not in told
         assert b"41111111" not in told
         assert b"987" not in told
+
+
+async def test_the_simulator_leaves_no_core_dump(
+    own_simulator: Callable[[str | None], Simulator],
+) -> None:
+    """It would hold card numbers."""
+    before, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+    try:
+        simulator = own_simulator(None)
+        await simulator.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (before, most))
+
+    assert most != 0
+    assert resource.prlimit(simulator.pid, resource.RLIMIT_CORE)[0] == 0

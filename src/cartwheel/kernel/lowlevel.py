@@ -19,7 +19,7 @@ from cartwheel.kernel._bus.rpc_client import RemoteFailure, RpcClient
 from cartwheel.kernel._core.telemetry import configure, continue_trace, trace_id
 from cartwheel.kernel._process.listening import CannotListen, listen
 from cartwheel.kernel._process.notify import notify
-from cartwheel.kernel._process.running import Stop, run, unless_stopped
+from cartwheel.kernel._process.running import Stop, no_core_dumps, run, unless_stopped
 
 __all__ = [
     "PREFETCH",
@@ -31,6 +31,7 @@ __all__ = [
     "configure",
     "continue_trace",
     "listen",
+    "no_core_dumps",
     "notify",
     "run",
     "trace_id",

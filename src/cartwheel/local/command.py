@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from cartwheel.kernel.lowlevel import no_core_dumps
 from cartwheel.local.instance import MARKER, UMASK, private
 
 LARGEST_LOG = 20_000_000
@@ -41,12 +42,13 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def spawn(command: Command, *, home: Path, log: Path, socket: Path) -> Process:
-    """Start the process, marked as belonging to `home`.
+    """Start the process, marked as belonging to `home`. It leaves no core dump.
 
     It gets a session of its own, so that a Ctrl-C at the terminal reaches only `cartwheel up`,
     which then stops its processes in order.
     """
     marks = {MARKER: str(home), "NOTIFY_SOCKET": str(socket)}
+    no_core_dumps()  # inherited
     with _appending(log) as output:
         return await asyncio.create_subprocess_exec(
             *command.argv,

@@ -13,7 +13,7 @@ import uvloop
 from aiohttp import web
 
 from cartwheel.kernel import log
-from cartwheel.kernel.lowlevel import CannotListen, configure, listen, notify
+from cartwheel.kernel.lowlevel import CannotListen, configure, listen, no_core_dumps, notify
 from cartwheel.kernel.settings import read_or_exit
 from cartwheel.simulator.api import make_app
 from cartwheel.simulator.dependencies import Dependencies
@@ -87,6 +87,7 @@ async def _serving(dependencies: Dependencies, listener: socket.socket) -> Async
 
 
 def main() -> None:
+    no_core_dumps()
     settings = read_or_exit("simulator", Settings)
     configure("simulator", settings.log_level)
     try:

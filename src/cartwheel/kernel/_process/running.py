@@ -7,6 +7,7 @@ event that ends its work; a second one cuts the drain short.
 import asyncio
 import contextlib
 import gc
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -56,6 +57,7 @@ Main = Callable[[Settings, Stop], Awaitable[None]]
 
 def run(process: str, settings: type[Settings], main: Main[Settings]) -> None:
     """Run `main` with its settings until it returns. SIGTERM and Ctrl-C set its `Stop`."""
+    no_core_dumps()
     values = read_or_exit(process, settings)
     install_wait_for()
     telemetry.configure(process, getattr(values, "log_level", "INFO"))
@@ -76,6 +78,15 @@ def run(process: str, settings: type[Settings], main: Main[Settings]) -> None:
     except (Unusable, CannotListen) as error:
         sys.exit(f"{process} cannot start: {error}")
     log.info("stopped")
+
+
+def no_core_dumps() -> None:
+    """Keep this process, and those that it starts from now on, from leaving core dumps.
+
+    A dump would hold the tokens, passwords and addresses that are in memory.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 async def unless_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
