@@ -39,6 +39,8 @@ _PINGS = frozenset({wire.PING, wire.PONG_TYPE})
 _ANSWER = "an answer"
 _CONNECTION = frozenset({"hello", "ismaster", "ping", "endSessions"})
 """Commands with which a driver maintains its connections."""
+_LEARNS_RATE = "GET /v2/email/account"
+"""Every ten minutes, notifications asks how fast it may send."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +130,8 @@ class Steps:
         """Count the requests of `process` that were answered."""
 
         def note(name: str) -> None:
-            self._note(Step(process=process, name=name, kinds=(HTTP,)))
+            if name != _LEARNS_RATE:
+                self._note(Step(process=process, name=name, kinds=(HTTP,)))
 
         def watch() -> tuple[Listener, Listener]:
             exchanges = _Exchanges(note)

@@ -90,7 +90,8 @@ async def test_a_ledger_of_an_older_version_is_migrated(
     with contextlib.closing(sqlite3.connect(simulator.ledger)) as older:
         older.executescript(
             "ALTER TABLE intents DROP COLUMN confirm; ALTER TABLE tokens DROP COLUMN used_by;"
-            " DROP INDEX once; DROP INDEX by_payment; ALTER TABLE entries DROP COLUMN about;"
+            " DROP TABLE sessions; DROP INDEX once; DROP INDEX by_payment;"
+            " ALTER TABLE entries DROP COLUMN about;"
             " ALTER TABLE intents DROP COLUMN capture_method; DROP INDEX one_authorization;"
             " ALTER TABLE entries DROP COLUMN capture_before;"
             " PRAGMA user_version = 0;"
