@@ -143,3 +143,11 @@ def _texts(kind: inspect.Type, place: str = "") -> Iterator[str]:
             yield place
         case _:
             pass
+
+
+def test_an_id_may_hold_a_card_number_by_chance() -> None:
+    by_chance = "01a2f4242424242424242abcdef01234"
+
+    refuse_card_numbers({"order_id": f"ord_{by_chance}"}, ("",))
+    with pytest.raises(CardDataNotAccepted):
+        refuse_card_numbers({"order_id": by_chance}, ("",))
