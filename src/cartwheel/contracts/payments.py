@@ -23,12 +23,15 @@ from cartwheel.kernel.errors import BadCursor, Conflict, Forbidden, Invalid, Not
 
 
 class PaymentStatus(StrEnum):
-    """AUTHORIZED: the provider has reserved the money, and takes it when the order is shipped.
+    """REQUIRES_ACTION: the provider waits for its customer, as `next_action` says.
+
+    AUTHORIZED: the provider has reserved the money, and takes it when the order is shipped.
 
     PARTIALLY_REFUNDED and REFUNDED are PAID payments of which some or all was refunded.
     """
 
     AWAITING_PAYMENT = "AWAITING_PAYMENT"
+    REQUIRES_ACTION = "REQUIRES_ACTION"
     AUTHORIZED = "AUTHORIZED"
     PAID = "PAID"
     REJECTED = "REJECTED"
@@ -45,6 +48,7 @@ RefundReason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern
 
 class Method(StrEnum):
     CARD = "card"
+    WALLET = "wallet"
     CASH_ON_DELIVERY = "cash_on_delivery"
 
 
@@ -132,6 +136,20 @@ class PaymentEntry(msgspec.Struct, frozen=True, kw_only=True):
     because_of: str | None = None
 
 
+class Redirect(msgspec.Struct, frozen=True, kw_only=True, tag="redirect", tag_field="type"):
+    """The customer opens `url` and approves or refuses the payment there, before `expires_at`.
+
+    Whoever knows the address may answer in the customer's place, so no event or log has it.
+    """
+
+    url: str
+    expires_at: datetime
+
+
+NextAction = Redirect
+"""What a payment waits for. It is told apart by its `type`, so others can join it."""
+
+
 class PaymentView(msgspec.Struct, frozen=True, kw_only=True):
     """A payment. `authorized` was reserved before it was captured, until `capture_before`."""
 
@@ -152,6 +170,7 @@ class PaymentView(msgspec.Struct, frozen=True, kw_only=True):
     disputes: list[Dispute] = msgspec.field(default_factory=list[Dispute])
     authorized: Money | None = None
     capture_before: datetime | None = None
+    next_action: NextAction | None = None
 
 
 class PaymentNotFound(NotFound):

@@ -95,6 +95,7 @@ _DESCRIPTIONS = {
     "PaymentMethod": "How the payment is made.",
     "PaymentPage": "A page of payments.",
     "PaymentStatus": "Awaiting payment until there is a verdict, or the cash is confirmed. "
+    "Requires action while the customer has to approve it on the provider's page. "
     "Authorized while the money is only reserved. "
     "Canceled if the customer, an administrator or the order's cancellation gave it up before. "
     "Refunded, or partially so, after it was paid.",
@@ -106,6 +107,8 @@ _DESCRIPTIONS = {
     "ProductPage": "A page of products.",
     "ProductStatus": "Only active products are listed and can be ordered.",
     "Ready": "The gateway is ready for requests.",
+    "Redirect": "Send the customer to this page of the provider, where they approve or refuse the "
+    "payment.",
     "RefreshToken": "A refresh token, as the log-in answered it.",
     "Refund": "Money that goes back to the customer.",
     "RefundStatus": "Pending until the provider has confirmed the refund. It may fail even after "
@@ -186,6 +189,7 @@ _FIELDS = {
         "if nothing is reserved",
         "card": "Null until the provider has told it, and for cash",
         "failure": "Null unless the payment is rejected or canceled",
+        "next_action": "What the customer has to do now; null unless the payment requires action",
         "provider": "Who takes the money: `simulator`, or `cash`",
         "provider_reference": "The provider's own id of the payment; null until it has told one, "
         "and for cash",
@@ -237,6 +241,10 @@ _FIELDS = {
         "quantity": "The pieces that are to be returned",
         "restocked": "The pieces that arrived and can be sold again",
         "written_off": "The pieces that arrived and cannot be sold again",
+    },
+    "Redirect": {
+        "expires_at": "The payment is given up if it is not approved by then",
+        "url": "For the payment's customer alone: who has it may answer in their place",
     },
     "Refund": {
         "at": "When it was decided; null in refunds of an older version",

@@ -29,7 +29,9 @@ TAKEN = frozenset({"charge", "capture"})
 """The lines of the ledger that take money: at once, or of an authorization."""
 
 _CAPTURED = frozenset({"PAID", "PARTIALLY_REFUNDED", "REFUNDED"})
-_LIVE = frozenset({"AWAITING_PAYMENT", "AUTHORIZED", "PAID", "PARTIALLY_REFUNDED"})
+_LIVE = frozenset(
+    {"AWAITING_PAYMENT", "REQUIRES_ACTION", "AUTHORIZED", "PAID", "PARTIALLY_REFUNDED"}
+)
 _NOT_MADE = frozenset({"FAILED", "CANCELED"})
 _OPEN = "NEEDS_RESPONSE"
 
