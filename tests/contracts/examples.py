@@ -199,6 +199,7 @@ PAYMENT = payments.PaymentView(
     ],
     authorized=Money(5997, "USD"),
     capture_before=LATER,
+    next_action=payments.Redirect(url="https://pay.example.com/approve/1", expires_at=LATER),
 )
 SENT = notifications.MailView(
     id="evt_1",
@@ -413,7 +414,15 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
                 order_id="ord_1", user_id="8d3f", shipping_address=ADDRESS, actor=ACTOR
             )
         ],
-        [orders.PayableOrder(order_id="ord_1", total=Money(5997, "USD"), attempts=3, declines=1)],
+        [
+            orders.PayableOrder(
+                order_id="ord_1",
+                total=Money(5997, "USD"),
+                attempts=3,
+                declines=1,
+                action_until=LATER,
+            )
+        ],
     ),
     orders.CancelOrder: (
         [orders.CancelOrder(order_id="ord_1", actor=ACTOR, reason="Changed my mind.")],
@@ -551,6 +560,7 @@ REQUESTS: dict[type[Request[Any]], tuple[list[Request[Any]], list[Any]]] = {
                 method=payments.CardToken(token="pm_1"),
                 shipping_address=ADDRESS,
                 payment_id="pay_1",
+                return_url="https://shop.example.com/back",
             ),
             payments.CreatePayment(
                 request_id="5c0e",
@@ -809,6 +819,9 @@ EVENTS: dict[type[Event], list[Event]] = {
             method=payments.Method.CASH_ON_DELIVERY,
             shipping_address=ADDRESS,
         )
+    ],
+    payments.PaymentActionRequired: [
+        payments.PaymentActionRequired(payment_id="pay_1", order_id="ord_1", expires_at=LATER)
     ],
     payments.PaymentCaptured: [
         payments.PaymentCaptured(

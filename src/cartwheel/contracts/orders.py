@@ -195,13 +195,15 @@ class PayableOrder(msgspec.Struct, frozen=True, kw_only=True):
     """The amount to pay for an order, and the number of declined payments that end it.
 
     `declines` counts those that orders knows of. There may be more, because the events of payments
-    arrive a moment later.
+    arrive a moment later. `action_until` is how long its customer may take to approve a payment
+    that begins now; None if the order has no deadline, and from an older version.
     """
 
     order_id: str
     total: Money
     attempts: int
     declines: int = 0
+    action_until: datetime | None = None
 
 
 @request(

@@ -275,6 +275,15 @@ class RefundInvalid(Invalid):
     code = "refund_invalid"
 
 
+class ReturnUrlRefused(Invalid):
+    """The customer's browser is not sent to this address after they approved a payment.
+
+    Send one below an address that the shop allows (`RETURN_URLS`), or none.
+    """
+
+    code = "return_url_refused"
+
+
 class CashNotAccepted(Invalid):
     """The shop takes no cash on delivery.
 
@@ -288,6 +297,10 @@ class CardToken(msgspec.Struct, frozen=True, kw_only=True, tag="card", tag_field
     """A card, named by the token that the provider gave to the customer."""
 
     token: str
+
+
+class Wallet(msgspec.Struct, frozen=True, kw_only=True, tag="wallet", tag_field="type"):
+    """The customer approves the payment on the page of the provider's wallet."""
 
 
 class CashOnDelivery(
@@ -306,6 +319,7 @@ class CashOnDelivery(
         PaymentInProgress,
         CardTokenInvalid,
         CashNotAccepted,
+        ReturnUrlRefused,
     ),
 )
 class CreatePayment(Request[Created[PaymentView]], frozen=True, kw_only=True):
@@ -314,16 +328,18 @@ class CreatePayment(Request[Created[PaymentView]], frozen=True, kw_only=True):
     Repeatable: the same `request_id` and `body_hash` return the first payment, or
     `PaymentInProgress` while that is still running. A decline is an answer, not a refusal. A token
     that the provider refuses is `CardTokenInvalid`, and does not count as an attempt.
-    `payment_id` is the new payment's id. If an older gateway sends none, payments makes one.
+    `payment_id` is the new payment's id. If an older gateway sends none, payments makes one. After
+    an action, the customer's browser goes to `return_url`.
     """
 
     request_id: str
     body_hash: str
     actor: Actor
     order_id: str
-    method: CardToken | CashOnDelivery
+    method: CardToken | Wallet | CashOnDelivery
     shipping_address: ShippingAddress | None = None
     payment_id: str | None = None
+    return_url: str | None = None
 
 
 @request(
@@ -546,6 +562,15 @@ class PaymentPending(Event, frozen=True, kw_only=True):
     shipping_address: ShippingAddress | None = None
 
 
+@event("payment.action_required.v1", consumers=("orders",))
+class PaymentActionRequired(Event, frozen=True, kw_only=True):
+    """The provider waits until the customer approves the payment, `expires_at` at the latest."""
+
+    payment_id: str
+    order_id: str
+    expires_at: datetime
+
+
 @event("payment.authorized.v1", consumers=("orders",))
 class PaymentAuthorized(Event, frozen=True, kw_only=True):
     """The money is reserved until `capture_before`.
@@ -652,6 +677,7 @@ class PaymentDisputeClosed(Event, frozen=True, kw_only=True):
 
 EVENTS: tuple[type[Event], ...] = (
     PaymentPending,
+    PaymentActionRequired,
     PaymentAuthorized,
     PaymentCaptured,
     PaymentCaptureFailed,
