@@ -84,6 +84,18 @@ def test_the_ready_made_payment_methods_behave_as_stripe_says() -> None:
             ("pm_card_chargeDeclinedExpiredCard", "visa", "0069", "expired_card"),
             ("pm_card_chargeDeclinedIncorrectCvc", "visa", "0127", "incorrect_cvc"),
         )
+    } | {
+        name: KnownCard(brand="visa", last4=last4, decline_code=decline_code, challenged=True)
+        for name, last4, decline_code in (
+            ("pm_card_threeDSecure2Required", "3220", None),
+            ("pm_card_authenticationRequired", "3184", None),
+            (
+                "pm_card_authenticationRequiredChargeDeclinedInsufficientFunds",
+                "3178",
+                "insufficient_funds",
+            ),
+            ("pm_card_threeDSecureRequiredChargeDeclined", "1629", "card_declined"),
+        )
     }
 
 

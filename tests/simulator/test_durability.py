@@ -79,9 +79,9 @@ async def test_the_ledger_only_grows(simulator: Simulator, payment_id: str) -> N
 async def test_a_ledger_of_an_older_version_is_migrated(
     own_simulator: Callable[[], Simulator], payment_id: str
 ) -> None:
-    """It lacks five columns: how an intent's key was first used, whether it is only authorized,
-    which payment has used up a payment method, which refund or dispute an entry is about, and until
-    when an authorization is live."""
+    """It lacks columns: how an intent's key was first used, whether it is only authorized, which
+    payment has used up a payment method, which refund or dispute an entry is about, until when an
+    authorization is live, and what challenges need."""
     simulator = own_simulator()
     await simulator.start()
     token = await simulator.token()
@@ -94,6 +94,8 @@ async def test_a_ledger_of_an_older_version_is_migrated(
             " ALTER TABLE entries DROP COLUMN about;"
             " ALTER TABLE intents DROP COLUMN capture_method; DROP INDEX one_authorization;"
             " ALTER TABLE entries DROP COLUMN capture_before;"
+            " DROP TABLE challenges; ALTER TABLE tokens DROP COLUMN challenged;"
+            " ALTER TABLE intents DROP COLUMN return_url; DROP TABLE sessions;"
             " PRAGMA user_version = 0;"
         )
 

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from cartwheel.kernel import log
-from cartwheel.simulator import authorizations, checkout, ledger, lines
+from cartwheel.simulator import authorizations, checkout, disputes, ledger, lines
 from cartwheel.simulator.cards import recognise
 from cartwheel.simulator.checkout import NewSession
 from cartwheel.simulator.dependencies import DEPENDENCIES, Dependencies
@@ -110,7 +110,7 @@ async def create_payment_method(request: web.Request) -> web.Response:
 async def begin_session(request: web.Request) -> web.Response:
     dependencies = request.app[DEPENDENCIES]
     new = _decode(await request.read(), NewSession)
-    page = f"{request.scheme}://{request.host}{PREFIX}/checkout"
+    page = f"{dependencies.pages(request)}{PREFIX}/checkout"
     work = partial(checkout.begin, new=new, at=_now(), shop=dependencies.shop, page=page)
     return _answer(await dependencies.ledger.do(work))
 
@@ -144,6 +144,7 @@ async def create_intent(request: web.Request) -> web.Response:
                 webhook=webhook,
                 authorized_for=dependencies.authorized_for,
                 more=overcharge(fault),
+                pages=dependencies.pages(request),
             )
             if new.confirm
             else partial(ledger.create_intent, key=key, new=new, at=_now())
@@ -199,6 +200,7 @@ async def confirm_intent(request: web.Request) -> web.Response:
             webhook=webhook,
             authorized_for=dependencies.authorized_for,
             more=overcharge(fault),
+            pages=dependencies.pages(request),
         )
         return _answer(await dependencies.ledger.do(work))
 
@@ -327,14 +329,14 @@ async def open_dispute(request: web.Request) -> web.Response:
 
 
 async def _open(dependencies: Dependencies, new: NewDispute) -> Dispute:
-    work = partial(ledger.open_dispute, new=new, at=_now(), webhook=dependencies.delivery)
+    work = partial(disputes.open_, new=new, at=_now(), webhook=dependencies.delivery)
     dispute = await dependencies.ledger.do(work)
     dependencies.wake()
     return dispute
 
 
 async def get_dispute(request: web.Request) -> web.Response:
-    work = partial(ledger.find_dispute, dispute_id=_path_id(request))
+    work = partial(disputes.find, dispute_id=_path_id(request))
     return _answer(await request.app[DEPENDENCIES].ledger.do(work))
 
 
@@ -342,7 +344,7 @@ async def close_dispute(request: web.Request) -> web.Response:
     dependencies = request.app[DEPENDENCIES]
     decision = _decode(await request.read(), Decision)
     work = partial(
-        ledger.close_dispute,
+        disputes.close,
         dispute_id=_path_id(request),
         decision=decision,
         at=_now(),

@@ -44,6 +44,7 @@ async def run(settings: Settings) -> None:
                 publishable_key=settings.simulator_publishable_key,
                 authorized_for=timedelta(seconds=settings.simulator_authorization_seconds),
                 shop=settings.simulator_shop_origins,
+                public_url=settings.simulator_public_url,
             )
             async with _serving(dependencies, listener):
                 notify("READY=1")

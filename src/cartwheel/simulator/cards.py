@@ -34,6 +34,14 @@ DECLINED = {
     "4000000000000069": "expired_card",
     "4000000000000127": "incorrect_cvc",
 }
+CHALLENGED = {
+    "4000000000003220": None,
+    "4000002760003184": None,
+    "4000008260003178": "insufficient_funds",
+    "4000008400001629": "card_declined",
+}
+"""Cards whose customer is asked to approve each charge (3-D Secure), and how the charge then ends.
+"""
 READY_MADE = {
     "pm_card_visa": "4242424242424242",
     "pm_card_mastercard": "5555555555554444",
@@ -45,16 +53,23 @@ READY_MADE = {
     "pm_card_visa_chargeDeclinedInsufficientFunds": "4000000000009995",
     "pm_card_chargeDeclinedExpiredCard": "4000000000000069",
     "pm_card_chargeDeclinedIncorrectCvc": "4000000000000127",
+    "pm_card_threeDSecure2Required": "4000000000003220",
+    "pm_card_authenticationRequired": "4000002760003184",
+    "pm_card_authenticationRequiredChargeDeclinedInsufficientFunds": "4000008260003178",
+    "pm_card_threeDSecureRequiredChargeDeclined": "4000008400001629",
 }
 """Payment methods for tests that exist from the start, and the card that each stands for."""
 
 UNKNOWN_CARD = "test_mode_live_card"
+NOT_APPROVED = "payment_intent_authentication_failure"
+"""The customer has refused. The issuer was not asked for money."""
 MESSAGES = {
     "card_declined": "Your card was declined.",
     "insufficient_funds": "Your card has insufficient funds.",
     "expired_card": "Your card has expired.",
     "incorrect_cvc": "Your card's security code is incorrect.",
     UNKNOWN_CARD: "Your card was declined: this shop accepts test cards only.",
+    NOT_APPROVED: "The payment was not approved. Approve it, or pay in another way.",
 }
 
 _BRANDS = (  # first match wins; the ranges are the card networks'
@@ -69,11 +84,15 @@ MAX_YEARS_AHEAD = 50
 
 
 class KnownCard(msgspec.Struct, frozen=True, kw_only=True):
-    """The stored data of a card. Its charges end with `decline_code`; `None` means success."""
+    """The stored data of a card. Its charges end with `decline_code`; `None` means success.
+
+    If it is `challenged`, its customer has to approve each charge first.
+    """
 
     brand: str
     last4: str
     decline_code: str | None
+    challenged: bool = False
 
 
 def recognise(number: str, exp_month: int, exp_year: int, cvc: str, *, today: date) -> KnownCard:
@@ -102,8 +121,13 @@ def ready_made(token: str) -> KnownCard | None:
 
 
 def _known(digits: str) -> KnownCard:
-    decline_code = None if digits in PAYS else DECLINED.get(digits, UNKNOWN_CARD)
-    return KnownCard(brand=brand_of(digits), last4=digits[-4:], decline_code=decline_code)
+    outcomes = {**dict.fromkeys(PAYS), **DECLINED, **CHALLENGED}
+    return KnownCard(
+        brand=brand_of(digits),
+        last4=digits[-4:],
+        decline_code=outcomes.get(digits, UNKNOWN_CARD),
+        challenged=digits in CHALLENGED,
+    )
 
 
 def passes_luhn(digits: str) -> bool:

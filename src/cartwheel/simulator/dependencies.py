@@ -17,7 +17,8 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     """The dependencies of the routes. If `webhooks` is None, no webhooks are sent.
 
     `publishable_key` is used in the shop's public pages. It can make payment methods, by itself or
-    through a hosted page, and nothing else. `shop` has the origins of those pages.
+    through a hosted page, and nothing else. `shop` has the origins of those pages. `public_url` is
+    where browsers reach the simulator's own pages, if not where the shop's server does.
     """
 
     ledger: GroupCommit
@@ -26,6 +27,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str
     publishable_key: str
     shop: Origins = NOBODY
+    public_url: str | None = None
     late: Late = msgspec.field(default_factory=Late)
     authorized_for: timedelta = WEEK
 
@@ -33,6 +35,10 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     def delivery(self) -> Delivery:
         """How the webhooks of refunds and disputes are sent."""
         return ONCE if self.webhooks else NOT_AT_ALL
+
+    def pages(self, request: web.Request) -> str:
+        """Return the address below which browsers find the pages."""
+        return (self.public_url or str(request.url.origin())).rstrip("/")
 
     def wake(self) -> None:
         if self.webhooks:

@@ -1,10 +1,10 @@
-"""What can go wrong on demand, and at which of the client's requests."""
+"""What can go wrong on demand, and when."""
 
 from enum import StrEnum
 
 
 class Step(StrEnum):
-    """The client's request at which a fault occurs."""
+    """What a fault makes go wrong: a request of the shop's server, or a customer's answer."""
 
     CONFIRM = "confirm"
     """A charge: a confirmation, or an intent that is created and confirmed in one call."""
@@ -13,6 +13,12 @@ class Step(StrEnum):
     CAPTURE = "capture"
     LOOK_UP = "look_up"
     """Reading a payment by its id."""
+    ANSWER = "answer"
+    """A customer's answer on a page of the simulator."""
+
+
+REQUESTS = tuple(step for step in Step if step is not Step.ANSWER)
+"""The steps that the shop's server takes."""
 
 
 class FaultKind(StrEnum):
@@ -33,6 +39,7 @@ class FaultKind(StrEnum):
     DISPUTE = "dispute"
     CAPTURE_FAILS = "capture_fails"
     LAPSES_EARLY = "lapses_early"
+    NEVER_ANSWERED = "never_answered"
     REFUND_FAILS = "refund_fails"
     REFUND_FAILS_LATE = "refund_fails_late"
 
@@ -55,14 +62,15 @@ EFFECTS = {
     FaultKind.DISPUTE: "charges, and lets the customer's bank open a dispute after `seconds`",
     FaultKind.CAPTURE_FAILS: "answers 402 `card_declined`; the authorization stands",
     FaultKind.LAPSES_EARLY: "authorizes, and lets that lapse after `seconds`",
+    FaultKind.NEVER_ANSWERED: "loses the customer's answer to a challenge or in the wallet: "
+    "the payment goes on waiting",
     FaultKind.REFUND_FAILS: "answers that the refund failed; no money moves",
     FaultKind.REFUND_FAILS_LATE: "refunds, answers so, and lets the refund fail after `seconds`",
 }
 """What happens. At a step other than a charge, read that step for "charge"."""
 
-_OF_CHARGES = frozenset(
-    {FaultKind.CHARGE_WRONG_AMOUNT, FaultKind.DISPUTE, FaultKind.LAPSES_EARLY}
-) | {kind for kind in FaultKind if kind.startswith("webhook_")}
+_OF_CHARGES = frozenset({FaultKind.CHARGE_WRONG_AMOUNT, FaultKind.DISPUTE, FaultKind.LAPSES_EARLY})
+_OF_WEBHOOKS = frozenset(kind for kind in FaultKind if kind.startswith("webhook_"))
 _OF_REFUNDS = frozenset({FaultKind.REFUND_FAILS, FaultKind.REFUND_FAILS_LATE})
 
 
@@ -70,8 +78,12 @@ def steps_of(kind: FaultKind) -> tuple[Step, ...]:
     """Return the steps at which `kind` can occur, the usual one first."""
     if kind in _OF_CHARGES:
         return (Step.CONFIRM,)
+    if kind in _OF_WEBHOOKS:
+        return (Step.CONFIRM, Step.ANSWER)
+    if kind is FaultKind.NEVER_ANSWERED:
+        return (Step.ANSWER,)
     if kind in _OF_REFUNDS:
         return (Step.REFUND,)
     if kind is FaultKind.CAPTURE_FAILS:
         return (Step.CAPTURE,)
-    return tuple(Step)
+    return REQUESTS

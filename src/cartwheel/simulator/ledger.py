@@ -1,8 +1,8 @@
 """The ledger: one immutable line for everything that happens to money.
 
-The state of a payment, a refund or a dispute is not stored; it is derived from its lines. Each
-function runs inside `GroupCommit.do`. The constraints in `schema` guarantee that a payment has one
-verdict and that no line is ever lost.
+The state of a payment or a refund is not stored; it is derived from its lines. Each function runs
+inside `GroupCommit.do`. The constraints in `schema` guarantee that a payment has one verdict and
+that no line is ever lost.
 """
 
 import secrets
@@ -13,16 +13,13 @@ from typing import Literal
 import msgspec
 
 from cartwheel.kernel import new_id
-from cartwheel.simulator import outbox
-from cartwheel.simulator.cards import Failure, KnownCard, failure, ready_made
-from cartwheel.simulator.errors import BadRequest, Contradiction, Missing
+from cartwheel.simulator import challenges, outbox, payment_methods
+from cartwheel.simulator.cards import Failure, KnownCard, failure
+from cartwheel.simulator.errors import Contradiction, Missing
 from cartwheel.simulator.objects import (
     Card,
-    Decision,
-    Dispute,
     Intent,
     Kind,
-    NewDispute,
     NewIntent,
     NewRefund,
     PaymentMethod,
@@ -30,6 +27,7 @@ from cartwheel.simulator.objects import (
     Status,
     Why,
 )
+from cartwheel.simulator.payment_methods import WALLET
 
 _STATUS = {
     Kind.CHARGE: Status.SUCCEEDED,
@@ -39,9 +37,14 @@ _STATUS = {
     Kind.VOID: Status.CANCELED,
     Kind.LAPSE: Status.CANCELED,
 }
+_WITHOUT_VERDICT = (
+    Status.REQUIRES_CONFIRMATION,
+    Status.REQUIRES_ACTION,
+    Status.REQUIRES_CAPTURE,
+)
 _INTENT = (
     "SELECT intents.id, payment_id, amount, currency, token, brand, last4, decline_code,"
-    " capture_method"
+    " capture_method, challenged, return_url"
     " FROM intents JOIN tokens ON tokens.id = token"
 )
 _INTENT_BY = {
@@ -58,9 +61,22 @@ WEEK = timedelta(days=7)
 """How long an authorization lives, unless the simulator is set otherwise."""
 
 
+class Method(msgspec.Struct, frozen=True, kw_only=True):
+    """What an intent charges: how that ends, and whether its customer is asked first.
+
+    If it is `manual`, the amount is only authorized.
+    """
+
+    token: str
+    decline_code: str | None
+    manual: bool
+    challenged: bool
+    return_url: str | None
+
+
 def save_card(db: sqlite3.Connection, card: KnownCard, at: datetime) -> PaymentMethod:
     # Random, unlike other ids, which contain the time: whoever knows this id may charge the card.
-    return _save_card(db, f"pm_{secrets.token_hex(16)}", card, at)
+    return payment_methods.save(db, f"pm_{secrets.token_hex(16)}", card, at)
 
 
 def create_intent(
@@ -76,7 +92,7 @@ def create_intent(
     """
     row = db.execute(
         "SELECT intents.id, created_as, brand, last4, payment_id, amount, currency, token,"
-        " coalesce(confirm, ?), coalesce(capture_method, 'automatic')"
+        " coalesce(confirm, ?), coalesce(capture_method, 'automatic'), return_url"
         " FROM intents JOIN tokens ON tokens.id = token WHERE idempotency_key = ?",
         (new.confirm, key),
     ).fetchone()
@@ -85,19 +101,22 @@ def create_intent(
             raise Contradiction(
                 "idempotency_error", "This Idempotency-Key was used with another body."
             )
-        return _as_created(row[0], new, Status(row[1]), Card(*row[2:4])), True
+        card = None if new.token is None else Card(*row[2:4])
+        return _as_created(row[0], new, Status(row[1]), card), True
     if db.execute("SELECT 1 FROM intents WHERE payment_id = ?", (new.payment_id,)).fetchone():
         raise Contradiction(
             "payment_intent_exists",
             "This payment already has an intent under another Idempotency-Key.",
             "payment_id",
         )
-    card = _find_unused(db, new.token, at)
+    card = payment_methods.find(db, new.token, at)
     tombstone = db.execute(_VERDICT, (new.payment_id,)).fetchone()
     status = Status.CANCELED if tombstone else Status.REQUIRES_CONFIRMATION
     intent = _as_created(new_id("pi"), new, status, card)
     db.execute(
-        "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO intents (id, created_at, created_as, idempotency_key, payment_id, amount,"
+        " currency, token, confirm, capture_method, return_url)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (intent.id, at.isoformat(), status, key, *_announced(new)),
     )
     return intent, False
@@ -111,16 +130,18 @@ def charge(
     webhook: outbox.Delivery,
     authorized_for: timedelta = WEEK,
     *,
+    pages: str,
     more: int = 0,
 ) -> tuple[Intent, bool]:
     """Create an intent and confirm it, as `confirm` does. Raises what `create_intent` raises."""
     intent, replayed = create_intent(db, key, new, at)
-    return confirm(db, str(intent.id), at, webhook, authorized_for, more=more), replayed
+    outcome = confirm(db, str(intent.id), at, webhook, authorized_for, pages=pages, more=more)
+    return outcome, replayed
 
 
 def find_intent(db: sqlite3.Connection, intent_id: str) -> Intent:
     """Raises Missing."""
-    return _read(db, "id", intent_id)[0]
+    return read(db, "id", intent_id)[0]
 
 
 def find_payment(db: sqlite3.Connection, payment_id: str) -> Intent:
@@ -130,7 +151,7 @@ def find_payment(db: sqlite3.Connection, payment_id: str) -> Intent:
         Missing: the payment id is unknown.
     """
     try:
-        return _read(db, "payment_id", payment_id)[0]
+        return read(db, "payment_id", payment_id)[0]
     except Missing:
         if not db.execute(_VERDICT, (payment_id,)).fetchone():
             raise
@@ -144,23 +165,46 @@ def confirm(
     webhook: outbox.Delivery,
     authorized_for: timedelta = WEEK,
     *,
+    pages: str,
     more: int = 0,
 ) -> Intent:
-    """Charge an intent, authorize it, or decline it. A repeat returns the first outcome.
+    """Charge an intent, authorize it, decline it, or ask its customer first, on one of the `pages`.
 
-    All outcomes use up the payment method. `more` is charged on top of the amount.
+    Each of these uses up the payment method. A repeat returns the first outcome. `more` is charged
+    on top of the amount.
 
     Raises:
         Missing: there is no such intent.
         BadRequest: another intent has used up the payment method since this one was created.
     """
-    intent, token, decline_code, manual = _read(db, "id", intent_id)
+    intent, method = read(db, "id", intent_id)
     if intent.status is not Status.REQUIRES_CONFIRMATION:
         return intent
-    _use_up(db, token, intent.payment_id)
-    if decline_code:
-        kind, change = Kind.DECLINE, {"status": Status.FAILED, "failure": failure(decline_code)}
-    elif manual:
+    payment_methods.use_up(db, method.token, intent.payment_id)
+    if not method.challenged:
+        return decide(db, intent, method, at, webhook, authorized_for, more=more)
+    action = challenges.begin(db, intent, method.return_url, pages)
+    intent = msgspec.structs.replace(intent, status=Status.REQUIRES_ACTION, next_action=action)
+    write(db, Kind.CHALLENGE, intent, at)
+    outbox.announce_verdict(db, intent, webhook, at.timestamp())
+    return intent
+
+
+def decide(
+    db: sqlite3.Connection,
+    intent: Intent,
+    method: Method,
+    at: datetime,
+    webhook: outbox.Delivery,
+    authorized_for: timedelta = WEEK,
+    *,
+    more: int = 0,
+) -> Intent:
+    """Return `intent`, which has no verdict yet, charged, authorized or declined."""
+    if method.decline_code:
+        kind = Kind.DECLINE
+        change = {"status": Status.FAILED, "failure": failure(method.decline_code)}
+    elif method.manual:
         kind = Kind.AUTHORIZATION
         change = {
             "status": Status.REQUIRES_CAPTURE,
@@ -169,7 +213,7 @@ def confirm(
     else:
         kind = Kind.CHARGE
         change = {"status": Status.SUCCEEDED, "amount": (intent.amount or 0) + more}
-    intent = msgspec.structs.replace(intent, **change)
+    intent = msgspec.structs.replace(intent, next_action=None, **change)
     write(db, kind, intent, at)
     outbox.announce_verdict(db, intent, webhook, at.timestamp())
     return intent
@@ -194,9 +238,11 @@ def cancel(
         tombstone = Intent(payment_id=payment_id, status=Status.CANCELED)
         write(db, Kind.CANCELLATION, tombstone, at)
         return tombstone
-    if intent.status in (Status.REQUIRES_CONFIRMATION, Status.REQUIRES_CAPTURE):
+    if intent.status in _WITHOUT_VERDICT:
         authorized = intent.status is Status.REQUIRES_CAPTURE
-        intent = msgspec.structs.replace(intent, status=Status.CANCELED, capture_before=None)
+        intent = msgspec.structs.replace(
+            intent, status=Status.CANCELED, capture_before=None, next_action=None
+        )
         write(db, Kind.VOID if authorized else Kind.CANCELLATION, intent, at)
         outbox.announce_verdict(db, intent, webhook, at.timestamp())
     return intent
@@ -214,13 +260,13 @@ def refund(db: sqlite3.Connection, new: NewRefund, at: datetime, fails: Why | No
         if (known.payment_id, known.amount) != (new.payment_id, new.amount):
             raise Contradiction("idempotency_error", "This refund id was used with another body.")
         return known
-    captured, currency = _captured(db, new.payment_id)
+    taken, currency = captured(db, new.payment_id)
     (returned,) = db.execute(
         "SELECT coalesce(sum(amount), 0) FROM entries AS made WHERE payment_id = ?"
         " AND kind = 'refund' AND NOT EXISTS (SELECT 1 FROM entries WHERE about = made.refund_id)",
         (new.payment_id,),
     ).fetchone()
-    if returned + new.amount > captured:
+    if returned + new.amount > taken:
         raise Contradiction(
             "amount_too_large", "The refund is more than what is left of the capture.", "amount"
         )
@@ -260,132 +306,40 @@ def fail_refund(
     return failed
 
 
-def open_dispute(
-    db: sqlite3.Connection, new: NewDispute, at: datetime, webhook: outbox.Delivery
-) -> Dispute:
-    """Open a dispute. It may be about more than is left: refunds are not looked at.
-
-    Raises:
-        Contradiction: nothing was captured, or less than the amount.
-    """
-    captured, currency = _captured(db, new.payment_id)
-    amount = new.amount or captured
-    if amount > captured:
-        raise Contradiction("amount_too_large", "Less than that was captured.", "amount")
-    dispute = Dispute(
-        id=new_id("dp"),
-        payment_id=new.payment_id,
-        amount=amount,
-        currency=currency,
-        reason=new.reason,
-    )
-    _note_dispute(db, Kind.DISPUTE_OPENED, "charge.dispute.created", dispute, at, webhook)
-    return dispute
-
-
-def close_dispute(
-    db: sqlite3.Connection,
-    dispute_id: str,
-    decision: Decision,
-    at: datetime,
-    webhook: outbox.Delivery,
-) -> Dispute:
-    """Decide a dispute. A repeat returns the first decision.
-
-    Raises:
-        Missing: there is no such dispute.
-    """
-    dispute = find_dispute(db, dispute_id)
-    if dispute.status != "needs_response":
-        return dispute
-    decided = msgspec.structs.replace(dispute, status=decision.status)
-    kind = Kind.DISPUTE_WON if decided.status == "won" else Kind.DISPUTE_LOST
-    _note_dispute(db, kind, "charge.dispute.closed", decided, at, webhook)
-    return decided
-
-
-def find_dispute(db: sqlite3.Connection, dispute_id: str) -> Dispute:
-    """Raises Missing."""
-    rows = db.execute(
-        "SELECT kind, payment_id, amount, currency, code FROM entries WHERE about = ? ORDER BY id",
-        (dispute_id,),
-    ).fetchall()
-    if not rows or rows[0][0] != Kind.DISPUTE_OPENED:
-        raise Missing("dispute")
-    _, payment_id, amount, currency, reason = rows[0]
-    opened = Dispute(
-        id=dispute_id, payment_id=payment_id, amount=amount, currency=currency, reason=reason
-    )
-    if len(rows) == 1:
-        return opened
-    won = rows[1][0] == Kind.DISPUTE_WON
-    return msgspec.structs.replace(opened, status="won" if won else "lost")
-
-
-def _save_card(db: sqlite3.Connection, token: str, card: KnownCard, at: datetime) -> PaymentMethod:
-    db.execute(
-        "INSERT INTO tokens (id, created_at, brand, last4, decline_code) VALUES (?, ?, ?, ?, ?)",
-        (token, at.isoformat(), card.brand, card.last4, card.decline_code),
-    )
-    return PaymentMethod(id=token, card=Card(card.brand, card.last4))
-
-
-def _find_unused(db: sqlite3.Connection, token: str, at: datetime) -> Card:
-    """Return the card of an unused payment method.
-
-    Raises:
-        BadRequest: the payment method is unknown or used up.
-    """
-    row = db.execute("SELECT brand, last4, used_by FROM tokens WHERE id = ?", (token,)).fetchone()
-    if row:
-        if row[2]:
-            raise _used_up()
-        return Card(*row[:2])
-    card = ready_made(token)
-    if card is None:
-        raise BadRequest("resource_missing", "No such payment method.", "token")
-    return _save_card(db, token, card, at).card
-
-
-def _use_up(db: sqlite3.Connection, token: str, payment_id: str) -> None:
-    if ready_made(token):
-        return
-    used = "UPDATE tokens SET used_by = ? WHERE id = ? AND used_by IS NULL"
-    if not db.execute(used, (payment_id, token)).rowcount:
-        raise _used_up()
-
-
-def _used_up() -> BadRequest:
-    return BadRequest(
-        "payment_method_unexpected_state",
-        "The payment method was used before. Make a new one.",
-        "token",
-    )
-
-
-def _as_created(intent_id: str, new: NewIntent, status: Status, card: Card) -> Intent:
+def _as_created(intent_id: str, new: NewIntent, status: Status, card: Card | None) -> Intent:
     return Intent(
         id=intent_id,
         payment_id=new.payment_id,
         status=status,
         amount=new.amount,
         currency=new.currency,
+        payment_method_types=_types(new.token or WALLET),
         card=card,
     )
 
 
-def _announced(new: NewIntent) -> tuple[str, int, str, str, bool, str]:
+def _announced(new: NewIntent) -> tuple[str, int, str, str, bool, str, str | None]:
     return (
         new.payment_id,
         new.amount,
         new.currency,
-        new.token,
+        new.token or WALLET,
         new.confirm,
         new.capture_method,
+        new.return_url,
     )
 
 
-def _captured(db: sqlite3.Connection, payment_id: str) -> tuple[int, str]:
+def _types(token: str) -> tuple[str, ...]:
+    return ("wallet",) if token == WALLET else ("card",)
+
+
+def captured(db: sqlite3.Connection, payment_id: str) -> tuple[int, str]:
+    """Return what was captured, and its currency.
+
+    Raises:
+        Contradiction: nothing was.
+    """
     row = db.execute(
         f"SELECT amount, currency FROM entries WHERE payment_id = ? AND {_IS_VERDICT}"  # noqa: S608 (constants)
         " AND kind IN ('charge', 'capture')",
@@ -437,58 +391,51 @@ def _fail(db: sqlite3.Connection, made: Refund, why: Why, at: datetime) -> Refun
     return msgspec.structs.replace(made, status="failed", failure=failure)
 
 
-def _note_dispute(
-    db: sqlite3.Connection,
-    kind: Kind,
-    event: str,
-    dispute: Dispute,
-    at: datetime,
-    webhook: outbox.Delivery,
-) -> None:
-    db.execute(
-        "INSERT INTO entries (at, kind, payment_id, amount, currency, code, about)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            at.isoformat(),
-            kind,
-            dispute.payment_id,
-            dispute.amount,
-            dispute.currency,
-            dispute.reason,
-            dispute.id,
-        ),
-    )
-    body = msgspec.to_builtins(dispute) | {"dispute_id": dispute.id}
-    outbox.announce(db, event, body, webhook, at.timestamp())
-
-
-def _read(
+def read(
     db: sqlite3.Connection, column: Literal["id", "payment_id"], value: str
-) -> tuple[Intent, str, str | None, bool]:
-    """Return the intent's current state, its payment method, how its card's charges end, and
-    whether it is only to be authorized."""
+) -> tuple[Intent, Method]:
+    """Return the intent's current state, and what it charges.
+
+    Raises:
+        Missing: there is no such intent.
+    """
     row = db.execute(_INTENT_BY[column], (value,)).fetchone()
     if not row:
         raise Missing("payment intent")
-    manual = row[8] == "manual"
+    method = Method(
+        token=row[4],
+        decline_code=row[7],
+        manual=row[8] == "manual",
+        challenged=bool(row[9]),
+        return_url=row[10],
+    )
     verdict = db.execute(_VERDICT, (row[1],)).fetchone()
-    authorized = db.execute(_AUTHORIZED, (row[1],)).fetchone() if manual and not verdict else None
     intent = Intent(
         id=row[0],
         payment_id=row[1],
         status=_STATUS[Kind(verdict[0])] if verdict else Status.REQUIRES_CONFIRMATION,
         amount=verdict[3] if verdict and verdict[0] == Kind.CHARGE else row[2],
         currency=row[3],
-        card=Card(*row[5:7]),
+        payment_method_types=_types(method.token),
+        card=None if method.token == WALLET else Card(*row[5:7]),
         failure=Failure(*verdict[1:3]) if verdict and verdict[1] else None,
         amount_received=verdict[3] if verdict and verdict[0] == Kind.CAPTURE else None,
     )
+    return intent if verdict else _awaited(db, intent, method), method
+
+
+def _awaited(db: sqlite3.Connection, intent: Intent, method: Method) -> Intent:
+    """Return an intent without a verdict as what it waits for: a capture, or its customer."""
+    authorized = method.manual and db.execute(_AUTHORIZED, (intent.payment_id,)).fetchone()
     if authorized:
         before = datetime.fromisoformat(authorized[0])
-        intent = msgspec.structs.replace(
+        return msgspec.structs.replace(
             intent, status=Status.REQUIRES_CAPTURE, capture_before=before
         )
-    return intent, row[4], row[7], manual
+    action = challenges.of(db, intent.payment_id, method.return_url)
+    if action:
+        return msgspec.structs.replace(intent, status=Status.REQUIRES_ACTION, next_action=action)
+    return intent
 
 
 def write(db: sqlite3.Connection, kind: Kind, intent: Intent, at: datetime) -> None:

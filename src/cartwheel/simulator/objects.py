@@ -12,6 +12,12 @@ from cartwheel.simulator.cards import Failure
 Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_:.-]{1,100}$", max_length=100)]
 Amount = Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)]
 """Minor units of the currency."""
+ReturnUrl = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(?:[/?#][!-~]*)?$", max_length=1000),
+]
+"""Where a browser is sent. Only who has the secret key says so; which addresses are the shop's, the
+shop must know."""
 
 
 CaptureMethod = Annotated[str, msgspec.Meta(pattern="^(automatic|manual)$", max_length=9)]
@@ -33,18 +39,30 @@ class NewPaymentMethod(msgspec.Struct, frozen=True, kw_only=True):
     card: NewCard
 
 
-class NewIntent(msgspec.Struct, frozen=True, kw_only=True):
-    """A new intent. `token` is the id of a payment method; with `confirm` it is charged at once.
+class WalletData(msgspec.Struct, frozen=True, kw_only=True):
+    type: Annotated[str, msgspec.Meta(pattern="^wallet$", max_length=6)]
 
-    With the `capture_method` `manual`, the amount is only authorized, and captured later.
+
+class NewIntent(msgspec.Struct, frozen=True, kw_only=True):
+    """A new intent; with `confirm` it is charged at once.
+
+    Either `token` is the id of a payment method, or `payment_method_data` names the wallet. If the
+    customer has to act, their browser goes to `return_url` after that. With the `capture_method`
+    `manual`, the amount is only authorized, and captured later.
     """
 
     payment_id: Id
     amount: Amount
     currency: Currency
-    token: Id
+    token: Id | None = None
+    payment_method_data: WalletData | None = None
+    return_url: ReturnUrl | None = None
     confirm: bool = False
     capture_method: CaptureMethod = "automatic"
+
+    def __post_init__(self) -> None:
+        if (self.token is None) == (self.payment_method_data is None):
+            raise ValueError("Expected either `token` or `payment_method_data`")
 
 
 class NewCapture(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,8 +90,21 @@ class PaymentMethod(msgspec.Struct, frozen=True, kw_only=True):
     card: Card
 
 
+class RedirectToUrl(msgspec.Struct, frozen=True, omit_defaults=True):
+    url: str
+    return_url: str | None = None
+
+
+class NextAction(msgspec.Struct, frozen=True):
+    """What the customer has to do: open the `url`."""
+
+    redirect_to_url: RedirectToUrl
+    type: Literal["redirect_to_url"] = "redirect_to_url"
+
+
 class Status(StrEnum):
     REQUIRES_CONFIRMATION = "requires_confirmation"
+    REQUIRES_ACTION = "requires_action"
     REQUIRES_CAPTURE = "requires_capture"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -91,7 +122,9 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str | None = None
     amount: int | None = None
     currency: str | None = None
+    payment_method_types: tuple[str, ...] = ("card",)
     card: Card | None = None
+    next_action: NextAction | None = None
     failure: Failure | None = None
     capture_before: datetime | None = None
     amount_received: int | None = None
@@ -142,6 +175,7 @@ class Kind(StrEnum):
     CHARGE = "charge"
     DECLINE = "decline"
     CANCELLATION = "cancellation"
+    CHALLENGE = "challenge"
     AUTHORIZATION = "authorization"
     CAPTURE = "capture"
     VOID = "void"

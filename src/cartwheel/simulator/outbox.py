@@ -25,6 +25,7 @@ CREATE INDEX IF NOT EXISTS webhooks_held ON webhooks (id) WHERE held = 1;
 """
 
 TYPES = {
+    Status.REQUIRES_ACTION: "payment_intent.requires_action",
     Status.SUCCEEDED: "payment_intent.succeeded",
     Status.FAILED: "payment_intent.payment_failed",
     Status.CANCELED: "payment_intent.canceled",
@@ -60,7 +61,7 @@ class Pending(msgspec.Struct, frozen=True):
 def announce_verdict(
     db: sqlite3.Connection, intent: Intent, delivery: Delivery, now: float
 ) -> None:
-    """Store the webhook for `intent`'s verdict."""
+    """Store the webhook for `intent`'s verdict, or for the question to its customer."""
     body = msgspec.to_builtins(intent) | {"payment_intent": intent.id}
     if intent.amount is not None:
         body["amount"] = intent.amount + delivery.misstated

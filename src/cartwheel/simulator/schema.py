@@ -95,5 +95,25 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_created ON sessions (created_at);
 """
 
-MIGRATIONS = (_TABLES, _CONFIRM, _USED_BY, _ABOUT, _AUTHORIZATIONS, _BY_PAYMENT, _SESSIONS)
+# Intents whose customer has to act. Whoever knows the secret may answer.
+_CHALLENGES = """
+ALTER TABLE tokens ADD COLUMN challenged INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE intents ADD COLUMN return_url TEXT;
+CREATE TABLE challenges (
+    payment_id TEXT PRIMARY KEY,
+    secret TEXT NOT NULL UNIQUE,
+    url TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS = (
+    _TABLES,
+    _CONFIRM,
+    _USED_BY,
+    _ABOUT,
+    _AUTHORIZATIONS,
+    _BY_PAYMENT,
+    _SESSIONS,
+    _CHALLENGES,
+)
 """Only append to this list: a ledger file outlives the code that created it."""

@@ -26,6 +26,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`simulator_shop_origins` are those of the shop's pages.
 
     Only they may show the card field, and only to them are customers sent back.
+    `simulator_public_url` is where browsers reach it, if that is not where the services do.
     """
 
     simulator_ledger: str
@@ -35,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     simulator_webhook_url: HttpUrl | None = None
     simulator_authorization_seconds: AuthorizationSeconds = AUTHORIZED_FOR
     simulator_shop_origins: Origins = NOBODY
+    simulator_public_url: HttpUrl | None = None
     simulator_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8900
     host: str = "127.0.0.1"
     log_level: LogLevel = "INFO"

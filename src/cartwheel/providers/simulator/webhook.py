@@ -59,6 +59,7 @@ class _Verdict(_Told, frozen=True, kw_only=True):
     amount_received: object = None
     failure: Failure | None = None
     card: object = None
+    payment_method_types: tuple[str, ...] = ("card",)
 
     def money(self) -> Money | None:
         """Return what was captured of an authorization, or else the amount."""
@@ -142,7 +143,7 @@ def _verdict(told: _Verdict, actor: Actor) -> ReportVerdict:
         captured=told.type == _SUCCEEDED,
         failure=told.failure if told.type == _FAILED else None,
         reference=told.payment_intent,
-        method=Method.CARD,
+        method=Method.WALLET if told.payment_method_types == ("wallet",) else Method.CARD,
         amount=told.money(),
         card=read_card(told.card),
         actor=actor,

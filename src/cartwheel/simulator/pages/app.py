@@ -7,6 +7,7 @@ from aiohttp import web
 
 from cartwheel.kernel import log
 from cartwheel.simulator.errors import ApiError
+from cartwheel.simulator.pages.approving import ask, take_answer
 from cartwheel.simulator.pages.field import show_field
 from cartwheel.simulator.pages.hosted import show_form, take_form
 from cartwheel.simulator.pages.rendering import page
@@ -26,6 +27,8 @@ def make_pages() -> web.Application:
             web.get("/card-field", show_field),
             web.get("/checkout/{id}", show_form),
             web.post("/checkout/{id}", take_form),
+            web.get("/approve/{secret}", ask),
+            web.post("/approve/{secret}", take_answer),
         ]
     )
     return app

@@ -14,8 +14,8 @@ from cartwheel.simulator import checkout
 from cartwheel.simulator.cards import recognise
 from cartwheel.simulator.checkout import Visit
 from cartwheel.simulator.dependencies import DEPENDENCIES
-from cartwheel.simulator.errors import BadRequest, CardError
-from cartwheel.simulator.pages.rendering import page, sent_on
+from cartwheel.simulator.errors import CardError
+from cartwheel.simulator.pages.rendering import page, read_form, sent_on
 
 _EXPIRY = re.compile(r"\s*([0-9]{1,2})\s*[/.-]?\s*([0-9]{2}|[0-9]{4})\s*")
 _LONGEST = 40
@@ -72,15 +72,8 @@ async def take_form(request: web.Request) -> web.Response:
 
 
 async def _typed(request: web.Request) -> tuple[str, str, str]:
-    """Return what was typed into the form.
-
-    Raises:
-        BadRequest: it is not this page's form. aiohttp would write a file of another to the disk.
-    """
-    if request.content_type != "application/x-www-form-urlencoded":
-        raise BadRequest("parameter_invalid", "Send the form of this page.")
-    sent = await request.post()
-    number, expiry, cvc = (str(sent.get(name, ""))[:_LONGEST] for name in _FIELDS)
+    sent = await read_form(request)
+    number, expiry, cvc = (sent.get(name, "")[:_LONGEST] for name in _FIELDS)
     return number, expiry, cvc
 
 

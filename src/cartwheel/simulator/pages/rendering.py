@@ -6,6 +6,8 @@ from typing import Any
 import jinja2
 from aiohttp import web
 
+from cartwheel.simulator.errors import BadRequest
+
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("cartwheel.simulator.pages"),
     autoescape=True,
@@ -57,6 +59,17 @@ def page(
         content_type="text/html",
         headers={**_HEADERS, "Content-Security-Policy": told},
     )
+
+
+async def read_form(request: web.Request) -> dict[str, str]:
+    """Return what was sent with a page's form.
+
+    Raises:
+        BadRequest: it is not such a form. aiohttp would write a file of another to the disk.
+    """
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise BadRequest("parameter_invalid", "Send the form of this page.")
+    return {name: str(value) for name, value in (await request.post()).items()}
 
 
 def sent_on(address: str) -> web.Response:
