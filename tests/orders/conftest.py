@@ -111,7 +111,7 @@ class Orders(NamedTuple):
         return await reading.list_orders(request, orders=self.orders)
 
     async def payable(self, request: GetPayableOrder) -> PayableOrder:
-        [answer] = await paying.get_payable_orders([request], orders=self.orders)
+        [answer] = await paying.get_payable_orders([request], orders=self.orders, now=now)
         if isinstance(answer, Refusal):
             raise answer
         return answer

@@ -12,6 +12,7 @@ from cartwheel.contracts.orders import PlaceOrder, ShippingAddress
 from cartwheel.contracts.payments import (
     Failure,
     Method,
+    PaymentActionRequired,
     PaymentAuthorized,
     PaymentCanceled,
     PaymentCaptured,
@@ -121,6 +122,12 @@ def money_reserved(
         amount=amount,
         capture_before=AT + timedelta(days=7),
         shipping_address=address,
+    )
+
+
+def approval_needed(payment_id: str = "pay_7") -> PaymentActionRequired:
+    return PaymentActionRequired(
+        payment_id=payment_id, order_id="ord_1", expires_at=AT + timedelta(minutes=15)
     )
 
 

@@ -35,6 +35,7 @@ from .examples import (
     captured,
     declined,
     happened,
+    now,
     payment_canceled,
     pending,
     place,
@@ -184,7 +185,10 @@ async def test_a_cancel_that_is_told_before_its_payment_leaves_nothing_to_wait_f
 async def test_a_payable_order_has_its_total(orders: Orders, order: OrderView) -> None:
     payable = await orders.payable(GetPayableOrder(order_id=order.id, user_id=ZOE.id))
 
-    assert payable == PayableOrder(order_id=order.id, total=order.total, attempts=3)
+    until = order.expires_at
+    assert payable == PayableOrder(
+        order_id=order.id, total=order.total, attempts=3, action_until=until
+    )
 
 
 async def test_somebody_elses_order_cannot_be_paid(orders: Orders, order: OrderView) -> None:
@@ -209,7 +213,8 @@ async def test_payable_orders_are_read_together(
     unreadable = await orders.placed(place((await shelf.add(stock=1), 1), address=ADDRESS))
     from_a_younger_version = {"$set": {"status": "DREAMT_OF"}}
     await orders.database["orders"].update_one({"_id": unreadable.id}, from_a_younger_version)
-    row = answer_batch(GetPayableOrder, partial(paying.get_payable_orders, orders=orders.orders))
+    answered = partial(paying.get_payable_orders, orders=orders.orders, now=now)
+    row = answer_batch(GetPayableOrder, answered)
     asked = {
         "mine": GetPayableOrder(order_id=order.id, user_id=ZOE.id),
         "not mine": GetPayableOrder(order_id=order.id, user_id="user-eve"),
@@ -229,7 +234,10 @@ async def test_payable_orders_are_read_together(
         mine, not_mine, nowhere, somewhere = await ask(*asked.values())
 
     assert examined == [2]
-    assert mine == PayableOrder(order_id=order.id, total=order.total, attempts=3)
+    until = order.expires_at
+    assert mine == PayableOrder(
+        order_id=order.id, total=order.total, attempts=3, action_until=until
+    )
     assert isinstance(not_mine, OrderNotFound)
     assert isinstance(nowhere, AddressRequired)
     assert isinstance(somewhere, PayableOrder)

@@ -8,6 +8,7 @@ from cartwheel.contracts import addresses as address_book
 from cartwheel.contracts import fulfilment
 from cartwheel.contracts import orders as contract
 from cartwheel.contracts.payments import (
+    PaymentActionRequired,
     PaymentAuthorized,
     PaymentCanceled,
     PaymentCaptured,
@@ -40,6 +41,7 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
     orders = mongo.MongoOrders(core.database, core.outboxes)
     books = mongo.MongoAddresses(core.database)
     pay_within = timedelta(seconds=settings.payment_deadline_seconds)
+    act_within = timedelta(seconds=settings.action_deadline_seconds)
     cash_within = timedelta(days=settings.cash_deadline_days)
     yield Wiring(
         answers=[
@@ -63,7 +65,12 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
             answer(address_book.ChangeAddress, addresses.change_address, addresses=books),
             answer(address_book.DeleteAddress, addresses.delete_address, addresses=books),
             answer(contract.CancelOrder, ending.cancel_order, orders=orders),
-            answer_batch(contract.GetPayableOrder, paying.get_payable_orders, orders=orders),
+            answer_batch(
+                contract.GetPayableOrder,
+                paying.get_payable_orders,
+                orders=orders,
+                act_within=act_within,
+            ),
             answer(fulfilment.ShipOrder, shipping.ship_order, orders=orders, bus=core.bus),
             answer(fulfilment.CallOffPieces, shipping.call_off_pieces, orders=orders),
             answer(fulfilment.GetShipment, shipping.get_shipment, orders=orders),
@@ -82,6 +89,12 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
         ],
         on=[
             on(PaymentPending, paying.payment_pending, orders=orders, cash_within=cash_within),
+            on(
+                PaymentActionRequired,
+                paying.payment_action_required,
+                orders=orders,
+                act_within=act_within,
+            ),
             on(PaymentAuthorized, paying.payment_authorized, orders=orders),
             on(PaymentCaptured, paying.payment_captured, orders=orders),
             on(PaymentDeclined, paying.payment_declined, orders=orders),

@@ -101,7 +101,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     Each of `declined_payments` used up an attempt. `failed_payments` never reached an issuer.
     `begun_payments` were left waiting, as a payment in cash is; `canceled_payments` were given up
-    while they waited.
+    while they waited. `acting_payments` have waited for their customer's approval.
 
     `refunds` are counted by id. `refunded_payments` has the same payments by their own id: older
     versions count by that, and made one refund of each, with an id from the payment's.
@@ -110,7 +110,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     `expires_at` is one of two deadlines: `pay_by`, which the order was placed with, or `cash_until`
     while cash is waited for. Orders of an older version have neither. An order that is shipped has
-    no deadline.
+    no deadline. `action_until` is the `pay_by` of an order of which a payment had to be approved.
 
     `fulfillment` is derived from `shipments`, `called_off` and `returns`, oldest first.
     """
@@ -139,7 +139,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     failed_payments: list[str] = msgspec.field(default_factory=list[str])
     begun_payments: list[str] = msgspec.field(default_factory=list[str])
     canceled_payments: list[str] = msgspec.field(default_factory=list[str])
+    acting_payments: list[str] = msgspec.field(default_factory=list[str])
     pay_by: datetime | None = None
+    action_until: datetime | None = None
     cash_until: datetime | None = None
     shipments: list[Shipment] = msgspec.field(default_factory=list[Shipment])
     called_off: list[CalledOff] = msgspec.field(default_factory=list[CalledOff])
