@@ -25,10 +25,11 @@ from cartwheel.contracts.payments import (
     DisputeStatus,
     PaymentStatus,
     RefundStatus,
+    Wallet,
 )
 from cartwheel.kernel import Change
 from cartwheel.kernel.errors import Refusal
-from cartwheel.orders.domain import authorized, fulfilment
+from cartwheel.orders.domain import acting, authorized, fulfilment
 from cartwheel.orders.domain import order as orders
 from cartwheel.payments import domain as payments
 from cartwheel.products.domain import stock
@@ -42,6 +43,7 @@ from cartwheel.products.domain.stock import (
 )
 from cartwheel.providers.port import (
     REFUNDED,
+    ActionRequired,
     Authorized,
     Captured,
     Declined,
@@ -151,7 +153,9 @@ def _edge(centers: Mapping[str, Point], before: str, after: str, labels: Sequenc
     (x1, y1), (x2, y2) = centers[before], centers[after]
     begin = (x1, y1) if before == START else _border((x1, y1), (x2, y2))
     end = _border((x2, y2), (x1, y1))
-    x, y = (begin[0] + end[0]) / 2, (begin[1] + end[1]) / 2
+    # Beyond the middle, so that there is room for what leads back.
+    along = 0.5 if x1 == x2 or y1 == y2 else 0.62
+    x, y = (first + along * (last - first) for first, last in zip(begin, end, strict=True))
     anchor = "middle"
     if y1 == y2:
         y -= 6 + 8 * len(labels)
@@ -243,6 +247,12 @@ ORDER: Machine[orders.Order] = Machine(
             ),
         ),
         Move(
+            "payment to be approved",
+            lambda order: acting.action_required(
+                order, of_orders.approval_needed(), acting.TIME_TO_ACT, of_orders.CHANGE
+            ),
+        ),
+        Move(
             "cash given up",
             lambda order: orders.payment_canceled(
                 order, of_orders.payment_given_up(), of_orders.CHANGE
@@ -293,6 +303,13 @@ def _settled(says: str, outcome: Outcome) -> Move[payments.Payment]:
     return Move(says, lambda payment: payments.settle(payment, outcome, of_payments.CHANGE))
 
 
+def _to_be_approved(payment: payments.Payment) -> payments.Payment:
+    if payment.provider == "cash":
+        return payment
+    asked = Outcome(ActionRequired("https://pay.example/1"))
+    return payments.settle(payment, asked, of_payments.CHANGE)
+
+
 def _told_captured(payment: payments.Payment) -> payments.Payment:
     report = of_payments.reported(payment.view())
     return payments.settle_as_told(payment, report, of_payments.CHANGE)
@@ -305,6 +322,16 @@ def _capture_asked(payment: payments.Payment) -> payments.Payment:
 def _given_up(payment: payments.Payment) -> payments.Payment:
     request = CancelPayment(request_id="5c0e", payment_id=payment.id, actor=of_payments.ZOE)
     return payments.cancel_as_asked(payment, request, of_payments.CHANGE)
+
+
+def _why_voided(payment: payments.Payment) -> str:
+    if payment.status is PaymentStatus.AUTHORIZED:
+        return "voided, or lapsed"
+    if payment.unwanted:
+        return "order ended"
+    if payment.cancel_request:
+        return "canceled"
+    return "not approved in time" if payment.next_action else "voided"
 
 
 def _refunded(payment: payments.Payment) -> payments.Payment:
@@ -347,9 +374,11 @@ PAYMENT: Machine[payments.Payment] = Machine(
     name="a payment",
     first={
         "begun by card": of_payments.payment(CardToken(token="pm_card_visa")),
+        "in a wallet": of_payments.payment(Wallet()),
         "or in cash": of_payments.payment(of_payments.CASH),
     },
     moves=(
+        Move("to be approved", _to_be_approved),
         _settled("captured", Outcome(Captured(of_payments.TOTAL))),
         Move("captured", _told_captured),
         _settled("authorized", Outcome(Authorized(of_payments.TOTAL, _IN_A_WEEK))),
@@ -367,10 +396,9 @@ PAYMENT: Machine[payments.Payment] = Machine(
             ),
         ),
         _settled("declined", Outcome(Declined(code="card_declined", message="Declined."))),
+        _settled("not approved", Outcome(Declined(code="no", message="No.", counts=False))),
         Move(
-            lambda payment: (
-                "voided, or lapsed" if payment.status is PaymentStatus.AUTHORIZED else "voided"
-            ),
+            _why_voided,
             lambda payment: payments.settle(payment, Outcome(Voided()), of_payments.CHANGE),
         ),
         _settled("another sum captured", Outcome(Captured(_OTHER_SUM))),
@@ -406,12 +434,13 @@ PAYMENT: Machine[payments.Payment] = Machine(
     ),
     places={
         "AWAITING_PAYMENT": (0, 0),
-        "PAID": (2, 0),
-        "REFUNDED": (3, 0),
-        "REJECTED": (0, 1),
-        "AUTHORIZED": (1, 1),
-        "CANCELED": (2, 2),
-        "PARTIALLY_REFUNDED": (3, 1),
+        "REQUIRES_ACTION": (0, 2),
+        "REJECTED": (1, 1),
+        "CANCELED": (2, 1),
+        "AUTHORIZED": (3, 1),
+        "PAID": (4, 1),
+        "REFUNDED": (5, 0),
+        "PARTIALLY_REFUNDED": (5, 2),
     },
 )
 

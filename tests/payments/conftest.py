@@ -29,6 +29,7 @@ from cartwheel.contracts.payments import (
     CreatePayment,
     CreateRefund,
     ListPayments,
+    PaymentActionRequired,
     PaymentAuthorized,
     PaymentCanceled,
     PaymentCaptured,
@@ -54,6 +55,7 @@ from cartwheel.kernel import (
 from cartwheel.kernel.mongodb import Database, Document, Outboxes
 from cartwheel.kernel.testing import until
 from cartwheel.orders.domain import fulfilment
+from cartwheel.orders.domain.acting import TIME_TO_ACT
 from cartwheel.orders.domain.order import CASH_DEADLINE, Order
 from cartwheel.orders.handlers import paying as orders_paying
 from cartwheel.orders.handlers import reading as orders_reading
@@ -61,6 +63,7 @@ from cartwheel.orders.handlers import shipping as orders_shipping
 from cartwheel.orders.mongo import MIGRATIONS as ORDERS
 from cartwheel.orders.mongo import MongoOrders
 from cartwheel.payments.domain import Expiring
+from cartwheel.payments.domain.return_urls import ReturnUrls
 from cartwheel.payments.handlers import capturing, paying, reading, reconciling, refunding
 from cartwheel.payments.mongo import MIGRATIONS, MongoPayments
 from cartwheel.providers.port import Outcome, Verdict
@@ -79,6 +82,7 @@ ORDERS_SERVICE = Actor.service("orders")
 GOOD = "4242424242424242"
 DECLINED = "4000000000000002"
 INSUFFICIENT = "4000000000009995"
+SHOP = ReturnUrls("https://shop.example/back")
 
 
 class Payments(NamedTuple):
@@ -100,6 +104,7 @@ class Payments(NamedTuple):
             bus=self.bus,
             takes_cash=self.takes_cash,
             capture=self.capture,
+            return_urls=SHOP,
             now=now,
         )
 
@@ -142,6 +147,9 @@ class Payments(NamedTuple):
         await capturing.look_after_authorizations(
             payments=self.payments, cards=self.cards, expiring=self.expiring, now=clock
         )
+
+    async def end_actions(self, clock: Callable[[], datetime] = later) -> None:
+        await reconciling.end_actions(payments=self.payments, cards=self.cards, now=clock)
 
     async def canceled(self, event: CloudEvent[OrderCanceled]) -> None:
         await refunding.order_canceled(event, payments=self.payments, now=now)
@@ -243,6 +251,9 @@ class Shop(NamedTuple):
         hear = {
             PaymentAuthorized: orders_paying.payment_authorized,
             PaymentPending: partial(orders_paying.payment_pending, cash_within=CASH_DEADLINE),
+            PaymentActionRequired: partial(
+                orders_paying.payment_action_required, act_within=TIME_TO_ACT
+            ),
             PaymentCanceled: orders_paying.payment_canceled,
             PaymentCaptured: orders_paying.payment_captured,
             PaymentDeclined: orders_paying.payment_declined,
@@ -302,7 +313,7 @@ def shop(orders_database: Database, simulator: Simulator) -> Shop:
 @pytest.fixture
 async def payments(prepared: Prepared, cards: SimulatorCards, shop: Shop) -> Payments:
     database = await prepared(MIGRATIONS)
-    payable = partial(orders_paying.get_payable_orders, orders=shop.orders)
+    payable = partial(orders_paying.get_payable_orders, orders=shop.orders, now=now)
     bus = Direct(
         answer_batch(GetPayableOrder, payable),
         answer(GetPriceOfPieces, orders_reading.get_price_of_pieces, orders=shop.orders),

@@ -30,6 +30,7 @@ from cartwheel.contracts.payments import (
     ReportDispute,
     ReportRefund,
     ReportVerdict,
+    Wallet,
 )
 from cartwheel.kernel import Change, CloudEvent, Event, new_id
 from cartwheel.payments import domain
@@ -61,12 +62,13 @@ def later() -> datetime:
 
 def create(
     order_id: str = "ord_1",
-    method: CardToken | CashOnDelivery = CASH,
+    method: CardToken | Wallet | CashOnDelivery = CASH,
     *,
     request_id: str | None = None,
     body_hash: str = "hash",
     actor: Actor = ZOE,
     address: ShippingAddress | None = None,
+    return_url: str | None = None,
 ) -> CreatePayment:
     return CreatePayment(
         request_id=request_id or str(uuid4()),
@@ -75,10 +77,13 @@ def create(
         order_id=order_id,
         method=method,
         shipping_address=address,
+        return_url=return_url,
     )
 
 
-def payment(method: CardToken | CashOnDelivery, address: ShippingAddress | None = None) -> Payment:
+def payment(
+    method: CardToken | Wallet | CashOnDelivery, address: ShippingAddress | None = None
+) -> Payment:
     """Return the stored first payment of an order, with no events left to publish."""
     made = domain.begin(
         create(method=method, address=address),

@@ -31,13 +31,14 @@ from cartwheel.kernel import Answer, Created, Request, new_id
 from cartwheel.kernel.errors import OutcomeUnknown, Unavailable
 from cartwheel.kernel.mongodb import Database, Outboxes
 from cartwheel.kernel.testing import until
+from cartwheel.orders.domain.order import PAYMENT_DEADLINE
 from cartwheel.payments.domain import Payment
 from cartwheel.payments.mongo import MongoPayments
 
 from ..orders.examples import ADDRESS, BONN
 from ..waiting import eventually
 from .conftest import DECLINED, GOOD, INSUFFICIENT, Payments, Shop
-from .examples import CASH, TOTAL, create
+from .examples import CASH, TOTAL, create, now
 
 Attempt = Created[PaymentView] | BaseException
 
@@ -536,6 +537,11 @@ async def test_the_amount_comes_from_orders(payments: Payments, shop: Shop) -> N
     payable = await payments.bus.request(GetPayableOrder(order_id=order_id, user_id="user-zoe"))
     paid = (await payments.create(create(order_id, await shop.card()))).made
 
-    assert payable == PayableOrder(order_id=order_id, total=paid.amount, attempts=3)
+    assert payable == PayableOrder(
+        order_id=order_id,
+        total=paid.amount,
+        attempts=3,
+        action_until=now() + PAYMENT_DEADLINE,
+    )
     [charge] = await shop.simulator.entries(paid.id)
     assert (charge["amount"], charge["currency"]) == (TOTAL.amount, TOTAL.currency)

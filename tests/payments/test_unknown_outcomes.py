@@ -53,6 +53,9 @@ class FailingOn(SimulatorCards):
             raise self.fault
         return await self.real.cancel(payment_id)
 
+    async def look_up(self, payment_id: str) -> Outcome | None:
+        return await self.real.look_up(payment_id)
+
 
 async def interrupted(payments: Payments, count: int) -> list[str]:
     """Return the ids of payments that were stored, but never reached the provider."""

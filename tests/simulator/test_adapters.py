@@ -7,10 +7,19 @@ from cartwheel.contracts.payments import CardSummary
 from cartwheel.kernel import new_id
 from cartwheel.kernel.errors import TimedOut, Unavailable
 from cartwheel.kernel.http_client import UnexpectedAnswer
-from cartwheel.providers.port import Captured, Charge, Declined, Outcome, TokenRefused, Voided
+from cartwheel.providers.port import (
+    ActionRequired,
+    Captured,
+    Charge,
+    Declined,
+    Outcome,
+    TokenRefused,
+    Voided,
+)
 from cartwheel.providers.simulator import client as payments_simulator
 from cartwheel.providers.simulator.client import SimulatorCards, open_simulator
 
+from .browsing import browse
 from .conftest import API_KEY, Simulator
 
 DECLINED = "pm_card_chargeDeclined"
@@ -44,6 +53,35 @@ async def test_a_declined_card_is_a_verdict_not_an_exception(
 
     assert outcome.verdict == Declined(code="card_declined", message="Your card was declined.")
     assert await cards.cancel(payment_id) == outcome
+
+
+@pytest.mark.parametrize("token", ["pm_card_threeDSecure2Required", None])
+async def test_a_customer_is_asked_and_what_they_refuse_does_not_count(
+    cards: SimulatorCards, payment_id: str, token: str | None
+) -> None:
+    charge = Charge(payment_id=payment_id, amount=PRICE, token=token)
+
+    asked = await cards.charge(charge)
+    seen = await cards.look_up(payment_id)
+    assert isinstance(asked.verdict, ActionRequired)
+    await browse(asked.verdict.url, "refuse")
+
+    assert seen == asked
+    assert (asked.card is None) == (token is None)
+    ended = await cards.cancel(payment_id)
+    assert isinstance(ended.verdict, Declined)
+    assert ended.verdict.counts is False
+
+
+async def test_what_a_customer_was_asked_is_void_once_it_is_canceled(
+    cards: SimulatorCards, payment_id: str
+) -> None:
+    asked = await cards.charge(Charge(payment_id=payment_id, amount=PRICE, token=None))
+
+    assert (await cards.cancel(payment_id)).verdict == Voided()
+    assert isinstance(asked.verdict, ActionRequired)
+    await browse(asked.verdict.url, "approve")
+    assert (await cards.cancel(payment_id)).verdict == Voided()
 
 
 async def test_a_charge_after_its_cancellation_is_void(

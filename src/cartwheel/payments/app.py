@@ -21,6 +21,7 @@ from cartwheel.payments.settings import Settings
 from cartwheel.providers.simulator.client import open_simulator
 
 RECONCILE_SECONDS = 5.0
+ACTION_SECONDS = 2.0
 REFUND_SECONDS = 1.0
 AUTHORIZATION_SECONDS = 2.0
 
@@ -39,6 +40,7 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
                     bus=core.bus,
                     takes_cash=settings.cash_on_delivery == "on",
                     capture=settings.card_capture == "now",
+                    return_urls=settings.return_urls,
                 ),
                 answer(contract.ConfirmPayment, paying.confirm_payment, payments=payments),
                 answer(
@@ -98,6 +100,7 @@ async def wire(settings: Settings, core: Core) -> AsyncGenerator[Wiring]:
             ],
             jobs=[
                 every(RECONCILE_SECONDS, reconciling.reconcile, payments=payments, cards=cards),
+                every(ACTION_SECONDS, reconciling.end_actions, payments=payments, cards=cards),
                 every(REFUND_SECONDS, refunding.carry_out_refunds, payments=payments, cards=cards),
                 every(
                     AUTHORIZATION_SECONDS,

@@ -31,7 +31,7 @@ from cartwheel.kernel.mongodb import (
     made_between,
     page,
 )
-from cartwheel.payments.domain import Payment
+from cartwheel.payments.domain import UNDECIDED, Payment
 
 COLLECTIONS = (Collection("payments", outbox=True),)
 
@@ -120,6 +120,14 @@ async def _index_amounts(database: Database) -> None:
     await payments.create_index([("user_id", ASCENDING), *by_amount], name="of_user_by_amount")
 
 
+async def _index_actions(database: Database) -> None:
+    await database["payments"].create_index(
+        [("provider", ASCENDING), ("due_at", ASCENDING)],
+        name="acting",
+        partialFilterExpression={"status": PaymentStatus.REQUIRES_ACTION},
+    )
+
+
 MIGRATIONS = (
     _create_indexes,
     _number_attempts,
@@ -129,6 +137,7 @@ MIGRATIONS = (
     _index_disputes,
     _index_authorizations,
     _index_amounts,
+    _index_actions,
 )
 
 
@@ -157,7 +166,7 @@ class MongoPayments(Aggregates[Payment]):
         return await self.matching(query, by="attempt")
 
     async def awaited(self, order_id: str) -> list[Payment]:
-        waiting = [PaymentStatus.AWAITING_PAYMENT, PaymentStatus.AUTHORIZED]
+        waiting = [*UNDECIDED, PaymentStatus.AUTHORIZED]
         query = {"order_id": order_id, "status": {"$in": waiting}}
         return await self.matching(query)
 
@@ -210,6 +219,10 @@ class MongoPayments(Aggregates[Payment]):
             {"status": PaymentStatus.AWAITING_PAYMENT, "provider": provider},
             when=lambda now: {"updated_at": {"$lt": now - after}},
         )
+
+    def acting(self, provider: str) -> DueItems:
+        query: Document = {"status": PaymentStatus.REQUIRES_ACTION, "provider": provider}
+        return DueItems(self.collection, query)
 
 
 _ANY: Document = {}

@@ -74,5 +74,12 @@ class Payments(Protocol):
         ...
 
     def undecided(self, provider: str, *, after: timedelta) -> Items:
-        """Return the provider's payments that are older than `after` and have no verdict."""
+        """Return the provider's payments that are older than `after` and have no verdict.
+
+        Those that wait for their customer are `acting`.
+        """
+        ...
+
+    def acting(self, provider: str) -> Items:
+        """Return the provider's payments that wait for their customer."""
         ...

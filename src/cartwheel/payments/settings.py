@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from cartwheel.kernel import ServiceSettings
 from cartwheel.kernel.settings import HttpUrl, OnOrOff
+from cartwheel.payments.domain.return_urls import LOCAL, ReturnUrls
 
 CardCapture = Annotated[Literal["now", "shipment"], Meta(description="now or shipment")]
 """Whether a card is charged when the order is paid, or only authorized until it is shipped."""
@@ -15,8 +16,11 @@ AuthorizationExpiring = Annotated[Literal["capture", "void"], Meta(description="
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
+    """Browsers return only to `return_urls` after a customer has approved a payment."""
+
     simulator_url: HttpUrl
     simulator_api_key: str
     cash_on_delivery: OnOrOff = "on"
     card_capture: CardCapture = "now"
     authorization_expiring: AuthorizationExpiring = "void"
+    return_urls: ReturnUrls = LOCAL

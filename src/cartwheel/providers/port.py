@@ -14,13 +14,16 @@ from cartwheel.kernel import Page
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
     """What to charge. `token` stands for a card that only the provider has seen.
 
-    Without `capture`, the amount is only authorized.
+    Without a token, the customer pays with the provider's wallet. If they have to approve the
+    payment, their browser goes to `return_url` after that. Without `capture`, the amount is only
+    authorized.
     """
 
     payment_id: str
     amount: Money
-    token: str
+    token: str | None
     capture: bool = True
+    return_url: str | None = None
 
 
 class Captured(msgspec.Struct, frozen=True):
@@ -37,23 +40,39 @@ class Authorized(msgspec.Struct, frozen=True):
 
 
 class Declined(msgspec.Struct, frozen=True, kw_only=True):
-    """The card's issuer declined. `code` is the provider's; `message` is for the customer."""
+    """The card's issuer declined. `code` is the provider's; `message` is for the customer.
+
+    If the customer did not approve the payment, the issuer was not asked, and it does not count.
+    """
 
     code: str
     message: str
+    counts: bool = True
 
 
 class Voided(msgspec.Struct, frozen=True):
     """No money was captured, and none ever will be for this payment id."""
 
 
-Verdict = Captured | Authorized | Declined | Voided
+class ActionRequired(msgspec.Struct, frozen=True):
+    """The customer has to open `url` and to approve the payment there.
+
+    After `expires_at`, if the provider sets a limit, they no longer can. This is no end: the
+    payment is captured, declined or voided later.
+    """
+
+    url: str
+    expires_at: datetime | None = None
+
+
+Verdict = Captured | Authorized | Declined | Voided | ActionRequired
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How a payment ended at its provider, and the card details that may be shown, if any.
+    """How a payment ended at its provider, or what it waits for.
 
-    `reference` is the provider's own id for the payment, if it has one.
+    `card` is what may be shown of the card, if there is one. `reference` is the provider's own id
+    for the payment, if it has one.
     """
 
     verdict: Verdict
@@ -105,7 +124,7 @@ class CardProvider(Protocol):
     name: ClassVar[str]
 
     async def charge(self, charge: Charge) -> Outcome:
-        """Charge the card.
+        """Charge the card, or ask its customer first (`ActionRequired`).
 
         Raises:
             TokenRefused: the provider refuses the token; nothing has happened for this payment id.
@@ -117,7 +136,7 @@ class CardProvider(Protocol):
 
         A completed charge stands (`Captured` or `Declined`). An authorization is voided. A charge
         that the provider has never seen, and that may still be on its way, is refused from now on
-        (`Voided`).
+        (`Voided`). So is one that waits for its customer. The verdict is never `ActionRequired`.
         """
         ...
 

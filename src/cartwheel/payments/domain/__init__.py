@@ -1,5 +1,12 @@
 """The rules of a payment. Pure: values in, a new payment or a refusal out."""
 
+from cartwheel.payments.domain.actions import (
+    ACTION_EXPIRED,
+    UNDECIDED,
+    is_given_up,
+    is_over,
+    requires_action,
+)
 from cartwheel.payments.domain.authorizing import (
     Expiring,
     capture_asked,
@@ -37,9 +44,11 @@ from cartwheel.payments.domain.settling import (
 )
 
 __all__ = [
+    "ACTION_EXPIRED",
     "AMOUNT_MISMATCH",
     "PROCESSING_ERROR",
     "TOKEN_REFUSED",
+    "UNDECIDED",
     "Decided",
     "Expiring",
     "Owed",
@@ -60,12 +69,15 @@ __all__ = [
     "id_of",
     "in_progress",
     "is_disputed",
+    "is_given_up",
+    "is_over",
     "left",
     "refund_as_asked",
     "refund_ended",
     "refund_failed_as_told",
     "refund_owed",
     "refuse_token",
+    "requires_action",
     "settle",
     "settle_as_told",
     "settle_by_provider",

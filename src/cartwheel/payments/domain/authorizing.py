@@ -24,6 +24,7 @@ from cartwheel.contracts.payments import (
     PaymentStatus,
 )
 from cartwheel.kernel import Change
+from cartwheel.payments.domain.actions import is_given_up
 from cartwheel.payments.domain.payment import Decided, Payment, Wanted, changed
 from cartwheel.payments.domain.refunds import PAID, refund_all
 from cartwheel.providers.port import Authorized, Captured, Verdict, Voided
@@ -51,12 +52,12 @@ class Expiring(StrEnum):
 
 
 def authorized(payment: Payment, verdict: Authorized, change: Change) -> Payment:
-    """Return an awaited `payment` as AUTHORIZED.
+    """Return a `payment` without a verdict as AUTHORIZED.
 
-    Unchanged if another amount is authorized, or if somebody has asked to cancel the payment:
-    whoever asked, or the job after them, voids it at the provider.
+    Unchanged if another amount is authorized, or if the payment was given up: whoever gave it up,
+    or the job after them, voids it at the provider.
     """
-    if verdict.amount != payment.amount or payment.cancel_request:
+    if verdict.amount != payment.amount or is_given_up(payment):
         return payment
     reserved = msgspec.structs.replace(
         payment,

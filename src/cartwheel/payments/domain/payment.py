@@ -16,6 +16,7 @@ from cartwheel.contracts.payments import (
     Dispute,
     Failure,
     Method,
+    NextAction,
     PaymentEntry,
     PaymentStatus,
     PaymentView,
@@ -76,6 +77,8 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
 
     `attempt` counts the order's attempts. A voided, canceled or refunded payment has none.
     `cancel_request` is the request that asked to cancel it. A card's provider decides after that.
+    `next_action` is what it waits for, while it REQUIRES_ACTION. It may wait until `action_until`,
+    as the order said when the payment began. If it is `unwanted`, its order has ended since.
     `card` comes from the provider, with the verdict.
     `captured` is the amount that the provider took. Payments stored before this field lack it.
     `owed` is what the order owes and a dispute holds up.
@@ -110,6 +113,9 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     decided: Decided | None = None
     shipping_address: ShippingAddress | None = None
     cancel_request: str | None = None
+    next_action: NextAction | None = None
+    action_until: datetime | None = None
+    unwanted: bool = False
     version: int
     created_at: datetime
     updated_at: datetime
@@ -134,6 +140,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
             disputes=self.disputes,
             authorized=self.authorized,
             capture_before=self.capture_before,
+            next_action=self.next_action,
             created_at=self.created_at,
             updated_at=self.updated_at,
         )
@@ -154,6 +161,8 @@ def changed(payment: Payment, what: str, *events: Event, change: Change) -> Paym
 
 _STEPS = {
     "begun": "The customer chose how to pay.",
+    "action required": "The provider asks the customer to approve the payment.",
+    "order ended": "The order has ended, so the payment is given up.",
     "authorized": "The money was reserved.",
     "capture asked for": "The reserved money is to be captured.",
     "capture failed": "The reserved money could not be captured.",

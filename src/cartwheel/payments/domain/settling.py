@@ -1,6 +1,7 @@
 """How a payment begins, and the verdicts that end it.
 
     (new) ──► AWAITING_PAYMENT ──captured, or an admin has the cash──► PAID ──► REFUNDED
+                    ├──the customer has to approve it (`actions`)──► REQUIRES_ACTION
                     ├──authorized──► AUTHORIZED (see `authorizing`) ──captured──► PAID
                     ├──declined, voided, or another amount captured──► REJECTED
                     └──given up by its payer, an admin, or its order──► CANCELED
@@ -22,6 +23,7 @@ from cartwheel.contracts.payments import (
     CardSummary,
     CardToken,
     CardTokenInvalid,
+    CashOnDelivery,
     CreatePayment,
     Failure,
     Method,
@@ -35,8 +37,16 @@ from cartwheel.contracts.payments import (
     PaymentPending,
     PaymentStatus,
     ReportVerdict,
+    Wallet,
 )
 from cartwheel.kernel import Change, Event
+from cartwheel.payments.domain.actions import (
+    ACTION_EXPIRED,
+    UNDECIDED,
+    expire,
+    require_action,
+    requires_action,
+)
 from cartwheel.payments.domain.authorizing import (
     authorization_ended,
     authorized,
@@ -45,7 +55,15 @@ from cartwheel.payments.domain.authorizing import (
 )
 from cartwheel.payments.domain.payment import Payment, changed
 from cartwheel.payments.domain.refunds import money_of_another_provider, refund_all
-from cartwheel.providers.port import Authorized, Captured, Declined, Outcome, Verdict, Voided
+from cartwheel.providers.port import (
+    ActionRequired,
+    Authorized,
+    Captured,
+    Declined,
+    Outcome,
+    Verdict,
+    Voided,
+)
 
 LONGEST_CODE, LONGEST_MESSAGE = 64, 300
 """How many characters of a provider's reason are stored."""
@@ -79,8 +97,7 @@ def begin(
 
     Its attempt number follows the declines that `payable` counts.
     """
-    by_card = isinstance(request.method, CardToken)
-    method = Method.CARD if by_card else Method.CASH_ON_DELIVERY
+    in_cash = isinstance(request.method, CashOnDelivery)
     payment = Payment(
         id=payment_id,
         request_id=request.request_id,
@@ -88,7 +105,7 @@ def begin(
         order_id=payable.order_id,
         user_id=request.actor.user_id,
         amount=payable.total,
-        method=method,
+        method=_METHODS[type(request.method)],
         provider=provider,
         provider_reference=None,
         card=None,
@@ -98,18 +115,19 @@ def begin(
         failure=None,
         timeline=[],
         shipping_address=request.shipping_address,
+        action_until=None if in_cash else payable.action_until,
         version=0,
         created_at=at,
         updated_at=at,
     )
-    # A card's verdict follows at once. The order needs to know only of payments left waiting.
+    # A provider's answer follows at once. The order needs to know only of payments left waiting.
     pending = PaymentPending(
         payment_id=payment_id,
         order_id=payable.order_id,
-        method=method,
+        method=payment.method,
         shipping_address=request.shipping_address,
     )
-    events = () if by_card else (pending,)
+    events = (pending,) if in_cash else ()
     return changed(payment, "begun", *events, change=Change(by=request.actor.user_id, at=at))
 
 
@@ -138,14 +156,20 @@ def after_declines(
     )
 
 
+_METHODS = {
+    CardToken: Method.CARD,
+    Wallet: Method.WALLET,
+    CashOnDelivery: Method.CASH_ON_DELIVERY,
+}
+
 CANCELED_ORDER = Failure(code="order_canceled", message="The order was canceled.")
 
 
 def settle(payment: Payment, outcome: Outcome, change: Change) -> Payment:
-    """Return `payment` with its own provider's verdict; unchanged if it has ended already.
+    """Return `payment` with its own provider's verdict, or with what its customer has to do.
 
-    Money that differs from the payment's amount, or that was captured after the payment was
-    rejected or canceled, becomes a refund.
+    It is unchanged if it has ended already. Money that differs from the payment's amount, or that
+    was captured after the payment was rejected or canceled, becomes a refund.
     """
     told = msgspec.structs.replace(
         payment,
@@ -155,8 +179,12 @@ def settle(payment: Payment, outcome: Outcome, change: Change) -> Payment:
     verdict = outcome.verdict
     if payment.status is PaymentStatus.AUTHORIZED:
         return authorization_ended(payment, verdict, change)
-    if payment.status is not PaymentStatus.AWAITING_PAYMENT:
+    if payment.status not in UNDECIDED:
         return _captured_too_late(payment, told, verdict, change)
+    if isinstance(verdict, ActionRequired):
+        waiting = require_action(told, verdict, change)
+        return payment if waiting is told else waiting
+    told = msgspec.structs.replace(told, next_action=None)
     if isinstance(verdict, Authorized):
         reserved = authorized(told, verdict, change)
         return payment if reserved is told else reserved
@@ -175,17 +203,25 @@ def settle(payment: Payment, outcome: Outcome, change: Change) -> Payment:
             payment = msgspec.structs.replace(payment, captured=money)
             rejected = _rejected(payment, AMOUNT_MISMATCH, counts=False, change=change)
             return refund_all(rejected, "The captured amount differs from the payment's.", change)
-        case Declined(code=code, message=message):
+        case Declined(code=code, message=message, counts=counts):
             # A provider's text is shown in mail and logs, so control characters are removed.
             why = Failure(
                 code=text.one_line(code, longest=LONGEST_CODE),
                 message=text.one_line(message, longest=LONGEST_MESSAGE),
             )
-            return _rejected(payment, why, counts=True, change=change)
-        case Voided() if payment.cancel_request:
-            return _canceled(payment, change)
+            return _rejected(payment, why, counts=counts, change=change)
         case Voided():
-            return _rejected(payment, PROCESSING_ERROR, counts=False, change=change)
+            return _voided(payment, change)
+
+
+def _voided(payment: Payment, change: Change) -> Payment:
+    """Return a `payment` of which nothing was charged, and nothing ever will be."""
+    if payment.cancel_request:
+        return _canceled(payment, change)
+    if payment.unwanted:
+        return _canceled(payment, change, why=CANCELED_ORDER)
+    why = ACTION_EXPIRED if requires_action(payment) else PROCESSING_ERROR
+    return _rejected(payment, why, counts=False, change=change)
 
 
 def _captured_too_late(
@@ -250,18 +286,27 @@ def settle_as_told(payment: Payment, report: ReportVerdict, change: Change) -> P
 def give_up(payment: Payment, change: Change) -> Payment:
     """Return a payment whose order has ended: cash as CANCELED, an authorization to be voided.
 
-    A charge that is under way ends by itself.
+    One that waits for its customer expires now. A charge that is under way ends by itself.
     """
     if payment.status is PaymentStatus.AUTHORIZED:
         return void_owed(payment, CANCELED_ORDER, change)
+    if requires_action(payment):
+        return _expired(payment, change)
     awaited = payment.status is PaymentStatus.AWAITING_PAYMENT
     if payment.method is not Method.CASH_ON_DELIVERY or not awaited:
         return payment
     return _canceled(payment, change, why=CANCELED_ORDER)
 
 
+def _expired(payment: Payment, change: Change) -> Payment:
+    if payment.unwanted:
+        return payment
+    unwanted = msgspec.structs.replace(expire(payment, change), unwanted=True)
+    return changed(unwanted, "order ended", change=change)
+
+
 def cancel_as_asked(payment: Payment, request: CancelPayment, change: Change) -> Payment:
-    """Return an awaited `payment` as CANCELED if it is in cash, or else noting who asked for it.
+    """Return an open `payment` as CANCELED if it is in cash, or else noting who asked for it.
 
     The note comes before the provider is asked. So whoever hears from it first (the request, its
     webhook, or the job after a crash) knows that the payment was given up, and no mail tells of a
@@ -275,14 +320,14 @@ def cancel_as_asked(payment: Payment, request: CancelPayment, change: Change) ->
         raise PaymentNotFound("There is no such payment.")
     if payment.status is PaymentStatus.CANCELED or payment.cancel_request == request.request_id:
         return payment
-    if payment.status is not PaymentStatus.AWAITING_PAYMENT:
+    if payment.status not in UNDECIDED:
         raise NotCancelable(f"The payment is {payment.status} and cannot be canceled.")
     if payment.cancel_request:
         return payment
     asked = msgspec.structs.replace(payment, cancel_request=request.request_id)
     if payment.method is Method.CASH_ON_DELIVERY:
         return _canceled(asked, change)
-    return changed(asked, "cancel asked for", change=change)
+    return changed(expire(asked, change), "cancel asked for", change=change)
 
 
 def differing(payment: Payment, report: ReportVerdict) -> list[str]:

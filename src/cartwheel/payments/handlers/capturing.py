@@ -68,7 +68,7 @@ async def report_authorization(
     """
     require_service(request.actor, "report that a payment is authorized")
     payment = await payments.get(request.payment_id)
-    known = payment.status is not PaymentStatus.AWAITING_PAYMENT
+    known = payment.status not in domain.UNDECIDED
     if known or payment.provider != request.provider or cards.name != request.provider:
         return
     try:

@@ -19,6 +19,7 @@ from cartwheel.contracts.payments import (
     PaymentStatus,
     PaymentView,
     ReportVerdict,
+    ReturnUrlRefused,
 )
 from cartwheel.kernel import Bus, Change, Clock, Created, log, new_id, time_left, utc_now
 from cartwheel.kernel.errors import (
@@ -30,6 +31,7 @@ from cartwheel.kernel.errors import (
 )
 from cartwheel.payments import domain
 from cartwheel.payments.domain import Payment
+from cartwheel.payments.domain.return_urls import NOWHERE, ReturnUrls
 from cartwheel.payments.ports import Payments
 from cartwheel.providers.port import CardProvider, Charge, TokenRefused
 
@@ -47,15 +49,20 @@ async def create_payment(
     bus: Bus,
     takes_cash: bool,
     capture: bool = True,
+    return_urls: ReturnUrls = NOWHERE,
     now: Clock = utc_now,
 ) -> Created[PaymentView]:
-    """Store a payment, then charge its card, or without `capture` authorize the amount.
+    """Store a payment, then charge its card, or have its customer approve it.
+
+    Without `capture`, the amount is only authorized.
 
     Nothing is looked up first. Unique indexes report a payment that exists already, and only then
     is it read.
     """
     if isinstance(request.method, CashOnDelivery) and not takes_cash:
         return await _refuse_cash(request, payments)
+    if request.return_url is not None and request.return_url not in return_urls:
+        return await _refuse_return_url(request, payments)
     try:
         payable = await bus.request(
             GetPayableOrder(
@@ -77,7 +84,7 @@ async def create_payment(
             request,
             payable,
             payment_id=payment_id,
-            provider=cards.name if isinstance(request.method, CardToken) else "cash",
+            provider="cash" if isinstance(request.method, CashOnDelivery) else cards.name,
             at=now(),
         )
         if await payments.add(payment):
@@ -87,8 +94,8 @@ async def create_payment(
             return await _replay(earlier, request, payments)
         declined = await payments.declined(request.order_id)
         request, payable = domain.after_declines(declined, request, payable)
-    if isinstance(request.method, CardToken):
-        payment = await _charge(payment, request.method.token, capture, payments, cards, now)
+    if not isinstance(request.method, CashOnDelivery):
+        payment = await _charge(payment, request, capture, payments, cards, now)
     return _answer(payment)
 
 
@@ -106,15 +113,39 @@ async def _refuse_cash(request: CreatePayment, payments: Payments) -> Created[Pa
     return await _replay(earlier, request, payments)
 
 
+async def _refuse_return_url(request: CreatePayment, payments: Payments) -> Created[PaymentView]:
+    """Return what the same request made while its address was still allowed.
+
+    Raises ReturnUrlRefused.
+    """
+    earlier = await payments.made_by(request.request_id)
+    if earlier is None:
+        raise ReturnUrlRefused(
+            "The shop does not send customers to this address.",
+            errors=[
+                FieldError(
+                    "return_url", "`return_url` must be below an address that the shop allows."
+                )
+            ],
+        )
+    return await _replay(earlier, request, payments)
+
+
 async def _charge(
     payment: Payment,
-    token: str,
+    request: CreatePayment,
     capture: bool,
     payments: Payments,
     cards: CardProvider,
     now: Clock,
 ) -> Payment:
-    charge = Charge(payment_id=payment.id, amount=payment.amount, token=token, capture=capture)
+    charge = Charge(
+        payment_id=payment.id,
+        amount=payment.amount,
+        token=request.method.token if isinstance(request.method, CardToken) else None,
+        capture=capture,
+        return_url=request.return_url,
+    )
     try:
         outcome = await cards.charge(charge)
     except Outage as outage:
@@ -143,7 +174,8 @@ async def _replay(
 
 
 def _is_running(payment: Payment) -> bool:
-    return payment.method is Method.CARD and payment.status is PaymentStatus.AWAITING_PAYMENT
+    in_cash = payment.method is Method.CASH_ON_DELIVERY
+    return not in_cash and payment.status is PaymentStatus.AWAITING_PAYMENT
 
 
 def _answer(payment: Payment, *, replayed: bool = False) -> Created[PaymentView]:
@@ -178,7 +210,7 @@ async def cancel_payment(
     bus: Bus,
     now: Clock = utc_now,
 ) -> PaymentView:
-    """Cancel a payment. Of one by card the provider decides, as it may have been charged by now.
+    """Cancel a payment. Its provider decides, as it may have been charged by now.
 
     Of cash the order decides, because it may be shipped by now. If payments dies after the order
     has given the cash up, the order has its first deadline, and the repeat cancels the payment.
@@ -203,7 +235,7 @@ async def cancel_payment(
     payment = await payments.change(
         request.payment_id, domain.cancel_as_asked, request, by=by, known=payment
     )
-    if payment.status is not PaymentStatus.AWAITING_PAYMENT:
+    if payment.status not in domain.UNDECIDED:
         return payment.view()
     try:
         outcome = await cards.cancel(payment.id)

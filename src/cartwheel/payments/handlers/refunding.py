@@ -31,7 +31,7 @@ ACTOR = Actor.service("payments")
 async def order_canceled(
     event: CloudEvent[OrderCanceled], *, payments: Payments, now: Clock = utc_now
 ) -> None:
-    """Reject pending cash payments, and have authorizations voided.
+    """Give up cash that is awaited, what waits for its customer, and authorizations.
 
     A card charge that is under way ends by itself. If it succeeds, orders asks for a refund.
     """
@@ -43,8 +43,8 @@ async def order_canceled(
 async def order_payment_unwanted(
     event: CloudEvent[OrderPaymentUnwanted], *, payments: Payments, now: Clock = utc_now
 ) -> None:
-    """Reject cash that was chosen, or void an authorization that was made, as its order ended: too
-    late for `order_canceled`."""
+    """Give up a payment that began to wait, or was authorized, as its order ended: too late for
+    `order_canceled`."""
     by = Change.caused_by(event, at=now())
     await payments.change(event.data.payment_id, domain.give_up, by=by)
 
@@ -181,7 +181,7 @@ async def _refund(
     payment: Payment, refund: Refund, payments: Payments, cards: CardProvider, now: Clock
 ) -> None:
     outcome = REFUNDED
-    if payment.method is Method.CARD or refund.provider:
+    if payment.method is not Method.CASH_ON_DELIVERY or refund.provider:
         outcome = await cards.refund(payment.id, refund.id, refund.amount)
     if outcome.status is RefundStatus.PENDING:
         raise NotMadeYet(f"{cards.name} has not made {refund.id} yet")

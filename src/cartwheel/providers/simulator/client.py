@@ -18,6 +18,7 @@ from cartwheel.kernel import Page, http_client
 from cartwheel.kernel.http_client import UnexpectedAnswer
 from cartwheel.providers.port import (
     REFUNDED,
+    ActionRequired,
     Authorized,
     Captured,
     CaptureRefused,
@@ -29,6 +30,7 @@ from cartwheel.providers.port import (
     TokenRefused,
     Voided,
 )
+from cartwheel.providers.simulator.codes import NOT_APPROVED
 from cartwheel.providers.simulator.lines import Lines
 
 Answer = TypeVar("Answer")
@@ -65,14 +67,19 @@ class SimulatorCards:
         self._session = session
 
     async def charge(self, charge: Charge) -> Outcome:
-        intent = {
+        intent: dict[str, object] = {
             "payment_id": charge.payment_id,
             "amount": charge.amount.amount,
             "currency": charge.amount.currency,
-            "token": charge.token,
             "confirm": True,
             "capture_method": "automatic" if charge.capture else "manual",
         }
+        if charge.token is None:
+            intent["payment_method_data"] = {"type": "wallet"}
+        else:
+            intent["token"] = charge.token
+        if charge.return_url is not None:
+            intent["return_url"] = charge.return_url
         try:
             answer = await self._ask("POST", "/v1/payment_intents", intent, charge.payment_id)
         except _Refused as refused:
@@ -82,7 +89,10 @@ class SimulatorCards:
         return _outcome(answer)
 
     async def cancel(self, payment_id: str) -> Outcome:
-        return _outcome(await self._ask("POST", f"{_path(payment_id)}/cancel"))
+        outcome = _outcome(await self._ask("POST", f"{_path(payment_id)}/cancel"))
+        if isinstance(outcome.verdict, ActionRequired):
+            raise UnexpectedAnswer("simulator did not cancel a payment that waits for its customer")
+        return outcome
 
     async def capture(self, payment_id: str, amount: Money) -> Outcome:
         wanted = {"amount_to_capture": amount.amount}
@@ -176,6 +186,14 @@ class _Failure(msgspec.Struct):
     message: str
 
 
+class _RedirectToUrl(msgspec.Struct):
+    url: Annotated[str, msgspec.Meta(pattern=text.URL, max_length=2_000)]
+
+
+class _NextAction(msgspec.Struct):
+    redirect_to_url: _RedirectToUrl
+
+
 class _Intent(msgspec.Struct):
     """An intent, a refund or a dispute."""
 
@@ -186,6 +204,7 @@ class _Intent(msgspec.Struct):
     amount: Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)] | None = None
     currency: Currency | None = None
     card: object = None
+    next_action: _NextAction | None = None
     failure: _Failure | None = None
     capture_before: datetime | None = None
     amount_received: Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)] | None = None
@@ -219,7 +238,11 @@ def _outcome(intent: _Intent) -> Outcome:
         ):
             return Outcome(Authorized(Money(amount, currency), before), intent.id, card)
         case _Intent(status="failed", failure=_Failure() as why):
-            return Outcome(Declined(code=why.code, message=why.message), intent.id, card)
+            counts = why.code != NOT_APPROVED
+            declined = Declined(code=why.code, message=why.message, counts=counts)
+            return Outcome(declined, intent.id, card)
+        case _Intent(status="requires_action", next_action=_NextAction(redirect_to_url=to)):
+            return Outcome(ActionRequired(to.url), intent.id, card)
         case _Intent(status="canceled"):
             return Outcome(Voided(), intent.id, card)
         case _:
