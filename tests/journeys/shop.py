@@ -16,6 +16,7 @@ from .document import Document, read_document
 
 CARD = "pm_card_visa"
 DECLINED_CARD = "pm_card_chargeDeclined"
+CHALLENGED_CARD = "pm_card_threeDSecure2Required"
 ADDRESS = {
     "name": "Grace Hopper",
     "street": "Harbour Street",
@@ -109,12 +110,15 @@ class Customer:
         *,
         key: str | None = None,
         timeout: float = 20,
+        return_url: str | None = None,
     ) -> Answer:
-        body = {
+        body: dict[str, Any] = {
             "order_id": order["id"],
             "method": method or by_card(),
             "shipping_address": ADDRESS,
         }
+        if return_url is not None:
+            body["return_url"] = return_url
         return await self.post("/payments", body, key=key, timeout=timeout)
 
     async def sees(self, order: Any, status: str, *, within: float = 15) -> Any:

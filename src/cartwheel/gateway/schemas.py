@@ -39,6 +39,7 @@ _DESCRIPTIONS = {
     "user's order, or a paid one.",
     "ChangedPassword": "Your password until now, and the new one.",
     "ChangedUser": "The user after the change, and when it takes effect.",
+    "ByWallet": "Pay with the provider's wallet. The customer approves the payment on its page.",
     "CardSummary": "What is known of the card.",
     "CashOnDelivery": "Pay in cash on delivery. An administrator confirms the payment.",
     "Confirmation": "An email address, and the code that was mailed to it.",
@@ -160,6 +161,10 @@ _FIELDS = {
     },
     "ListedUserPage": {"next_cursor": _NEXT},
     "Money": {"amount": _MINOR_UNITS},
+    "NewPayment": {
+        "return_url": "Where the customer's browser goes after they approved the payment, below an "
+        "address that the shop allows; null to end at the provider",
+    },
     "NewProduct": {
         "sku": "Your own number of the product; if you send none, one is made from its id",
         "stock": "Pieces at the start",
@@ -187,7 +192,7 @@ _FIELDS = {
         "authorized": "What was reserved before it was captured; null if nothing was",
         "capture_before": "When the reserved money is released, unless it is captured before; null "
         "if nothing is reserved",
-        "card": "Null until the provider has told it, and for cash",
+        "card": "Null until the provider has told it, for a wallet, and for cash",
         "failure": "Null unless the payment is rejected or canceled",
         "next_action": "What the customer has to do now; null unless the payment requires action",
         "provider": "Who takes the money: `simulator`, or `cash`",
@@ -200,14 +205,16 @@ _FIELDS = {
     "PaymentEntry": {
         "because_of": _CAUSE,
         "by": "Who did it: the id of a user, a provider, or a service",
-        "type": "`begun`, `authorized`, `capture asked for`, `capture failed`, `void asked for`, "
-        "`captured`, `declined`, `cancel asked for`, `canceled`, `refund due`, "
+        "type": "`begun`, `action required`, `order ended`, `authorized`, `capture asked for`, "
+        "`capture failed`, `void asked for`, `captured`, `declined`, `cancel asked for`, "
+        "`canceled`, `refund due`, "
         "`refund owed`, `refunded`, `refund failed`, `disputed` or `dispute closed`; later "
         "versions may add others",
     },
     "PaymentFailure": {
         "code": "For programs: the provider's, such as `card_declined`, or `amount_mismatch`, "
-        "`order_canceled`, `authorization_lapsed`, `processing_error`, `card_token_invalid`",
+        "`order_canceled`, `authorization_lapsed`, `processing_error`, `action_expired`, "
+        "`card_token_invalid`",
         "message": "For the customer",
     },
     "PaymentPage": {"next_cursor": _NEXT},

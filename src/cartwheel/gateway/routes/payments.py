@@ -6,7 +6,7 @@ import msgspec
 from litestar import Request, Response, Router, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from cartwheel.contracts import ledger
+from cartwheel.contracts import ledger, text
 from cartwheel.contracts import payments as contract
 from cartwheel.contracts.ledger import PaymentAtProvider
 from cartwheel.contracts.payments import Method, PaymentStatus, PaymentView
@@ -33,6 +33,7 @@ from cartwheel.gateway.strict import NewShippingAddress
 from cartwheel.kernel import Page, new_id
 from cartwheel.kernel.errors import Forbidden
 
+ReturnUrl = Annotated[str, msgspec.Meta(max_length=1_000, pattern=text.URL)]
 OfOrder = Annotated[
     str | None,
     QueryParameter(name="order_id", max_length=100, description="Only the payments of this order"),
@@ -83,6 +84,17 @@ class ByCard(
     token: Token
 
 
+class ByWallet(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag="wallet",
+    tag_field="type",
+    forbid_unknown_fields=True,
+):
+    """Approved by the customer on the page of the provider's wallet."""
+
+
 class CashOnDelivery(
     msgspec.Struct,
     frozen=True,
@@ -95,11 +107,15 @@ class CashOnDelivery(
 
 
 class NewPayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The amount is the order's total. The address is needed if the order has none."""
+    """The amount is the order's total. The address is needed if the order has none.
+
+    `return_url` is where the browser goes after the customer has approved the payment.
+    """
 
     order_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-    method: ByCard | CashOnDelivery
+    method: ByCard | ByWallet | CashOnDelivery
     shipping_address: NewShippingAddress | None = None
+    return_url: ReturnUrl | None = None
 
 
 @post(
@@ -114,7 +130,8 @@ class NewPayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 shipping_address=examples.NEW_ADDRESS,
             ),
             answer=examples.PAYMENT,
-            returns="The payment. A declined card's has the status `REJECTED`, and says why.",
+            returns="The payment. A declined card's has the status `REJECTED`, and says why. One "
+            "with the status `REQUIRES_ACTION` waits for its customer.",
             headers=CREATED,
         ),
         **card_free(),
@@ -136,14 +153,17 @@ async def create_payment(
     does not know, or that was used before, is refused with 422 `card_token_invalid`, and uses up no
     attempt.
 
+    If the customer has to approve the payment (3-D Secure, or a wallet), the answer is 201 with the
+    status `REQUIRES_ACTION`. Send their browser to `next_action.url`. It comes back to
+    `return_url`, which proves nothing: read the payment to see how it ended.
+
     Cash on delivery gives the order a new `expires_at`, some days away, the first time that it is
     chosen.
     """
-    method: contract.CardToken | contract.CashOnDelivery = contract.CashOnDelivery()
-    paid_with = "cash_on_delivery"
-    if isinstance(data.method, ByCard):
-        paid_with = data.method.token
-        method = contract.CardToken(token=paid_with)
+    method, paid_with = _method(data.method)
+    said = [data.order_id, paid_with, data.shipping_address]
+    if data.return_url is not None:
+        said.append(data.return_url)
     captures: Captures = request.app.state.captures
     # Named here, so that its webhook is recognized before payments has answered.
     payment_id = new_id("pay")
@@ -152,17 +172,31 @@ async def create_payment(
             answer = await bus.request(
                 contract.CreatePayment(
                     request_id=request_id(identity, key),
-                    body_hash=body_hash([data.order_id, paid_with, data.shipping_address]),
+                    body_hash=body_hash(said),
                     actor=identity.actor,
                     order_id=data.order_id,
                     method=method,
                     shipping_address=data.shipping_address,
                     payment_id=payment_id,
+                    return_url=data.return_url,
                 )
             )
             captures.remember(answer)
         attempt.failed = answer.made.status is PaymentStatus.REJECTED and not answer.replayed
     return created(answer, f"/api/v1/payments/{answer.made.id}")
+
+
+def _method(
+    chosen: ByCard | ByWallet | CashOnDelivery,
+) -> tuple[contract.CardToken | contract.Wallet | contract.CashOnDelivery, str]:
+    """Return the method for payments, and what stands for it in the hash of the body."""
+    match chosen:
+        case ByCard(token=token):
+            return contract.CardToken(token=token), token
+        case ByWallet():
+            return contract.Wallet(), "wallet"
+        case CashOnDelivery():
+            return contract.CashOnDelivery(), "cash_on_delivery"
 
 
 @post(
@@ -193,7 +227,7 @@ async def confirm_payment(payment_id: FromPath[str], identity: SignedIn, bus: Bu
 async def cancel_payment(
     payment_id: FromPath[str], identity: SignedIn, bus: Bus, key: IdempotencyKey = None
 ) -> PaymentView:
-    """Cancel a payment that is awaited.
+    """Cancel a payment that is awaited, or that waits for its customer's approval.
 
     The order can then be paid in another way. After cash on delivery, its first `expires_at` holds
     again, with two minutes left at least. Canceling is no attempt. Customers can cancel their own
