@@ -16,6 +16,7 @@ import msgspec
 from cartwheel.kernel import utc_now
 from cartwheel.kernel.mongodb import UNPUBLISHED
 from cartwheel.operations.verify import (
+    actions,
     authorizations,
     effects,
     goods,
@@ -95,6 +96,7 @@ def check(case: Case, patience: Patience, now: datetime) -> list[Violation]:
     return [
         *money.check(case, patience, now),
         *authorizations.check(case, patience, now),
+        *actions.check(case, patience, now),
         *effects.check(case, patience, now),
         *goods.check(case, patience, now),
         *mails.check(case, patience, now),

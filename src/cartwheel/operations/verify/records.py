@@ -179,6 +179,12 @@ class Dispute(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class NextAction(msgspec.Struct, frozen=True, kw_only=True):
+    """What a payment waits for, and until when."""
+
+    expires_at: datetime
+
+
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
     """A payment. `attempt` is the number of the order's attempt that it used, if any.
 
@@ -200,6 +206,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     capture_before: datetime | None = None
     act_at: datetime | None = None
     failure: Failure | None = None
+    next_action: NextAction | None = None
     refunds: tuple[Refund, ...] = ()
     disputes: tuple[Dispute, ...] = ()
     retry: Retry | None = None
@@ -258,7 +265,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the provider's ledger.
 
-    Its kind is `charge`, `decline`, `cancellation`, `refund` or `refund_failed`, or
+    Its kind is `charge`, `decline`, `cancellation`, `challenge`, `refund` or `refund_failed`, or
     `dispute_opened`, `dispute_won` or `dispute_lost`. An `authorization` ends in a `capture`, a
     `void` or a `lapse`.
     """
