@@ -4,6 +4,7 @@ They repeat a request with the same key until there is an answer.
 """
 
 import asyncio
+import contextlib
 import random
 import secrets
 import time
@@ -13,7 +14,16 @@ from typing import Any
 
 import aiohttp
 
-from ..journeys.shop import ADDRESS, DECLINED_CARD, Customer, Shop, by_card, open_shop
+from ..journeys.shop import (
+    ADDRESS,
+    CHALLENGED_CARD,
+    DECLINED_CARD,
+    Customer,
+    Shop,
+    by_card,
+    open_shop,
+)
+from ..simulator.browsing import browse
 from .history import Call, History
 from .lookups import BY_NUMBER
 
@@ -119,6 +129,35 @@ class Buyer:
     async def be_declined(self, order: Any) -> None:
         for _ in range(3):
             await self._pay(order, by_card(DECLINED_CARD))
+
+    async def approve(self, order: Any) -> None:
+        """Pay with a card or a wallet that asks first; approve it, refuse it, or do neither."""
+        chosen: list[dict[str, Any]] = [by_card(CHALLENGED_CARD), {"type": "wallet"}]
+        payment = await self._pay(order, self._random.choice(chosen))
+        if payment is None or payment["next_action"] is None:
+            return
+        url = payment["next_action"]["url"]
+        what = self._random.random()
+        if what < 0.5:
+            await self._say(url, "approve")
+        elif what < 0.65:
+            await self._say(url, "refuse")
+            await self._pay(order, by_card())
+        elif what < 0.8:
+            await asyncio.gather(self._say(url, "approve"), self._cancel(order))
+        elif what < 0.9:
+            await asyncio.gather(self._say(url, "approve"), self._give_up(payment))
+        else:
+            await (self.forget if self._random.random() < 0.5 else self.cancel)(order)
+
+    async def _say(self, url: str, said: str) -> None:
+        """Answer on the provider's page, which may be down: try for a while."""
+        for _ in range(_TRIES):
+            await asyncio.sleep(self._random.uniform(0, 0.5))
+            with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+                status, _, _ = await browse(url, said)
+                if status < 500:
+                    return
 
     async def pay_cash(self, order: Any) -> None:
         payment = await self._pay(order, {"type": "cash_on_delivery"})
@@ -499,6 +538,9 @@ class Buyer:
         return call
 
 
+_TRIES = 20
+"""How often a customer tries to answer on the provider's page."""
+
 _LOOKS = 60
 """How often an administrator looks whether an order is paid."""
 
@@ -534,8 +576,9 @@ _ENDINGS = {
     Buyer.pay_and_be_called_off: 2,
     Buyer.be_shipped_and_canceled_at_once: 3,
     Buyer.pay_at_the_door: 3,
+    Buyer.approve: 12,
 }
-"""How often each is chosen, out of a hundred times."""
+"""How often each is chosen, out of the sum of these."""
 _OLDER = [*_ENDINGS][:8]
 """Those that an older version knows how to answer."""
 

@@ -61,14 +61,19 @@ _ANSWERS = (
     "charge_then_error",
 )
 _LATER_STEPS = ("refund", "cancel", "capture", "look_up")
-_PROVIDER = (
-    *_ANSWERS,
+_WEBHOOKS = (
     "webhook_late",
     "webhook_twice",
     "webhook_out_of_order",
     "webhook_never",
     "webhook_lies",
 )
+_KINDS = {
+    "confirm": (*_ANSWERS, *_WEBHOOKS),
+    **dict.fromkeys(_LATER_STEPS, _ANSWERS),
+    "answer": (*_WEBHOOKS, "never_answered"),
+}
+"""What goes wrong at each step of the provider's."""
 
 
 class Harm(Exception):
@@ -255,7 +260,7 @@ def alarm(seconds: float) -> Fault:
 def provider(count: int, seconds: float) -> Fault:
     async def run(rig: Rig) -> None:
         with contextlib.suppress(aiohttp.ClientError):
-            for on, kinds in (("confirm", _PROVIDER), *((on, _ANSWERS) for on in _LATER_STEPS)):
+            for on, kinds in _KINDS.items():
                 for kind in kinds:
                     await spoil(rig, kind=kind, on=on, count=count, seconds=seconds)
 

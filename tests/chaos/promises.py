@@ -77,8 +77,10 @@ def accepted_orders_are_kept(evidence: Evidence) -> Iterator[Violation]:
 def accepted_payments_are_kept(evidence: Evidence) -> Iterator[Violation]:
     """1: a payment that was answered exists, and its verdict stands."""
     paid = ("PAID", "PARTIALLY_REFUNDED", "REFUNDED")  # a refund may come back
+    decided = ("AUTHORIZED", *paid, "REJECTED", "CANCELED")
     after = {
-        "AWAITING_PAYMENT": ("AWAITING_PAYMENT", "AUTHORIZED", *paid, "REJECTED", "CANCELED"),
+        "AWAITING_PAYMENT": ("AWAITING_PAYMENT", "REQUIRES_ACTION", *decided),
+        "REQUIRES_ACTION": ("REQUIRES_ACTION", *decided),
         "AUTHORIZED": ("AUTHORIZED", *paid, "CANCELED"),
         **dict.fromkeys(paid, paid),
         "REJECTED": ("REJECTED",),

@@ -14,9 +14,13 @@ from cartwheel.services import SERVICES, outboxes
 
 _WANTED: dict[tuple[str, str, str], dict[str, Any]] = {
     ("refunds to be made", "payments", "payments"): {"refunds.status": "PENDING"},
-    ("card payments without a verdict", "payments", "payments"): {
+    ("payments without a verdict", "payments", "payments"): {
         "status": "AWAITING_PAYMENT",
-        "method": "card",
+        "provider": "simulator",
+    },
+    ("payments that are given up", "payments", "payments"): {
+        "status": "REQUIRES_ACTION",
+        "$or": [{"unwanted": True}, {"cancel_request": {"$ne": None}}],
     },
     ("authorizations to be captured or voided", "payments", "payments"): {
         "status": "AUTHORIZED",
@@ -52,7 +56,7 @@ async def quiet(system: System, *, within: float, deadline: bool) -> None:
     ):
         while looks < LOOKS:
             left = {
-                **await _in_databases(client, deadline),
+                **await _in_databases(client, environment["SIMULATOR_LEDGER"], deadline),
                 **await _in_queues(channel),
                 **_at_the_provider(environment["SIMULATOR_LEDGER"]),
             }
@@ -62,7 +66,20 @@ async def quiet(system: System, *, within: float, deadline: bool) -> None:
             await asyncio.sleep(1)
 
 
-async def _in_databases(client: mongodb.Client, deadline: bool) -> dict[str, int]:
+def _decided(ledger: str) -> set[str]:
+    """Return the ids of the payments whose customers were asked, and that the provider has decided.
+
+    The webhook may be lost. Payments asks from time to time.
+    """
+    query = (
+        "SELECT payment_id FROM challenges JOIN entries USING (payment_id)"
+        " WHERE kind IN ('charge', 'decline', 'cancellation', 'authorization')"
+    )
+    with contextlib.closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db:
+        return {payment_id for (payment_id,) in db.execute(query)}
+
+
+async def _in_databases(client: mongodb.Client, ledger: str, deadline: bool) -> dict[str, int]:
     left = {
         f"unpublished {name}": await client[database][name].count_documents(UNPUBLISHED)
         for database, name in outboxes()
@@ -73,6 +90,13 @@ async def _in_databases(client: mongodb.Client, deadline: bool) -> dict[str, int
         left["orders to be canceled"] = await client["orders"]["orders"].count_documents(
             {"status": "AWAITING_PAYMENT", "expires_at": {"$ne": None}}
         )
+    left["approvals to be heard of"] = len(
+        {
+            document["_id"]
+            async for document in client["payments"]["payments"].find({"status": "REQUIRES_ACTION"})
+        }
+        & _decided(ledger)
+    )
     left["reservations without an order"] = await _abandoned_reservations(client)
     return {what: count for what, count in left.items() if count}
 

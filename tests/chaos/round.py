@@ -85,6 +85,7 @@ async def play(plan: Plan, home: Path, console: Console = QUIET) -> Result:
     }
     if plan.payment_deadline is not None:
         settings["PAYMENT_DEADLINE_SECONDS"] = str(plan.payment_deadline)
+        settings["ACTION_DEADLINE_SECONDS"] = str(plan.payment_deadline)
     try:
         async with rigged(
             home,

@@ -61,6 +61,7 @@ BROKEN = {
     "a mail's own failure": Broken(7, [bad_neighbours.most_mail_fails(40)]),
     "addresses": Broken(1),
     "the provider asked": Broken(3, [faults.webhooks_lie(8)]),
+    "actions ended": Broken(3, [faults.time_passes(20)]),
     "what is left": Broken(3, [faults.time_passes(20)]),
     "refunds by id": Broken(5, [faults.time_passes(20)]),
     "captured first": Broken(3, [faults.time_passes(20)], settings=AT_SHIPMENT),

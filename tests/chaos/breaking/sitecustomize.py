@@ -410,6 +410,17 @@ def take_each_failure_for_an_outage() -> None:
     ses.Ses._look = look
 
 
+def forget_who_has_to_approve() -> None:
+    """payments: do not have the provider cancel what an ended order no longer waits for."""
+    domain: Any = import_module("cartwheel.payments.domain")
+    give_up = domain.give_up
+
+    def but_not_these(payment: Any, change: Any) -> Any:
+        return payment if domain.requires_action(payment) else give_up(payment, change)
+
+    domain.give_up = but_not_these
+
+
 def believe_every_webhook() -> None:
     """payments: trust every webhook, and neither compare it nor ask the provider."""
     domain: Any = import_module("cartwheel.payments.domain")
@@ -556,6 +567,7 @@ BREAKABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "dead letters once": ("cartwheel.notifications", tell_of_dead_letters_at_each_look),
     "a mail's own failure": ("cartwheel.notifications", take_each_failure_for_an_outage),
     "addresses": ("cartwheel.orders", store_addresses_over_others),
+    "actions ended": ("cartwheel.payments", forget_who_has_to_approve),
     "the provider asked": ("cartwheel.payments", believe_every_webhook),
     "captured first": ("cartwheel.orders", ship_before_the_money_is_there),
     "voided with its order": ("cartwheel.payments", keep_money_reserved_for_nothing),
