@@ -8,6 +8,8 @@ import pytest
 from cartwheel.contracts.payments import (
     CardToken,
     Failure,
+    GetPayment,
+    ListPayments,
     Method,
     NotConfirmable,
     PaymentInProgress,
@@ -19,6 +21,7 @@ from cartwheel.contracts.payments import (
 from cartwheel.kernel.errors import OutcomeUnknown
 from cartwheel.kernel.mongodb import Outboxes
 from cartwheel.orders.domain.order import Order
+from cartwheel.payments.handlers import reading
 from cartwheel.payments.handlers.reconciling import UNDECIDED_AFTER
 from cartwheel.payments.mongo import MongoPayments
 
@@ -423,3 +426,21 @@ async def test_the_job_finds_what_waits_without_reading_all_payments(
 
     assert [item.id for item in found] == [waiting.id]
     assert sum(examined) == 1
+
+
+async def test_only_its_customer_sees_the_page(
+    payments: Payments, shop: Shop, waiting: PaymentView
+) -> None:
+    seen = [
+        await reading.get_payment(
+            GetPayment(payment_id=waiting.id, actor=actor), payments=payments.payments
+        )
+        for actor in (ZOE, ADMIN)
+    ]
+    listed = [
+        await payments.page(ListPayments(limit=1, order_id=waiting.order_id, actor=actor))
+        for actor in (ZOE, ADMIN)
+    ]
+
+    assert [payment.next_action for payment in seen] == [waiting.next_action, None]
+    assert [page.data[0].next_action for page in listed] == [waiting.next_action, None]

@@ -194,7 +194,8 @@ _FIELDS = {
         "if nothing is reserved",
         "card": "Null until the provider has told it, for a wallet, and for cash",
         "failure": "Null unless the payment is rejected or canceled",
-        "next_action": "What the customer has to do now; null unless the payment requires action",
+        "next_action": "What the customer has to do now; null unless the payment requires action, "
+        "and for everybody else",
         "provider": "Who takes the money: `simulator`, or `cash`",
         "provider_reference": "The provider's own id of the payment; null until it has told one, "
         "and for cash",

@@ -22,7 +22,7 @@ from cartwheel.payments.ports import Payments
 
 
 async def get_payment(request: GetPayment, *, payments: Payments) -> PaymentView:
-    return (await _visible(request, payments)).view()
+    return _told(request.actor.user_id, (await _visible(request, payments)).view())
 
 
 async def get_timeline(request: GetPaymentTimeline, *, payments: Payments) -> list[TimelineEntry]:
@@ -55,4 +55,17 @@ async def _visible(
 
 async def list_payments(request: ListPayments, *, payments: Payments) -> Page[PaymentView]:
     user_id = whose(request.actor, request.user_id)
-    return await payments.page(msgspec.structs.replace(request, user_id=user_id))
+    page = await payments.page(msgspec.structs.replace(request, user_id=user_id))
+    reader = request.actor.user_id if request.actor else user_id
+    told = [_told(reader, payment) for payment in page.data]
+    return msgspec.structs.replace(page, data=told)
+
+
+def _told(reader: str | None, payment: PaymentView) -> PaymentView:
+    """Return `payment` with the provider's page only if it is the reader's own.
+
+    Whoever knows the page may approve the payment in its customer's place.
+    """
+    if payment.user_id == reader:
+        return payment
+    return msgspec.structs.replace(payment, next_action=None)
