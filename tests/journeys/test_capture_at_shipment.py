@@ -11,11 +11,12 @@ from msgspec import json
 from cartwheel.local.up import System, running
 
 from ..beside import beside
+from ..simulator.browsing import browse
 from ..table_scans import verify_reads_all
 from ..waiting import eventually
 from .command_line import cartwheel
 from .outside import mailed, mails, provider
-from .shop import Customer, Shelf, open_shop
+from .shop import CHALLENGED_CARD, Customer, Shelf, by_card, open_shop
 from .test_ending import lines, payment_comes_to
 from .test_goods import parcel, stock_comes_to
 from .test_operations_mail import OPERATIONS
@@ -120,6 +121,29 @@ async def test_what_was_captured_is_refunded_like_any_other_payment(sale: Sale) 
 
     await payment_comes_to(sale.customer, sale.payment, "PARTIALLY_REFUNDED")
     assert (await sale.lines())[1:] == [("capture", 2 * PRICE), ("refund", PRICE)]
+
+
+async def test_what_the_customer_approves_is_captured_with_the_first_parcel(place: Place) -> None:
+    customer = await place.admin.shop.sign_up()
+    robot = await place.shelf.put_up(stock=10, amount=PRICE)
+    order = (await customer.order(robot, 2)).made
+    payment = (await customer.pay(order, by_card(CHALLENGED_CARD))).made
+    assert payment["status"] == "REQUIRES_ACTION"
+
+    await browse(payment["next_action"]["url"], "approve")
+
+    await customer.sees(order, "AUTHORIZED")
+    reserved = await payment_comes_to(customer, payment, "AUTHORIZED")
+    assert (reserved["authorized"], reserved["next_action"]) == (order["total"], None)
+    sale = Sale(place, customer, robot, order, payment)
+    await sale.ship(2)
+    await payment_comes_to(customer, payment, "PAID")
+    await sale.shelf_is(available=8, sold=2)
+    assert await sale.lines() == [
+        ("challenge", 2 * PRICE),
+        ("authorization", 2 * PRICE),
+        ("capture", 2 * PRICE),
+    ]
 
 
 @pytest.mark.parametrize("by", ["owner", "admin"])

@@ -284,3 +284,38 @@ async def test_the_webhook_of_an_answer_can_be_lost_or_sent_twice(
     assert len({event["id"] for event in events}) == 2
     refused, _ = await simulator.post("/v1/faults", {"kind": "drop", "on": "answer"})
     assert refused == 400
+
+
+@pytest.mark.parametrize("token", [CHALLENGED, None], ids=["card", "wallet"])
+async def test_an_approved_payment_may_be_authorized_only(
+    simulator: Simulator, receiver: Receiver, payment_id: str, token: str | None
+) -> None:
+    intent = await begin(simulator, payment_id, token, capture_method="manual")
+
+    _, shown, _ = await browse(page_of(intent), "approve")
+
+    _, reserved = await state(simulator, payment_id)
+    assert "The payment is approved" in shown
+    assert (reserved["status"], "next_action" in reserved) == ("requires_capture", False)
+    assert reserved["capture_before"]
+    status, captured = await simulator.post(f"/v1/payments/{payment_id}/capture", {})
+    assert (status, captured["amount_received"]) == (200, 1999)
+    assert await kinds(simulator, payment_id) == ["challenge", "authorization", "capture"]
+    events = await receiver.wait_for(3, payment_id)
+    assert "payment_intent.amount_capturable_updated" in {event["type"] for event in events}
+
+
+async def test_an_answer_can_be_lost(simulator: Simulator, payment_id: str) -> None:
+    intent = await begin(simulator, payment_id, return_url=BACK)
+    fault = {"kind": "never_answered", "on": "answer", "payment_id": payment_id}
+    status, _ = await simulator.post("/v1/faults", fault)
+
+    _, _, lost = await browse(page_of(intent), "approve")
+    waiting = await kinds(simulator, payment_id)
+    await browse(page_of(intent), "approve")
+
+    assert status == 201
+    assert lost
+    assert parse_qs(urlsplit(lost).query)["redirect_status"] == ["pending"]
+    assert waiting == ["challenge"]
+    assert await kinds(simulator, payment_id) == ["challenge", "charge"]
