@@ -95,7 +95,7 @@ async def test_a_ledger_of_an_older_version_is_migrated(
             " ALTER TABLE intents DROP COLUMN capture_method; DROP INDEX one_authorization;"
             " ALTER TABLE entries DROP COLUMN capture_before;"
             " DROP TABLE challenges; ALTER TABLE tokens DROP COLUMN challenged;"
-            " ALTER TABLE intents DROP COLUMN return_url; DROP TABLE sessions;"
+            " ALTER TABLE intents DROP COLUMN return_url;"
             " PRAGMA user_version = 0;"
         )
 
