@@ -779,7 +779,9 @@ EVENTS: dict[type[Event], list[Event]] = {
     orders.OrderPlaced: [orders.OrderPlaced(order=SNAPSHOT)],
     orders.OrderAuthorized: [orders.OrderAuthorized(order=SNAPSHOT, payment_id="pay_1")],
     orders.OrderConfirmationDue: [orders.OrderConfirmationDue(order=SNAPSHOT)],
-    orders.OrderPaid: [orders.OrderPaid(order=SNAPSHOT, payment_id="pay_1")],
+    orders.OrderPaid: [
+        orders.OrderPaid(order=SNAPSHOT, payment_id="pay_1", amount=Money(4248, "USD"))
+    ],
     orders.OrderPaymentFailed: [
         orders.OrderPaymentFailed(
             order=SNAPSHOT,

@@ -64,8 +64,8 @@ def to_approve(order: OrderSnapshot) -> OrderActionRequired:
     return OrderActionRequired(order=order, payment_id="pay_1", expires_at=AT)
 
 
-def paid(order: OrderSnapshot) -> OrderPaid:
-    return OrderPaid(order=order, payment_id="pay_1")
+def paid(order: OrderSnapshot, amount: Money | None = None) -> OrderPaid:
+    return OrderPaid(order=order, payment_id="pay_1", amount=amount or order.total)
 
 
 def failed(order: OrderSnapshot, *, attempts_left: int = 2) -> OrderPaymentFailed:

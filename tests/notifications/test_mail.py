@@ -6,6 +6,7 @@ import re
 import msgspec
 import pytest
 
+from cartwheel.contracts.money import Money
 from cartwheel.contracts.orders import OrderSnapshot
 from cartwheel.notifications.domain import Mail, Told, render
 from cartwheel.payments.domain import AMOUNT_MISMATCH
@@ -112,6 +113,16 @@ def test_the_mail_about_an_unpaid_canceled_order_promises_no_refund(kind: str) -
     assert "If a payment is still on its way, you will get it back" in getattr(mail, kind)
     assert "You have already paid" not in getattr(mail, kind)
     assert "Nothing was charged" not in getattr(mail, kind)
+
+
+@pytest.mark.parametrize("kind", ["text", "html"])
+def test_the_mail_about_a_payment_says_if_less_than_the_total_was_due(kind: str) -> None:
+    order = snapshot()
+    whole = getattr(render(paid(order), SHOP), kind)
+    less = getattr(render(paid(order, Money(2249, "USD")), SHOP), kind)
+
+    assert "You have paid" not in whole
+    assert "You have paid $22.49. What was called off before is not charged." in less
 
 
 @pytest.mark.parametrize("kind", ["text", "html"])

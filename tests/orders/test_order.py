@@ -159,7 +159,7 @@ def test_a_capture_of_the_total_pays_the_order() -> None:
     paid = after(pay())
 
     assert (paid.status, paid.paid_by, paid.expires_at) == (OrderStatus.PAID, "pay_1", None)
-    assert paid.events == (OrderPaid(order=paid.snapshot(), payment_id="pay_1"),)
+    assert paid.events == (OrderPaid(order=paid.snapshot(), payment_id="pay_1", amount=paid.total),)
     assert paid.updated_at == LATER
 
 

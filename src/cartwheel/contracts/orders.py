@@ -327,10 +327,15 @@ class OrderConfirmationDue(Event, frozen=True, kw_only=True):
 
 @event("order.paid.v1", consumers=("products", "notifications"))
 class OrderPaid(Event, frozen=True, kw_only=True):
-    """A captured payment covers the total."""
+    """A captured payment covers what is due.
+
+    `amount` was captured. It is less than the total if pieces were called off before. Events of an
+    older version lack it.
+    """
 
     order: OrderSnapshot
     payment_id: str
+    amount: Money | None = None
 
 
 @event("order.payment_failed.v1", consumers=("notifications",))

@@ -89,7 +89,8 @@ _DECLINED = "Your card was declined."
 TO_CUSTOMERS: tuple[Told, ...] = (
     OrderConfirmationDue(order=_ORDER),
     OrderActionRequired(order=_ORDER, payment_id=_PAYMENT, expires_at=_AT),
-    OrderPaid(order=_ORDER, payment_id=_PAYMENT),
+    OrderPaid(order=_ORDER, payment_id=_PAYMENT, amount=_ORDER.total),
+    OrderPaid(order=_ORDER, payment_id=_PAYMENT, amount=Money(1050, "USD")),
     OrderPaymentFailed(order=_ORDER, payment_id=_PAYMENT, reason=_DECLINED, attempts_left=2),
     OrderRejected(order=_ORDER, reason=_DECLINED),
     OrderCanceled(order=_ORDER, reason="It was not paid in time.", was_paid=False),

@@ -376,7 +376,7 @@ def pay(order: Order, captured: PaymentCaptured, change: Change) -> Order:
         authorized_by=None,
         expires_at=None,
     )
-    event = OrderPaid(order=order.snapshot(), payment_id=payment_id)
+    event = OrderPaid(order=order.snapshot(), payment_id=payment_id, amount=amount)
     # Its refunds may be known before it is.
     return _all_given_back(changed(paid, event, change=change), change)
 
