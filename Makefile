@@ -53,7 +53,7 @@ chaos: $(READY) ## the long forms: a cluster's nodes, and the crash suite (SEED=
 	@echo "… starting pytest" >&2
 	@LONG=1 $(BIN)/pytest -rP tests/chaos/test_frozen.py tests/chaos/test_poison.py \
 		tests/chaos/test_adjusting.py tests/chaos/test_rolling_restart.py \
-		tests/chaos/test_guessing.py tests/cluster tests/quorum
+		tests/chaos/test_guessing.py tests/chaos/test_worst_mood.py tests/cluster tests/quorum
 	@echo "… starting the rounds" >&2
 	@SEED=$(SEED) ROUNDS=$(ROUNDS) $(BIN)/python -m tests.chaos
 

@@ -19,6 +19,7 @@ from cartwheel.kernel import mongodb, new_id
 from cartwheel.kernel.operating import topology, wire
 from cartwheel.kernel.testing import POINTS
 from cartwheel.operations.dead_letters.queue import as_published
+from cartwheel.simulator.fault_kinds import FaultKind, steps_of
 from cartwheel.simulator.webhooks import sign
 
 from ..alarms import rabbitmq_full
@@ -33,6 +34,9 @@ Run = Callable[[Rig], Awaitable[None]]
 
 READY_WITHIN = 60.0
 CRASH_WITHIN = 12.0
+LATE = 6.0
+"""Seconds: longer than payments waits for its provider."""
+
 COPY = "x-copy"
 """The header of an event that `disorder` has published again."""
 
@@ -267,11 +271,25 @@ def provider(count: int, seconds: float) -> Fault:
     return Fault(f"the provider fails in every way, {count} times each, {seconds:.0f} s", run)
 
 
-def money_comes_back(count: int, seconds: float) -> Fault:
-    """Some refunds fail at once, and some after they were made; so do some captures, and some
-    authorizations lapse early; customers' banks dispute payments.
+def worst_mood(share: float, seconds: float) -> Fault:
+    """Everything that can go wrong at the provider does, each at this share of its requests."""
 
-    Every second dispute is decided, and the others stay open.
+    async def run(rig: Rig) -> None:
+        for kind in FaultKind:
+            for step in steps_of(kind):
+                await spoil(rig, kind=kind, on=step, rate=share, count=None, seconds=LATE)
+        await asyncio.sleep(seconds)
+
+    return Fault(
+        f"the provider fails in every way at {share:.0%} of requests, {seconds:.0f} s", run
+    )
+
+
+def money_comes_back(count: int, seconds: float) -> Fault:
+    """Some refunds fail at once, and some after they were made; so do some captures, some charges
+    are too high, and some authorizations lapse early; customers' banks dispute payments.
+
+    Every second dispute that is opened here is decided, and the others stay open.
     """
 
     async def run(rig: Rig) -> None:
@@ -279,7 +297,8 @@ def money_comes_back(count: int, seconds: float) -> Fault:
             await spoil(rig, kind="refund_fails", on="refund", count=count)
             await spoil(rig, kind="refund_fails_late", on="refund", count=count, seconds=1)
             await spoil(rig, kind="capture_fails", on="capture", count=count)
-            await spoil(rig, kind="lapses_early", on="confirm", count=count, seconds=1)
+            for kind in ("lapses_early", "charge_wrong_amount", "dispute"):
+                await spoil(rig, kind=kind, on="confirm", count=count, seconds=1)
             await asyncio.sleep(seconds)
             lines = await _simulator(rig, "GET", path="/v1/ledger?limit=1000")
             taken = ("charge", "capture")
