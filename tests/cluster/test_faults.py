@@ -1,4 +1,4 @@
-"""Faults injected from another terminal, by name. The processes are scripts."""
+"""Faults injected from another terminal, by name. The processes only sleep."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -20,7 +20,6 @@ from cartwheel.local.supervisor import FIRST_DELAY_SECONDS, Supervisor, supervis
 from ..waiting import eventually
 
 NODE, PROCESS = "mongod.1", "orders.1"
-GOOD = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ async def supervisor(tmp_path: Path) -> AsyncGenerator[Supervisor]:
     async with supervising(tmp_path, QUIET) as supervisor:
         for name in (NODE, PROCESS):
             await supervisor.run(
-                Command(name=name, argv=("sh", "-c", GOOD), environment={}, probe=is_ready)
+                Command(name=name, argv=("sleep", "infinity"), environment={}, probe=is_ready)
             )
         network = Network({NODE: LOOPBACK}, why_not="only root can make network namespaces")
         async with control.listening(Faults(supervisor, network), supervisor):
