@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from cartwheel.kernel import install_wait_for, mongodb
 from cartwheel.kernel.lowlevel import configure
@@ -27,6 +28,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # Customers sign up by the hundred from one address. What is about limits turns them on.
     os.environ["RATE_LIMITS"] = "off"
     os.environ["OPERATIONS_MAIL"] = "operations@example.com"
+    # On a busy machine, an example may take any time.
+    settings.register_profile(
+        "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("untimed")
     config.stash[_CONSOLE] = progress.configure(config)
 
 

@@ -249,7 +249,7 @@ def played(steps: list[tuple[str, int]]) -> World:
     return world
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(step, max_size=25), st.booleans())
 def test_the_ledger_agrees_whatever_arrives_when(
     steps: list[tuple[str, int]], paid_at_first: bool
@@ -259,7 +259,7 @@ def test_the_ledger_agrees_whatever_arrives_when(
     assert money.check(world.case(), Patience(), NOW) == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(step, max_size=25))
 def test_the_order_counts_each_refund_once(steps: list[tuple[str, int]]) -> None:
     world = played([*PAID, *steps])
