@@ -1,4 +1,4 @@
-"""The pages in a browser: what the shop's page learns of a card, and what it does not."""
+"""The pages in a browser: what the shop's page learns of a card, and how a payment is approved."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -8,9 +8,12 @@ import msgspec
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from cartwheel.kernel import new_id
+
 from ..browser import DESKTOP, PHONE, chromium
 from .conftest import Simulator
 from .storefront import Storefront
+from .test_approvals import begin, page_of
 from .test_hosted_page import begun, told
 
 NUMBER = "4242424242424242"
@@ -157,4 +160,24 @@ async def test_the_hosted_page_leads_back_without_a_card(
         await page.wait_for_url(f"{storefront.origin}/back")
 
     assert (await told(simulator, session))[1]["status"] == "open"
+    assert said == []
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+async def test_a_payment_is_approved_without_scripts(
+    browser: Browser, simulator: Simulator, storefront: Storefront, width: int
+) -> None:
+    payment_id = new_id("pay")  # as long as those of payments
+    intent = await begin(simulator, payment_id, return_url=f"{storefront.origin}/done")
+    async with opened(browser, page_of(intent), width=width, scripts=False) as (page, said):
+        card = page.get_by_text("With your Visa card that ends in 3220.")
+        await expect(card).to_be_visible()
+        lines = await page.locator("main p").all()
+        wide = [await line.evaluate("p => p.scrollWidth > p.clientWidth") for line in lines]
+        await page.get_by_role("button", name="Approve").click()
+        await page.wait_for_url(f"{storefront.origin}/done?**")
+    _, after = await simulator.call("GET", f"/v1/payments/{payment_id}")
+
+    assert not any(wide)
+    assert after["status"] == "succeeded"
     assert said == []
