@@ -224,15 +224,23 @@ def answer_before_the_journal() -> None:
 
 def publish_past_the_outbox() -> None:
     """orders: keep events only in memory, outside the write, until they are published."""
-    outbox: Any = import_module("cartwheel.kernel._store.outbox")
+    group: Any = import_module("cartwheel.kernel._store.group")
     relay: Any = import_module("cartwheel.kernel._store.relay")
     msgspec: Any = import_module("msgspec")
-    to_publish = outbox.to_publish
+    inserts, saves = group.inserts, group.saves
     kept: list[Any] = []
 
-    def keep(*given: Any, **named: Any) -> list[Any]:
-        kept.extend(to_publish(*given, **named))
-        return []
+    def past(lane: Any, outbox_of: Callable[[Any], list[Any]]) -> Any:
+        submit = lane.submit
+
+        async def keep(change: Any) -> Any:
+            outbox = outbox_of(change)
+            kept.extend(outbox)
+            outbox.clear()
+            return await submit(change)
+
+        lane.submit = keep
+        return lane
 
     async def publish(self: Any) -> None:
         while True:
@@ -241,7 +249,10 @@ def publish_past_the_outbox() -> None:
             while kept:
                 await self._publisher.publish(msgspec.convert(kept.pop(0), relay.StoredEvent))
 
-    outbox.to_publish = keep
+    group.inserts = lambda *given: past(inserts(*given), lambda new: new["outbox"])
+    group.saves = lambda *given: past(
+        saves(*given), lambda change: change.push.get("outbox", {"$each": []})["$each"]
+    )
     relay.Relay._publish_filled = publish
 
 
@@ -469,8 +480,8 @@ def ship_before_the_money_is_there() -> None:
     ship = shipping.ship_order
 
     class Silent:
-        async def request(self, _request: Any) -> None:
-            pass
+        async def request(self, asked: Any) -> Any:
+            return asked.amount
 
     @functools.wraps(ship)
     async def hasty(request: Any, *, bus: Any, **more: Any) -> Any:
