@@ -20,7 +20,7 @@ from cartwheel.contracts.payments import (
     RefundStatus,
 )
 from cartwheel.kernel import Created
-from cartwheel.kernel.errors import Forbidden, Unavailable
+from cartwheel.kernel.errors import Forbidden, OutcomeUnknown, Unavailable
 from cartwheel.kernel.mongodb import Outboxes
 from cartwheel.payments.handlers import reading
 from cartwheel.payments.mongo import MongoPayments
@@ -240,6 +240,23 @@ async def opened(shop: Shop, payment: PaymentView) -> str:
     status, dispute = await shop.simulator.post("/v1/disputes", {"payment_id": payment.id})
     assert status == 201
     return dispute["id"]
+
+
+async def test_a_dispute_is_recorded_though_the_answer_to_the_charge_was_lost(
+    payments: Payments, shop: Shop
+) -> None:
+    request = create(await shop.order(), await shop.card())
+    await shop.fault("charge_then_drop")
+    with pytest.raises(OutcomeUnknown):
+        await payments.create(request)
+    [stored] = await payments.of(request.order_id)
+    dispute_id = await opened(shop, stored)
+
+    await payments.report_dispute(disputed(stored.id, dispute_id=dispute_id))
+
+    found = await read(payments, stored)
+    assert found.status is PaymentStatus.PAID
+    assert [each.id for each in found.disputes] == [dispute_id]
 
 
 async def test_a_report_of_a_dispute_that_lies_is_not_believed(

@@ -120,18 +120,22 @@ async def report_dispute(
 ) -> None:
     """Record a dispute as the provider answers it. A report that does not match changes nothing.
 
+    It may come before payments knows of the capture. Then the provider is asked about that first.
+
     Raises:
         Unavailable: the provider does not answer; nothing was changed.
     """
     require_service(request.actor, "report a dispute")
     by = Change(by=request.provider, at=now())
     payment = await payments.get(request.payment_id)
-    if not domain.tells_of(payment, request):
-        await _disbelieve(payment, request.provider, payments)
-        return
-    if domain.dispute_reported(payment, request, by) is payment:
-        return
     try:
+        if not domain.tells_of(payment, request):
+            payment = await _look_up(payment, payments, cards, now)
+        if not domain.tells_of(payment, request):
+            await _disbelieve(payment, request.provider, payments)
+            return
+        if domain.dispute_reported(payment, request, by) is payment:
+            return
         dispute = await cards.look_up_dispute(request.dispute_id)
     except Outage as outage:
         raise Unavailable(f"{cards.name} did not answer: {outage}") from outage
@@ -142,6 +146,17 @@ async def report_dispute(
         request, status=dispute.status, amount=dispute.amount, reason=dispute.reason
     )
     await payments.change(payment.id, domain.dispute_reported, real, by=by, known=payment)
+
+
+async def _look_up(
+    payment: Payment, payments: Payments, cards: CardProvider, now: Clock
+) -> Payment:
+    """Return `payment` as its provider has it: the answer to its charge may have been lost."""
+    outcome = await cards.look_up(payment.id)
+    if outcome is None:
+        return payment
+    by = Change(by=cards.name, at=now())
+    return await payments.change(payment.id, domain.settle_by_provider, outcome, by=by)
 
 
 async def _disbelieve(payment: Payment, provider: str, payments: Payments) -> None:
