@@ -249,10 +249,13 @@ def publish_past_the_outbox() -> None:
             while kept:
                 await self._publisher.publish(msgspec.convert(kept.pop(0), relay.StoredEvent))
 
-    group.inserts = lambda *given: past(inserts(*given), lambda new: new["outbox"])
-    group.saves = lambda *given: past(
-        saves(*given), lambda change: change.push.get("outbox", {"$each": []})["$each"]
-    )
+    def new_ones(*given: Any) -> Any:
+        return past(inserts(*given), lambda new: new["outbox"])
+
+    def changed_ones(*given: Any) -> Any:
+        return past(saves(*given), lambda change: change.push.get("outbox", {"$each": []})["$each"])
+
+    group.inserts, group.saves = new_ones, changed_ones
     relay.Relay._publish_filled = publish
 
 
